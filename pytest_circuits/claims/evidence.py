@@ -1,0 +1,60 @@
+"""The numbers behind a verdict, as plain values that can cross processes and be written as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What the evidence says about a claim; only `pass` lets a release through."""
+
+    PASS = "pass"  # noqa: S105  (a verdict, not a password)
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of the prompts with its one-sided bounds, or of the whole space (then bounds are equal)."""
+
+    estimate: float
+    lower: float
+    upper: float
+    threshold: float
+    n: int
+    exhaustive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counterexample:
+    """One prompt that breaks a law: what was asked, and what each run preferred."""
+
+    prompt: str
+    answer: str
+    foil: str
+    partner: str  # the other prompt of the contrast pair
+    tokens: tuple[str, ...]
+    margins: dict[str, float]  # nats, answer minus foil, per run: "whole model", "circuit", ...
+    logits: dict[str, dict[str, float]]  # per run: {"answer": ..., "foil": ...}
+    violation: str  # one sentence: how the law is broken
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """What the search for a counterexample did: prompts tried, and the smallest that was found."""
+
+    searched: int
+    counterexample: Counterexample | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One claim put to the test."""
+
+    claim: str
+    verdict: Verdict
+    reason: str  # one sentence, also for a pass
+    rate: Rate | None = None
+    law: Law | None = None
+    measures: dict[str, float | None] = field(default_factory=dict)  # e.g. task_loss, control_p

@@ -1,0 +1,18 @@
+"""Run a model with nodes ablated, many circuits at once."""
+
+from pytest_circuits.circuit.controls import random_circuits
+from pytest_circuits.circuit.edges import count_edges
+from pytest_circuits.circuit.nodes import Nodes, all_nodes, check_nodes
+from pytest_circuits.circuit.run import Runner
+from pytest_circuits.circuit.view import WHOLE, View
+
+__all__ = [
+    "WHOLE",
+    "Nodes",
+    "Runner",
+    "View",
+    "all_nodes",
+    "check_nodes",
+    "count_edges",
+    "random_circuits",
+]

@@ -1,0 +1,101 @@
+"""Prompts as tensors: token ids, the last token, and the ids of answer and foil."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from pytest_circuits.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from pytest_circuits.model import Model
+    from pytest_circuits.prompts import Prompt
+
+LENGTH_STEP = 8  # prompts are padded to a multiple of this many tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Prompts of one padded length, on the model's device."""
+
+    tokens: Tensor  # [B, T] ids, right-padded
+    last: Tensor  # [B] index of each prompt's last token
+    choices: Tensor  # [B, 2] ids of answer and foil
+
+    def preferences(self, logits: Tensor) -> Tensor:
+        """Logits of answer and foil, [K, B, 2], out of logits at the last token [K, B, V]."""
+        rows = torch.arange(logits.shape[1], device=logits.device)[:, None]
+        return logits[:, rows, self.choices]
+
+
+class Encoder:
+    """Turns prompts into batches for one model; each prompt is tokenised once."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._known: dict[Prompt, _Encoded] = {}
+
+    def tokens(self, prompt: Prompt) -> tuple[int, ...]:
+        """A prompt's token ids."""
+        return self._encode(prompt).tokens
+
+    def groups(self, prompts: Sequence[Prompt], *, rows: int) -> Iterator[list[int]]:
+        """Indexes of prompts that can share a batch: equal padded length, at most `rows`."""
+        by_length: defaultdict[int, list[int]] = defaultdict(list)
+        for index, prompt in enumerate(prompts):
+            by_length[_padded(self._encode(prompt))].append(index)
+        for _, indexes in sorted(by_length.items()):
+            for start in range(0, len(indexes), rows):
+                yield indexes[start : start + rows]
+
+    def batch(self, prompts: Sequence[Prompt], *, rows: int) -> Batch:
+        """Prompts as a batch of exactly `rows` rows; the rows after the prompts are padding."""
+        encoded = [self._encode(p) for p in prompts]
+        tokens = torch.zeros(rows, max(_padded(e) for e in encoded), dtype=torch.long)
+        last = torch.zeros(rows, dtype=torch.long)
+        choices = torch.zeros(rows, 2, dtype=torch.long)
+        for row, prompt in enumerate(encoded):
+            tokens[row, : len(prompt.tokens)] = torch.tensor(prompt.tokens)
+            last[row] = len(prompt.tokens) - 1
+            choices[row] = torch.tensor(prompt.choices)
+        device = self.model.device
+        return Batch(tokens.to(device), last.to(device), choices.to(device))
+
+    def _encode(self, prompt: Prompt) -> _Encoded:
+        known = self._known.get(prompt)
+        if known is None:
+            known = self._known[prompt] = _encode(self.model, prompt)
+        return known
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    tokens: tuple[int, ...]
+    choices: tuple[int, int]  # answer, foil
+
+
+def _padded(encoded: _Encoded) -> int:
+    return -(-len(encoded.tokens) // LENGTH_STEP) * LENGTH_STEP
+
+
+def _encode(model: Model, prompt: Prompt) -> _Encoded:
+    tokens = model.encode(prompt.text)
+    if not 0 < len(tokens) <= model.max_tokens:
+        raise SpecError(
+            f"the prompt {prompt.text!r} has {len(tokens)} tokens; the model takes 1 to "
+            f"{model.max_tokens}"
+        )
+    choices = []
+    for wanted in (prompt.answer, prompt.foil):
+        continued = model.encode(prompt.text + wanted)
+        if continued[:-1] != tokens:
+            raise SpecError(f"{wanted!r} is not a single token after the prompt {prompt.text!r}")
+        choices.append(continued[-1])
+    return _Encoded(tuple(tokens), (choices[0], choices[1]))

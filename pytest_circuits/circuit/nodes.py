@@ -1,0 +1,91 @@
+"""A set of nodes: which channels of which hook points belong to a circuit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_circuits.spec.problems import quoted, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_circuits.model import Model
+    from pytest_circuits.spec import LoadedSpec, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """Channels by hook point, sorted; equal sets of nodes are equal values."""
+
+    channels: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @classmethod
+    def of(cls, channels: Mapping[str, Sequence[int]]) -> Nodes:
+        """Nodes from `{hook point: channels}`; empty hook points are dropped."""
+        return cls(
+            tuple(
+                (hook, tuple(sorted(set(channels[hook]))))
+                for hook in sorted(channels)
+                if channels[hook]
+            )
+        )
+
+    @property
+    def count(self) -> int:
+        """Number of nodes."""
+        return sum(len(channels) for _, channels in self.channels)
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """Number of nodes at each hook point that has any."""
+        return {hook: len(channels) for hook, channels in self.channels}
+
+    def at(self, hook: str) -> tuple[int, ...]:
+        """The channels kept at one hook point."""
+        return dict(self.channels).get(hook, ())
+
+    def ids(self) -> list[str]:
+        """Names such as `0.mlp.post_act[31]`, in the order of the set."""
+        return [f"{hook}[{channel}]" for hook, channel in self]
+
+    def without(self, hook: str, channel: int) -> Nodes:
+        """The same set without one node."""
+        kept = {h: [c for c in cs if (h, c) != (hook, channel)] for h, cs in self.channels}
+        return Nodes.of(kept)
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        for hook, channels in self.channels:
+            for channel in channels:
+                yield hook, channel
+
+
+def all_nodes(model: Model) -> Nodes:
+    """Every node of a model."""
+    return Nodes.of({hook: range(width) for hook, width in model.hook_points.items()})
+
+
+def check_nodes(loaded: LoadedSpec, model: Model) -> tuple[Problem, ...]:
+    """Problems of a spec whose nodes the model does not have, each at its line."""
+    problems: list[Problem] = []
+    for hook, channels in loaded.spec.nodes.items():
+        width = model.hook_points.get(hook)
+        if width is None:
+            problems.append(
+                loaded.problem_at(
+                    ("nodes", hook),
+                    f"the model has no hook point {quoted(hook)}",
+                    suggest(hook, model.hook_points),
+                    key=True,
+                )
+            )
+            continue
+        problems.extend(
+            loaded.problem_at(
+                ("nodes", hook, position),
+                f"node {hook}[{channel}] is out of range: {hook} has channels 0 to {width - 1}",
+            )
+            for position, channel in enumerate(channels)
+            if channel >= width
+        )
+    return tuple(problems)

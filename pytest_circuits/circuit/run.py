@@ -1,0 +1,138 @@
+"""Run prompts through views of a model, with one memo of forwards for all claims of a circuit.
+
+Prompts run in batches of a fixed number of rows, padded on the right to a length that depends on
+the prompt alone. So what a prompt scores does not depend on the prompts that it runs with, on the
+order of the claims or on the number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from pytest_circuits.circuit.encoding import Encoder
+from pytest_circuits.circuit.interventions import fill_values, run_circuits
+from pytest_circuits.circuit.view import WHOLE, View, keep_masks
+from pytest_circuits.spec import Ablation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from pytest_circuits.circuit.nodes import Nodes
+    from pytest_circuits.model import Model, Reference
+    from pytest_circuits.prompts import Pair, Prompt
+
+ROWS = 64  # prompts of one forward and circuit
+CIRCUITS = 8  # circuits of one forward
+
+
+class Runner:
+    """Scores prompts under views of one model and one ablation, each at most once."""
+
+    def __init__(self, model: Model, reference: Reference, ablation: Ablation) -> None:
+        self.model = model
+        self.reference = reference
+        self.ablation = ablation
+        self.forwards = 0  # prompt-forwards done so far
+        self._encoder = Encoder(model)
+        self._scores: defaultdict[View, dict[Prompt, tuple[float, float]]] = defaultdict(dict)
+
+    def margins(self, pairs: Sequence[Pair], view: View) -> NDArray[np.float64]:
+        """Logit of the answer minus logit of the foil, in nats: [n, 2], both members of n pairs."""
+        scores = self._scored(_members(pairs), view)
+        return np.asarray([a - f for a, f in scores], dtype=np.float64).reshape(len(pairs), 2)
+
+    def logits(self, prompt: Prompt, view: View) -> tuple[float, float]:
+        """Logits of answer and foil after one prompt."""
+        return self._scored([prompt], view)[0]
+
+    def margins_many(self, pairs: Sequence[Pair], views: Sequence[View]) -> NDArray[np.float64]:
+        """Margins of many views at once, [K, n, 2]; K circuits share one forward, none is kept."""
+        prompts = _members(pairs)
+        scores = np.empty((len(views), len(prompts), 2))
+        for start in range(0, len(views), CIRCUITS):
+            chunk = slice(start, start + CIRCUITS)
+            for indexes in self._encoder.groups(prompts, rows=ROWS):
+                scores[chunk, indexes] = self._forward([prompts[i] for i in indexes], views[chunk])
+        return (scores[..., 0] - scores[..., 1]).reshape(len(views), len(pairs), 2)
+
+    def signals(self, pairs: Sequence[Pair], nodes: Nodes) -> NDArray[np.float64]:
+        """Each node's activation in the whole model, averaged over a prompt's tokens.
+
+        Returns [nodes, 2n]; the columns are first and second member of the pairs in turn.
+        """
+        prompts = _members(pairs)
+        signals = np.empty((nodes.count, len(prompts)))
+        for indexes in self._encoder.groups(prompts, rows=ROWS):
+            signals[:, indexes] = self._record([prompts[i] for i in indexes], nodes)
+        return signals
+
+    def tokens(self, prompt: Prompt) -> tuple[str, ...]:
+        """A prompt's tokens as text."""
+        return tuple(self.model.decode_token(i) for i in self._encoder.tokens(prompt))
+
+    def _scored(self, prompts: Sequence[Prompt], view: View) -> list[tuple[float, float]]:
+        known = self._scores[view]
+        missing = list(dict.fromkeys(p for p in prompts if p not in known))
+        for indexes in self._encoder.groups(missing, rows=ROWS):
+            batch = [missing[i] for i in indexes]
+            for prompt, (answer, foil) in zip(batch, self._forward(batch, [view])[0], strict=True):
+                known[prompt] = (float(answer), float(foil))
+        return [known[p] for p in prompts]
+
+    @torch.inference_mode()
+    def _forward(self, prompts: Sequence[Prompt], views: Sequence[View]) -> NDArray[np.float64]:
+        """Logits of answer and foil, [K, len(prompts), 2]."""
+        batch = self._encoder.batch(prompts, rows=ROWS)
+        if list(views) == [WHOLE]:
+            logits = self.model.module(batch.tokens, at=batch.last)[None]  # [1, ROWS, V]
+        else:
+            logits = run_circuits(
+                self.model,
+                batch.tokens,
+                at=batch.last,
+                keep=keep_masks(views, self.model),
+                fill=self._fill(prompts),
+            )
+        self.forwards += len(views) * len(prompts)
+        scores: NDArray[np.float64] = batch.preferences(logits).double().cpu().numpy()
+        return scores[:, : len(prompts)]
+
+    @torch.inference_mode()
+    def _record(self, prompts: Sequence[Prompt], nodes: Nodes) -> NDArray[np.float64]:
+        """Mean over the real tokens of every node's activation, [nodes, len(prompts)]."""
+        batch = self._encoder.batch(prompts, rows=ROWS)
+        positions = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
+        real = (positions <= batch.last[:, None])[..., None]  # [B, T, 1]
+        found: dict[str, Tensor] = {}
+
+        def record(name: str, x: Tensor) -> Tensor:
+            channels = list(nodes.at(name))
+            if channels:
+                found[name] = ((x[..., channels].double() * real).sum(1) / real.sum(1)).T
+            return x
+
+        self.model.module(batch.tokens, record, at=batch.last)
+        self.forwards += len(prompts)
+        recorded: NDArray[np.float64] = torch.cat([found[h] for h in nodes.shape]).cpu().numpy()
+        return recorded[:, : len(prompts)]
+
+    def _fill(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
+        if self.ablation is not Ablation.RESAMPLE:
+            return fill_values(self.reference, self.ablation)
+        size = len(next(iter(self.reference.bank.values())))
+        picks = torch.zeros(ROWS, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            picks[row] = int.from_bytes(hashlib.sha256(prompt.text.encode()).digest()[:8]) % size
+        return fill_values(self.reference, self.ablation, picks=picks)
+
+
+def _members(pairs: Sequence[Pair]) -> list[Prompt]:
+    return [prompt for pair in pairs for prompt in (pair.first, pair.second)]

@@ -1,0 +1,125 @@
+"""The reference: what a node carries on ordinary text, which the ablation puts in its place.
+
+Gao et al. 2025, section 2.2 and appendix A.5: a deleted node is frozen to its mean activation over
+the pretraining distribution. Activations are taken after AbsTopK, as the intact model has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from pytest_circuits.model.gpt import SparseGPT
+
+BANK_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Activations over reference text, by hook point of width D.
+
+    mean, std: [D]. bank: [BANK_SIZE, D], the activations at tokens drawn from the text, the same
+    tokens at every hook point; an activation of the `resample` ablation comes from one of them.
+    """
+
+    model_digest: str
+    tokens: Tensor  # [R, T] ids of the reference text, one window a row
+    mean: dict[str, Tensor]
+    std: dict[str, Tensor]
+    bank: dict[str, Tensor]
+
+
+@torch.inference_mode()
+def measure(
+    module: SparseGPT,
+    tokens: Tensor,
+    *,
+    model_digest: str,
+    progress: Callable[[int], None] | None = None,
+) -> Reference:
+    """Run the model over windows of reference text [R, T] and pool all positions.
+
+    Sums are kept in float64, so that the means do not depend on how the text is batched beyond
+    float32 rounding of single activations.
+    """
+    hooks = module.config.hook_points
+    total = {hook: torch.zeros(width, dtype=torch.float64) for hook, width in hooks.items()}
+    square = {hook: torch.zeros(width, dtype=torch.float64) for hook, width in hooks.items()}
+    bank: dict[str, list[Tensor]] = {hook: [] for hook in hooks}
+    picks = _bank_positions(tokens)
+    device = module.embed.weight.device
+    batch = 64
+
+    for start in range(0, len(tokens), batch):
+        rows = tokens[start : start + batch]
+        chosen = [(r - start, t) for r, t in picks if start <= r < start + batch]
+
+        def record(name: str, x: Tensor, chosen: list[tuple[int, int]] = chosen) -> Tensor:
+            flat = x.flatten(0, 1).double()
+            total[name] += flat.sum(0).cpu()
+            square[name] += flat.square().sum(0).cpu()
+            bank[name].extend(x[r, t].cpu() for r, t in chosen)
+            return x
+
+        last = torch.zeros(len(rows), dtype=torch.long, device=device)
+        module(rows.to(device), record, at=last)
+        if progress is not None:
+            progress(min(start + batch, len(tokens)))
+    count = tokens.numel()
+    mean = {hook: total[hook] / count for hook in hooks}
+    return Reference(
+        model_digest=model_digest,
+        tokens=tokens,
+        mean={hook: mean[hook].float() for hook in hooks},
+        std={
+            hook: (square[hook] / count - mean[hook].square()).clamp(min=0).sqrt().float()
+            for hook in hooks
+        },
+        bank={hook: torch.stack(bank[hook]) for hook in hooks},
+    )
+
+
+def _bank_positions(tokens: Tensor) -> list[tuple[int, int]]:
+    """Row and column of the tokens that the bank remembers, in order; a function of the shape."""
+    rng = np.random.Generator(np.random.Philox(key=BANK_SIZE))
+    flat = np.sort(rng.choice(tokens.numel(), size=BANK_SIZE, replace=tokens.numel() < BANK_SIZE))
+    return [divmod(int(position), tokens.shape[1]) for position in flat]
+
+
+def to_tensors(reference: Reference) -> dict[str, Tensor]:
+    """What `reference.safetensors` holds."""
+    tensors = {"tokens": reference.tokens.to(torch.int32)}
+    for kind in ("mean", "std", "bank"):
+        tensors |= {f"{kind}/{hook}": x for hook, x in getattr(reference, kind).items()}
+    return tensors
+
+
+def expected_shapes(hooks: dict[str, int]) -> dict[str, torch.Size]:
+    """Shape of every tensor of a reference but its text."""
+    shapes: dict[str, torch.Size] = {}
+    for hook, width in hooks.items():
+        shapes |= {
+            f"mean/{hook}": torch.Size([width]),
+            f"std/{hook}": torch.Size([width]),
+            f"bank/{hook}": torch.Size([BANK_SIZE, width]),
+        }
+    return shapes
+
+
+def from_tensors(
+    tensors: dict[str, Tensor], hooks: dict[str, int], *, model_digest: str
+) -> Reference:
+    """The reference of tensors whose shapes have been checked."""
+    by_kind = {
+        kind: {hook: tensors[f"{kind}/{hook}"].float() for hook in hooks}
+        for kind in ("mean", "std", "bank")
+    }
+    return Reference(model_digest=model_digest, tokens=tensors["tokens"].long(), **by_kind)

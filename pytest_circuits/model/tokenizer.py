@@ -1,0 +1,94 @@
+"""A byte-level BPE tokenizer, kept as `tokenizer.json`."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer as Backend
+
+from pytest_circuits.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MAX_BYTES = 64 * 2**20
+
+# Words with one leading space, up to three digits, runs of punctuation with one leading space,
+# newlines, and other white space; so that `("`, `]]` and ` +=` are candidates for single tokens.
+_SPLIT = r" ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]|\s+(?!\S)|\s+"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenizer:
+    """Text to token ids and back; the same text gives the same ids wherever it is used."""
+
+    digest: str  # sha256 of tokenizer.json
+    vocab_size: int
+    _backend: Backend = field(repr=False, compare=False)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; nothing is added and no special token is recognised in it."""
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of many texts, using all cores."""
+        return [e.ids for e in self._backend.encode_batch(texts, add_special_tokens=False)]
+
+    def token(self, index: int) -> str:
+        """The text of one token."""
+        text: str = self._backend.decode([index], skip_special_tokens=False)
+        return text
+
+    def id_of(self, token: str) -> int | None:
+        """Id of a special token, or None."""
+        index: int | None = self._backend.token_to_id(token)
+        return index
+
+    def save(self, path: Path) -> None:
+        """Write `tokenizer.json`."""
+        path.write_text(self._backend.to_str(pretty=True) + "\n", encoding="utf-8")
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Read `tokenizer.json`; ModelError when it is too large or not a tokenizer."""
+    if path.stat().st_size > MAX_BYTES:
+        raise ModelError(f"{path}: larger than {MAX_BYTES} bytes, which no tokenizer needs")
+    return _from_bytes(path.read_bytes(), source=str(path))
+
+
+def train_tokenizer(
+    texts: Iterable[str], *, vocab_size: int, special: tuple[str, ...]
+) -> Tokenizer:
+    """Learn a byte-level BPE vocabulary; the special tokens get the last ids."""
+    backend = Backend(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - len(special),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    backend.train_from_iterator(texts, trainer)
+    backend.add_special_tokens(list(special))
+    return _from_bytes((backend.to_str(pretty=True) + "\n").encode(), source="trained tokenizer")
+
+
+def _from_bytes(content: bytes, *, source: str) -> Tokenizer:
+    try:
+        backend = Backend.from_str(content.decode("utf-8"))
+    except Exception as error:  # the library raises bare Exception for every defect
+        raise ModelError(f"{source}: not a tokenizer that can be read: {error}") from error
+    backend.no_padding()
+    backend.no_truncation()
+    backend.encode_special_tokens = True
+    return Tokenizer(hashlib.sha256(content).hexdigest(), backend.get_vocab_size(), backend)

@@ -1,0 +1,1 @@
+"""Find the circuit of a behavior and write its specification."""

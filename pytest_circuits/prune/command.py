@@ -1,0 +1,85 @@
+"""`pytest-circuits prune SPEC`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import pytest_circuits
+from pytest_circuits.errors import UsageError
+from pytest_circuits.spec import Spec, load_spec, write_spec
+
+if TYPE_CHECKING:
+    from pytest_circuits.model import Model
+    from pytest_circuits.prune.job import Found, PrunePlan
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    "model_path",
+    type=click.Path(path_type=Path),
+    help="Search in this model instead of the one that SPEC names.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write the complete specification here; default: SPEC itself.",
+)
+@click.option("--steps", default=800, show_default=True, help="Steps of the mask search.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the mask search.")
+@click.option("--device", default="cpu", show_default=True, help="Device to search on.")
+def prune(  # noqa: PLR0917  (click passes them by name)
+    spec: Path, model_path: Path | None, out: Path | None, steps: int, seed: int, device: str
+) -> None:
+    """Find the circuit of the behavior in SPEC and write it as a complete specification.
+
+    SPEC may have no `nodes` yet; those that it has are replaced.
+    """
+    loaded = load_spec(spec)
+    # What needs torch is imported after the file has been checked.
+    from pytest_circuits.model import load_model, load_reference  # noqa: PLC0415
+    from pytest_circuits.prune.job import PrunePlan, find_circuit  # noqa: PLC0415
+    from pytest_circuits.prune.masks import MaskPlan  # noqa: PLC0415
+
+    model = load_model(model_path or loaded.model_path, device=device)
+    plan = PrunePlan(masks=MaskPlan(steps=steps, seed=seed))
+    try:
+        found = find_circuit(loaded.spec, model, load_reference(model), plan)
+    except KeyboardInterrupt:
+        raise UsageError("interrupted; nothing was written") from None
+    target = out or spec
+    complete = _completed(loaded.spec, found, target=target, model=model, plan=plan)
+    write_spec(complete, path=target)
+    click.echo(
+        f"{target}: {found.nodes.count} nodes, {found.edges} edges, task loss "
+        f"{found.quality.loss:.3f}, worst separation without them "
+        f"{found.quality.worst_separation:.2f} nats"
+    )
+    click.echo(f"Put it to the test: pytest --circuits {target}")
+
+
+def _completed(spec: Spec, found: Found, *, target: Path, model: Model, plan: PrunePlan) -> Spec:
+    """The specification with the nodes that were found, and how they were found."""
+    where = os.path.relpath(model.path.resolve(), target.parent.resolve())
+    found_by: dict[str, str | int | float | bool] = {
+        "tool": f"pytest-circuits {pytest_circuits.__version__} prune",
+        "model_digest": model.digest,
+        "steps": plan.masks.steps,
+        "seed": plan.masks.seed,
+        "nodes": found.nodes.count,
+        "edges": found.edges,
+        "task_loss": float(f"{found.quality.loss:.4g}"),
+        "worst_separation": float(f"{found.quality.worst_separation:.4g}"),
+    }
+    return spec.model_copy(
+        update={
+            "model": Path(where).as_posix(),
+            "nodes": dict(found.nodes.channels),
+            "found_by": found_by,
+        }
+    )

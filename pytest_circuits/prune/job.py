@@ -1,0 +1,125 @@
+"""One search for a circuit, from a behavior to nodes and the evidence that they do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_circuits.circuit import Runner, count_edges
+from pytest_circuits.circuit.encoding import Encoder
+from pytest_circuits.circuit.interventions import fill_values
+from pytest_circuits.errors import CircuitsError
+from pytest_circuits.progress import reporting
+from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.prune.discretise import eliminate, smallest, top
+from pytest_circuits.prune.masks import MaskPlan, Masks, learn
+from pytest_circuits.prune.quality import Bar, Quality, assess
+from pytest_circuits.spec import Ablation
+
+if TYPE_CHECKING:
+    from pytest_circuits.circuit import Nodes
+    from pytest_circuits.circuit.encoding import Batch
+    from pytest_circuits.model import Model, Reference
+    from pytest_circuits.prompts import Pair
+    from pytest_circuits.spec import Spec
+
+# The prompts of the search never share a seed with those of the claims, which derive theirs from
+# the specification's digest.
+_TRAINING, _EVALUATION = 1_000_003, 2_000_003
+
+
+class NotFoundError(CircuitsError):
+    """No circuit reaches the bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePlan:
+    """Settings of one search."""
+
+    masks: MaskPlan = field(default_factory=MaskPlan)
+    evaluation_pairs: int = 64
+    # Stricter than the claims, whose bounds leave room for the prompts that were not seen.
+    loss_share: float = 0.8  # of the claim's max_loss
+    min_rate: float = 0.98
+    separation_share: float = 0.6  # of the protocol's margin
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A circuit and how it does on the evaluation prompts."""
+
+    nodes: Nodes
+    edges: int
+    quality: Quality
+    learnt: int  # nodes that the masks left on
+    ranked: int  # nodes after discretisation
+
+
+def find_circuit(spec: Spec, model: Model, reference: Reference, plan: PrunePlan) -> Found:
+    """Search for the smallest circuit of a behavior; NotFoundError when none is good enough."""
+    if spec.ablation is Ablation.RESAMPLE:
+        raise NotFoundError("prune learns masks under mean or zero ablation; resample is not one")
+    space = PromptSpace(spec.behavior)
+    pairs = space.sample(plan.evaluation_pairs, seed=_EVALUATION + plan.masks.seed)
+    runner = Runner(model, reference, spec.ablation)
+    bar = _bar(spec, plan)
+    masks = _learn(spec, model, reference, space, plan)
+    nodes = _discretise(runner, masks, pairs, bar)
+    ranked = nodes.count
+    with reporting("removing nodes", ranked) as reporter:
+        for smaller, quality in eliminate(runner, nodes, pairs, bar):
+            nodes = smaller
+            reporter.at(ranked - nodes.count, f"{nodes.count} nodes  loss {quality.loss:.3f}")
+    return Found(
+        nodes=nodes,
+        edges=count_edges(nodes, model),
+        quality=assess(runner, [nodes], pairs)[0],
+        learnt=masks.count_on(),
+        ranked=ranked,
+    )
+
+
+def _bar(spec: Spec, plan: PrunePlan) -> Bar:
+    sufficient = spec.claims.sufficient
+    max_loss = 0.15 if sufficient is None else sufficient.max_loss
+    return Bar(
+        max_loss=plan.loss_share * max_loss,
+        min_rate=plan.min_rate,
+        max_separation=plan.separation_share * spec.protocol.margin,
+    )
+
+
+def _learn(
+    spec: Spec, model: Model, reference: Reference, space: PromptSpace, plan: PrunePlan
+) -> Masks:
+    encoder = Encoder(model)
+
+    def batches(step: int) -> Batch:
+        seed = _TRAINING * (plan.masks.seed + 1) + step
+        pairs: tuple[Pair, ...] = space.sample(plan.masks.pairs, seed=seed)
+        prompts = [p for pair in pairs for p in (pair.first, pair.second)]
+        return encoder.batch(prompts, rows=len(prompts))
+
+    masks = Masks(model, seed=plan.masks.seed)
+    fill = fill_values(reference, spec.ablation)
+    with reporting(f"masks of {spec.circuit}", plan.masks.steps) as reporter:
+        for step in learn(model, fill, batches, plan.masks, masks):
+            reporter.at(
+                step.step + 1,
+                f"{step.nodes} nodes  loss {step.task_loss:.3f}  left {step.separation:.2f}",
+            )
+    return masks
+
+
+def _discretise(runner: Runner, masks: Masks, pairs: tuple[Pair, ...], bar: Bar) -> Nodes:
+    ranking = masks.ranked()
+    most = min(2 * masks.count_on() + 64, len(ranking))
+    nodes = smallest(runner, ranking, pairs, bar, most=most)
+    if nodes is None:
+        reached = assess(runner, [top(ranking, most)], pairs)[0]
+        raise NotFoundError(
+            f"no circuit of up to {most} nodes reaches task loss {bar.max_loss:.3f} with a "
+            f"complement that separates no pair by {bar.max_separation:.2f} nats; the best guess "
+            f"of that size has loss {reached.loss:.3f} and separation {reached.worst_separation:.2f}"
+        )
+    return nodes

@@ -1,0 +1,1 @@
+"""Make a weight-sparse model (Gao et al. 2025)."""

@@ -1,0 +1,180 @@
+"""One training run from configuration to a model directory."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import safetensors
+import tokenizers
+import torch
+from torch.nn import functional as F
+
+import pytest_circuits
+from pytest_circuits.model import (
+    ModelConfig,
+    SparseGPT,
+    Tokenizer,
+    load_model,
+    measure,
+    save_model,
+    save_reference,
+    train_tokenizer,
+)
+from pytest_circuits.progress import reporting
+from pytest_circuits.train.corpus import END_OF_TEXT, generated_documents, standard_library
+from pytest_circuits.train.data import Mixture, stream
+from pytest_circuits.train.loop import initialise, train
+from pytest_circuits.train.sparsity import nonzeros
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pytest_circuits.train.config import TrainConfig
+
+HELD_OUT = 64  # every so manyth document is not trained on
+REFERENCE_WINDOWS = 1024
+# Streams of windows that must not coincide with the training stream take seeds of their own.
+_REFERENCE_SEED, _HELD_OUT_SEED = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Tokenised text, and the tokenizer that was learnt on it."""
+
+    tokenizer: Tokenizer
+    training: Mixture
+    held_out: Mixture
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run measured, for the model card."""
+
+    tokens: int
+    final_loss: float  # nats per token, mean of the last 100 steps on the mixture
+    library_loss: float  # nats per token, held-out standard library
+    generated_loss: float  # nats per token, held-out generated lines
+    nonzeros: dict[str, int]
+
+
+def build_corpus(config: TrainConfig) -> Corpus:
+    """Collect the text, learn the tokenizer on it, and split off held-out documents."""
+    library = standard_library()
+    generated = generated_documents(seed=config.seed, count=config.data.generated_documents)
+    tokenizer = train_tokenizer(
+        [*library, *generated], vocab_size=config.data.vocab_size, special=(END_OF_TEXT,)
+    )
+
+    def mixture(*, held_out: bool) -> Mixture:
+        from_library, from_generated = (
+            [text for i, text in enumerate(texts) if (i % HELD_OUT == 0) is held_out]
+            for texts in (library, generated)
+        )
+        return Mixture(
+            stream(from_library, tokenizer),
+            stream(from_generated, tokenizer),
+            config.data.generated_share,
+        )
+
+    return Corpus(tokenizer, mixture(held_out=False), mixture(held_out=True))
+
+
+def run(config: TrainConfig, out: Path, *, command: str) -> Trained:
+    """Train a model and write its directory; nothing is written before the training is done."""
+    with reporting("corpus", 1) as reporter:
+        corpus = build_corpus(config)
+        reporter.at(1, f"{len(corpus.training.library):,} library tokens")
+    module = SparseGPT(
+        ModelConfig(vocab_size=corpus.tokenizer.vocab_size, **config.shape.model_dump())
+    )
+    initialise(module, seed=config.seed)
+    length = config.shape.max_tokens
+
+    def batches(step: int) -> Tensor:
+        return corpus.training.rows(
+            seed=config.seed, step=step, count=config.batch, length=length + 1
+        )
+
+    recent: list[float] = []
+    with reporting("training", config.steps) as reporter:
+        for step in train(module, config, batches):
+            recent = [*recent[-99:], step.loss]
+            detail = f"loss {np.mean(recent):.3f}  density {step.density:.4f}  lr {step.lr:.1e}"
+            reporter.at(step.step + 1, detail)
+    trained = Trained(
+        tokens=config.steps * config.batch * length,
+        final_loss=float(np.mean(recent)),
+        library_loss=_loss(module, corpus.held_out, share=0.0, length=length),
+        generated_loss=_loss(module, corpus.held_out, share=1.0, length=length),
+        nonzeros=nonzeros(module),
+    )
+    save_model(
+        out,
+        module=module,
+        tokenizer=corpus.tokenizer,
+        card=model_card(config, trained, name=out.name, command=command),
+    )
+    _measure_reference(out, corpus.training, length=length)
+    return trained
+
+
+def _measure_reference(out: Path, mixture: Mixture, *, length: int) -> None:
+    model = load_model(out)
+    text = mixture.rows(seed=_REFERENCE_SEED, step=0, count=REFERENCE_WINDOWS, length=length)
+    with reporting("reference", len(text)) as reporter:
+        reference = measure(model.module, text, model_digest=model.digest, progress=reporter.at)
+    save_reference(model, reference)
+
+
+@torch.inference_mode()
+def _loss(module: SparseGPT, mixture: Mixture, *, share: float, length: int) -> float:
+    source = Mixture(mixture.library, mixture.generated, share)
+    rows = source.rows(seed=_HELD_OUT_SEED, step=0, count=512, length=length + 1)
+    total = 0.0
+    for chunk in torch.split(rows, 64):
+        logits = module(chunk[:, :-1])
+        total += float(F.cross_entropy(logits.flatten(0, 1), chunk[:, 1:].flatten())) * len(chunk)
+    return total / len(rows)
+
+
+def model_card(config: TrainConfig, trained: Trained, *, name: str, command: str) -> str:
+    """The README.md of a model directory: how it was made, and what was measured."""
+    shape, sparsity, data = config.shape, config.sparsity, config.data
+    rows = "\n".join(f"| `{matrix}` | {count:,} |" for matrix, count in trained.nonzeros.items())
+    return f"""# {name}
+
+A weight-sparse transformer in the sense of Gao et al. 2025, "Weight-sparse transformers have
+interpretable circuits", trained by pytest-circuits on one ordinary machine (CPU).
+
+- Architecture: {shape.n_layer} layers, d_model {shape.d_model}, heads of {shape.d_head},
+  {shape.d_mlp} neurons a layer, {shape.activation}, AbsTopK {shape.activation_share} at the eight
+  hook points, sinks {"on" if shape.sinks else "off"}, bigram table {"on" if shape.bigram else "off"},
+  no positions, context {shape.max_tokens} tokens.
+- Command: `{command}`, seed {config.seed}.
+- Data: the modules of the standard library of Python {platform.python_version()} without its tests,
+  and {data.generated_documents:,} documents of generated statements
+  (`pytest_circuits/train/lines.py`); {data.generated_share:.0%} of the rows of a batch come from
+  the latter. Every {HELD_OUT}th document is held out. Tokenizer: byte-level BPE learnt on the same
+  text, {data.vocab_size} tokens.
+- Tokens: {trained.tokens:,} in {config.steps:,} steps of {config.batch} rows.
+- Loss (nats per token): {trained.final_loss:.3f} on the mixture at the end of the training,
+  {trained.library_loss:.3f} on held-out library text, {trained.generated_loss:.3f} on held-out
+  generated text.
+- Nonzero weights outside the dense bigram table, biases and gains:
+  {sum(trained.nonzeros.values()):,} (block matrices {sparsity.density:.2%}, embeddings
+  {sparsity.embedding_density:.0%}).
+- Reference for the ablation: mean activations over {REFERENCE_WINDOWS:,} windows of
+  {shape.max_tokens} tokens of the training mixture (`reference.safetensors`).
+- Made with pytest-circuits {pytest_circuits.__version__}, torch {torch.__version__.split("+")[0]},
+  tokenizers {tokenizers.__version__}, safetensors {safetensors.__version__}, numpy
+  {np.__version__}. Another interpreter has another standard library, and so another model.
+
+| matrix | nonzeros |
+|---|---|
+{rows}
+"""

@@ -1,4 +1,7 @@
-"""The edges of a circuit: nonzero weights that join two of its nodes (Gao et al. 2025, section 2)."""
+"""The edges of a circuit: nonzero weights that join two of its nodes.
+
+Gao et al. 2025, section 2.
+"""
 
 from __future__ import annotations
 

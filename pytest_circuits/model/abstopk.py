@@ -1,4 +1,7 @@
-"""AbsTopK: the activation sparsity of weight-sparse transformers (Gao et al. 2025, appendix A.1)."""
+"""AbsTopK: the activation sparsity of weight-sparse transformers.
+
+Gao et al. 2025, appendix A.1.
+"""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def _header(content: bytes, path: Path) -> dict[str, Any]:
 def check_shapes(
     tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size], path: Path
 ) -> None:
-    """Every tensor that the architecture has, in its shape, and no other; all differences at once."""
+    """Every tensor that the architecture has, in its shape, and no other; all faults at once."""
     problems = [f"missing tensor {name!r}" for name in sorted(expected.keys() - tensors.keys())]
     problems += [f"unexpected tensor {name!r}" for name in sorted(tensors.keys() - expected.keys())]
     for name in sorted(expected.keys() & tensors.keys()):

@@ -119,7 +119,7 @@ def _discretise(runner: Runner, masks: Masks, pairs: tuple[Pair, ...], bar: Bar)
         reached = assess(runner, [top(ranking, most)], pairs)[0]
         raise NotFoundError(
             f"no circuit of up to {most} nodes reaches task loss {bar.max_loss:.3f} with a "
-            f"complement that separates no pair by {bar.max_separation:.2f} nats; the best guess "
-            f"of that size has loss {reached.loss:.3f} and separation {reached.worst_separation:.2f}"
+            f"complement that separates no pair by {bar.max_separation:.2f} nats; the best guess of "
+            f"that size has loss {reached.loss:.3f}, separation {reached.worst_separation:.2f}"
         )
     return nodes

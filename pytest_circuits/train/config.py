@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -37,11 +37,11 @@ class Shape(_Frozen):
 
 
 class Sparsity(_Frozen):
-    """How many weights stay, and how the dense model gets there (Gao et al. 2025, section 2.1, A.2)."""
+    """How many weights stay, and how the dense model gets there (Gao et al. 2025, 2.1, A.2)."""
 
     density: Annotated[float, Field(gt=0, le=1)] = 0.03  # of every block matrix, at the end
     embedding_density: Annotated[float, Field(gt=0, le=1)] = 0.25
-    min_per_neuron: Annotated[int, Field(ge=0, le=64)] = 4
+    min_per_neuron: Annotated[int, Field(ge=0, le=64)] = 1
     anneal_start: Share = 0.01
     anneal_stop: Share = 0.5
 
@@ -72,3 +72,13 @@ class TrainConfig(_Frozen):
     shape: Shape = Shape()
     sparsity: Sparsity = Sparsity()
     optimizer: Optimizer = Optimizer()
+
+    @model_validator(mode="after")
+    def _floor_fits_the_budget(self) -> TrainConfig:
+        most = self.sparsity.density * self.shape.d_model
+        if self.sparsity.min_per_neuron > most:
+            raise ValueError(
+                f"sparsity.min_per_neuron {self.sparsity.min_per_neuron} asks for more weights than "
+                f"sparsity.density {self.sparsity.density} leaves: at most {int(most)} a neuron"
+            )
+        return self

@@ -153,8 +153,7 @@ interpretable circuits", trained by pytest-circuits on one ordinary machine (CPU
 
 - Architecture: {shape.n_layer} layers, d_model {shape.d_model}, heads of {shape.d_head},
   {shape.d_mlp} neurons a layer, {shape.activation}, AbsTopK {shape.activation_share} at the eight
-  hook points, sinks {"on" if shape.sinks else "off"}, bigram table {"on" if shape.bigram else "off"},
-  no positions, context {shape.max_tokens} tokens.
+  hook points, sinks {_on(shape.sinks)}, bigram table {_on(shape.bigram)}, no positions, context {shape.max_tokens} tokens.
 - Command: `{command}`, seed {config.seed}.
 - Data: the modules of the standard library of Python {platform.python_version()} without its tests,
   and {data.generated_documents:,} documents of generated statements
@@ -178,3 +177,7 @@ interpretable circuits", trained by pytest-circuits on one ordinary machine (CPU
 |---|---|
 {rows}
 """
+
+
+def _on(switch: object) -> str:
+    return "on" if switch else "off"

@@ -13,10 +13,21 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
 
-NAMES = ["item", "value", "result", "data", "name", "key", "index", "total", "count", "node", "state", "config", "user", "path", "line", "text", "token", "group", "table", "field", "option", "record", "buffer", "message", "response", "current", "level", "score"]
-WORDS = ["alpha", "beta", "gamma", "delta", "hello", "world", "error", "warning", "done", "start", "stop", "open", "close", "left", "right", "red", "green", "blue", "north", "south", "first", "second", "last", "empty", "full", "input", "output", "ready", "failed"]
-CALLS = ["print", "log", "show", "warn", "send", "write", "emit", "display"]
-FUNCTIONS = ["load", "save", "build", "parse", "update", "check", "find", "make", "read", "run"]
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+NAMES = _words(
+    "item value result data name key index total count node state config user path line text"
+    " token group table field option record buffer message response current level score"
+)
+WORDS = _words(
+    "alpha beta gamma delta hello world error warning done start stop open close left right red"
+    " green blue north south first second last empty full input output ready failed"
+)
+CALLS = _words("print log show warn send write emit display")
+FUNCTIONS = _words("load save build parse update check find make read run")
 
 
 def _one(rng: Generator, options: Sequence[str]) -> str:
@@ -170,7 +181,8 @@ def _assignment(rng: Generator) -> str:
 
 
 FAMILIES: tuple[Callable[[Generator], str], ...] = (
-    *(_quoted_call, _quoted_call, _quoted_assignment, _flat_list, _nested_list, _nested_list),
+    *(_quoted_call, _quoted_call, _quoted_assignment, _flat_list, _flat_list),
+    *(_nested_list, _nested_list),
     *(_set_then_add, _string_then_append, _current_set, _current_string),
     *(_dict_of_numbers, _list_of_strings, _for_loop, _for_range, _for_enumerate, _while_loop),
     *(_while_true, _return_true, _lambda_function, _named_function, _with_open, _plain_open),

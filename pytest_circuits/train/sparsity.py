@@ -48,7 +48,7 @@ def keep_largest(weight: Tensor, density: float, *, floor: int = 0, neuron_axis:
 
 @torch.no_grad()
 def project(model: SparseGPT, plan: Sparsity, *, progress: float) -> float:
-    """Bring every weight matrix to its density at this point of the run; returns the blocks' density.
+    """Bring every weight matrix to its density of this moment; returns the blocks' density.
 
     The floor runs along the neuron's own side: inputs of q, k, v channels and MLP neurons, outputs
     of value channels and MLP neurons. Biases, gains, sinks and the bigram table stay dense.

@@ -1,0 +1,178 @@
+"""Model directories: what is written is read back, and everything out of order is refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pytest_circuits.errors import ModelError
+from pytest_circuits.model import load_model, load_reference, measure, save_reference
+from pytest_circuits.model.directory import REFERENCE, WEIGHTS
+from tests.known_models import write_quote_copier
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_quote_copier(tmp_path_factory.mktemp("model") / "copier")
+
+
+@pytest.fixture
+def folder(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "copier"))
+
+
+def _edit_weights(folder: Path, **changes: torch.Tensor | None) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    for key, value in changes.items():
+        name = key.replace("__", ".")
+        if value is None:
+            del tensors[name]
+        else:
+            tensors[name] = value
+    save_file(tensors, folder / WEIGHTS)
+
+
+def _refusal(folder: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        load_model(folder)
+    return str(caught.value)
+
+
+def _with_header(path: Path, header: bytes) -> None:
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+
+
+def test_the_digest_is_that_of_the_content(folder: Path, original: Path) -> None:
+    assert load_model(folder).digest == load_model(original).digest
+    tensors = load_file(folder / WEIGHTS)
+    save_file(tensors, folder / WEIGHTS, metadata={"a": "1", "b": "2"})  # other bytes, same weights
+    assert load_model(folder).digest == load_model(original).digest
+    tensors["unembed.bias"][0] += 1e-3
+    save_file(tensors, folder / WEIGHTS)
+    assert load_model(folder).digest != load_model(original).digest
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    assert f"{name} is missing" in _refusal(folder)
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    assert "no such model directory" in _refusal(tmp_path / "nowhere")
+
+
+def test_a_truncated_checkpoint_is_refused(folder: Path) -> None:
+    content = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(content[: len(content) // 2])
+    assert str(folder / WEIGHTS) in _refusal(folder)
+
+
+def test_a_pickled_checkpoint_is_refused_without_being_loaded(folder: Path) -> None:
+    trap = folder / "ran"
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (trap,)
+
+    (folder / WEIGHTS).write_bytes(pickle.dumps(Payload(), protocol=4))
+    assert "pickled checkpoint" in _refusal(folder)
+    torch.save({"w": torch.zeros(2)}, folder / WEIGHTS)
+    assert "pickled checkpoint" in _refusal(folder)
+    (folder / WEIGHTS).rename(folder / "pytorch_model.bin")
+    assert "pytorch_model.bin is a pickled checkpoint" in _refusal(folder)
+    assert not trap.exists()
+
+
+def test_an_oversized_header_is_refused_before_it_is_parsed(folder: Path) -> None:
+    _with_header(folder / WEIGHTS, b'{"a":' + b" " * (17 * 2**20) + b"0}")
+    assert "header" in _refusal(folder) or "larger than" in _refusal(folder)
+
+
+def test_a_header_with_a_tensor_twice_is_refused(folder: Path) -> None:
+    entry = json.dumps({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]})
+    _with_header(folder / WEIGHTS, f'{{"a": {entry}, "a": {entry}}}'.encode())
+    assert "'a' stands twice" in _refusal(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_finite_is_refused(folder: Path, value: float) -> None:
+    bias = load_file(folder / WEIGHTS)["unembed.bias"]
+    bias[3] = value
+    _edit_weights(folder, unembed__bias=bias)
+    assert "tensor 'unembed.bias' holds NaN or infinity" in _refusal(folder)
+
+
+def test_all_differences_of_shape_are_listed_at_once(folder: Path) -> None:
+    _edit_weights(folder, unembed__bias=torch.zeros(3), norm__weight=None, extra=torch.zeros(1))
+    message = _refusal(folder)
+    assert "missing tensor 'norm.weight'" in message
+    assert "unexpected tensor 'extra'" in message
+    assert "'unembed.bias' has shape [3]" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 100_000, "not JSON"),
+        ('{"n_layer": 1, "n_layer": 2}', "'n_layer' stands twice"),
+        ('{"n_layer": NaN}', "NaN is not a number"),
+        ('{"n_layers": 2}', "n_layers"),
+        ("[]", "expected a JSON object"),
+    ],
+)
+def test_a_broken_configuration_is_refused(folder: Path, text: str, said: str) -> None:
+    (folder / "config.json").write_text(text)
+    assert said in _refusal(folder)
+
+
+def test_a_tokenizer_that_is_none_is_refused(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text('{"version": "1.0"}')
+    assert "not a tokenizer" in _refusal(folder)
+
+
+def test_a_named_pipe_does_not_block(folder: Path) -> None:
+    import os  # noqa: PLC0415  (not everywhere)
+
+    (folder / WEIGHTS).unlink()
+    os.mkfifo(folder / WEIGHTS)
+    assert "not a regular file" in _refusal(folder)
+
+
+def test_the_reference_belongs_to_one_model(folder: Path) -> None:
+    assert load_reference(load_model(folder)).model_digest == load_model(folder).digest
+    bias = load_file(folder / WEIGHTS)["unembed.bias"]
+    _edit_weights(folder, unembed__bias=bias + 1)
+    with pytest.raises(ModelError, match="was measured on another model"):
+        load_reference(load_model(folder))
+    (folder / REFERENCE).unlink()
+    with pytest.raises(ModelError, match="pytest-circuits reference"):
+        load_reference(load_model(folder))
+
+
+def test_the_reference_holds_the_means_and_deviations_of_the_activations(folder: Path) -> None:
+    model = load_model(folder)
+    tokens = load_reference(model).tokens[:130]
+    reference = measure(model.module, tokens, model_digest=model.digest)
+    recorded: dict[str, torch.Tensor] = {}
+
+    def record(name: str, x: torch.Tensor) -> torch.Tensor:
+        recorded[name] = x.double()
+        return x
+
+    model.module(tokens, record)
+    for hook, x in recorded.items():
+        torch.testing.assert_close(reference.mean[hook].double(), x.mean((0, 1)), atol=1e-5, rtol=0)
+        std = x.std((0, 1), correction=0)
+        torch.testing.assert_close(reference.std[hook].double(), std, atol=1e-4, rtol=0)
+    save_reference(model, reference)
+    again = load_reference(model)
+    assert all(torch.equal(again.mean[h], reference.mean[h]) for h in model.hook_points)

@@ -1,0 +1,138 @@
+"""The model against a straight reading of its definition, and what interventions must not change."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from pytest_circuits.circuit.interventions import intervene
+from pytest_circuits.model import ModelConfig, SparseGPT
+from pytest_circuits.model.abstopk import abs_top_k, kth_largest
+
+CONFIG = ModelConfig(
+    vocab_size=40, n_layer=2, d_model=32, d_head=8, d_mlp=64, max_tokens=16, activation="relu"
+)
+
+
+def _model(config: ModelConfig = CONFIG) -> SparseGPT:
+    generator = torch.Generator().manual_seed(0)
+    model = SparseGPT(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return model.requires_grad_(requires_grad=False).eval()
+
+
+def _tokens(rows: int, length: int, *, seed: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(CONFIG.vocab_size, (rows, length), generator=generator)
+
+
+def _top_k_by_sorting(row: list[float], k: int) -> list[float]:
+    smallest = sorted((abs(x) for x in row), reverse=True)[k - 1]
+    return [x if abs(x) >= smallest else 0.0 for x in row]
+
+
+def test_abs_top_k_keeps_the_largest_magnitudes_unchanged() -> None:
+    x = torch.randn(3, 20, generator=torch.Generator().manual_seed(0))
+    kept = abs_top_k(x, 0.25)
+    expected = torch.tensor([_top_k_by_sorting(row, 5) for row in x.tolist()])
+    assert torch.equal(kept, expected)
+
+
+def test_abs_top_k_passes_gradients_to_the_kept_entries_alone() -> None:
+    x = torch.tensor([[3.0, -1.0, 0.5, -4.0]], requires_grad=True)
+    abs_top_k(x, 0.5).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[1.0, 0.0, 0.0, 1.0]]
+
+
+def test_the_threshold_is_the_same_in_half_precision_and_by_partition() -> None:
+    x = torch.randn(50, 33, generator=torch.Generator().manual_seed(0)).abs().bfloat16()
+    assert torch.equal(kth_largest(x, 7).float(), kth_largest(x.float(), 7))
+
+
+def test_logits_are_those_of_the_definition_written_out_for_one_row() -> None:
+    model = _model()
+    row = _tokens(1, 7)[0]
+    resid = model.embed.weight[row]
+    share = CONFIG.activation_share
+    for attn, mlp in model.layers():
+        x = abs_top_k(attn.norm(resid), share)
+        q, k, v = (abs_top_k(lin(x), share).view(7, 4, 8) for lin in (attn.q, attn.k, attn.v))
+        mixed = torch.zeros(7, 4, 8)
+        for head in range(4):
+            for to in range(7):
+                scores = [float(q[to, head] @ k[at, head]) / math.sqrt(8) for at in range(to + 1)]
+                assert attn.sink is not None
+                total = math.exp(float(attn.sink[head])) + sum(map(math.exp, scores))
+                for at, score in enumerate(scores):
+                    mixed[to, head] += math.exp(score) / total * v[at, head]
+        resid = resid + abs_top_k(attn.out(mixed.flatten(1)), share)
+        hidden = abs_top_k(torch.relu(mlp.up(abs_top_k(mlp.norm(resid), share))), share)
+        resid = resid + abs_top_k(mlp.down(hidden), share)
+    assert model.bigram is not None
+    expected = model.unembed(model.norm(resid)) + model.bigram[row]
+    torch.testing.assert_close(model(row[None])[0], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("circuits", [1, 5])
+def test_with_every_node_kept_logits_are_bit_for_bit_those_of_the_plain_forward(
+    circuits: int,
+) -> None:
+    model, tokens = _model(), _tokens(6, 9)
+    keep = {h: torch.ones(circuits, w, dtype=torch.bool) for h, w in CONFIG.hook_points.items()}
+    fill = {h: torch.full((w,), 7.0) for h, w in CONFIG.hook_points.items()}
+    rows = tokens.repeat(circuits, 1)
+    assert torch.equal(model(rows, intervene(keep, fill)), model(rows))
+
+
+def test_every_hook_point_is_met_once_in_order_and_changes_the_logits() -> None:
+    model, tokens = _model(), _tokens(2, 5)
+    met: list[str] = []
+
+    def note(name: str, x: torch.Tensor) -> torch.Tensor:
+        met.append(name)
+        return x
+
+    plain = model(tokens, note)
+    assert met == list(CONFIG.hook_points)
+    for hook in met:
+        changed = model(tokens, lambda n, x, hook=hook: x + 1 if n == hook else x)
+        assert not torch.equal(changed, plain), hook
+
+
+@pytest.mark.parametrize("pad", [0, 39])
+def test_right_padding_changes_nothing(pad: int) -> None:
+    model, tokens = _model(), _tokens(4, 6)
+    last = torch.full((4,), 5)
+    padded = torch.cat([tokens, torch.full((4, 5), pad)], dim=1)
+    torch.testing.assert_close(model(padded, at=last), model(tokens, at=last), rtol=0, atol=1e-5)
+    assert torch.equal(
+        model(padded, at=last),
+        model(torch.cat([tokens, torch.full((4, 5), 17)], dim=1), at=last),
+    )
+
+
+def test_logits_at_one_token_are_those_of_the_full_forward() -> None:
+    model, tokens = _model(), _tokens(4, 6)
+    at = torch.tensor([0, 2, 5, 3])
+    torch.testing.assert_close(model(tokens, at=at), model(tokens)[torch.arange(4), at])
+
+
+def test_a_model_without_sinks_and_bigram_has_no_such_parameters() -> None:
+    bare = SparseGPT(CONFIG.model_copy(update={"sinks": False, "bigram": False}))
+    names = set(bare.state_dict())
+    assert not any("sink" in name or "bigram" in name for name in names)
+    assert bare(_tokens(1, 4)).shape == (1, 4, CONFIG.vocab_size)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_agrees_with_the_cpu() -> None:
+    model, tokens = _model(), _tokens(4, 6)
+    on_cpu = model(tokens)
+    on_gpu = model.cuda()(tokens.cuda()).cpu()
+    torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-3, atol=1e-3)

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
-from pydantic import ValidationError
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.spec.bounded_yaml import read_yaml
-from pytest_circuits.spec.explain import explain
+from pytest_circuits.spec.typed import read_as
 from pytest_circuits.train.config import TrainConfig
-
-
-def load_config(path: Path) -> TrainConfig:
-    """Read a training configuration; UsageError lists every problem as `path:line:col`."""
-    tree = read_yaml(path)
-    problems = list(tree.problems)
-    if not problems:
-        try:
-            return TrainConfig.model_validate_json(json.dumps(tree.value))
-        except ValidationError as error:
-            problems = [problem for _, problem in explain(error, tree, echoes=set())]
-    raise UsageError("\n".join(map(str, problems)))
 
 
 @click.command()
@@ -36,10 +21,10 @@ def load_config(path: Path) -> TrainConfig:
 )
 def train(config: Path, out: Path) -> None:
     """Make a weight-sparse model from a YAML configuration."""
-    plan = load_config(config)
+    plan = read_as(config, TrainConfig)
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out}: is not empty; name a new directory, nothing is overwritten")
-    from pytest_circuits.train.job import run
+    from pytest_circuits.train.job import run  # noqa: PLC0415  (torch, after the checks)
 
     command = f"pytest-circuits train {config} --out {out}"
     try:

@@ -18,6 +18,7 @@ class Data(_Frozen):
     """The text: the standard library, mixed with generated lines."""
 
     vocab_size: Annotated[int, Field(ge=300, le=65536)] = 1024
+    library_modules: Annotated[int, Field(ge=64)] | None = None  # the first so many; null: all
     generated_documents: Annotated[int, Field(ge=1, le=1_000_000)] = 3000
     generated_share: Share = 0.5  # of the rows of every batch
 
@@ -78,7 +79,7 @@ class TrainConfig(_Frozen):
         most = self.sparsity.density * self.shape.d_model
         if self.sparsity.min_per_neuron > most:
             raise ValueError(
-                f"sparsity.min_per_neuron {self.sparsity.min_per_neuron} asks for more weights than "
+                f"sparsity.min_per_neuron {self.sparsity.min_per_neuron} asks for more than "
                 f"sparsity.density {self.sparsity.density} leaves: at most {int(most)} a neuron"
             )
         return self

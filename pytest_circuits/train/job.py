@@ -64,7 +64,7 @@ class Trained:
 
 def build_corpus(config: TrainConfig) -> Corpus:
     """Collect the text, learn the tokenizer on it, and split off held-out documents."""
-    library = standard_library()
+    library = standard_library()[: config.data.library_modules]
     generated = generated_documents(seed=config.seed, count=config.data.generated_documents)
     tokenizer = train_tokenizer(
         [*library, *generated], vocab_size=config.data.vocab_size, special=(END_OF_TEXT,)
@@ -153,7 +153,8 @@ interpretable circuits", trained by pytest-circuits on one ordinary machine (CPU
 
 - Architecture: {shape.n_layer} layers, d_model {shape.d_model}, heads of {shape.d_head},
   {shape.d_mlp} neurons a layer, {shape.activation}, AbsTopK {shape.activation_share} at the eight
-  hook points, sinks {_on(shape.sinks)}, bigram table {_on(shape.bigram)}, no positions, context {shape.max_tokens} tokens.
+  hook points, sinks {_on(shape.sinks)}, bigram table {_on(shape.bigram)},
+  no positions, context {shape.max_tokens} tokens.
 - Command: `{command}`, seed {config.seed}.
 - Data: the modules of the standard library of Python {platform.python_version()} without its tests,
   and {data.generated_documents:,} documents of generated statements

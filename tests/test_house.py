@@ -1,0 +1,81 @@
+"""The rules of the house: imports point one way, and the tools find nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "pytest_circuits"
+
+# Each part may import the parts after it in its own line, and nothing else of the package.
+LAYERS = {
+    "errors": set(),
+    "files": {"errors"},
+    "progress": set(),
+    "spec": {"errors", "files"},
+    "prompts": {"errors", "spec"},
+    "model": {"errors", "files", "progress", "spec"},
+    "circuit": {"errors", "model", "prompts", "spec"},
+    "claims": {"circuit", "errors", "files", "model", "prompts", "spec"},
+    "prune": {"circuit", "errors", "model", "progress", "prompts", "spec"},
+    "train": {"errors", "model", "progress", "spec"},
+    "report": {"claims", "errors", "files", "spec"},
+    "gate": {"circuit", "claims", "errors", "files", "model", "prompts", "report", "spec"},
+    "plugin": {"gate"},
+    "cli": {"errors", "model", "prune", "spec", "train"},
+}
+
+
+def _part(module: str) -> str | None:
+    pieces = module.split(".")
+    if pieces[0] != "pytest_circuits" or len(pieces) == 1:
+        return None
+    return pieces[1]
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = [node.value.split(":")[0]] if node.value.startswith("pytest_circuits.") else []
+        found |= {part for name in names if (part := _part(name)) is not None}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+def test_imports_point_one_way(path: Path) -> None:
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if part == "__init__":
+        return
+    allowed = LAYERS[part] | {part}
+    assert _imports(path) <= allowed
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+def test_nothing_unpickles_and_no_module_is_long(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for banned in ("torch.load", "import pickle", "allow_pickle", "from _pytest", "import _pytest"):
+        assert banned not in text
+    assert text.count("\n") <= 400
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]],
+    ids=lambda arguments: "-".join(arguments[:2]),
+)
+def test_the_tools_find_nothing(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,14 +1,32 @@
-"""The errors that a user can cause, under one root; each message says what, where, why and what to do."""
+"""The errors that a user can cause, under one root; each message says what, where and why."""
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class CircuitsError(Exception):
     """Root of the errors that are shown to a user as text, never as a traceback."""
 
 
+_SHOWN = 100  # problems; a file with more is not read to the end by anybody
+
+
 class SpecError(CircuitsError):
-    """A specification that cannot be used; the message lists every problem as `path:line:col`."""
+    """A specification that cannot be used; the message lists every problem as `path:line:col`.
+
+    Each argument is a `spec.Problem`, or a plain sentence where there is no place to point at.
+    """
+
+    @property
+    def problems(self) -> tuple[Any, ...]:
+        """The problems, in file order."""
+        return self.args
+
+    def __str__(self) -> str:
+        lines = [str(problem) for problem in self.args[:_SHOWN]]
+        more = len(self.args) - _SHOWN
+        return "\n".join([*lines, *[f"... and {more} more problems"] * (more > 0)])
 
 
 class ModelError(CircuitsError):

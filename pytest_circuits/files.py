@@ -17,12 +17,13 @@ def read_bounded(path: Path, *, max_bytes: int, error: type[CircuitsError]) -> b
     """Content of a regular file of at most that many bytes; anything else raises `error`."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except OSError as cause:
-        raise error(f"{path}: cannot be read: {cause.strerror}") from cause
+    except (OSError, ValueError) as cause:  # ValueError: a NUL in the path
+        why = cause.strerror if isinstance(cause, OSError) else cause
+        raise error(f"{path}: cannot be read: {why}") from cause
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise error(f"{path}: not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise error(f"{path}: not a regular file")
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise error(f"{path}: larger than {max_bytes} bytes, more than it can need")

@@ -1,24 +1,34 @@
 """What a specification says, as frozen types that cannot hold a value that makes no sense.
 
 The types are the single source of the accepted YAML and of its JSON Schema: a field added here is
-parsed, checked and completed in the editor without another line.
+parsed, checked and completed in the editor without another line. The text below a field is what the
+editor shows for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
+_UNIQUE = Field(json_schema_extra={"uniqueItems": True})
+_Count = Annotated[int, Field(ge=0, le=100)]
+_Integer = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, populate_by_name=True
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
 
@@ -33,71 +43,103 @@ class Ablation(StrEnum):
 class ChoiceSlot(_Frozen):
     """One of a list of texts, each equally likely; the first is the simplest."""
 
-    choice: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000)]
+    choice: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000), _UNIQUE]
+    """The texts; the first is the simplest."""
 
 
 class WordList(_Frozen):
     """How many words a `words` slot joins, and from which list they come."""
 
-    from_: Annotated[tuple[Text, ...], Field(alias="from", min_length=1, max_length=1000)]
-    count: tuple[Annotated[int, Field(ge=0, le=100)], Annotated[int, Field(ge=0, le=100)]]
+    from_: Annotated[tuple[Text, ...], Field(alias="from", min_length=1, max_length=1000), _UNIQUE]
+    """The words, each equally likely; the first is the simplest."""
+    count: tuple[_Count, _Count]
+    """The least and the most words, both included, each number equally likely."""
     separator: Annotated[str, Field(max_length=16)] = " "
+    """What stands between two words."""
 
 
 class WordsSlot(_Frozen):
     """Several words joined by a separator: the count uniform, then each word uniform."""
 
     words: WordList
+    """Which words, and how many."""
 
 
 class IntegerSlot(_Frozen):
     """A whole number between two bounds, both included, each equally likely."""
 
-    integer: tuple[Annotated[int, Field(ge=0, le=10**9)], Annotated[int, Field(ge=0, le=10**9)]]
+    integer: tuple[_Integer, _Integer]
+    """The least and the greatest number."""
 
 
-Slot = ChoiceSlot | WordsSlot | IntegerSlot
+SLOT_KINDS = ("choice", "words", "integer")
+
+
+def _slot_kind(value: object) -> str | None:
+    """Return the kind of a slot by its key, so that problems are those of one kind."""
+    if isinstance(value, Mapping):
+        return next((kind for kind in SLOT_KINDS if kind in value), None)
+    return next((kind for kind in SLOT_KINDS if hasattr(value, kind)), None)
+
+
+Slot = Annotated[
+    Annotated[ChoiceSlot, Tag("choice")]
+    | Annotated[WordsSlot, Tag("words")]
+    | Annotated[IntegerSlot, Tag("integer")],
+    Discriminator(_slot_kind),
+]
 
 
 class Behavior(_Frozen):
     """A prompt space, and for each prompt the answer token and the foil token."""
 
     prompt: Text
-    slots: dict[Name, Slot] = Field(default_factory=dict)
+    """The template: `{name}` is replaced by its slot or by the cue; `{{` and `}}` are braces."""
+    slots: Annotated[dict[Name, Slot], Field(max_length=32)] = Field(default_factory=dict)
+    """What varies without changing the answer, by name."""
     contrast: Annotated[
         dict[Name, Annotated[dict[str, Text], Field(min_length=2, max_length=2)]],
         Field(min_length=1, max_length=1),
     ]
+    """The cue slot with its two cues, each with its answer; the other cue's answer is the foil."""
 
 
 class BehavesClaim(_Frozen):
     """The whole model prefers the answer to the foil at least at this rate."""
 
     rate: Share
+    """The least share of prompts, shown at the confidence of the protocol."""
 
 
 class SufficientClaim(_Frozen):
     """With everything outside the circuit ablated the answer is still preferred."""
 
     rate: Share
+    """The least share of prompts, shown at the confidence of the protocol."""
     max_loss: Annotated[float, Field(gt=0, lt=0.6931)]
+    """The greatest task loss in nats; chance is ln 2 = 0.693."""
 
 
 class NecessaryClaim(_Frozen):
     """With only the circuit ablated the answer is preferred at most at this rate (chance: 0.5)."""
 
     max_rate: Annotated[float, Field(gt=0.5, lt=1)]
+    """The greatest share of prompts; chance is 0.5."""
 
 
 class StableClaim(_Frozen):
     """Against the baseline: the drop of the circuit's rate, and the agreement of its nodes."""
 
     max_drop: Share
+    """The greatest drop of the share of prompts against the baseline."""
     min_correlation: Share = 0.9
+    """The least mean correlation of the nodes' activations with those of the baseline."""
 
 
 class Claims(_Frozen):
     """The claims that are put to the test; one that is left out is not tested."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     behaves: BehavesClaim | None = None
     sufficient: SufficientClaim | None = None
@@ -109,23 +151,38 @@ class Protocol(_Frozen):
     """How much evidence is collected, and how sure a verdict has to be."""
 
     margin: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Nats by which a single prompt must go wrong before it breaks a law."""
     alpha: Annotated[float, Field(gt=0, le=0.1)] = 0.01
+    """The risk of a wrong pass that each bound allows."""
     pairs: Annotated[int, Field(ge=100, le=100_000)] = 500
+    """Contrast pairs in the sample; a space that is not larger is run whole."""
     search: Annotated[int, Field(ge=10, le=10_000)] = 100
+    """Examples that the search for a counterexample tries."""
     controls: Annotated[int, Field(ge=19, le=999)] = 59
+    """Random circuits of the same shape that the circuit has to beat."""
 
 
 class Spec(_Frozen):
     """One circuit, the behavior that it explains and the claims made about it."""
 
     version: Literal[1]
+    """The version of this format."""
     circuit: Name
+    """The name of the circuit: letters, digits, '.', '_' and '-'."""
     description: str = ""
+    """What the circuit does, in a sentence."""
     model: Text
+    """The directory of the model, relative to this file."""
     behavior: Behavior
     ablation: Ablation
-    nodes: dict[str, tuple[Annotated[int, Field(ge=0)], ...]] = Field(default_factory=dict)
+    """What an excluded node becomes; the same circuit scores differently under each."""
+    nodes: dict[str, Annotated[tuple[Annotated[int, Field(ge=0)], ...], _UNIQUE]] = Field(
+        default_factory=dict
+    )
+    """The nodes of the circuit: for each hook point the indexes of its channels."""
     claims: Claims
     protocol: Protocol = Protocol()
-    regressions: Annotated[tuple[Text, ...], Field(max_length=1000)] = ()
+    regressions: Annotated[tuple[Text, ...], Field(max_length=200)] = ()
+    """Prompts that once broke a law; always tried first."""
     found_by: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """How the circuit was found: the pruner's settings and figures."""

@@ -1,0 +1,61 @@
+"""Specifications: YAML to frozen types, every problem at its line; imports no torch, no pytest."""
+
+from __future__ import annotations
+
+from pytest_circuits.spec.bounded_yaml import parse_yaml, read_yaml
+from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec, spec_digest
+from pytest_circuits.spec.problems import Problem, quoted, suggest, visible
+from pytest_circuits.spec.schema import json_schema
+from pytest_circuits.spec.tree import Limits, Tree
+from pytest_circuits.spec.typed import read_as
+from pytest_circuits.spec.types import (
+    Ablation,
+    BehavesClaim,
+    Behavior,
+    ChoiceSlot,
+    Claims,
+    IntegerSlot,
+    NecessaryClaim,
+    Protocol,
+    Slot,
+    Spec,
+    StableClaim,
+    SufficientClaim,
+    WordList,
+    WordsSlot,
+)
+from pytest_circuits.spec.write import dump_spec, scalar_text, write_spec
+
+__all__ = [
+    "Ablation",
+    "BehavesClaim",
+    "Behavior",
+    "ChoiceSlot",
+    "Claims",
+    "IntegerSlot",
+    "Limits",
+    "LoadedSpec",
+    "NecessaryClaim",
+    "Problem",
+    "Protocol",
+    "Slot",
+    "Spec",
+    "StableClaim",
+    "SufficientClaim",
+    "Tree",
+    "WordList",
+    "WordsSlot",
+    "dump_spec",
+    "json_schema",
+    "load_spec",
+    "parse_spec",
+    "parse_yaml",
+    "quoted",
+    "read_as",
+    "read_yaml",
+    "scalar_text",
+    "spec_digest",
+    "suggest",
+    "visible",
+    "write_spec",
+]

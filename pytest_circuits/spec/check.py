@@ -1,0 +1,202 @@
+"""Problems of a specification that its types cannot see and that need no model to find."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_circuits.spec.problems import listed, quoted, suggest, visible
+from pytest_circuits.spec.template import (
+    Hole,
+    cue_name,
+    cues,
+    fit_prompt,
+    hole_names,
+    parse_template,
+    stray_braces,
+)
+from pytest_circuits.spec.types import Behavior, ChoiceSlot, IntegerSlot, Slot, Spec, WordsSlot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pytest_circuits.spec.tree import Loc
+
+_MAX_HOLES = 64
+_MAX_PROMPT = 16_384  # characters
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A problem at a place of a specification, before it is known where that place stands."""
+
+    loc: Loc
+    text: str
+    hint: str | None = None
+    key: bool = False  # points at the key, not at the value
+
+
+def check_spec(spec: Spec) -> Iterator[Fault]:
+    """Give every fault of a specification whose types are right."""
+    yield from _check_model(spec.model)
+    in_template = list(_check_template(spec.behavior))
+    yield from in_template
+    yield from _check_contrast(spec.behavior)
+    for name, slot in spec.behavior.slots.items():
+        yield from _check_slot(name, slot)
+    if not in_template:
+        yield from _check_length(spec.behavior)
+        yield from _check_regressions(spec)
+    yield from _check_nodes(spec)
+    yield from _check_claims(spec)
+
+
+def _check_model(model: str) -> Iterator[Fault]:
+    refused = {
+        "the model path holds a character that no path should hold": visible(model) != model,
+        "the model path is absolute": model.startswith(("/", "\\")),
+        "the model path begins with '~', which is not expanded": model.startswith("~"),
+        "the model path is a URL or names a drive": bool(_URL.match(model)),
+        "the model path holds a backslash": "\\" in model,
+    }
+    text = next((text for text, holds in refused.items() if holds), None)
+    if text:
+        yield Fault(("model",), text, "write it relative to this file, as in '../models/name'")
+
+
+def _check_template(behavior: Behavior) -> Iterator[Fault]:
+    loc = ("behavior", "prompt")
+    strays = stray_braces(behavior.prompt)
+    for at in strays[:3]:
+        brace = behavior.prompt[at]
+        yield Fault(
+            loc,
+            f"the '{brace}' at character {at + 1} of the prompt has no partner",
+            f"write '{brace * 2}' for a brace",
+        )
+    if strays:
+        return
+    parts = parse_template(behavior.prompt)
+    cue = cue_name(behavior)
+    names = hole_names(parts)
+    known = [*behavior.slots, cue]
+    for name in names:
+        if name not in known:
+            hint = suggest(name, known) or f"known: {listed(known)}"
+            yield Fault(loc, f"the prompt names a slot {quoted(name)} that is not declared", hint)
+    for name in behavior.slots:
+        if name not in names:
+            hint = f"put '{{{name}}}' into the prompt or remove the slot"
+            yield Fault(
+                ("behavior", "slots", name), f"slot {quoted(name)} is never used", hint, key=True
+            )
+    if sum(isinstance(part, Hole) for part in parts) > _MAX_HOLES:
+        yield Fault(loc, f"the prompt has more than {_MAX_HOLES} places to fill")
+
+
+def _check_contrast(behavior: Behavior) -> Iterator[Fault]:
+    cue = cue_name(behavior)
+    loc = ("behavior", "contrast", cue)
+    if cue in behavior.slots:
+        hint = "give the slot or the cue another name"
+        yield Fault(loc, f"{quoted(cue)} is both the cue and a slot", hint, key=True)
+    if not stray_braces(behavior.prompt) and cue not in hole_names(parse_template(behavior.prompt)):
+        yield Fault(
+            loc,
+            f"a contrast that changes nothing: the cue {quoted(cue)} is not in the prompt",
+            f"put '{{{cue}}}' into the prompt",
+            key=True,
+        )
+    (_, first), (_, second) = cues(behavior)
+    if first == second:
+        yield Fault(
+            loc,
+            f"a contrast that changes nothing: both cues have the answer {quoted(first)}",
+            "give each cue its own answer",
+            key=True,
+        )
+
+
+def _check_slot(name: str, slot: Slot) -> Iterator[Fault]:
+    loc = ("behavior", "slots", name)
+    if isinstance(slot, ChoiceSlot):
+        yield from _repeated((*loc, "choice"), slot.choice, what="text")
+    elif isinstance(slot, WordsSlot):
+        yield from _repeated((*loc, "words", "from"), slot.words.from_, what="word")
+        yield from _reversed((*loc, "words", "count"), slot.words.count)
+    elif isinstance(slot, IntegerSlot):
+        yield from _reversed((*loc, "integer"), slot.integer)
+
+
+def _check_length(behavior: Behavior) -> Iterator[Fault]:
+    """Refuse spaces whose prompts could fill the memory, before one is made."""
+    longest = {name: _longest(slot) for name, slot in behavior.slots.items()}
+    longest[cue_name(behavior)] = max(len(cue) for cue, _ in cues(behavior))
+    parts = parse_template(behavior.prompt)
+    total = sum(
+        longest.get(part.name, 0) if isinstance(part, Hole) else len(part) for part in parts
+    )
+    if total > _MAX_PROMPT:
+        text = f"prompts can be {total:,} characters long; at most {_MAX_PROMPT:,} are allowed"
+        yield Fault(("behavior", "prompt"), text)
+
+
+def _check_nodes(spec: Spec) -> Iterator[Fault]:
+    for hook, indexes in spec.nodes.items():
+        loc = ("nodes", hook)
+        if not indexes:
+            text = f"hook point {quoted(hook)} has an empty list of nodes"
+            yield Fault(loc, text, "remove the line", key=True)
+        yield from _repeated(loc, indexes, what="node")
+
+
+def _check_claims(spec: Spec) -> Iterator[Fault]:
+    if not spec.claims.model_fields_set:
+        yield Fault(
+            ("claims",), "no claims: nothing would be tested", "add 'behaves: {rate: 0.99}'"
+        )
+
+
+def _check_regressions(spec: Spec) -> Iterator[Fault]:
+    for index, text in enumerate(spec.regressions):
+        if fit_prompt(spec.behavior, text) is None:
+            yield Fault(
+                ("regressions", index),
+                f"the regression {quoted(text)} does not fit the prompt",
+                f"prompts look like {quoted(spec.behavior.prompt)}",
+            )
+
+
+def _repeated(loc: Loc, items: Sequence[str | int], *, what: str) -> Iterator[Fault]:
+    if len(set(items)) == len(items):
+        return
+    seen: Counter[str | int] = Counter()
+    for index, item in enumerate(items):
+        seen[item] += 1
+        if seen[item] > 1:
+            name = quoted(item) if isinstance(item, str) else str(item)
+            yield Fault((*loc, index), f"{what} {name} is listed twice", "keep one")
+
+
+def _reversed(loc: Loc, bounds: tuple[int, int]) -> Iterator[Fault]:
+    least, most = bounds
+    if least > most:
+        yield Fault(
+            loc, f"the bounds are reversed: {least} is more than {most}", f"write [{most}, {least}]"
+        )
+
+
+def _longest(slot: Slot) -> int:
+    if isinstance(slot, ChoiceSlot):
+        return _greatest(slot.choice)
+    if isinstance(slot, IntegerSlot):
+        return len(str(max(slot.integer)))
+    words = slot.words
+    return max(words.count) * (_greatest(words.from_) + len(words.separator))
+
+
+def _greatest(texts: Iterable[str]) -> int:
+    return max(map(len, texts))

@@ -1,0 +1,209 @@
+"""What pydantic finds wrong, said in the words of the specification and at the line where it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_circuits.spec.phrases import container_of, expected, name_of
+from pytest_circuits.spec.problems import Problem, listed, quoted, suggest
+from pytest_circuits.spec.schema import Schema, schema_of
+from pytest_circuits.spec.types import SLOT_KINDS, Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
+
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+    from pytest_circuits.spec.tree import Loc, Tree, Value
+
+_MOST = 200  # a file with more mistakes is hostile; explaining each would take its time
+_NAME_RULE = "begins with a letter or digit, goes on with letters, digits, '.', '_' or '-'"
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What was read and what it should have been."""
+
+    tree: Tree
+    schema: Schema
+    unknown: AbstractSet[Loc]  # the keys that do not exist
+
+
+def find_nulls(tree: Tree, *, kind: type[BaseModel] = Spec) -> Iterator[tuple[Loc, Problem]]:
+    """Give every key or item without a value: nothing in a specification may be null."""
+    schema = schema_of(kind)
+    stack: list[tuple[Loc, Value]] = [((), tree.value)]
+    while stack:
+        loc, value = stack.pop()
+        if isinstance(value, dict):
+            stack.extend(((*loc, key), inner) for key, inner in value.items())
+        elif isinstance(value, list):
+            stack.extend(((*loc, index), inner) for index, inner in enumerate(value))
+        elif value is None and loc not in tree.refused and (part := schema.at(loc)) and loc:
+            hint = f"it must be {expected(part)}"
+            yield loc, tree.problem(loc, f"{name_of(loc)} has no value", hint=hint, key=True)
+
+
+def explain(
+    error: ValidationError,
+    tree: Tree,
+    *,
+    echoes: AbstractSet[Loc],
+    kind: type[BaseModel] = Spec,
+) -> Iterator[tuple[Loc, Problem]]:
+    """Give one problem for each mistake.
+
+    Args:
+        error: what pydantic says.
+        tree: the file that it is about.
+        echoes: places of which something is said already; what lies at or below is left out.
+        kind: the type that the file should have been.
+
+    """
+    found = [(_loc(detail), detail["type"]) for detail in error.errors(include_url=False)[:_MOST]]
+    file = _File(tree, schema_of(kind), {loc for loc, what in found if what == "extra_forbidden"})
+    said: set[Loc] = set()
+    for loc, what in found:
+        place = _parent(loc) if what == "missing" else loc
+        if any(place[:end] in echoes for end in range(len(place) + 1)):
+            continue
+        problem = _problem(loc, what, file)
+        if problem and loc not in said:
+            said.add(loc)
+            yield loc, problem
+
+
+def _loc(detail: ErrorDetails) -> Loc:
+    """Return where in the file an error is: pydantic adds names of kinds and of Python types."""
+    loc = tuple(detail["loc"])
+    if loc[:2] == ("behavior", "slots") and len(loc) > 3 and loc[3] in SLOT_KINDS:
+        loc = (*loc[:3], *loc[4:])
+    if loc[:1] == ("found_by",):
+        return loc[:2]
+    return loc[:-1] if loc[-1:] == ("[key]",) else loc
+
+
+def _problem(loc: Loc, kind: str, file: _File) -> Problem | None:
+    if kind == "extra_forbidden":
+        return _unknown_key(loc, file)
+    if kind == "missing" and isinstance(loc[-1], str):
+        return _missing_key(loc, file)
+    if kind == "missing":
+        loc = _parent(loc)  # an item of a list of fixed length
+    value = _value_at(file.tree, loc)
+    if kind == "string_pattern_mismatch":
+        is_key = isinstance(value, (dict, list))
+        name: object = loc[-1] if is_key else value
+        text = f"{_shown(name)} is not a name: a name {_NAME_RULE}, at most 100 in all"
+        return file.tree.problem(loc, text, key=is_key)
+    if kind == "union_tag_not_found" and isinstance(value, dict):
+        return _unknown_kind(loc, value, file.tree)
+    part = file.schema.at(loc)
+    wanted = expected(part)
+    if loc == ():
+        hint: str | None = "begin it with 'version: 1'"
+        text = "the file is empty" if value is None else f"the file is {_actual(value, part)}"
+        return file.tree.problem(loc, f"{text}, not a specification", hint=hint)
+    hint = _hint(value, part, file.tree, loc)
+    return file.tree.problem(
+        loc, f"{name_of(loc)} must be {wanted}, not {_actual(value, part)}", hint=hint
+    )
+
+
+def _unknown_key(loc: Loc, file: _File) -> Problem:
+    above, key = _parent(loc), str(loc[-1])
+    known = file.schema.keys_at(above)
+    value = _value_at(file.tree, above)
+    if file.schema.at(above).get("oneOf") and isinstance(value, dict) and key in SLOT_KINDS:
+        kinds = [kind for kind in SLOT_KINDS if kind in value]
+        text = f"{name_of(above)} is {' and '.join(kinds)} at once"
+        return file.tree.problem(loc, text, hint="keep one of them", key=True)
+    place = f" in {container_of(above)}" if above else ""
+    hint = suggest(key, known) or _home_of(key, file.schema) or f"known keys: {listed(known)}"
+    return file.tree.problem(loc, f"unknown key {quoted(key)}{place}", hint=hint, key=True)
+
+
+def _unknown_kind(loc: Loc, value: dict[str, Value], tree: Tree) -> Problem:
+    hints = [suggest(key, SLOT_KINDS) for key in value]
+    hint = next((hint for hint in hints if hint), None)
+    text = f"{name_of(loc)} must be one of {listed(SLOT_KINDS)}"
+    found = f", not {listed(map(quoted, list(value)[:3]))}" if value else ""
+    return tree.problem(loc, text + found, hint=hint, key=True)
+
+
+def _missing_key(loc: Loc, file: _File) -> Problem | None:
+    """Give the problem, unless a misspelt key beside it is already said to mean this one."""
+    above, key = _parent(loc), str(loc[-1])
+    meant = f"did you mean {quoted(key)}?"
+    beside = [str(other[-1]) for other in file.unknown if _parent(other) == above]
+    if any(suggest(other, file.schema.keys_at(above)) == meant for other in beside):
+        return None
+    wanted = expected(file.schema.at(loc))
+    place = f" in {container_of(above)}" if above else ""
+    return file.tree.problem(
+        above, f"{_shown(key)} is missing{place}", hint=f"it must be {wanted}", key=True
+    )
+
+
+def _home_of(key: str, schema: Schema) -> str | None:
+    """Return where a key belongs that is written in the wrong mapping."""
+    places: list[Loc] = [(), ("behavior",), ("protocol",), ("claims",)]
+    places += [("claims", claim) for claim in schema.keys_at(("claims",))]
+    homes = [
+        name_of(place) if place else "the top level"
+        for place in places
+        if key in schema.keys_at(place)
+    ]
+    return f"it belongs to {homes[0]}" if homes else None
+
+
+def _hint(value: Value, part: dict[str, Any], tree: Tree, loc: Loc) -> str | None:
+    if isinstance(value, str) and "enum" in part:
+        return suggest(value, part["enum"])
+    if part.get("type") == "string" and "enum" not in part and isinstance(value, (int, float)):
+        mark = tree.mark(loc)
+        written = tree.lines[mark.line][mark.col : mark.col + mark.length]
+        return f"write it in quotes: '{written}'"
+    if loc == ("version",):
+        return "this release reads version 1"
+    return None
+
+
+def _actual(value: Value, part: dict[str, Any]) -> str:
+    """Return what a value is, as the end of the sentence `x must be ..., not ...`."""
+    kind = part.get("type")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        number = str(value) if len(str(value)) < 25 else f"{value:.3e}"
+        number = number if math.isfinite(value) else "infinity"
+        return (
+            number if kind in ("integer", "number") or "const" in part else f"the number {number}"
+        )
+    if isinstance(value, str):
+        if kind == "string" and "enum" not in part:
+            return f"{len(value):,} characters"
+        return quoted(value) if "enum" in part else f"the text {quoted(value)}"
+    if isinstance(value, list):
+        return f"of {len(value)}" if kind == "array" else "a list"
+    return f"of {len(value or ())}" if kind == "object" else "a mapping"
+
+
+def _shown(name: object) -> str:
+    return quoted(str(name))
+
+
+def _value_at(tree: Tree, loc: Loc) -> Value:
+    value: Any = tree.value
+    for step in loc:
+        value = value[step]
+    found: Value = value
+    return found
+
+
+def _parent(loc: Loc) -> Loc:
+    return loc[:-1]

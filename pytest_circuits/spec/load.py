@@ -1,0 +1,140 @@
+"""From a file to a specification that is known to make sense, or to all of its problems at once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from pytest_circuits.errors import SpecError
+from pytest_circuits.spec.bounded_yaml import parse_yaml, read_yaml
+from pytest_circuits.spec.check import check_spec
+from pytest_circuits.spec.typed import refusal, typed, validated
+from pytest_circuits.spec.types import Spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_circuits.spec.problems import Problem
+    from pytest_circuits.spec.tree import Loc, Tree, Value
+
+# What decides the evidence. A description, or where the model lies, does not.
+_DECISIVE = ("version", "circuit", "behavior", "ablation", "nodes", "protocol")
+# Stands in for the parts of a broken file, so that its other parts are checked all the same.
+_STAND_IN: dict[str, Any] = {
+    "version": 1,
+    "circuit": "x",
+    "model": "x",
+    "behavior": {"prompt": "{x}", "contrast": {"x": {"a": "b", "c": "d"}}},
+    "ablation": "mean",
+    "claims": {"behaves": {"rate": 0.5}},
+}
+_NEEDS: dict[str | int, str] = {
+    "regressions": "behavior"
+}  # a part that is checked against another part
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSpec:
+    """A specification, the file that it came from and the place there of each of its parts."""
+
+    spec: Spec
+    path: Path
+    digest: str  # of all that decides the evidence, see `spec_digest`
+    tree: Tree = field(repr=False, compare=False)
+
+    @property
+    def model_path(self) -> Path:
+        """The model's directory, absolute: the file gives it relative to the file's folder."""
+        return (self.path.parent / self.spec.model).resolve()
+
+    def problem_at(
+        self, loc: Loc, text: str, hint: str | None = None, *, key: bool = False
+    ) -> Problem:
+        """Return a problem that points into the file.
+
+        Args:
+            loc: keys and indexes from the top, such as `("nodes", "0.mlp.post_act", 1)`; where
+                there is no such place, the nearest one above it is taken.
+            text: what is wrong, without a full stop.
+            hint: what to do about it.
+            key: point at the key instead of its value.
+
+        """
+        return self.tree.problem(loc, text, hint=hint, key=key)
+
+    def require_nodes(self) -> None:
+        """Make sure that there is a circuit to put to the test.
+
+        Raises:
+            SpecError: the specification lists no nodes.
+
+        """
+        if not any(self.spec.nodes.values()):
+            text = f"circuit '{self.spec.circuit}' has no nodes yet"
+            hint = f"find them with: pytest-circuits prune {self.path}"
+            raise SpecError(self.problem_at(("circuit",), text, hint, key=True))
+
+
+def load_spec(path: Path) -> LoadedSpec:
+    """Load a `*.circuit.yaml`.
+
+    Raises:
+        SpecError: with every problem of the file, in its order.
+
+    """
+    return _load(read_yaml(path))
+
+
+def parse_spec(text: str, *, path: Path) -> LoadedSpec:
+    """Load a specification from its text; `path` is where it lies or will lie.
+
+    Raises:
+        SpecError: with every problem of the text, in its order.
+
+    """
+    return _load(parse_yaml(text, path=path))
+
+
+def spec_digest(spec: Spec) -> str:
+    """Return the SHA-256, in hexadecimal, of all that decides the evidence about a circuit.
+
+    Whatever leaves the evidence as it is leaves the digest as it is: comments, the order of keys
+    and of nodes, the description, the claims' thresholds, the regressions, the model's path.
+    """
+    decisive: dict[str, Any] = spec.model_dump(mode="json", by_alias=True, include=set(_DECISIVE))
+    decisive["nodes"] = {hook: sorted(indexes) for hook, indexes in decisive["nodes"].items()}
+    text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return sha256(text.encode()).hexdigest()
+
+
+def _load(tree: Tree) -> LoadedSpec:
+    if not tree.complete:
+        raise refusal(tree.problems)
+    spec, found = typed(tree, Spec)
+    places = (*tree.refused, *(loc for loc, _ in found))
+    broken = {loc[0] if loc else None for loc in places}
+    checked = spec or _mended(tree.value, broken)
+    problems = [
+        *tree.problems,
+        *(problem for _, problem in found),
+        *(
+            tree.problem(fault.loc, fault.text, hint=fault.hint, key=fault.key)
+            for fault in check_spec(checked)
+            if not {None, fault.loc[0], _NEEDS.get(fault.loc[0], fault.loc[0])} & broken
+        ),
+    ]
+    if spec is None or problems:
+        raise refusal(problems)
+    return LoadedSpec(spec=spec, path=tree.path, digest=spec_digest(spec), tree=tree)
+
+
+def _mended(value: Value, broken: set[str | int | None]) -> Spec:
+    """Return the specification with broken parts replaced, so that the others can be checked."""
+    if not isinstance(value, dict) or None in broken:
+        return validated(_STAND_IN, Spec)
+    sound = {
+        key: part for key, part in value.items() if key in Spec.model_fields and key not in broken
+    }
+    return validated({**_STAND_IN, **sound}, Spec)

@@ -1,0 +1,140 @@
+"""Prompt templates: literal text with `{name}` holes, nothing else; `{{` and `}}` are braces."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_circuits.spec.types import Behavior
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_MAX_STEPS = 5_000  # a template with many holes could otherwise search for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A place in a template that a slot or the cue fills."""
+
+    name: str
+
+
+Part: TypeAlias = str | Hole
+
+
+@lru_cache(maxsize=64)
+def parse_template(text: str) -> tuple[Part, ...]:
+    """Return the literals and holes of a template; a stray brace is kept as it is."""
+    parts: list[Part] = []
+    end = 0
+    for token in _TOKEN.finditer(text):
+        parts.append(text[end : token.start()])
+        parts.append(token[0][0] if token[1] is None else Hole(token[1]))
+        end = token.end()
+    parts.append(text[end:])
+    return tuple(_merged(parts))
+
+
+def stray_braces(text: str) -> list[int]:
+    """Return where braces stand that neither name a hole nor are doubled."""
+    return [token.start() for token in _TOKEN.finditer(text) if token[0] in ("{", "}")]
+
+
+def hole_names(parts: tuple[Part, ...]) -> list[str]:
+    """Return each name once, in the order of the template."""
+    return list(dict.fromkeys(part.name for part in parts if isinstance(part, Hole)))
+
+
+def fill(parts: tuple[Part, ...], values: Mapping[str, str]) -> str:
+    """Return the text of a template whose holes hold these values."""
+    return "".join(values[part.name] if isinstance(part, Hole) else part for part in parts)
+
+
+def cue_name(behavior: Behavior) -> str:
+    """Return the name of the cue slot."""
+    return next(iter(behavior.contrast))
+
+
+def cues(behavior: Behavior) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return both cues, each with its answer, sorted: the order of lines changes nothing."""
+    first, second = sorted(behavior.contrast[cue_name(behavior)].items())
+    return first, second
+
+
+def fit_prompt(behavior: Behavior, text: str) -> dict[str, str] | None:
+    """Return what each hole must hold so that the template gives this text, if anything does.
+
+    The cue slot holds one of its cues; other slots may hold any text, the same wherever they
+    appear. Where both cues fit, the cue that stands first wins, then the longer one.
+    """
+    parts = parse_template(behavior.prompt)
+    name = cue_name(behavior)
+    found = []
+    for cue, _ in cues(behavior):
+        values = fit(parts, text, fixed={name: cue})
+        if values is not None:
+            before = parts[: parts.index(Hole(name))] if Hole(name) in parts else ()
+            found.append((len(fill(before, values)), -len(cue), values))
+    return min(found, key=lambda fitted: fitted[:2])[2] if found else None
+
+
+def fit(parts: tuple[Part, ...], text: str, *, fixed: Mapping[str, str]) -> dict[str, str] | None:
+    """Return values of the holes, each as short as can be, with which the template is the text."""
+    known = tuple(
+        _merged([fixed.get(part.name, part) if isinstance(part, Hole) else part for part in parts])
+    )
+    return _fit(known, text, 0, dict(fixed), iter(range(_MAX_STEPS)))
+
+
+def _fit(
+    parts: tuple[Part, ...], text: str, at: int, values: dict[str, str], steps: Iterator[int]
+) -> dict[str, str] | None:
+    if next(steps, None) is None:
+        return None
+    if not parts:
+        return values if at == len(text) else None
+    head, rest = parts[0], parts[1:]
+    value = values.get(head.name) if isinstance(head, Hole) else head
+    if value is not None:
+        return (
+            _fit(rest, text, at + len(value), values, steps) if text.startswith(value, at) else None
+        )
+    assert isinstance(head, Hole)  # noqa: S101  (for the type checker)
+    for end in _ends(rest, text, at):
+        if found := _fit(rest, text, end, {**values, head.name: text[at:end]}, steps):
+            return found
+    return None
+
+
+def _ends(rest: tuple[Part, ...], text: str, at: int) -> Iterator[int]:
+    """Give the places where a hole that begins at `at` can end, the nearest first."""
+    if not rest:
+        yield len(text)
+    elif isinstance(rest[0], Hole):
+        yield from range(at, len(text) + 1)
+    elif len(rest) == 1:
+        yield from [len(text) - len(rest[0])] * (len(text) - len(rest[0]) >= at)
+    else:
+        end = text.find(rest[0], at)
+        while end >= 0:
+            yield end
+            end = text.find(rest[0], end + 1)
+
+
+def _merged(parts: list[Part]) -> Iterator[Part]:
+    """Give the parts with neighboring literals joined and empty ones left out."""
+    literal = ""
+    for part in parts:
+        if isinstance(part, str):
+            literal += part
+            continue
+        if literal:
+            yield literal
+        literal = ""
+        yield part
+    if literal:
+        yield literal

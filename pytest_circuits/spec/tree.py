@@ -1,0 +1,202 @@
+"""Plain values read from a file, each with its place, put together without recursion."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
+
+from pytest_circuits.spec.problems import Problem, quoted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Scalar: TypeAlias = str | int | float | bool | None
+Value: TypeAlias = "Scalar | list[Value] | dict[str, Value]"
+Loc: TypeAlias = tuple[str | int, ...]
+
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MAX_DIGITS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a file may be."""
+
+    size: int = 2**20  # bytes
+    depth: int = 32  # lists and mappings inside each other
+    values: int = 20_000
+    scalar: int = 2**16  # characters of one text
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a key or a value stands; line and column count from 0."""
+
+    line: int
+    col: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The plain values of a file, where each stands, and the problems met on the way."""
+
+    path: Path
+    lines: tuple[str, ...]
+    value: Value
+    values: dict[Loc, Mark]
+    keys: dict[Loc, Mark]
+    problems: tuple[Problem, ...]
+    refused: frozenset[Loc]  # places whose value was refused: what is said of them is an echo
+    complete: bool  # False: the text could not be read to its end
+
+    def mark(self, loc: Loc, *, key: bool = False) -> Mark:
+        """Return the mark of a value or of its key, or of the nearest place that has one."""
+        for end in range(len(loc), -1, -1):
+            at_key, at_value = self.keys.get(loc[:end]), self.values.get(loc[:end])
+            found = (at_key or at_value) if key or end < len(loc) else (at_value or at_key)
+            if found:
+                return found
+        return Mark(0, 0, 1)
+
+    def problem(
+        self, loc: Loc, text: str, *, hint: str | None = None, key: bool = False
+    ) -> Problem:
+        """Return a problem that points at the value at `loc`, or at its key."""
+        return _problem(self.path, self.lines, self.mark(loc, key=key), text, hint)
+
+
+def plain_value(text: str) -> Scalar:
+    """Return what an unquoted scalar means: YAML 1.2's core schema without 0x, nan and inf."""
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOL.fullmatch(text):
+        return text[0] in "tT"
+    if _INT.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+class StopReadingError(Exception):
+    """The text cannot be read any further; its problem is recorded."""
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A list or mapping that is being read."""
+
+    value: list[Value] | dict[str, Value]
+    loc: Loc
+    key: str | None = None  # the key whose value comes next
+    skip: bool = False  # that value is read and dropped
+
+
+@dataclass(slots=True)
+class Builder:
+    """Values put together from events; the stack is a list, not Python's."""
+
+    path: Path
+    lines: tuple[str, ...]
+    limits: Limits
+    root: Value = None
+    values: dict[Loc, Mark] = field(default_factory=dict)
+    keys: dict[Loc, Mark] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    refused: set[Loc] = field(default_factory=set)
+    stack: list[_Frame] = field(default_factory=list)
+    count: int = 0
+
+    def report(self, mark: Mark, text: str, hint: str | None) -> None:
+        """Record a problem and go on."""
+        self.problems.append(_problem(self.path, self.lines, mark, text, hint))
+
+    def stop(self, mark: Mark, text: str, hint: str | None) -> NoReturn:
+        """Record a problem that makes the rest unreadable."""
+        self.report(mark, text, hint)
+        raise StopReadingError
+
+    def loc(self) -> Loc:
+        """Where the next value goes."""
+        if not self.stack:
+            return ()
+        frame = self.stack[-1]
+        return (*frame.loc, len(frame.value) if frame.key is None else frame.key)
+
+    def wants_key(self) -> bool:
+        """Tell whether a key of a mapping comes next."""
+        frame = self.stack[-1] if self.stack else None
+        return frame is not None and isinstance(frame.value, dict) and frame.key is None
+
+    def put(self, value: Value, mark: Mark) -> None:
+        """Add a value to what is open."""
+        self.count += 1
+        if self.count > self.limits.values:
+            self.stop(mark, f"more than {self.limits.values:,} values", "split the file")
+        self.values.setdefault(self.loc(), mark)
+        if not self.stack:
+            self.root = value
+            return
+        frame = self.stack[-1]
+        if isinstance(frame.value, list):
+            frame.value.append(value)
+        elif frame.key is not None:
+            if not frame.skip:
+                frame.value[frame.key] = value
+            frame.key = None
+
+    def put_key(self, key: str, mark: Mark, *, plain: bool) -> None:
+        """Take a key whose value comes next."""
+        frame = self.stack[-1]
+        frame.key, frame.skip = key, key in frame.value
+        loc = self.loc()
+        if plain and key == "<<":
+            frame.skip = True
+            self.report(mark, "merge keys ('<<') are not read", "write the keys out")
+        elif frame.skip:
+            text = f"duplicate key {quoted(key)}: first given on line {self.keys[loc].line + 1}"
+            self.report(mark, text, "keep one")
+        self.keys.setdefault(loc, mark)
+
+    def open(self, value: list[Value] | dict[str, Value], mark: Mark) -> None:
+        """Begin a list or mapping."""
+        if self.wants_key():
+            self.stop(mark, "a list or mapping cannot be a key", "quote the key if it is a text")
+        if len(self.stack) >= self.limits.depth:
+            self.stop(mark, f"nested deeper than {self.limits.depth} levels", None)
+        loc = self.loc()
+        self.put(value, mark)
+        self.stack.append(_Frame(value, loc))
+
+    def scalar(self, text: str, mark: Mark, *, plain: bool) -> None:
+        """Take a key or add a value; only what is unquoted can be more than a text."""
+        if len(text) > self.limits.scalar:
+            self.stop(mark, f"a text of more than {self.limits.scalar:,} characters", None)
+        if _SURROGATE.search(text):
+            text = self._joined(text, mark)
+        if self.wants_key():
+            self.put_key(text, mark, plain=plain)
+        elif plain and _INT.fullmatch(text) and len(text) > _MAX_DIGITS:
+            self.stop(
+                mark, f"a number of more than {_MAX_DIGITS} digits", "quote it if it is a text"
+            )
+        else:
+            self.put(plain_value(text) if plain else text, mark)
+
+    def _joined(self, text: str, mark: Mark) -> str:
+        """Return a text with surrogate pairs, which JSON escapes give, as the characters meant."""
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self.stop(mark, "an escape that is half of a character", "write '\\U' and eight digits")
+
+
+def _problem(
+    path: Path, lines: tuple[str, ...], mark: Mark, text: str, hint: str | None
+) -> Problem:
+    source = lines[mark.line] if mark.line < len(lines) else ""
+    return Problem(path, mark.line + 1, mark.col + 1, text, hint, source, mark.length)

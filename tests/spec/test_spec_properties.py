@@ -1,0 +1,272 @@
+"""Laws of the loader: only SpecError, a dump loads as the same, looks never change the digest."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_circuits.errors import SpecError
+from pytest_circuits.spec import (
+    LoadedSpec,
+    Problem,
+    Spec,
+    dump_spec,
+    load_spec,
+    parse_spec,
+    scalar_text,
+    spec_digest,
+)
+
+Load = Callable[[str], LoadedSpec]
+
+JARGON = re.compile(r"pydantic|Input should|[Ee]xtra inputs|Field required|str_|_type|tuple|dict\b")
+FIRST_LINE = re.compile(r"q\.circuit\.yaml:[0-9]+:[0-9]+: .")
+SLOW = settings(deadline=None, max_examples=100)
+
+
+def escape(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+texts = st.text(max_size=12)
+words = st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=4, unique=True)
+bounds = st.tuples(st.integers(0, 9), st.integers(0, 9)).map(sorted)
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True)
+shares = st.floats(0.01, 0.99)
+slots = (
+    st.builds(
+        lambda choice: {"choice": choice},
+        st.lists(texts, min_size=1, max_size=4, unique=True),
+    )
+    | st.builds(lambda bounds: {"integer": bounds}, bounds)
+    | st.builds(
+        lambda words, count, separator: {
+            "words": {"from": words, "count": count, "separator": separator}
+        },
+        words,
+        bounds,
+        texts,
+    )
+)
+figures = texts | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
+
+
+@st.composite
+def contents(draw: st.DrawFn) -> dict[str, Any]:
+    """What a valid file holds."""
+    cue, *slot_names = draw(st.lists(names, min_size=1, max_size=4, unique=True))
+    holes = [f"{{{name}}}" for name in draw(st.permutations([cue, *slot_names]))]
+    between = [escape(draw(texts)) for _ in holes]
+    first, second = draw(st.lists(texts, min_size=2, max_size=2, unique=True))
+    answers = draw(st.lists(st.text(min_size=1, max_size=4), min_size=2, max_size=2, unique=True))
+    claims: dict[str, Any] = {
+        "behaves": {"rate": draw(shares)},
+        "sufficient": {"rate": draw(shares), "max_loss": draw(st.floats(0.01, 0.69))},
+        "necessary": {"max_rate": draw(st.floats(0.51, 0.99))},
+        "stable": {"max_drop": draw(shares), "min_correlation": draw(shares)},
+    }
+    kept = draw(st.lists(st.sampled_from(sorted(claims)), min_size=1, unique=True))
+    return {
+        "version": 1,
+        "circuit": draw(names),
+        "description": draw(texts),
+        "model": "../models/x",
+        "behavior": {
+            "prompt": "".join(text + hole for text, hole in zip(between, holes, strict=True)),
+            "slots": {name: draw(slots) for name in slot_names},
+            "contrast": {cue: {first: answers[0], second: answers[1]}},
+        },
+        "ablation": draw(st.sampled_from(["mean", "zero", "resample"])),
+        "nodes": draw(
+            st.dictionaries(
+                texts,
+                st.lists(st.integers(0, 999), min_size=1, max_size=40, unique=True),
+                max_size=3,
+            )
+        ),
+        "claims": {name: claims[name] for name in kept},
+        "protocol": {"margin": draw(st.floats(0.01, 9)), "pairs": draw(st.integers(100, 900))},
+        "found_by": draw(st.dictionaries(texts, figures, max_size=3)),
+    }
+
+
+@st.composite
+def yaml_text(draw: st.DrawFn, value: Any, indent: int = 0) -> str:  # noqa: ANN401
+    """Some YAML that means a value: keys in any order, with comments, blank lines and spaces."""
+    if not isinstance(value, (dict, list)):
+        return " " * draw(st.integers(1, 3)) + scalar_text(value) + draw(comments) + "\n"
+    if isinstance(value, list) or not value:
+        return f" {draw(flow(value))}{draw(comments)}\n"
+    step = indent + draw(st.integers(1, 4))
+    lines = [draw(comments) + "\n"]
+    for key in draw(st.permutations(sorted(value))):
+        lines += [" " * indent + draw(comments) + "\n"] * draw(st.integers(0, 1))
+        inner = draw(yaml_text(value[key], step))
+        lines.append(" " * indent + scalar_text(key) + ":" + inner)
+    return "".join(lines)
+
+
+@st.composite
+def flow(draw: st.DrawFn, value: Any) -> str:  # noqa: ANN401
+    """Some YAML in brackets."""
+    space = draw(st.sampled_from(["", " ", "  "]))
+    if isinstance(value, dict):
+        items = [f"{scalar_text(key)}: {draw(flow(value[key]))}" for key in value]
+        return "{" + space + f",{space} ".join(items) + space + "}"
+    if isinstance(value, list):
+        return "[" + space + f",{space} ".join(draw(flow(item)) for item in value) + space + "]"
+    return scalar_text(value)
+
+
+comments = st.sampled_from(["", "", "  # note: [x", " #", "   # 'y"])
+
+
+def spec_of(content: dict[str, Any]) -> Spec:
+    return parse_spec(json_like(content), path=Path("q.circuit.yaml")).spec
+
+
+def json_like(content: dict[str, Any]) -> str:
+    """The simplest YAML of a value, which is the JSON of it."""
+    return json.dumps(content)
+
+
+@SLOW
+@given(contents())
+def test_a_dumped_specification_loads_as_the_same(content: dict[str, Any]) -> None:
+    spec = spec_of(content)
+
+    again = parse_spec(dump_spec(spec, header="x"), path=Path("q.circuit.yaml"))
+
+    assert again.spec == spec
+    assert again.digest == spec_digest(spec)
+
+
+@SLOW
+@given(st.data(), contents())
+def test_comments_spaces_and_the_order_of_keys_never_change_the_digest(
+    data: st.DataObject, content: dict[str, Any]
+) -> None:
+    text = data.draw(yaml_text(content)).lstrip("\n")
+
+    loaded = parse_spec(text, path=Path("q.circuit.yaml"))
+
+    assert loaded.spec == spec_of(content)
+    assert loaded.digest == spec_digest(spec_of(content))
+
+
+@SLOW
+@given(contents(), names)
+def test_what_does_not_decide_the_evidence_is_not_in_the_digest(
+    content: dict[str, Any], other: str
+) -> None:
+    spec = spec_of(content)
+    reworded = content | {
+        "description": other,
+        "model": other,
+        "claims": {"behaves": {"rate": 0.5}},
+        "found_by": {other: 1},
+        "nodes": {hook: indexes[::-1] for hook, indexes in content["nodes"].items()},
+    }
+
+    assert spec_digest(spec_of(reworded)) == spec_digest(spec)
+
+
+def test_what_decides_the_evidence_is_in_the_digest(load: Load, quote: str) -> None:
+    changes = {
+        "quote_close": "quote_shut",
+        "{name} = {quote}": "{name}= {quote}",
+        "[alpha, beta, user_id]": "[beta, alpha, user_id]",
+        "count: [1, 5]": "count: [1, 6]",
+        "'\"': '\"'": "'\"': '\\'",
+        "ablation: mean": "ablation: zero",
+        "[31, 406]": "[31, 407]",
+        "claims:": "protocol: {margin: 2.0}\nclaims:",
+    }
+
+    digests = {load(quote.replace(old, new, 1)).digest for old, new in changes.items()}
+
+    assert len(digests | {load(quote).digest}) == len(changes) + 1
+
+
+def refused(text: str) -> tuple[Problem, ...]:
+    """The problems of a text, none when it loads; no other exception is expected."""
+    try:
+        parse_spec(text, path=Path("q.circuit.yaml"))
+    except SpecError as error:
+        return error.problems
+    return ()
+
+
+def check_places(problems: tuple[Problem, ...]) -> None:
+    lines = [str(problem).splitlines()[0] for problem in problems]
+    places = [(problem.line, problem.col) for problem in problems]
+    assert all(FIRST_LINE.match(line) for line in lines)
+    assert places == sorted(places)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text() | st.text(alphabet="[]{}:,-?&*!|>'\"%@#<~ \n\tab1."))
+def test_any_text_is_refused_with_a_place(text: str) -> None:
+    problems = refused(text)
+
+    assert problems
+    check_places(problems)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.circuit.yaml"
+    path.write_bytes(data)
+
+    with pytest.raises(SpecError, match=r"fuzz\.circuit\.yaml:[0-9]+:[0-9]+: "):
+        load_spec(path)
+
+
+leaves = st.none() | figures | st.sampled_from(["mean", ".nan", "choice", "{x}"])
+keys = texts | st.sampled_from(["choice", "words", "integer", "rate", "from", "count", "claims"])
+trees = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3)
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> dict[str, Any]:
+    """A valid content in which one to three places are replaced, renamed or removed."""
+    content: dict[str, Any] = json.loads(json.dumps(draw(contents())))
+    for _ in range(draw(st.integers(1, 3))):
+        place: Any = content
+        while True:
+            inner = range(len(place)) if isinstance(place, list) else sorted(place)
+            if not inner:
+                break
+            key = draw(st.sampled_from(list(inner)))
+            if isinstance(place[key], (dict, list)) and place[key] and draw(st.integers(0, 3)):
+                place = place[key]
+                continue
+            how = draw(st.sampled_from(["replace", "remove", "rename"]))
+            if how == "replace" or isinstance(place, list):
+                place[key] = draw(trees)
+            else:
+                value = place.pop(key)
+                if how == "rename":
+                    place[draw(keys)] = value
+            break
+    return content
+
+
+@settings(deadline=None, max_examples=300)
+@given(damaged())
+def test_a_damaged_specification_is_refused_in_plain_words(content: dict[str, Any]) -> None:
+    problems = refused(json_like(content))
+
+    check_places(problems)
+    own_words = [re.sub(r"'.*'", "", problem.text) for problem in problems]
+    assert not [text for text in own_words if JARGON.search(text)]

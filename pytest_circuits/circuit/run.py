@@ -60,7 +60,8 @@ class Runner:
         for start in range(0, len(views), CIRCUITS):
             chunk = slice(start, start + CIRCUITS)
             for indexes in self._encoder.groups(prompts, rows=ROWS):
-                scores[chunk, indexes] = self._forward([prompts[i] for i in indexes], views[chunk])
+                batch = [prompts[i] for i in indexes]
+                scores[chunk, indexes] = self._forward(batch, views[chunk], rows=len(batch))
         return (scores[..., 0] - scores[..., 1]).reshape(len(views), len(pairs), 2)
 
     def signals(self, pairs: Sequence[Pair], nodes: Nodes) -> NDArray[np.float64]:
@@ -83,14 +84,17 @@ class Runner:
         missing = list(dict.fromkeys(p for p in prompts if p not in known))
         for indexes in self._encoder.groups(missing, rows=ROWS):
             batch = [missing[i] for i in indexes]
-            for prompt, (answer, foil) in zip(batch, self._forward(batch, [view])[0], strict=True):
+            scores = self._forward(batch, [view], rows=ROWS)[0]
+            for prompt, (answer, foil) in zip(batch, scores, strict=True):
                 known[prompt] = (float(answer), float(foil))
         return [known[p] for p in prompts]
 
     @torch.inference_mode()
-    def _forward(self, prompts: Sequence[Prompt], views: Sequence[View]) -> NDArray[np.float64]:
+    def _forward(
+        self, prompts: Sequence[Prompt], views: Sequence[View], *, rows: int
+    ) -> NDArray[np.float64]:
         """Logits of answer and foil, [K, len(prompts), 2]."""
-        batch = self._encoder.batch(prompts, rows=ROWS)
+        batch = self._encoder.batch(prompts, rows=rows)
         if list(views) == [WHOLE]:
             logits = self.model.module(batch.tokens, at=batch.last)[None]  # [1, ROWS, V]
         else:
@@ -99,7 +103,7 @@ class Runner:
                 batch.tokens,
                 at=batch.last,
                 keep=keep_masks(views, self.model),
-                fill=self._fill(prompts),
+                fill=self._fill(prompts, rows=rows),
             )
         self.forwards += len(views) * len(prompts)
         scores: NDArray[np.float64] = batch.preferences(logits).double().cpu().numpy()
@@ -124,11 +128,11 @@ class Runner:
         recorded: NDArray[np.float64] = torch.cat([found[h] for h in nodes.shape]).cpu().numpy()
         return recorded[:, : len(prompts)]
 
-    def _fill(self, prompts: Sequence[Prompt]) -> dict[str, Tensor]:
+    def _fill(self, prompts: Sequence[Prompt], *, rows: int) -> dict[str, Tensor]:
         if self.ablation is not Ablation.RESAMPLE:
             return fill_values(self.reference, self.ablation)
         size = len(next(iter(self.reference.bank.values())))
-        picks = torch.zeros(ROWS, dtype=torch.long)
+        picks = torch.zeros(rows, dtype=torch.long)
         for row, prompt in enumerate(prompts):
             picks[row] = int.from_bytes(hashlib.sha256(prompt.text.encode()).digest()[:8]) % size
         return fill_values(self.reference, self.ablation, picks=picks)

@@ -16,7 +16,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share of the prompts with its one-sided bounds, or of the whole space (then bounds are equal)."""
+    """A share of the prompts with its one-sided bounds; over a whole space all three are equal."""
 
     estimate: float
     lower: float
@@ -35,8 +35,8 @@ class Counterexample:
     foil: str
     partner: str  # the other prompt of the contrast pair
     tokens: tuple[str, ...]
-    margins: dict[str, float]  # nats, answer minus foil, per run: "whole model", "circuit", ...
-    logits: dict[str, dict[str, float]]  # per run: {"answer": ..., "foil": ...}
+    margins: dict[str, float | None]  # nats, answer minus foil, per run; None: not a number
+    logits: dict[str, dict[str, float | None]]  # per run: {"answer": ..., "foil": ...}
     violation: str  # one sentence: how the law is broken
 
 

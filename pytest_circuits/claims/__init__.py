@@ -1,0 +1,38 @@
+"""The claims about a circuit: how each is searched, measured and decided."""
+
+from pytest_circuits.claims.baseline import Live, Recorded, check_comparable, facts
+from pytest_circuits.claims.baseline_file import (
+    baseline_path,
+    read_baseline,
+    record_baseline,
+    write_baseline,
+)
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Rate, Verdict
+from pytest_circuits.claims.laws import LawBroken, finish, given_test, run_claim
+from pytest_circuits.claims.making import make_bench
+from pytest_circuits.claims.registry import CLAIMS, declared
+
+__all__ = [
+    "CLAIMS",
+    "Bench",
+    "Counterexample",
+    "Evidence",
+    "Law",
+    "LawBroken",
+    "Live",
+    "Rate",
+    "Recorded",
+    "Verdict",
+    "baseline_path",
+    "check_comparable",
+    "declared",
+    "facts",
+    "finish",
+    "given_test",
+    "make_bench",
+    "read_baseline",
+    "record_baseline",
+    "run_claim",
+    "write_baseline",
+]

@@ -1,0 +1,62 @@
+"""`behaves`: the whole model prefers the answer to the foil."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_circuits.circuit import WHOLE
+from pytest_circuits.claims.baseline import delta
+from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.claim import Claim, Run, median_size, preference, run_of
+from pytest_circuits.claims.findings import at_least, conclude, law_finding, not_finite
+from pytest_circuits.claims.statistics import softplus
+
+if TYPE_CHECKING:
+    from pytest_circuits.circuit import Runner
+    from pytest_circuits.claims.bench import Bench
+    from pytest_circuits.claims.evidence import Evidence, Law
+    from pytest_circuits.claims.statistics import Bools, Floats, Interval
+    from pytest_circuits.prompts import Pair
+
+
+def _runs(bench: Bench) -> tuple[Run, ...]:
+    return (run_of(bench.runner, WHOLE, name="whole model"),)
+
+
+def _breaks(margins: tuple[Floats, ...], margin: float) -> Bools:
+    (whole,) = margins
+    return whole <= -margin
+
+
+def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
+    (whole,) = margins
+    return f"the whole model {preference(whole[member], pair, member)}: the wrong one"
+
+
+def _interval(bench: Bench, runner: Runner) -> Interval:
+    holds = runner.margins(bench.sample.pairs, WHOLE) > EPS
+    return bench.sample.rate(holds, bench.spec.protocol.alpha)
+
+
+def _decide(bench: Bench, law: Law) -> Evidence:
+    limits, protocol, sample = bench.spec.claims.behaves, bench.spec.protocol, bench.sample
+    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    whole = bench.runner.margins(sample.pairs, WHOLE)
+    if broken := not_finite("behaves", law, whole_model=whole):
+        return broken
+    interval = _interval(bench, bench.runner)
+    rate = interval.against(limits.rate, n=sample.n, exhaustive=sample.exhaustive)
+    findings = [
+        at_least(rate, what="the whole model prefers the answer", alpha=protocol.alpha),
+        law_finding(
+            law, margin=protocol.margin, typical=median_size(whole), whose="the model's preference"
+        ),
+    ]
+    measures = {
+        "delta_to_baseline": delta(bench, "behaves", interval, _interval),
+        "task_loss": sample.mean(softplus(whole), protocol.alpha).estimate,
+    }
+    return conclude("behaves", findings, rate=rate, law=law, measures=measures)
+
+
+BEHAVES = Claim("behaves", _runs, _breaks, _violation, _decide)

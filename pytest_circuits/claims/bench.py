@@ -1,0 +1,176 @@
+"""Everything that the claims of one circuit share: the prompts, the runs and the controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_circuits.circuit import Nodes, Runner, View, random_circuits
+from pytest_circuits.claims import statistics
+from pytest_circuits.claims.search import stream
+from pytest_circuits.prompts import PromptSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pytest_circuits.claims.baseline import Live, Recorded
+    from pytest_circuits.claims.statistics import Bools, Floats, Interval
+    from pytest_circuits.model import Model
+    from pytest_circuits.prompts import Pair
+    from pytest_circuits.spec import LoadedSpec, Spec
+
+EPS = 1e-4  # nats: nearer to a tie than this is a tie; float32 logits differ by about 1e-5
+CONTROL_PAIRS = 16  # pairs on which the circuit is compared with random ones
+SIGNAL_PAIRS = 16  # pairs on which a node's signal is recorded
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Prompts for the rates: independent draws, or the whole space with its probabilities."""
+
+    pairs: tuple[Pair, ...]
+    weights: Floats  # [n], sums to one
+    member: NDArray[np.int64]  # [n], 0 or 1: which prompt of a sampled pair counts
+    exhaustive: bool
+
+    @property
+    def n(self) -> int:
+        """Prompts that a rate is made of."""
+        return 2 * len(self.pairs) if self.exhaustive else len(self.pairs)
+
+    def rate(self, holds: Bools, alpha: float) -> Interval:
+        """Rate of a property of prompts, given for both members of each pair: [n, 2].
+
+        Of a sampled pair one prompt counts, chosen by a seeded coin: the two are correlated, and
+        exact bounds want independent draws.
+        """
+        if self.exhaustive:
+            return statistics.whole(holds.mean(axis=1), self.weights)
+        return statistics.rate(self.chosen(holds), alpha)
+
+    def drop(self, before: Bools, after: Bools, alpha: float) -> Interval:
+        """Drop of a rate between two runs on the same prompts, each [n, 2]."""
+        if self.exhaustive:
+            lost = before.astype(np.float64) - after.astype(np.float64)
+            return statistics.whole(lost.mean(axis=1), self.weights)
+        return statistics.drop(self.chosen(before), self.chosen(after), alpha)
+
+    def mean(self, values: Floats, alpha: float) -> Interval:
+        """Mean over pairs of a value of each prompt: [n, 2]."""
+        per_pair = values.mean(axis=1)
+        if self.exhaustive:
+            return statistics.whole(per_pair, self.weights)
+        return statistics.mean(per_pair, alpha)
+
+    def chosen(self, values: Bools) -> Bools:
+        """The values [n] of the prompt of each pair that counts, from those of both [n, 2]."""
+        return values[np.arange(len(values)), self.member]
+
+    def shortened(self, count: int) -> Sample:
+        """The first draws; a whole space stays whole."""
+        if self.exhaustive or count >= len(self.pairs):
+            return self
+        weights = np.full(count, 1 / count)
+        return Sample(self.pairs[:count], weights, self.member[:count], exhaustive=False)
+
+    def few(self, count: int, *, seed: int) -> tuple[Pair, ...]:
+        """Some of the pairs, for measurements that need fewer: draws, or a spread of the space."""
+        if not self.exhaustive or count >= len(self.pairs):
+            return self.pairs[:count]
+        chosen = _generator(seed, stream=2).permutation(len(self.pairs))[:count]
+        return tuple(self.pairs[i] for i in np.sort(chosen))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One circuit of one model on the bench; made once, shared by all its claims."""
+
+    loaded: LoadedSpec
+    runner: Runner
+    nodes: Nodes
+    baseline: Recorded | Live | None = None
+    search_seed: int | None = None  # what --hypothesis-seed gave; None: from the specification
+    tried: dict[str, set[Pair]] = field(default_factory=dict)  # per claim, what the search tried
+
+    @property
+    def spec(self) -> Spec:
+        """The specification."""
+        return self.loaded.spec
+
+    @property
+    def model(self) -> Model:
+        """The candidate."""
+        return self.runner.model
+
+    @property
+    def search_start(self) -> int:
+        """Seed of the search; one circuit's searches share it and so try the same prompts."""
+        return self.seed if self.search_seed is None else self.search_seed
+
+    @cached_property
+    def seed(self) -> int:
+        """Decides every random choice; the same for the same specification."""
+        return int(self.loaded.digest[:15], 16)
+
+    @cached_property
+    def space(self) -> PromptSpace:
+        """The prompts that the behavior is about."""
+        return PromptSpace(self.spec.behavior)
+
+    @cached_property
+    def sample(self) -> Sample:
+        """The prompts of every rate of this circuit."""
+        return draw_sample(self.space, count=self.spec.protocol.pairs, seed=self.seed)
+
+    @cached_property
+    def circuit(self) -> View:
+        """The model with everything outside the circuit ablated."""
+        return View.circuit(self.nodes)
+
+    @cached_property
+    def without(self) -> View:
+        """The model with only the circuit ablated."""
+        return View.without(self.nodes)
+
+    @cached_property
+    def controls(self) -> Sequence[Nodes]:
+        """Random circuits with as many nodes at each hook point."""
+        count = self.spec.protocol.controls
+        return random_circuits(self.nodes, self.runner.reference, count=count, seed=self.seed)
+
+    @cached_property
+    def control_pairs(self) -> tuple[Pair, ...]:
+        """The prompts on which the circuit is compared with the controls."""
+        return self.sample.few(CONTROL_PAIRS, seed=self.seed)
+
+    @cached_property
+    def signal_pairs(self) -> tuple[Pair, ...]:
+        """The prompts on which the nodes' signals are compared with the baseline's."""
+        return self.sample.few(SIGNAL_PAIRS, seed=self.seed)
+
+    @cached_property
+    def searched_pairs(self) -> tuple[Pair, ...]:
+        """The pairs that every search of this circuit tries, as long as it finds nothing."""
+        return stream(self.space, search=self.spec.protocol.search, start=self.search_start)
+
+
+def draw_sample(space: PromptSpace, *, count: int, seed: int) -> Sample:
+    """The whole space where it has at most `count` pairs, else `count` independent draws."""
+    if space.size <= count:
+        enumerated = list(space.enumerate())
+        weights = np.array([weight for _, weight in enumerated], dtype=np.float64)
+        member = np.zeros(len(enumerated), dtype=np.int64)
+        return Sample(tuple(pair for pair, _ in enumerated), weights, member, exhaustive=True)
+    pairs = space.sample(count, seed=seed)
+    member = _generator(seed, stream=1).integers(2, size=count)
+    weights = np.full(count, 1 / count)
+    return Sample(tuple(pairs), weights, member, exhaustive=False)
+
+
+def _generator(seed: int, *, stream: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=np.array([seed, stream], dtype=np.uint64)))

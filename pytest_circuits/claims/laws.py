@@ -1,0 +1,159 @@
+"""The law of a claim: Hypothesis looks for the one prompt that breaks it, and shrinks it.
+
+The search never decides a rate: Hypothesis draws unevenly on purpose. Its stream depends on the
+specification alone, so that all claims of a circuit try the same prompts and share their forwards.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from hypothesis import Phase, example, given
+
+from pytest_circuits.claims.evidence import Counterexample, Law
+from pytest_circuits.claims.registry import CLAIMS
+from pytest_circuits.claims.search import configured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_circuits.claims.bench import Bench
+    from pytest_circuits.claims.claim import Claim
+    from pytest_circuits.claims.evidence import Evidence
+    from pytest_circuits.claims.statistics import Bools
+    from pytest_circuits.prompts import Pair, Prompt
+
+
+class LawBroken(AssertionError):  # noqa: N818  (it is a finding, not an error)
+    """A prompt that breaks the law of a claim."""
+
+    def __init__(self, counterexample: Counterexample) -> None:
+        super().__init__(f"{counterexample.prompt!r}: {counterexample.violation}")
+        self.counterexample = counterexample
+
+
+def given_test(bench: Bench, claim_name: str, nodeid: str = "") -> Callable[[], None]:
+    """The search as a test: a Hypothesis test of one claim, or one that passes if none is needed.
+
+    It raises LawBroken with the smallest prompt that was found. The specification's regressions
+    run first. `nodeid` becomes the name of the test.
+    """
+    claim = CLAIMS[claim_name]
+    if not claim.searchable(bench):
+        return _no_search
+    tried = bench.tried.setdefault(claim_name, set())
+
+    def law(pair: Pair) -> None:
+        if not tried:
+            _fetch_ahead(bench, claim)
+        tried.add(pair)
+        check(bench, claim, [pair])
+
+    law.__qualname__ = nodeid or claim_name
+    test = given(pair=bench.space.strategy())(law)
+    for text, pair in reversed(_regressions(bench)):
+        test = example(pair=pair).via(f"regression {text!r}")(test)
+    phases = (Phase.explicit, Phase.generate, Phase.shrink)
+    return configured(
+        test, search=bench.spec.protocol.search, start=bench.search_start, phases=phases
+    )
+
+
+def _fetch_ahead(bench: Bench, claim: Claim) -> None:
+    """Evaluate in large batches what the search is going to try.
+
+    An optimisation only: a pair that is not among them is evaluated when it is tried. The stream
+    is a function of the seed, so that a search without an outcome draws the same pairs.
+    """
+    pairs = [*(pair for _, pair in _regressions(bench)), *bench.searched_pairs]
+    for run in claim.runs(bench):
+        run.margins(pairs)
+
+
+def run_claim(bench: Bench, claim_name: str) -> Evidence:
+    """Put one claim to the test without pytest: search, then decide."""
+    try:
+        given_test(bench, claim_name)()
+    except LawBroken as broken:
+        return finish(bench, claim_name, broken.counterexample)
+    return finish(bench, claim_name, None)
+
+
+def finish(bench: Bench, claim_name: str, found: Counterexample | None) -> Evidence:
+    """Evidence of a claim after its search, which found this counterexample or none.
+
+    Where it found none, the law is held against every prompt of the rate as well.
+    """
+    claim = CLAIMS[claim_name]
+    scanned = claim.scanned(bench)
+    if found is None and scanned:
+        try:
+            check(bench, claim, scanned)
+        except LawBroken as broken:
+            found = broken.counterexample
+    searched = 2 * len({*scanned, *bench.tried.get(claim_name, ())})
+    return claim.decide(bench, Law(searched, found))
+
+
+def check(bench: Bench, claim: Claim, pairs: Sequence[Pair]) -> None:
+    """Raise LawBroken with the smallest of these pairs that breaks a law."""
+    broken = breaks(bench, claim, pairs)  # [n, 2]
+    if broken.any():
+        found = [(pairs[row], int(member)) for row, member in np.argwhere(broken)]
+        pair, member = min(found, key=lambda entry: _size(_member(*entry)))
+        raise LawBroken(counterexample(bench, claim, pair, member))
+
+
+def breaks(bench: Bench, claim: Claim, pairs: Sequence[Pair]) -> Bools:
+    """Which members of which pairs break the law of a claim, [n, 2]; what is not finite does."""
+    runs = tuple(run.margins(pairs) for run in claim.runs(bench))
+    broken = ~np.isfinite(np.stack(runs)).all(axis=0)
+    with np.errstate(invalid="ignore"):
+        return broken | claim.breaks(runs, bench.spec.protocol.margin)
+
+
+def counterexample(bench: Bench, claim: Claim, pair: Pair, member: int) -> Counterexample:
+    """What a person needs to see about one prompt that breaks a law."""
+    prompt, partner = _member(pair, member), _member(pair, 1 - member)
+    runs = claim.runs(bench)
+    margins = tuple(run.margins([pair])[0] for run in runs)  # each [2]
+    finite = all(np.isfinite(margin).all() for margin in margins)
+    logits = {run.name: run.logits(prompt) for run in runs if run.logits is not None}
+    return Counterexample(
+        prompt=prompt.text,
+        answer=prompt.answer,
+        foil=prompt.foil,
+        partner=partner.text,
+        tokens=bench.runner.tokens(prompt),
+        margins={run.name: _finite(m[member]) for run, m in zip(runs, margins, strict=True)},
+        logits={
+            name: {"answer": _finite(answer), "foil": _finite(foil)}
+            for name, (answer, foil) in logits.items()
+        },
+        violation=(
+            claim.violation(pair, member, margins) if finite else "its logits are not numbers"
+        ),
+    )
+
+
+def _no_search() -> None:
+    """The law of this claim is about recorded prompts, all of which are looked at anyway."""
+
+
+def _regressions(bench: Bench) -> list[tuple[str, Pair]]:
+    """The prompts that once broke a law; the loader has refused those that do not fit."""
+    fitted = [(text, bench.space.parse(text)) for text in bench.spec.regressions]
+    return [(text, pair) for text, pair in fitted if pair is not None]
+
+
+def _member(pair: Pair, member: int) -> Prompt:
+    return (pair.first, pair.second)[member]
+
+
+def _size(prompt: Prompt) -> tuple[int, str]:
+    return (len(prompt.text), prompt.text)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

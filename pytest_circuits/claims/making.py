@@ -1,0 +1,50 @@
+"""Putting a circuit on the bench: with its model, its reference and what it is compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_circuits.circuit import Nodes, Runner
+from pytest_circuits.claims.baseline import (
+    Live,
+    Recorded,
+    check_comparable,
+    check_recorded,
+    facts,
+)
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.model import load_reference
+
+if TYPE_CHECKING:
+    from pytest_circuits.model import Model
+    from pytest_circuits.spec import LoadedSpec
+
+
+def make_bench(
+    loaded: LoadedSpec,
+    model: Model,
+    *,
+    baseline: Recorded | Model | None = None,
+    search_seed: int | None = None,
+) -> Bench:
+    """The bench of one circuit in one model.
+
+    baseline: a baseline file's content, another model, or None for no baseline.
+    search_seed: what `--hypothesis-seed` gave; without it the specification decides.
+
+    Raises ModelError when the model has no reference or cannot be compared with the baseline, and
+    BaselineError when the baseline was recorded for something else.
+    """
+    ablation = loaded.spec.ablation
+    runner = Runner(model, load_reference(model), ablation)
+    nodes = Nodes.of(loaded.spec.nodes)
+    if baseline is None:
+        return Bench(loaded, runner, nodes, None, search_seed)
+    if isinstance(baseline, Recorded):
+        bench = Bench(loaded, runner, nodes, baseline, search_seed)
+        check_recorded(bench, baseline)
+        check_comparable(model, baseline.model, what="the recorded baseline")
+        return bench
+    check_comparable(model, facts(baseline), what=f"the baseline model {baseline.path}")
+    live = Live(Runner(baseline, load_reference(baseline), ablation))
+    return Bench(loaded, runner, nodes, live, search_seed)

@@ -1,0 +1,137 @@
+"""`necessary`: with only the circuit ablated, the behavior is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_circuits.circuit import WHOLE, View
+from pytest_circuits.claims import statistics
+from pytest_circuits.claims.baseline import delta
+from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.claim import Claim, Run, run_of
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.findings import (
+    Finding,
+    at_most,
+    conclude,
+    law_finding,
+    not_finite,
+)
+
+if TYPE_CHECKING:
+    from pytest_circuits.circuit import Runner
+    from pytest_circuits.claims.bench import Bench
+    from pytest_circuits.claims.evidence import Evidence, Law
+    from pytest_circuits.claims.statistics import Bools, Floats, Interval
+    from pytest_circuits.prompts import Pair
+
+MOST = 0.5  # of the random circuits
+
+
+def _runs(bench: Bench) -> tuple[Run, ...]:
+    return (
+        run_of(bench.runner, WHOLE, name="whole model"),
+        run_of(bench.runner, bench.without, name="without the circuit"),
+    )
+
+
+def _breaks(margins: tuple[Floats, ...], margin: float) -> Bools:
+    _, without = margins
+    apart = _separation(without) >= margin  # [n]
+    return np.stack([apart, apart], axis=1)
+
+
+def _separation(margins: Floats) -> Floats:
+    """How far apart the two prompts of a pair are, in nats per prompt: [..., 2] -> [...].
+
+    A constant preference for one of the two tokens adds to one margin what it takes from the
+    other, so that a model that always gives the same answer tells nothing apart.
+    """
+    separation: Floats = margins.mean(axis=-1)
+    return separation
+
+
+def _violation(_pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
+    _, without = margins
+    here, there = without[member], without[1 - member]
+    return (
+        "without the circuit the two prompts of the pair are still told apart, by "
+        f"{_separation(without):.2f} nats (answer minus foil {here:.2f} here, {there:.2f} on the "
+        "other prompt): another path does the same job"
+    )
+
+
+def _interval(bench: Bench, runner: Runner) -> Interval:
+    holds = runner.margins(bench.sample.pairs, bench.without) > EPS
+    return bench.sample.rate(holds, bench.spec.protocol.alpha)
+
+
+def _decide(bench: Bench, law: Law) -> Evidence:
+    limits, protocol, sample = bench.spec.claims.necessary, bench.spec.protocol, bench.sample
+    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    whole = bench.runner.margins(sample.pairs, WHOLE)
+    without = bench.runner.margins(sample.pairs, bench.without)
+    random = _control_margins(bench)
+    if broken := not_finite(
+        "necessary", law, whole_model=whole, without_the_circuit=without, random_circuits=random
+    ):
+        return broken
+    interval = _interval(bench, bench.runner)
+    rate = interval.against(limits.max_rate, n=sample.n, exhaustive=sample.exhaustive)
+    own = _separation(bench.runner.margins(bench.control_pairs, bench.without)).mean()
+    others = _separation(random).mean(axis=1)  # [K]
+    p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
+    left = (random > EPS).mean(axis=(1, 2)) > limits.max_rate  # [K]
+    findings = [
+        at_most(rate, what="without the circuit the answer is preferred", alpha=protocol.alpha),
+        _fragility(left, protocol.alpha),
+        law_finding(
+            law,
+            margin=protocol.margin,
+            # A backup path that keeps half of the separation has to be able to break the law.
+            typical=float(np.median(_separation(whole))) / 2,
+            whose="half of what tells the prompts of a pair apart in the whole model",
+        ),
+    ]
+    measures = {
+        "control_left": float(left.mean()),
+        "control_p": p,
+        "control_separation": float(np.median(others)),
+        "delta_to_baseline": delta(bench, "necessary", interval, _interval),
+        "separation": sample.mean(without, protocol.alpha).estimate,
+        "separation_whole": sample.mean(whole, protocol.alpha).estimate,
+    }
+    return conclude("necessary", findings, rate=rate, law=law, measures=measures)
+
+
+def _control_margins(bench: Bench) -> Floats:
+    views = [View.without(nodes) for nodes in bench.controls]
+    return bench.runner.margins_many(bench.control_pairs, views)  # [K, n, 2]
+
+
+def _fragility(left: Bools, alpha: float) -> Finding:
+    """Decide whether most random circuits of the shape leave the behavior: left is [K].
+
+    Not all of them have to: where circuits are large and models narrow, a random one often holds a
+    node that everything runs through, and the circuit at hand is none the worse for it.
+    """
+    share = statistics.rate(left, alpha)
+    verdict = statistics.at_least(share, MOST)
+    seen = (
+        f"{int(left.sum())} of {len(left)} random circuits of the same shape can be ablated "
+        "without that"
+    )
+    text = {
+        Verdict.PASS: seen,
+        Verdict.FAIL: f"{seen}: removing any circuit of this size breaks the model, not this one",
+        Verdict.INCONCLUSIVE: (
+            f"{seen}, so that most might not: undecided (a smaller circuit, or more "
+            "protocol.controls)"
+        ),
+    }
+    return Finding(verdict, text[verdict])
+
+
+NECESSARY = Claim("necessary", _runs, _breaks, _violation, _decide)

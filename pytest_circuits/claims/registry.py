@@ -1,0 +1,21 @@
+"""The claims that there are, in the order in which they are reported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_circuits.claims.behaves import BEHAVES
+from pytest_circuits.claims.necessary import NECESSARY
+from pytest_circuits.claims.stable import STABLE
+from pytest_circuits.claims.sufficient import SUFFICIENT
+
+if TYPE_CHECKING:
+    from pytest_circuits.claims.claim import Claim
+    from pytest_circuits.spec import Spec
+
+CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (BEHAVES, SUFFICIENT, NECESSARY, STABLE)}
+
+
+def declared(spec: Spec) -> tuple[str, ...]:
+    """Names of the claims that a specification makes, in order."""
+    return tuple(name for name in CLAIMS if getattr(spec.claims, name) is not None)

@@ -1,0 +1,46 @@
+"""Hypothesis with every setting fixed: no profile, database or CI variable changes the search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_circuits.prompts import Pair, PromptSpace
+
+
+def configured(
+    test: Callable[[], None], *, search: int, start: int, phases: tuple[Phase, ...]
+) -> Callable[[], None]:
+    """A test under `@given` with its number of examples, its seed and its phases."""
+    fixed = settings(
+        max_examples=search,
+        derandomize=False,
+        database=None,
+        deadline=None,
+        verbosity=Verbosity.normal,
+        phases=phases,
+        stateful_step_count=1,
+        report_multiple_bugs=False,
+        print_blob=False,
+        # The first forward is slow, and a law runs its own stream once, inside its first example.
+        suppress_health_check=(HealthCheck.too_slow, HealthCheck.nested_given),
+        backend="hypothesis",
+    )
+    seeded: Callable[[], None] = seed(start)(fixed(test))
+    return seeded
+
+
+def stream(space: PromptSpace, *, search: int, start: int) -> tuple[Pair, ...]:
+    """The pairs that a search tries, in order, as long as it finds nothing; each once."""
+    pairs: dict[Pair, None] = {}
+
+    def record(pair: Pair) -> None:
+        pairs[pair] = None
+
+    test = given(pair=space.strategy())(record)
+    configured(test, search=search, start=start, phases=(Phase.generate,))()
+    return tuple(pairs)

@@ -1,0 +1,157 @@
+"""Exact one-sided bounds for rates, drops and means, and the three-way verdict they lead to.
+
+Every bound holds on its own with confidence 1 - alpha, so that "every claim is shown to hold" needs
+no correction for many claims (Berger 1982). None of them is ever computed from Hypothesis draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_circuits.claims.evidence import Rate, Verdict
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+ROUNDING = 1e-12  # sums of weights over a whole space miss their value by this much
+MOST_PROMPTS = 10_000_000
+TINY = 1e-6  # a signal smaller than this is silence
+SAME = 1e-5  # relative: records keep six digits, and sums in float32 differ by about 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate between two one-sided bounds; over a whole space all three are equal."""
+
+    estimate: float
+    lower: float
+    upper: float
+
+    def against(self, threshold: float, *, n: int, exhaustive: bool) -> Rate:
+        """Put the interval beside the threshold that it is compared with."""
+        return Rate(self.estimate, self.lower, self.upper, threshold, n, exhaustive)
+
+
+def lower_bound(hits: int, n: int, alpha: float) -> float:
+    """Clopper-Pearson: the true rate is below this with probability at most alpha."""
+    from scipy.special import betaincinv  # noqa: PLC0415  (loaded when a claim is decided)
+
+    return 0.0 if hits == 0 else float(betaincinv(hits, n - hits + 1, alpha))
+
+
+def upper_bound(hits: int, n: int, alpha: float) -> float:
+    """Clopper-Pearson: the true rate is above this with probability at most alpha."""
+    from scipy.special import betaincinv  # noqa: PLC0415
+
+    return 1.0 if hits == n else float(betaincinv(hits + 1, n - hits, 1 - alpha))
+
+
+def rate(holds: Bools, alpha: float) -> Interval:
+    """Rate of independent draws [n], each bound at level alpha."""
+    hits, n = int(holds.sum()), len(holds)
+    return Interval(hits / n, lower_bound(hits, n, alpha), upper_bound(hits, n, alpha))
+
+
+def drop(before: Bools, after: Bools, alpha: float) -> Interval:
+    """How much lower the second of two paired rates is, on the same draws [n].
+
+    The drop is P(right before, wrong after) - P(wrong before, right after); each of the two gets
+    half of alpha, so that both bounds are exact whatever the agreement between the two runs is.
+    """
+    n = len(before)
+    lost, won = int((before & ~after).sum()), int((~before & after).sum())
+    half = alpha / 2
+    return Interval(
+        (lost - won) / n,
+        lower_bound(lost, n, half) - upper_bound(won, n, half),
+        upper_bound(lost, n, half) - lower_bound(won, n, half),
+    )
+
+
+def mean(values: Floats, alpha: float) -> Interval:
+    """Mean of independent draws [n >= 2] with Student's one-sided bounds.
+
+    Not exact for skewed values; used for the task loss only, beside the exact bound of a rate.
+    """
+    from scipy.special import stdtrit  # noqa: PLC0415
+
+    n = len(values)
+    centre = float(values.mean())
+    reach = float(stdtrit(n - 1, 1 - alpha)) * float(values.std(ddof=1)) / sqrt(n)
+    return Interval(centre, centre - reach, centre + reach)
+
+
+def whole(values: Floats, weights: Floats) -> Interval:
+    """Mean over a whole space: values [n] with probabilities [n] that sum to one. No error."""
+    value = float(weights @ values)
+    return Interval(value, value, value)
+
+
+def control_p(worse_than_random: int, controls: int) -> float:
+    """Monte Carlo p-value: the share of controls at least as good as the circuit, itself included.
+
+    Never zero (Phipson and Smyth 2010). A control that ties counts as at least as good.
+    """
+    return (worse_than_random + 1) / (controls + 1)
+
+
+def at_least(interval: Interval, threshold: float) -> Verdict:
+    """Pass when the lower bound reaches the threshold, fail when the upper bound misses it."""
+    return _decide(interval.lower - threshold, interval.upper - threshold)
+
+
+def at_most(interval: Interval, threshold: float) -> Verdict:
+    """Pass when the upper bound keeps to the threshold, fail when the lower bound exceeds it."""
+    return _decide(threshold - interval.upper, threshold - interval.lower)
+
+
+def _decide(worst: float, best: float) -> Verdict:
+    if worst >= -ROUNDING:
+        return Verdict.PASS
+    return Verdict.FAIL if best < -ROUNDING else Verdict.INCONCLUSIVE
+
+
+def prompts_needed(estimate: float, threshold: float, alpha: float) -> int | None:
+    """Draws after which a rate that stays at this estimate is decided against the threshold.
+
+    None when the estimate is the threshold, or nearly: no sample size would settle it.
+    """
+    n = 100
+    while n <= MOST_PROMPTS:
+        hits = round(estimate * n)
+        interval = Interval(hits / n, lower_bound(hits, n, alpha), upper_bound(hits, n, alpha))
+        if at_least(interval, threshold) is not Verdict.INCONCLUSIVE:
+            return n
+        n = int(n * 1.25)
+    return None
+
+
+def correlation(before: Floats, after: Floats) -> float:
+    """How alike one node's signals [n] are in two models: 1 the same, 0 unrelated or opposed.
+
+    Pearson's correlation, floored at 0. A node that is constant in both (a bias) has none: there
+    the nearness of the two constants counts instead. Constant in one alone is 0.
+    """
+    flat_before, flat_after = _is_constant(before), _is_constant(after)
+    if flat_before and flat_after:
+        a, b = float(before.mean()), float(after.mean())
+        largest = max(abs(a), abs(b))
+        return 1.0 if largest < TINY else max(0.0, 1.0 - abs(a - b) / largest)
+    if flat_before or flat_after:
+        return 0.0
+    x, y = before - before.mean(), after - after.mean()
+    return max(0.0, float((x @ y) / sqrt(float(x @ x) * float(y @ y))))
+
+
+def _is_constant(values: Floats) -> bool:
+    size = float(np.abs(values).max(initial=0.0))
+    return size < TINY or float(values.std()) <= SAME * size
+
+
+def softplus(margins: Floats) -> Floats:
+    """Two-way cross-entropy log(1 + exp(-m)) in nats, elementwise, without overflow."""
+    return np.logaddexp(0.0, -margins)

@@ -1,0 +1,114 @@
+"""`sufficient`: with everything outside the circuit ablated, the behavior is still there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_circuits.circuit import WHOLE, View
+from pytest_circuits.claims import statistics
+from pytest_circuits.claims.baseline import delta
+from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.claim import Claim, Run, median_size, preference, run_of
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.findings import (
+    Finding,
+    against_controls,
+    at_least,
+    conclude,
+    confidence,
+    law_finding,
+    not_finite,
+)
+from pytest_circuits.claims.statistics import softplus
+
+if TYPE_CHECKING:
+    from pytest_circuits.circuit import Runner
+    from pytest_circuits.claims.bench import Bench
+    from pytest_circuits.claims.evidence import Evidence, Law
+    from pytest_circuits.claims.statistics import Bools, Floats, Interval
+    from pytest_circuits.prompts import Pair
+
+
+def _runs(bench: Bench) -> tuple[Run, ...]:
+    return (
+        run_of(bench.runner, WHOLE, name="whole model"),
+        run_of(bench.runner, bench.circuit, name="circuit alone"),
+    )
+
+
+def _breaks(margins: tuple[Floats, ...], margin: float) -> Bools:
+    whole, alone = margins
+    return (np.abs(whole) > EPS) & (alone * np.sign(whole) <= -margin)
+
+
+def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
+    whole, alone = margins
+    return (
+        f"the circuit alone {preference(alone[member], pair, member)}, "
+        f"the whole model {preference(whole[member], pair, member)}"
+    )
+
+
+def _interval(bench: Bench, runner: Runner) -> Interval:
+    holds = runner.margins(bench.sample.pairs, bench.circuit) > EPS
+    return bench.sample.rate(holds, bench.spec.protocol.alpha)
+
+
+def _decide(bench: Bench, law: Law) -> Evidence:
+    limits, protocol, sample = bench.spec.claims.sufficient, bench.spec.protocol, bench.sample
+    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    alone = bench.runner.margins(sample.pairs, bench.circuit)
+    random = _control_margins(bench)
+    if broken := not_finite("sufficient", law, circuit_alone=alone, random_circuits=random):
+        return broken
+    interval = _interval(bench, bench.runner)
+    rate = interval.against(limits.rate, n=sample.n, exhaustive=sample.exhaustive)
+    loss = sample.mean(softplus(alone), protocol.alpha)
+    own = softplus(bench.runner.margins(bench.control_pairs, bench.circuit)).mean()
+    others = softplus(random).mean(axis=(1, 2))  # [K]
+    p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
+    findings = [
+        at_least(rate, what="the circuit alone prefers the answer", alpha=protocol.alpha),
+        _loss_finding(loss, limits.max_loss, bench),
+        against_controls(p, controls=len(others), what="the circuit's task loss is lower than"),
+        law_finding(
+            law, margin=protocol.margin, typical=median_size(alone), whose="its preference"
+        ),
+    ]
+    measures = {
+        "control_loss": float(np.median(others)),
+        "control_p": p,
+        "delta_to_baseline": delta(bench, "sufficient", interval, _interval),
+        "max_loss": limits.max_loss,
+        "task_loss": loss.estimate,
+        "task_loss_upper": loss.upper,
+    }
+    return conclude("sufficient", findings, rate=rate, law=law, measures=measures)
+
+
+def _control_margins(bench: Bench) -> Floats:
+    views = [View.circuit(nodes) for nodes in bench.controls]
+    return bench.runner.margins_many(bench.control_pairs, views)  # [K, n, 2]
+
+
+def _loss_finding(loss: Interval, max_loss: float, bench: Bench) -> Finding:
+    verdict = statistics.at_most(loss, max_loss)
+    seen = f"its task loss is {loss.estimate:.3g} nats"
+    needed = f"at most {max_loss:g} needed"
+    if bench.sample.exhaustive:
+        return Finding(verdict, f"{seen} over the whole space ({needed})")
+    sure = confidence(bench.spec.protocol.alpha)
+    text = {
+        Verdict.PASS: f"{seen} (at most {loss.upper:.3g} with {sure}; {needed})",
+        Verdict.FAIL: f"{seen} (at least {loss.lower:.3g} with {sure}; {needed})",
+        Verdict.INCONCLUSIVE: (
+            f"{seen}, truly between {loss.lower:.3g} and {loss.upper:.3g}: undecided ({needed}; "
+            "raise protocol.pairs)"
+        ),
+    }
+    return Finding(verdict, text[verdict])
+
+
+SUFFICIENT = Claim("sufficient", _runs, _breaks, _violation, _decide)

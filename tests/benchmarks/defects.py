@@ -1,0 +1,220 @@
+"""Wrong circuits planted beside right ones: which claim catches each, and what is missed.
+
+The right circuits are those of known-answer models, whose weights were set by hand, and those of
+the specifications in a folder. For each one wrong circuits are made: none of the nodes, all of
+them, random ones of the same shape, all but the most important one, and the circuit of another
+behavior. Known-answer models add what cannot be derived from a right circuit: a circuit that zero
+ablation finds and the model does not need, half of a redundant pair, a node that only biases the
+answer, the right circuit padded with half of the model, and a mechanism that has moved.
+
+A redundant circuit is no source: it can spare any one node, so that the rest is not wrong.
+
+A defect is missed when every claim passes; a false alarm is a right circuit of which one does not.
+The baseline is the model itself.
+
+One kind of wrong circuit is shown but not counted, because none of the four claims is made for it:
+a path that works only while everything else is zero, to which one node was added that the true
+path does run through. Ablating other parts of the rest than all of it would tell (`faithful`).
+
+Run: python tests/benchmarks/defects.py [--circuits circuits] [--zero SPEC ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from typing import TYPE_CHECKING
+
+from pytest_circuits.circuit import Nodes, View, all_nodes, random_circuits
+from pytest_circuits.claims import CLAIMS, Bench, Verdict, declared, make_bench, run_claim
+from pytest_circuits.model import Model, load_model
+from pytest_circuits.spec import load_spec
+from pytest_circuits.spec.load import parse_spec
+from tests.known_models import (
+    BIAS_NODE,
+    BRACKET_PATH,
+    OUT,
+    QUOTE_PATH,
+    WEAK_PATH,
+    Circuit,
+    Weights,
+    merged,
+    quote_spec,
+    write_quote_copier,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+SHOWN = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "unsure"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A circuit on the bench, and whether it is right."""
+
+    name: str
+    bench: Bench
+    right: bool
+    source: bool = True  # wrong circuits are derived from it, where it is right
+    counted: bool = True  # False: none of the claims is made for it
+
+
+def verdicts(bench: Bench) -> dict[str, Verdict]:
+    """What each claim says about a circuit."""
+    return {claim: run_claim(bench, claim).verdict for claim in declared(bench.spec)}
+
+
+def with_nodes(bench: Bench, nodes: Nodes) -> Bench:
+    """The same behavior with another circuit, on a bench of its own."""
+    channels = {hook: list(channels) for hook, channels in nodes.channels}
+    spec = bench.spec.model_copy(update={"nodes": channels})
+    return replace(bench, loaded=replace(bench.loaded, spec=spec), nodes=nodes, tried={})
+
+
+def without_most_important(bench: Bench) -> Nodes:
+    """A circuit without the node whose loss costs it most."""
+    smaller = [bench.nodes.without(hook, channel) for hook, channel in bench.nodes]
+    views = [View.circuit(nodes) for nodes in smaller]
+    margins = bench.runner.margins_many(bench.control_pairs, views)  # [nodes, n, 2]
+    return smaller[int(np.logaddexp(0, -margins).mean(axis=(1, 2)).argmax())]
+
+
+def derived(right: Case, others: Sequence[Case]) -> Iterator[Case]:
+    """Wrong circuits that can be made of any right one."""
+    bench = right.bench
+    random = random_circuits(bench.nodes, bench.runner.reference, count=2, seed=bench.seed + 1)
+    wrong = {
+        "empty": Nodes.of({}),
+        "all nodes": all_nodes(bench.model),
+        "random 1": random[0],
+        "random 2": random[1],
+        "most important node missing": without_most_important(bench),
+    }
+    foreign = [c for c in others if c.bench.model is bench.model and c.bench.nodes != bench.nodes]
+    if foreign:
+        wrong[f"that of {foreign[0].name}"] = foreign[0].bench.nodes
+    for name, nodes in wrong.items():
+        yield Case(f"{right.name}: {name}", with_nodes(bench, nodes), right=False)
+
+
+def known_answers(folder: Path) -> list[Case]:
+    """Right and wrong circuits of models that were set by hand."""
+
+    def model(name: str, weights: Weights) -> Model:
+        return load_model(write_quote_copier(folder / name, weights))
+
+    def case(
+        name: str,
+        nodes: Circuit,
+        in_model: Model,
+        *,
+        right: bool,
+        then: Model | None = None,
+        behavior: str = "quote",
+        ablation: str = "mean",
+    ) -> Case:
+        text = quote_spec(nodes, behavior=behavior, ablation=ablation)
+        loaded = parse_spec(text, path=folder / "known.circuit.yaml")
+        bench = make_bench(loaded, then or in_model, baseline=in_model)
+        return Case(name, bench, right, source=then is None and in_model is not redundant)
+
+    copier, redundant = model("copier", Weights()), model("redundant", Weights(weak=1.5))
+    biased = model("biased", Weights(bias=24.0))
+    updated = model("updated", Weights(path=1.4, jitter=0.05))
+    moved = model("moved", Weights(path=0.01, weak=1.5))
+    joined = merged(WEAK_PATH, {"final_resid": [OUT]})
+    gap = case("weak copy and a true node, zero", joined, copier, right=False, ablation="zero")
+    half = {hook: range(0, width, 2) for hook, width in copier.hook_points.items()}
+    both = merged(QUOTE_PATH, WEAK_PATH)
+    return [
+        case("known quote", QUOTE_PATH, copier, right=True),
+        case("known bracket", BRACKET_PATH, copier, right=True, behavior="bracket"),
+        case("known quote, zero ablation", QUOTE_PATH, copier, right=True, ablation="zero"),
+        case("known redundant pair", both, redundant, right=True),
+        case("known quote, harmless update", QUOTE_PATH, copier, right=True, then=updated),
+        case("weak copy, zero ablation", WEAK_PATH, copier, right=False, ablation="zero"),
+        case("half of a redundant pair", QUOTE_PATH, redundant, right=False),
+        case("a node that only biases", BIAS_NODE, biased, right=False),
+        case("padded with half the model", merged(QUOTE_PATH, half), copier, right=False),
+        case("mechanism has moved", QUOTE_PATH, copier, right=False, then=moved),
+        replace(gap, counted=False),
+    ]
+
+
+def bundled(folder: Path) -> list[Case]:
+    """The circuits of the specifications in a folder."""
+    models: dict[Path, Model] = {}
+    cases = []
+    for path in sorted(folder.glob("*.circuit.yaml")):
+        loaded = load_spec(path)
+        if loaded.model_path not in models:
+            models[loaded.model_path] = load_model(loaded.model_path)
+        model = models[loaded.model_path]
+        cases.append(
+            Case(loaded.spec.circuit, make_bench(loaded, model, baseline=model), right=True)
+        )
+    return cases
+
+
+def zero_found(paths: Sequence[Path]) -> list[Case]:
+    """Circuits that were found with zero ablation and that their model does not need."""
+    cases = []
+    for path in paths:
+        loaded = load_spec(path)
+        model = load_model(loaded.model_path)
+        bench = make_bench(loaded, model, baseline=model)
+        cases.append(Case(f"{loaded.spec.circuit}: found with zero ablation", bench, right=False))
+    return cases
+
+
+def show(case: Case, found: Mapping[str, Verdict], *, width: int) -> None:
+    """Print one row of the table."""
+    row = "".join(f"{SHOWN[found[c]] if c in found else '-':12s}" for c in CLAIMS)
+    print(f"{case.name:{width}s}{case.bench.nodes.count:7d}  {row}", flush=True)
+
+
+def main() -> None:
+    """Print the table and the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--circuits", type=Path, default=Path("circuits"))
+    parser.add_argument("--zero", type=Path, nargs="*", default=[])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        planted = known_answers(Path(folder))
+        planted += bundled(options.circuits) + zero_found(options.zero)
+        right = [case for case in planted if case.right]
+        sources = [case for case in right if case.source]
+        cases = planted + [wrong for case in sources for wrong in derived(case, right)]
+        width = 2 + max(len(case.name) for case in cases)
+        print(f"{'circuit':{width}s}{'nodes':>7s}  " + "".join(f"{c:12s}" for c in CLAIMS))
+        alarms: list[str] = []
+        missed: list[str] = []
+        gaps: list[str] = []
+        for case in cases:
+            found = verdicts(case.bench)
+            show(case, found, width=width)
+            passes = all(verdict is Verdict.PASS for verdict in found.values())
+            if case.right and not passes:
+                alarms.append(case.name)
+            if not case.right and passes:
+                (missed if case.counted else gaps).append(case.name)
+    for what, names in (("missed", missed), ("false alarm", alarms), ("known gap", gaps)):
+        for name in names:
+            print(f"{what}: {name}")
+    print(f"defects_tried: {sum(case.counted and not case.right for case in cases)}")
+    print(f"defects_missed: {len(missed)}")
+    print(f"true_circuits_tried: {len(right)}")
+    print(f"false_alarms: {len(alarms)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""A baseline file keeps what it was given, and is refused when it belongs to something else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from pytest_circuits.claims import (
+    Verdict,
+    baseline_path,
+    check_comparable,
+    read_baseline,
+    record_baseline,
+    run_claim,
+    write_baseline,
+)
+from pytest_circuits.errors import BaselineError, ModelError
+from pytest_circuits.model import load_model
+from tests.known_models import QUOTE_PATH, WEAK_PATH, write_quote_copier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.claims.conftest import MakeBench
+
+
+@pytest.fixture
+def file(bench_of: MakeBench, tmp_path: Path) -> Path:
+    """The baseline file of the quote copier."""
+    bench = bench_of(QUOTE_PATH)
+    path = baseline_path(bench.loaded.path, "quote_close")
+    write_baseline(path, record_baseline(bench, [run_claim(bench, "behaves")]))
+    assert path == tmp_path / "quote_close.baseline.yaml"
+    return path
+
+
+def test_what_is_read_is_what_was_recorded_to_six_digits(bench_of: MakeBench, file: Path) -> None:
+    recorded = record_baseline(bench_of(QUOTE_PATH), [])
+
+    read = read_baseline(file)
+
+    assert read is not None
+    np.testing.assert_allclose(read.margins, recorded.margins, rtol=1e-5)
+    np.testing.assert_allclose(read.signals, recorded.signals, rtol=1e-5, atol=1e-9)
+    assert read.model == recorded.model
+    assert read.node_ids == recorded.node_ids
+    assert read.rates == {"behaves": 1.0}
+
+
+def test_the_same_evidence_gives_the_same_bytes(file: Path) -> None:
+    before, read = file.read_bytes(), read_baseline(file)
+    assert read is not None
+
+    write_baseline(file, read)
+
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_was_read_serves_as_baseline(bench_of: MakeBench, file: Path) -> None:
+    evidence = run_claim(bench_of(QUOTE_PATH, baseline=read_baseline(file)), "stable")
+
+    assert evidence.verdict is Verdict.PASS
+
+
+def test_no_file_is_no_baseline(tmp_path: Path) -> None:
+    assert read_baseline(tmp_path / "x.baseline.yaml") is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": "other"}, {"ablation": "zero"}, {"protocol": "{pairs: 200}"}], ids=str
+)
+def test_a_baseline_of_another_specification_is_refused(
+    bench_of: MakeBench, file: Path, change: dict[str, str]
+) -> None:
+    recorded = read_baseline(file)
+
+    with pytest.raises(BaselineError, match="recorded for another specification"):
+        bench_of(QUOTE_PATH, baseline=recorded, **change)
+
+
+def test_a_baseline_of_other_nodes_is_refused(bench_of: MakeBench, file: Path) -> None:
+    recorded = read_baseline(file)
+
+    with pytest.raises(BaselineError, match="--circuits-update=changed"):
+        bench_of(WEAK_PATH, baseline=recorded)
+
+
+def test_a_candidate_with_another_tokenizer_is_refused(file: Path, tmp_path: Path) -> None:
+    folder = write_quote_copier(tmp_path / "other")
+    tokenizer = folder / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    (folder / "reference.safetensors").unlink()
+    candidate = load_model(folder)
+    recorded = read_baseline(file)
+    assert recorded is not None
+
+    with pytest.raises(ModelError, match="its tokenizer is not the one of the recorded baseline"):
+        check_comparable(candidate, recorded.model, what="the recorded baseline")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("schema_version: 1", "schema_version: 2", "schema_version"),
+        ("alpha: 0.01", "alpha: .nan", "alpha"),
+        ("alpha: 0.01", "alpha: 0.01\nalpha: 0.02", "duplicate key"),
+        ("margins: |\n  ", "margins: |\n  nan nan\n  ", "finite numbers"),
+        ("margins: |\n  ", "margins: |\n  x ", "not a table of numbers"),
+        ("margins: |\n  ", "margins: |\n  1 ", "rows of different lengths"),
+        ("  final_resid[2] ", "  final_resid[2]\n  x ", "names no node"),
+        ("rates:", "extra: 1\nrates:", "extra"),
+        ("versions:", "versions: [", "not YAML"),
+    ],
+)
+def test_a_damaged_file_is_refused_with_its_path_and_what_is_wrong(
+    file: Path, old: str, new: str, says: str
+) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    with pytest.raises(BaselineError, match=says) as error:
+        read_baseline(file)
+
+    assert str(file) in str(error.value)
+
+
+def test_prompts_or_nodes_that_were_edited_away_are_noticed(
+    bench_of: MakeBench, file: Path
+) -> None:
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    start = lines.index("margins: |\n")
+    file.write_text("".join(lines[: start + 1] + lines[start + 2 :]), encoding="utf-8")
+
+    with pytest.raises(BaselineError, match="other prompts or nodes"):
+        bench_of(QUOTE_PATH, baseline=read_baseline(file))

@@ -1,0 +1,99 @@
+"""`necessary` holds when ablating the circuit, and not just any circuit, ends the behavior."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_circuits.circuit import all_nodes
+from pytest_circuits.claims import Verdict, run_claim
+from tests.known_models import (
+    BIAS_NODE,
+    BRACKET_PATH,
+    QUOTE_PATH,
+    WEAK_PATH,
+    Circuit,
+    Weights,
+    merged,
+)
+
+if TYPE_CHECKING:
+    from pytest_circuits.model import Model
+    from tests.claims.conftest import MakeBench, MakeModel
+
+
+def test_the_path_of_the_quote_is_necessary(bench_of: MakeBench) -> None:
+    evidence = run_claim(bench_of(QUOTE_PATH), "necessary")
+
+    assert evidence.verdict is Verdict.PASS
+    assert evidence.measures["separation"] == pytest.approx(0, abs=0.2)
+
+
+@pytest.mark.parametrize("nodes", [{}, WEAK_PATH, BRACKET_PATH], ids=["empty", "weak", "bracket"])
+def test_what_the_model_can_do_without_is_not_necessary(
+    bench_of: MakeBench, nodes: Circuit
+) -> None:
+    assert run_claim(bench_of(nodes), "necessary").verdict is Verdict.FAIL
+
+
+def test_a_backup_path_is_found_and_shown(bench_of: MakeBench, make_model: MakeModel) -> None:
+    redundant = make_model(Weights(weak=1.5))
+
+    evidence = run_claim(bench_of(QUOTE_PATH, redundant), "necessary")
+
+    assert evidence.verdict is Verdict.FAIL
+    assert evidence.law is not None
+    assert evidence.law.counterexample is not None
+    assert "another path" in evidence.law.counterexample.violation
+
+
+def test_both_of_two_redundant_paths_are_necessary_together(
+    bench_of: MakeBench, make_model: MakeModel
+) -> None:
+    redundant = make_model(Weights(weak=1.5))
+
+    both = run_claim(bench_of(merged(QUOTE_PATH, WEAK_PATH), redundant), "necessary")
+
+    assert both.verdict is Verdict.PASS
+
+
+def test_a_node_without_which_one_answer_is_always_given_tells_nothing_apart_and_is_caught(
+    bench_of: MakeBench, make_model: MakeModel
+) -> None:
+    biased = make_model(Weights(bias=24.0))
+
+    evidence = run_claim(bench_of(BIAS_NODE, biased), "necessary")
+
+    assert evidence.rate is not None
+    assert evidence.rate.upper < 0.65, "the rate alone would have let it pass"
+    assert evidence.verdict is Verdict.FAIL
+    assert "still told apart" in evidence.reason
+
+
+def test_all_nodes_are_no_more_necessary_than_random_ones(
+    bench_of: MakeBench, copier: Model
+) -> None:
+    everything = dict(all_nodes(copier).channels)
+
+    evidence = run_claim(bench_of(everything), "necessary")
+
+    assert evidence.verdict is Verdict.FAIL
+    assert "any circuit of this size" in evidence.reason
+
+
+def test_a_circuit_padded_to_half_the_model_is_not_shown_to_be_necessary(
+    bench_of: MakeBench, copier: Model
+) -> None:
+    half = {hook: range(0, width, 2) for hook, width in copier.hook_points.items()}
+
+    evidence = run_claim(bench_of(merged(QUOTE_PATH, half)), "necessary")
+
+    assert evidence.verdict is not Verdict.PASS
+
+
+def test_a_margin_above_half_of_the_separation_is_no_evidence(bench_of: MakeBench) -> None:
+    evidence = run_claim(bench_of(QUOTE_PATH, protocol="{margin: 6}"), "necessary")
+
+    assert evidence.verdict is Verdict.INCONCLUSIVE
+    assert "no evidence" in evidence.reason

@@ -1,0 +1,119 @@
+"""`stable` lets harmless updates pass and stops those that moved the mechanism."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_circuits.claims import Verdict, record_baseline, run_claim
+from tests.known_models import BRACKET_PATH, QUOTE_PATH, Weights, merged
+
+if TYPE_CHECKING:
+    from pytest_circuits.model import Model
+    from tests.claims.conftest import MakeBench, MakeModel
+
+MOVED = Weights(path=0.01, weak=1.5)  # the same behavior, by the other path
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["model", "record"])
+def test_a_model_is_stable_against_itself(bench_of: MakeBench, copier: Model, live: bool) -> None:  # noqa: FBT001
+    baseline = copier if live else record_baseline(bench_of(QUOTE_PATH), [])
+
+    evidence = run_claim(bench_of(QUOTE_PATH, baseline=baseline), "stable")
+
+    assert evidence.verdict is Verdict.PASS
+    assert evidence.rate is not None
+    assert evidence.rate.estimate == 0
+    assert evidence.measures["correlation"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_unchanged_model_stays_green_whatever_the_seed(bench_of: MakeBench, seed: int) -> None:
+    name = f"quote_{seed}"
+    recorded = record_baseline(bench_of(QUOTE_PATH, name=name), [])
+
+    bench = bench_of(QUOTE_PATH, baseline=recorded, name=name)
+
+    assert run_claim(bench, "stable").verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["model", "record"])
+def test_a_harmless_update_is_stable(
+    bench_of: MakeBench,
+    make_model: MakeModel,
+    copier: Model,
+    live: bool,  # noqa: FBT001
+) -> None:
+    updated = make_model(Weights(path=1.4, jitter=0.05))
+    baseline = copier if live else record_baseline(bench_of(QUOTE_PATH), [])
+
+    evidence = run_claim(bench_of(QUOTE_PATH, updated, baseline=baseline), "stable")
+
+    assert evidence.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["model", "record"])
+def test_a_mechanism_that_moved_is_not_stable_though_the_model_still_behaves(
+    bench_of: MakeBench,
+    make_model: MakeModel,
+    copier: Model,
+    live: bool,  # noqa: FBT001
+) -> None:
+    baseline = copier if live else record_baseline(bench_of(QUOTE_PATH), [])
+    bench = bench_of(QUOTE_PATH, make_model(MOVED), baseline=baseline)
+
+    assert run_claim(bench, "behaves").verdict is Verdict.PASS
+    assert run_claim(bench, "stable").verdict is Verdict.FAIL
+
+
+def test_a_path_that_turned_around_breaks_the_law_on_the_smallest_prompt(
+    bench_of: MakeBench, make_model: MakeModel, copier: Model
+) -> None:
+    turned = make_model(Weights(path=-1.5))
+
+    evidence = run_claim(bench_of(QUOTE_PATH, turned, baseline=copier), "stable")
+
+    assert evidence.verdict is Verdict.FAIL
+    assert evidence.law is not None
+    assert evidence.law.counterexample is not None
+    assert evidence.law.counterexample.prompt == 'x = "alpha'
+    assert "in the baseline it prefers" in evidence.law.counterexample.violation
+
+
+def test_without_a_baseline_the_claim_fails_and_names_the_command(bench_of: MakeBench) -> None:
+    evidence = run_claim(bench_of(QUOTE_PATH), "stable")
+
+    assert evidence.verdict is Verdict.FAIL
+    assert "pytest --circuits --circuits-update=new" in evidence.reason
+
+
+def test_models_whose_nodes_carry_other_signals_are_not_comparable(
+    bench_of: MakeBench, make_model: MakeModel
+) -> None:
+    with_noise = merged(QUOTE_PATH, {"0.mlp.post_act": range(12, 60)})
+    stranger = make_model(Weights(seed=5))
+
+    evidence = run_claim(bench_of(with_noise, baseline=stranger), "stable")
+
+    assert evidence.verdict is Verdict.INCONCLUSIVE
+    assert "not comparable node by node" in evidence.reason
+
+
+def test_rates_are_compared_with_those_of_the_baseline(
+    bench_of: MakeBench, make_model: MakeModel, copier: Model
+) -> None:
+    broken = make_model(Weights(path=0.0, weak=0.0))
+
+    evidence = run_claim(bench_of(QUOTE_PATH, broken, baseline=copier), "behaves")
+
+    assert evidence.measures["delta_to_baseline"] == pytest.approx(-0.5, abs=0.1)
+
+
+def test_recorded_rates_are_those_of_the_claims_that_passed(bench_of: MakeBench) -> None:
+    bench = bench_of(BRACKET_PATH, behavior="bracket")
+    evidence = [run_claim(bench, claim) for claim in ("behaves", "sufficient", "stable")]
+
+    recorded = record_baseline(bench, evidence)
+
+    assert recorded.rates == {"behaves": 1.0, "sufficient": 1.0}

@@ -1,0 +1,74 @@
+"""`sufficient` holds for a circuit that does the job alone, better than random ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_circuits.circuit import Nodes, all_nodes
+from pytest_circuits.claims import Verdict, run_claim
+from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Circuit
+
+if TYPE_CHECKING:
+    from pytest_circuits.model import Model
+    from tests.claims.conftest import MakeBench
+
+
+def test_the_path_of_the_quote_is_sufficient(bench_of: MakeBench) -> None:
+    evidence = run_claim(bench_of(QUOTE_PATH), "sufficient")
+
+    assert evidence.verdict is Verdict.PASS
+    assert evidence.measures["task_loss"] == pytest.approx(0, abs=0.01)
+    assert evidence.measures["control_p"] == pytest.approx(1 / 40)
+
+
+@pytest.mark.parametrize(
+    "nodes", [WEAK_PATH, BRACKET_PATH, {"final_resid": [2]}], ids=["weak", "bracket", "no path"]
+)
+def test_what_does_not_do_the_job_alone_is_not_sufficient(
+    bench_of: MakeBench, nodes: Circuit
+) -> None:
+    assert run_claim(bench_of(nodes), "sufficient").verdict is Verdict.FAIL
+
+
+def test_all_nodes_are_no_better_than_random_circuits(bench_of: MakeBench, copier: Model) -> None:
+    everything = dict(all_nodes(copier).channels)
+
+    evidence = run_claim(bench_of(everything), "sufficient")
+
+    assert evidence.verdict is Verdict.FAIL
+    assert "no better than chance" in evidence.reason
+    assert evidence.rate is not None
+    assert evidence.rate.estimate == 1
+
+
+@pytest.mark.parametrize("node", list(Nodes.of(QUOTE_PATH)), ids=str)
+def test_every_node_that_carries_the_cue_matters(
+    bench_of: MakeBench, node: tuple[str, int]
+) -> None:
+    hook, channel = node
+    rest = dict(Nodes.of(QUOTE_PATH).without(hook, channel).channels)
+
+    verdict = run_claim(bench_of(rest), "sufficient").verdict
+
+    constant = hook == "0.attn.q"  # under mean ablation a constant stays what it is
+    assert verdict is (Verdict.PASS if constant else Verdict.FAIL)
+
+
+def test_a_circuit_found_with_zero_ablation_is_sufficient_under_it(bench_of: MakeBench) -> None:
+    assert run_claim(bench_of(WEAK_PATH, ablation="zero"), "sufficient").verdict is Verdict.PASS
+
+
+def test_a_broken_law_shows_the_smallest_prompt_and_both_runs(bench_of: MakeBench) -> None:
+    evidence = run_claim(bench_of(BRACKET_PATH), "sufficient")
+
+    assert evidence.law is not None
+    found = evidence.law.counterexample
+    assert found is not None
+    assert found.prompt == 'x = "alpha'
+    assert set(found.margins) == {"whole model", "circuit alone"}
+    assert set(found.logits) == {"whole model", "circuit alone"}
+    assert found.margins["circuit alone"] == pytest.approx(
+        found.logits["circuit alone"]["answer"] - found.logits["circuit alone"]["foil"]  # type: ignore[operator]
+    )

@@ -1,0 +1,238 @@
+"""Models whose circuits are known because their weights were set by hand.
+
+A quote copier: the head 0.0 looks for the opening quote and writes its type where the unembedding
+reads it. Beside that path there are a weak copy of it (which another setting makes a full backup),
+neurons that carry the same signal to nowhere, a channel that only biases the answer, a second
+behavior with its own head, and much that varies with the text and matters to none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pytest_circuits.model import (
+    ModelConfig,
+    SparseGPT,
+    Tokenizer,
+    load_model,
+    measure,
+    save_model,
+    save_reference,
+    train_tokenizer,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+D_MODEL, D_HEAD, D_MLP = 64, 8, 64
+DETECT, TYPE, OUT = 0, 1, 2
+DETECT_AGAIN, TYPE_AGAIN, WEAK_OUT = 3, 4, 5
+DETECT_BRACKET, TYPE_BRACKET, OUT_BRACKET = 6, 7, 8
+NOWHERE, BIAS = 9, 10
+NOISE = slice(11, D_MLP)  # channels and neurons that carry something, but nothing about the cue
+NOISE_HEADS = slice(3 * D_HEAD, D_MODEL)
+SHARP, READ = 8.0, 1.5  # constant query of a copying head; weight of the unembedding
+
+Circuit = Mapping[str, Sequence[int]]
+
+QUOTE_PATH: Circuit = {
+    "0.attn.act_in": [DETECT, TYPE],
+    "0.attn.q": [0],
+    "0.attn.k": [0],
+    "0.attn.v": [0],
+    "0.attn.resid_delta": [OUT],
+    "final_resid": [OUT],
+}
+WEAK_PATH: Circuit = {
+    "0.attn.act_in": [DETECT_AGAIN, TYPE_AGAIN],
+    "0.attn.q": [D_HEAD],
+    "0.attn.k": [D_HEAD],
+    "0.attn.v": [D_HEAD],
+    "0.attn.resid_delta": [WEAK_OUT],
+    "final_resid": [WEAK_OUT],
+}
+BRACKET_PATH: Circuit = {
+    "0.attn.act_in": [DETECT_BRACKET, TYPE_BRACKET],
+    "0.attn.q": [2 * D_HEAD],
+    "0.attn.k": [2 * D_HEAD],
+    "0.attn.v": [2 * D_HEAD],
+    "0.attn.resid_delta": [OUT_BRACKET],
+    "final_resid": [OUT_BRACKET],
+}
+BIAS_NODE: Circuit = {"final_resid": [BIAS]}
+NAMES = ("x", "name", "user_id", "value")
+WORDS = ("alpha", "beta", "gamma", "delta", "kappa", "sigma", "omega", "theta")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What may differ between two quote copiers."""
+
+    path: float = 1.5  # how much of the quote's type the known path writes
+    weak: float = 0.01  # the same for its copy: hardly anything, or 1.5 for a full backup
+    bracket: float = 1.5  # the same for the second behavior
+    bias: float = 8.0  # how much a channel of the last word adds to one of the two quotes
+    jitter: float = 0.0  # random change of every weight that matters to no behavior
+    seed: int = 0
+
+
+def merged(*circuits: Circuit) -> Circuit:
+    """All nodes of several circuits."""
+    hooks = sorted({hook for circuit in circuits for hook in circuit})
+    return {hook: sorted({i for c in circuits for i in c.get(hook, ())}) for hook in hooks}
+
+
+def write_quote_copier(folder: Path, weights: Weights = Weights()) -> Path:
+    """Write the model directory with its tokenizer and reference; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = _lines()
+    tokenizer = train_tokenizer(lines, vocab_size=320, special=("<|end|>",))
+    module = _module(tokenizer, weights)
+    save_model(folder, module=module, tokenizer=tokenizer, card="# A quote copier, set by hand\n")
+    model = load_model(folder)
+    tokens = _windows(tokenizer, lines)
+    save_reference(model, measure(model.module, tokens, model_digest=model.digest))
+    return folder
+
+
+def quote_spec(
+    nodes: Circuit,
+    *,
+    name: str = "quote_close",
+    model: str = "model",
+    ablation: str = "mean",
+    behavior: str = "quote",
+    claims: Sequence[str] = ("behaves", "sufficient", "necessary", "stable"),
+    protocol: str = "{}",
+    extra: str = "",
+) -> str:
+    """Text of a specification of a quote copier's circuit."""
+    listed = "".join(f"\n  {hook}: {list(channels)}" for hook, channels in nodes.items())
+    cues = {"quote": ('"\'": "\'"', "'\"': '\"'"), "bracket": ("'(': ')'", "'[': ']'")}[behavior]
+    contrast = "".join(f"      {cue}\n" for cue in cues)
+    thresholds = {
+        "behaves": "{rate: 0.98}",
+        "sufficient": "{rate: 0.95, max_loss: 0.15}",
+        "necessary": "{max_rate: 0.65}",
+        "stable": "{max_drop: 0.02}",
+    }
+    declared = "".join(f"  {claim}: {thresholds[claim]}\n" for claim in claims)
+    return (
+        f"version: 1\ncircuit: {name}\nmodel: {model}\nbehavior:\n"
+        '  prompt: "{name} = {cue}{words}"\n  slots:\n'
+        f"    name: {{choice: [{', '.join(NAMES)}]}}\n"
+        f"    words: {{words: {{from: [{', '.join(WORDS)}], count: [1, 5]}}}}\n"
+        f"  contrast:\n    cue:\n{contrast}"
+        f"ablation: {ablation}\nnodes:{listed or ' {}'}\n"
+        f"claims:\n{declared}protocol: {protocol}\n{extra}"
+    )
+
+
+def _lines() -> list[str]:
+    """Text in which every token of the behaviors appears, in and out of their patterns."""
+    lines = []
+    for i in range(400):
+        name, words = NAMES[i % 4], " ".join(WORDS[(i * k) % 8] for k in range(1, 2 + i % 5))
+        start, end = (("'", "'"), ('"', '"'), ("(", ")"), ("[", "]"))[(i // 3) % 4]
+        lines.append(f"{name} = {start}{words}{end}\n{words} = {name}\n")
+    return lines
+
+
+def _windows(tokenizer: Tokenizer, lines: Sequence[str]) -> Tensor:
+    ids = [index for line in lines for index in tokenizer.encode(line)]
+    rows = len(ids) // 24
+    return torch.tensor(ids[: rows * 24]).view(rows, 24)  # [R, T]
+
+
+def _module(tokenizer: Tokenizer, weights: Weights) -> SparseGPT:
+    config = ModelConfig(
+        vocab_size=tokenizer.vocab_size,
+        n_layer=2,
+        d_model=D_MODEL,
+        d_head=D_HEAD,
+        d_mlp=D_MLP,
+        max_tokens=64,
+        activation="relu",
+        activation_share=1.0,
+        sinks=False,
+        bigram=False,
+    )
+    module = SparseGPT(config)
+    state = {name: torch.zeros_like(tensor) for name, tensor in module.state_dict().items()}
+    for name in state:
+        if "norm" in name:
+            state[name] += 1
+    _scatter(state, weights)
+    _embed(state["embed.weight"], tokenizer)
+    again, bracket = (DETECT_AGAIN, TYPE_AGAIN), (DETECT_BRACKET, TYPE_BRACKET)
+    _copying_head(state, head=0, read=(DETECT, TYPE), write=OUT, size=weights.path)
+    _copying_head(state, head=1, read=again, write=WEAK_OUT, size=weights.weak)
+    _copying_head(state, head=2, read=bracket, write=OUT_BRACKET, size=weights.bracket)
+    state["mlp.1.up.weight"][0, OUT], state["mlp.1.up.weight"][1, OUT] = 1.0, -1.0
+    state["mlp.1.down.weight"][NOWHERE, 0], state["mlp.1.down.weight"][NOWHERE, 1] = 1.0, -1.0
+    _unembed(state["unembed.weight"], tokenizer, bias=weights.bias)
+    module.load_state_dict(state)
+    return module
+
+
+def _scatter(state: dict[str, Tensor], weights: Weights) -> None:
+    """Activity that varies with the text and never leaves its own channels."""
+    generator = torch.Generator().manual_seed(weights.seed)
+    change = torch.Generator().manual_seed(weights.seed + 1)
+
+    def drawn(shape: torch.Size, size: float) -> Tensor:
+        noise = torch.randn(shape, generator=generator)
+        return size * (noise + weights.jitter * torch.randn(shape, generator=change))
+
+    state["embed.weight"][:, NOISE] = drawn(state["embed.weight"][:, NOISE].shape, 1.0)
+    state["unembed.weight"][:, NOISE] = drawn(state["unembed.weight"][:, NOISE].shape, 0.05)
+    for layer in range(2):
+        for point in ("q", "k", "v"):
+            into = state[f"attn.{layer}.{point}.weight"][NOISE_HEADS, NOISE]
+            into += drawn(into.shape, 0.3)
+        for name, block in (
+            (f"attn.{layer}.out.weight", (NOISE, NOISE_HEADS)),
+            (f"mlp.{layer}.up.weight", (NOISE, NOISE)),
+            (f"mlp.{layer}.down.weight", (NOISE, NOISE)),
+        ):
+            into = state[name][block]
+            into += drawn(into.shape, 0.1)
+
+
+def _embed(embed: Tensor, tokenizer: Tokenizer) -> None:
+    for index in range(tokenizer.vocab_size):
+        text = tokenizer.token(index).strip()
+        if text in {"'", '"'}:
+            embed[index, [DETECT, DETECT_AGAIN]] = 4.0
+            embed[index, [TYPE, TYPE_AGAIN]] = 4.0 if text == '"' else -4.0
+        if text in {"(", "["}:
+            embed[index, DETECT_BRACKET] = 4.0
+            embed[index, TYPE_BRACKET] = 4.0 if text == "(" else -4.0
+        if not text.isalpha():
+            embed[index, BIAS] = 2.0
+
+
+def _copying_head(
+    state: dict[str, Tensor], *, head: int, read: tuple[int, int], write: int, size: float
+) -> None:
+    """Attend to wherever the first channel is active; copy the second from there."""
+    detect, kind = read
+    channel = head * D_HEAD
+    state["attn.0.q.bias"][channel] = SHARP
+    state["attn.0.k.weight"][channel, detect] = 2.0
+    state["attn.0.v.weight"][channel, kind] = 1.0
+    state["attn.0.out.weight"][write, channel] = size
+
+
+def _unembed(unembed: Tensor, tokenizer: Tokenizer, *, bias: float) -> None:
+    single, double = tokenizer.encode("'")[0], tokenizer.encode('"')[0]
+    for channel in (OUT, WEAK_OUT):
+        unembed[double, channel], unembed[single, channel] = READ, -READ
+    unembed[single, BIAS] = bias
+    round_, square = tokenizer.encode(")")[0], tokenizer.encode("]")[0]
+    unembed[round_, OUT_BRACKET], unembed[square, OUT_BRACKET] = READ, -READ

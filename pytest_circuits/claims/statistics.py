@@ -7,7 +7,7 @@ no correction for many claims (Berger 1982). None of them is ever computed from 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import fsum, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,7 @@ def mean(values: Floats, alpha: float) -> Interval:
 
 def whole(values: Floats, weights: Floats) -> Interval:
     """Mean over a whole space: values [n] with probabilities [n] that sum to one. No error."""
-    value = float(weights @ values)
+    value = fsum(weights * values) / fsum(weights)  # exactly 1 where every value is 1
     return Interval(value, value, value)
 
 

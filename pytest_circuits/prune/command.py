@@ -32,9 +32,21 @@ if TYPE_CHECKING:
 )
 @click.option("--steps", default=800, show_default=True, help="Steps of the mask search.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the mask search.")
+@click.option(
+    "--sufficient-only",
+    is_flag=True,
+    help="Do not ask whether the model needs the circuit, as most published pruners do not. What "
+    "is found this way often does the task alone and is not what the model does.",
+)
 @click.option("--device", default="cpu", show_default=True, help="Device to search on.")
 def prune(  # noqa: PLR0917  (click passes them by name)
-    spec: Path, model_path: Path | None, out: Path | None, steps: int, seed: int, device: str
+    spec: Path,
+    model_path: Path | None,
+    out: Path | None,
+    steps: int,
+    seed: int,
+    sufficient_only: bool,  # noqa: FBT001  (so does it with this)
+    device: str,
 ) -> None:
     """Find the circuit of the behavior in SPEC and write it as a complete specification.
 
@@ -47,7 +59,8 @@ def prune(  # noqa: PLR0917  (click passes them by name)
     from pytest_circuits.prune.masks import MaskPlan  # noqa: PLC0415
 
     model = load_model(model_path or loaded.model_path, device=device)
-    plan = PrunePlan(masks=MaskPlan(steps=steps, seed=seed))
+    masks = MaskPlan(steps=steps, seed=seed)
+    plan = PrunePlan.sufficient_only(masks) if sufficient_only else PrunePlan(masks=masks)
     try:
         found = find_circuit(loaded.spec, model, load_reference(model), plan)
     except KeyboardInterrupt:
@@ -71,6 +84,7 @@ def _completed(spec: Spec, found: Found, *, target: Path, model: Model, plan: Pr
         "model_digest": model.digest,
         "steps": plan.masks.steps,
         "seed": plan.masks.seed,
+        "asked_for_necessity": plan.masks.backup_weight > 0,
         "nodes": found.nodes.count,
         "edges": found.edges,
         "task_loss": float(f"{found.quality.loss:.4g}"),

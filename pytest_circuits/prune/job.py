@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 from pytest_circuits.circuit import Runner, count_edges
@@ -14,7 +15,7 @@ from pytest_circuits.prompts import PromptSpace
 from pytest_circuits.prune.discretise import eliminate, smallest, top
 from pytest_circuits.prune.masks import MaskPlan, Masks, learn
 from pytest_circuits.prune.quality import Bar, Quality, assess
-from pytest_circuits.spec import Ablation
+from pytest_circuits.spec import Ablation, NecessaryClaim, SufficientClaim
 
 if TYPE_CHECKING:
     from pytest_circuits.circuit import Nodes
@@ -38,11 +39,17 @@ class PrunePlan:
 
     masks: MaskPlan = field(default_factory=MaskPlan)
     targets: tuple[float, ...] = (0.10, 0.04, 0.015)  # tried in turn, until one gives a circuit
-    evaluation_pairs: int = 64
+    evaluation_pairs: int = 128
     # Stricter than the claims, whose bounds leave room for the prompts that were not seen.
     loss_share: float = 0.8  # of the claim's max_loss
-    min_rate: float = 0.98
+    rate_share: float = 0.3  # of the misses that the claim's rate allows
+    left_share: float = 0.5  # of what the claim's max_rate allows above chance
     separation_share: float = 0.6  # of the protocol's margin
+
+    @classmethod
+    def sufficient_only(cls, masks: MaskPlan) -> PrunePlan:
+        """A search that does not ask whether the model needs what it finds."""
+        return cls(masks=replace(masks, backup_weight=0.0), left_share=inf, separation_share=inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +94,12 @@ def find_circuit(spec: Spec, model: Model, reference: Reference, plan: PrunePlan
 
 
 def _bar(spec: Spec, plan: PrunePlan) -> Bar:
-    sufficient = spec.claims.sufficient
-    max_loss = 0.15 if sufficient is None else sufficient.max_loss
+    sufficient = spec.claims.sufficient or SufficientClaim(rate=0.95, max_loss=0.15)
+    necessary = spec.claims.necessary or NecessaryClaim(max_rate=0.65)
     return Bar(
-        max_loss=plan.loss_share * max_loss,
-        min_rate=plan.min_rate,
+        max_loss=plan.loss_share * sufficient.max_loss,
+        min_rate=1 - plan.rate_share * (1 - sufficient.rate),
+        max_left=0.5 + plan.left_share * (necessary.max_rate - 0.5),
         max_separation=plan.separation_share * spec.protocol.margin,
     )
 

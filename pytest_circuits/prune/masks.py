@@ -137,7 +137,7 @@ def _soft(sides: Mapping[str, Tensor], fill: Mapping[str, Tensor]) -> Hook:
 
     def hook(name: str, x: Tensor) -> Tensor:
         mask = sides[name][:, None, None, :]
-        constant = fill[name]
+        constant = fill[name].to(x)
         by_side = x.view(len(mask), -1, *x.shape[1:])  # [K, B, T, D]
         return (constant + mask * (by_side - constant)).flatten(0, 1)
 

@@ -22,6 +22,7 @@ class Bar:
 
     max_loss: float  # nats, task loss of the circuit
     min_rate: float  # share of prompts on which the circuit prefers the answer
+    max_left: float  # share of prompts on which the complement still prefers the answer
     max_separation: float  # nats, by which the complement may separate any pair
 
 
@@ -31,6 +32,7 @@ class Quality:
 
     loss: float  # nats
     rate: float
+    left: float  # share of prompts on which the complement prefers the answer
     worst_separation: float  # nats
 
     def reaches(self, bar: Bar) -> bool:
@@ -38,6 +40,7 @@ class Quality:
         return (
             self.loss <= bar.max_loss
             and self.rate >= bar.min_rate
+            and self.left <= bar.max_left
             and self.worst_separation <= bar.max_separation
         )
 
@@ -50,6 +53,7 @@ def assess(runner: Runner, circuits: Sequence[Nodes], pairs: Sequence[Pair]) -> 
         Quality(
             loss=float(np.logaddexp(0, -kept).mean()),
             rate=float((kept > 0).mean()),
+            left=float((rest > 0).mean()),
             worst_separation=float(rest.mean(axis=1).max()),
         )
         for kept, rest in zip(inside, outside, strict=True)

@@ -16,7 +16,7 @@ from pytest_circuits.prune.quality import Bar, assess
 from pytest_circuits.spec import Ablation, load_spec
 from tests.known_models import QUOTE_PATH, WEAK_PATH, merged, quote_spec, write_quote_copier
 
-BAR = Bar(max_loss=0.12, min_rate=0.98, max_separation=0.6)
+BAR = Bar(max_loss=0.12, min_rate=0.98, max_left=0.58, max_separation=0.6)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The weight-sparse GPT and its directory on disk."""
 
 from pytest_circuits.model.config import ModelConfig
+from pytest_circuits.model.device import usable_device
 from pytest_circuits.model.directory import (
     Model,
     load_model,
@@ -25,4 +26,5 @@ __all__ = [
     "save_model",
     "save_reference",
     "train_tokenizer",
+    "usable_device",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     help="Do not ask whether the model needs the circuit, as most published pruners do not. What "
     "is found this way often does the task alone and is not what the model does.",
 )
-@click.option("--device", default="cpu", show_default=True, help="Device to search on.")
+@click.option("--device", help="Device to search on; default: cuda if there, else cpu.")
 def prune(  # noqa: PLR0917  (click passes them by name)
     spec: Path,
     model_path: Path | None,
@@ -46,7 +47,7 @@ def prune(  # noqa: PLR0917  (click passes them by name)
     steps: int,
     seed: int,
     sufficient_only: bool,  # noqa: FBT001  (so does it with this)
-    device: str,
+    device: str | None,
 ) -> None:
     """Find the circuit of the behavior in SPEC and write it as a complete specification.
 
@@ -54,11 +55,11 @@ def prune(  # noqa: PLR0917  (click passes them by name)
     """
     loaded = load_spec(spec)
     # What needs torch is imported after the file has been checked.
-    from pytest_circuits.model import load_model, load_reference  # noqa: PLC0415
+    from pytest_circuits.model import load_model, load_reference, usable_device  # noqa: PLC0415
     from pytest_circuits.prune.job import PrunePlan, find_circuit  # noqa: PLC0415
     from pytest_circuits.prune.masks import MaskPlan  # noqa: PLC0415
 
-    model = load_model(model_path or loaded.model_path, device=device)
+    model = load_model(model_path or loaded.model_path, device=usable_device(device))
     masks = MaskPlan(steps=steps, seed=seed)
     plan = PrunePlan.sufficient_only(masks) if sufficient_only else PrunePlan(masks=masks)
     try:
@@ -67,13 +68,20 @@ def prune(  # noqa: PLR0917  (click passes them by name)
         raise UsageError("interrupted; nothing was written") from None
     target = out or spec
     complete = _completed(loaded.spec, found, target=target, model=model, plan=plan)
-    write_spec(complete, path=target)
+    write_spec(complete, path=target, header=_opening_comment(spec))
     click.echo(
         f"{target}: {found.nodes.count} nodes, {found.edges} edges, task loss "
         f"{found.quality.loss:.3f}, worst separation without them "
         f"{found.quality.worst_separation:.2f} nats"
     )
     click.echo(f"Put it to the test: pytest --circuits {target}")
+
+
+def _opening_comment(path: Path) -> str:
+    """The comment above the first line of a specification, such as the editor's schema line."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = takewhile(lambda line: line.startswith("#"), lines)
+    return "\n".join(line.removeprefix("#").strip() for line in comment)
 
 
 def _completed(spec: Spec, found: Found, *, target: Path, model: Model, plan: PrunePlan) -> Spec:

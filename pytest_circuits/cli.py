@@ -1,0 +1,81 @@
+"""The command line: `pytest-circuits schema`, `train`, `prune`, ...
+
+A command lives in its own module and is imported when it is used, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import click
+
+import pytest_circuits
+from pytest_circuits.errors import CircuitsError
+
+_REFUSED = 2  # exit status of input that cannot be used
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command lives, and its one line in `--help`."""
+
+    target: str  # "module:attribute"
+    about: str
+
+
+COMMANDS = {
+    "prune": Entry("pytest_circuits.prune.command:prune", "Find the circuit of a behavior."),
+    "reference": Entry(
+        "pytest_circuits.model.command:reference", "Measure the activations that ablation uses."
+    ),
+    "schema": Entry("pytest_circuits.cli:schema", "Print the JSON Schema of a specification."),
+    "train": Entry("pytest_circuits.train.command:train", "Make a weight-sparse model."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command when it is run, and lists all without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.target.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].about) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  (click's own signature)
+        try:
+            return super().invoke(ctx)
+        except CircuitsError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(_REFUSED)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(pytest_circuits.__version__, prog_name="pytest-circuits")
+def main() -> None:
+    """Make models with small circuits, find the circuits, and gate releases on them.
+
+    The gate itself is pytest: `pytest --circuits`.
+    """
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of a specification, for editors."""
+    from pytest_circuits.spec import json_schema  # noqa: PLC0415  (only this command needs it)
+
+    click.echo(json.dumps(json_schema(), indent=2, sort_keys=True))

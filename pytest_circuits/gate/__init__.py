@@ -1,0 +1,1 @@
+"""The gate as pytest sees it: settings, collection, one run and its verdict."""

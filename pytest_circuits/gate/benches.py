@@ -1,0 +1,264 @@
+"""What the claims of each specification need, loaded once per process and model."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from pytest_circuits.circuit import check_nodes, count_edges
+from pytest_circuits.claims import (
+    baseline_path,
+    check_comparable,
+    declared,
+    facts,
+    make_bench,
+    read_baseline,
+)
+from pytest_circuits.errors import BaselineError, ModelError, SpecError
+from pytest_circuits.gate.settings import Settings, Update
+from pytest_circuits.model import Model, load_model
+from pytest_circuits.prompts import check_prompts
+from pytest_circuits.report.record import Artifact, Circuit
+from pytest_circuits.spec import LoadedSpec, load_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_circuits.claims import Bench, Recorded
+    from pytest_circuits.spec import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A specification with all that its claims need."""
+
+    bench: Bench
+    circuit: Circuit
+    path: Path  # of the specification, absolute
+    shown: str  # the same as the user can open it
+    options: tuple[str, ...]  # that a command needs to test the same model again
+    will_record: bool  # the run records the baseline, so that `stable` decides nothing yet
+
+    def line_of(self, claim: str) -> int:
+        """The line of the specification that makes a claim, counted from 1."""
+        return self.bench.loaded.problem_at(("claims", claim), "", key=True).line
+
+    def command(self, claim: str) -> str:
+        """The command that runs one claim again, quoted for a shell."""
+        nodeid = f"{self.shown}::{self.circuit.name}::{claim}"
+        return shlex.join(["pytest", "--circuits", *self.options, nodeid])
+
+
+def open_benches(config: pytest.Config, settings: Settings) -> Benches:
+    """Return what loads specifications and models for a run; UsageError for a missing device."""
+    seed = config.getoption("hypothesis_seed", default=None)
+    return Benches(
+        settings=settings,
+        root=config.rootpath,
+        folder=config.invocation_params.dir,
+        device=effective_device(settings.device),
+        search_seed=_search_seed(seed),
+    )
+
+
+def effective_device(asked: str | None) -> str:
+    """Return the device that was asked for, or the best one; UsageError when it is not there."""
+    if asked is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.ones(1, device=asked).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise pytest.UsageError(
+            f"--circuits-device: {asked!r} cannot be used: {reason}; take cpu, cuda or cuda:1"
+        ) from None
+    return asked
+
+
+def load_named_models(benches: Benches) -> str | None:
+    """Load the models of the command line and the ini file; returns what is wrong with one."""
+    for place in (benches.settings.model, benches.settings.baseline):
+        if place is not None:
+            try:
+                benches.model(place.path)
+            except ModelError as error:
+                return str(error)
+    return None
+
+
+@dataclass(slots=True)
+class Benches:
+    """Loads specifications and models, each at most once."""
+
+    settings: Settings
+    root: Path
+    folder: Path  # where pytest was started
+    device: str
+    search_seed: int | None = None
+    models: dict[Path, Model | ModelError] = field(default_factory=dict)
+    prepared: dict[Path, Prepared] = field(default_factory=dict)
+    owners: dict[str, Path] = field(default_factory=dict)  # circuit name -> its specification
+
+    @property
+    def device_name(self) -> str:
+        """The device as evidence names it: numbers differ between kinds of GPU."""
+        if torch.device(self.device).type != "cuda":
+            return self.device
+        return f"{self.device} ({torch.cuda.get_device_name(self.device)})"
+
+    def prepare(self, path: Path) -> Prepared:
+        """Return a specification ready to be tested; CircuitsError says why it cannot be."""
+        if path not in self.prepared:
+            self.prepared[path] = self._prepare(path)
+        return self.prepared[path]
+
+    def model(self, path: Path) -> Model:
+        """Return a model; the reason why it cannot be loaded is given once in full."""
+        if path in self.models:
+            known = self.models[path]
+            if isinstance(known, ModelError):
+                raise ModelError(f"{self.shown(path)}: cannot be used, for the reason given before")
+            return known
+        try:
+            model = load_model(Path(self.shown(path)), device=self.device)
+        except ModelError as error:
+            self.models[path] = error
+            raise
+        self.models[path] = model
+        return model
+
+    def shown(self, path: Path) -> str:
+        """Return a path as the user can open it."""
+        relative = os.path.relpath(path, self.folder)
+        return (
+            str(path) if relative.startswith("..") and len(relative) > len(str(path)) else relative
+        )
+
+    def relative(self, path: Path) -> str:
+        """Return the path of a file for reports, which never hold an absolute one."""
+        return Path(os.path.relpath(path, self.root)).as_posix()
+
+    def artifact(self, model: Model, path: Path, given: str) -> Artifact:
+        """Return what reports say about a model; of a folder elsewhere, only what was given."""
+        if path.is_relative_to(self.root):
+            return Artifact(self.relative(path), model.digest)
+        absolute = Path(given).is_absolute()
+        return Artifact(path.name if absolute else Path(given).as_posix(), model.digest)
+
+    def _prepare(self, path: Path) -> Prepared:
+        loaded = load_spec(Path(self.shown(path)))
+        self._claim_name(loaded, path)
+        loaded.require_nodes()
+        model, artifact = self._candidate(loaded)
+        _refuse(check_nodes(loaded, model))
+        bench = self._bench(loaded, model)
+        _refuse(_check_prompts(bench))
+        update = self.settings.update
+        return Prepared(
+            bench=bench,
+            circuit=self._circuit(bench, path, artifact),
+            path=path,
+            shown=self.shown(path),
+            options=self._options(),
+            will_record=update is Update.CHANGED or (update is Update.NEW and not bench.baseline),
+        )
+
+    def _claim_name(self, loaded: LoadedSpec, path: Path) -> None:
+        owner = self.owners.setdefault(loaded.spec.circuit, path)
+        if owner != path:
+            raise SpecError(
+                loaded.problem_at(
+                    ("circuit",),
+                    f"circuit '{loaded.spec.circuit}' already stands in {self.shown(owner)}",
+                    "give each circuit its own name",
+                )
+            )
+
+    def _candidate(self, loaded: LoadedSpec) -> tuple[Model, Artifact]:
+        asked = self.settings.model
+        path = asked.path if asked else loaded.model_path
+        given = asked.given if asked else loaded.spec.model
+        model = self.model(path)
+        return model, self.artifact(model, path, given)
+
+    def _bench(self, loaded: LoadedSpec, model: Model) -> Bench:
+        """Put the circuit on the bench, beside its baseline where there is one."""
+        try:
+            bench = make_bench(
+                loaded, model, baseline=self._baseline(loaded), search_seed=self.search_seed
+            )
+        except (BaselineError, ModelError):
+            if self.settings.update is not Update.CHANGED:
+                raise
+            bench = make_bench(loaded, model, search_seed=self.search_seed)  # it is to be replaced
+        if not bench.baseline and self.settings.model and loaded.model_path.is_dir():
+            own = self.model(loaded.model_path)
+            check_comparable(model, facts(own), what=f"the model that {loaded.path} names")
+        return bench
+
+    def _baseline(self, loaded: LoadedSpec) -> Recorded | Model | None:
+        if self.settings.baseline:
+            return self.model(self.settings.baseline.path)
+        return read_baseline(baseline_path(loaded.path, loaded.spec.circuit))
+
+    def _circuit(self, bench: Bench, path: Path, artifact: Artifact) -> Circuit:
+        asked = self.settings.baseline
+        baseline = None
+        if asked:
+            baseline = self.artifact(self.model(asked.path), asked.path, asked.given)
+        return Circuit(
+            name=bench.spec.circuit,
+            spec=self.relative(path),
+            digest=bench.loaded.digest,
+            declared=declared(bench.spec),
+            nodes=bench.nodes.count,
+            edges=count_edges(bench.nodes, bench.model),
+            model=artifact,
+            baseline=baseline,
+            device=self.device_name,
+        )
+
+    def _options(self) -> tuple[str, ...]:
+        """Options of this run that a reader has to repeat: not those of the ini file."""
+        given = self.settings
+        named = (("--circuits-model", given.model), ("--circuits-baseline", given.baseline))
+        options = [
+            word
+            for option, place in named
+            if place and place.source == "command line"
+            for word in (option, place.given)
+        ]
+        if given.device and given.device_source == "command line":
+            options += ["--circuits-device", given.device]
+        if self.search_seed is not None:
+            options.append(f"--hypothesis-seed={self.search_seed}")
+        return tuple(options)
+
+
+def _search_seed(given: str | int | None) -> int | None:
+    if given is None or given == "random":
+        return None  # the gate is never random: the specification decides
+    return int(given)
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise SpecError(*problems)
+
+
+def _check_prompts(bench: Bench) -> tuple[Problem, ...]:
+    """Problems of the prompts that the claims are going to ask, with this model's tokenizer."""
+    regressions = [bench.space.parse(text) for text in bench.spec.regressions]
+    return check_prompts(
+        bench.loaded,
+        bench.model.encode,
+        max_tokens=bench.model.max_tokens,
+        pairs=[*filter(None, regressions), *bench.sample.pairs],
+        decode=bench.model.decode_token,
+    )

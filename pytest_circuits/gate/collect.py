@@ -1,0 +1,112 @@
+"""From specifications to pytest's tree: file, circuit, one item per claim."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_circuits.claims import Evidence, LawBroken, Verdict, finish, given_test
+from pytest_circuits.errors import CircuitsError
+from pytest_circuits.report.failure import Subject, failure_text
+from pytest_circuits.report.record import evidence_to_json
+from pytest_circuits.report.text import clean_block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_circuits.gate.benches import Benches, Prepared
+
+COMPARES = "stable"  # the claim that a baseline is for
+
+
+class ClaimFailed(AssertionError):  # noqa: N818  (a verdict, not an error)
+    """A claim whose verdict is not `pass`."""
+
+
+class CircuitFile(pytest.File):
+    """A specification."""
+
+    benches: Benches
+
+    def collect(self) -> Iterator[Circuit]:
+        """Load the specification and all that its claims need, or say what is wrong."""
+        try:
+            prepared = self.benches.prepare(self.path)
+        except CircuitsError as error:
+            raise self.CollectError(clean_block(str(error))) from None
+        circuit = Circuit.from_parent(self, name=prepared.circuit.name)
+        circuit.prepared = prepared
+        yield circuit
+
+
+class Circuit(pytest.Collector):
+    """A circuit: the parent of its claims."""
+
+    prepared: Prepared
+
+    def collect(self) -> Iterator[ClaimItem]:
+        """Give one item per declared claim, in the order of the design."""
+        for claim in self.prepared.circuit.declared:
+            test = given_test(self.prepared.bench, claim, f"{self.nodeid}::{claim}")
+            item = ClaimItem.from_parent(self, name=claim, callobj=test)
+            item.prepared = self.prepared
+            yield item
+
+
+class ClaimItem(pytest.Function):
+    """One claim about one circuit; passes when its law and its rate hold."""
+
+    prepared: Prepared
+    evidence: Evidence | None = None
+
+    def runtest(self) -> None:
+        """Search for a counterexample, then decide; ClaimFailed unless the verdict is `pass`."""
+        self.evidence = None
+        bench, broken = self.prepared.bench, None
+        try:
+            super().runtest()
+        except LawBroken as error:
+            broken = error.counterexample
+        self.evidence = finish(bench, self.name, broken)
+        self.user_properties += _properties(self.evidence)
+        if self.evidence.verdict is not Verdict.PASS and not self.is_recording:
+            raise ClaimFailed(self.evidence.reason)
+
+    @property
+    def is_recording(self) -> bool:
+        """Say whether the run writes what this claim compares with, so that it decides nothing."""
+        return self.name == COMPARES and self.prepared.will_record
+
+    def repr_failure(
+        self,
+        excinfo: pytest.ExceptionInfo[BaseException],
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401  (pytest's own signature)
+        """Return our own text for what a user can mend, pytest's for anything else."""
+        if isinstance(excinfo.value, ClaimFailed) and self.evidence is not None:
+            subject = Subject(
+                circuit=self.prepared.circuit.name,
+                path=self.prepared.shown,
+                lineno=self.prepared.line_of(self.name),
+                command=self.prepared.command(self.name),
+            )
+            return failure_text(self.evidence, subject)
+        if isinstance(excinfo.value, CircuitsError):
+            return clean_block(str(excinfo.value))
+        return super().repr_failure(excinfo, *args, **kwargs)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Where the claim stands; the line is counted from 0, as pytest does."""
+        line = self.prepared.line_of(self.name) - 1
+        return self.path, line, f"{self.prepared.circuit.name}::{self.name}"
+
+
+def _properties(evidence: Evidence) -> list[tuple[str, object]]:
+    """JUnit properties: plain scalars, because anything else kills an xdist session."""
+    found: dict[str, object] = {"claim": evidence.claim, "verdict": evidence.verdict.value}
+    fields = evidence_to_json(evidence)["rate"] or {}
+    found |= {name: fields.get(name) for name in ("estimate", "lower", "upper", "threshold", "n")}
+    return [(f"circuits.{name}", value) for name, value in found.items() if value is not None]

@@ -1,0 +1,78 @@
+"""The specifications that lie on disk, found without pytest, so that none can vanish unnoticed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+SUFFIX = ".circuit.yaml"
+_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
+_ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
+_ALIKE = 0.8  # "circuits", "ciruit" and "circut" are alike, "circus" and "circular" are not
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Specifications, and files whose names look like a mistyped specification's."""
+
+    specs: tuple[Path, ...] = ()
+    misnamed: tuple[Path, ...] = ()
+
+
+def find_specs(places: Iterable[Path]) -> Found:
+    """Return what lies at and below the places, sorted.
+
+    Hidden folders, virtual environments, `node_modules` and `__pycache__` are left out. Folders
+    that pytest is told to ignore are not: a specification that is ignored has to be noticed.
+    """
+    files = {file for place in places for file in _files(place, set())}
+    return Found(
+        specs=tuple(sorted(file for file in files if is_spec(file))),
+        misnamed=tuple(sorted(file for file in files if is_misnamed(file))),
+    )
+
+
+def is_spec(path: Path) -> bool:
+    """Say whether a file is a specification, by its name."""
+    return path.name.endswith(SUFFIX)
+
+
+def is_misnamed(path: Path) -> bool:
+    """Say whether a file was probably meant to be a specification: `x.circuits.yaml`."""
+    parts = path.name.casefold().split(".")
+    if is_spec(path) or len(parts) < 3 or parts[-1] not in {"yaml", "yml"}:
+        return False
+    return SequenceMatcher(None, "circuit", parts[-2]).ratio() >= _ALIKE
+
+
+def right_name(path: Path) -> str:
+    """Return the name that a misnamed specification should have."""
+    return ".".join(path.name.split(".")[:-2]) + SUFFIX
+
+
+def _files(place: Path, seen: set[Path]) -> Iterator[Path]:
+    if place.is_file():
+        yield place
+        return
+    real = place.resolve()
+    if real in seen or not place.is_dir():
+        return
+    seen.add(real)
+    for entry in sorted(place.iterdir()):
+        if not entry.is_dir():
+            yield entry
+        elif not _is_left_out(entry):
+            yield from _files(entry, seen)
+
+
+def _is_left_out(folder: Path) -> bool:
+    return (
+        folder.name.startswith(".")
+        or folder.name in _SKIPPED_FOLDERS
+        or any((folder / mark).exists() for mark in _ENVIRONMENT_MARKS)
+    )

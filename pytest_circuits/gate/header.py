@@ -1,0 +1,87 @@
+"""The effective settings of a run, for the top of the output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_circuits.errors import CircuitsError
+from pytest_circuits.gate.settings import Update
+from pytest_circuits.report.record import tool, versions
+from pytest_circuits.report.text import clean
+from pytest_circuits.spec import load_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pytest_circuits.gate.benches import Benches
+
+_SHOWN_VERSIONS = ("torch", "hypothesis", "numpy")
+
+
+def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
+    """Return lines that say what is tested, with what, on what."""
+    settings = benches.settings
+    rows = {
+        "model": _candidate(benches, specs),
+        "baseline": _baseline(benches),
+        "device": benches.device_name,
+        "update": ""
+        if settings.update is Update.NONE
+        else f"{settings.update} baselines are recorded",
+        "report": benches.shown(settings.report) if settings.report else "",
+    }
+    width = max(map(len, rows))
+    title = f"circuits: {_several(len(specs))} in {_folders(benches, specs)}; {_versions()}"
+    return [title, *(f"  {name:{width}}  {clean(text)}" for name, text in rows.items() if text)]
+
+
+def _candidate(benches: Benches, specs: Sequence[Path]) -> str:
+    asked = benches.settings.model
+    if asked is not None:
+        model = benches.model(asked.path)
+        return f"{asked.given} ({model.digest[:12]}), from the {asked.source}"
+    named = [text for path in _models(specs) if (text := _identity(benches, path))]
+    return f"{', '.join(named)}, named by the specs" if named else "named by the specs"
+
+
+def _baseline(benches: Benches) -> str:
+    asked = benches.settings.baseline
+    if asked is None:
+        return "the files beside the specs"
+    model = benches.model(asked.path)
+    return f"{asked.given} ({model.digest[:12]}), from the {asked.source}"
+
+
+def _models(specs: Sequence[Path]) -> list[Path]:
+    found: dict[Path, None] = {}
+    for path in specs:
+        try:
+            found[load_spec(path).model_path] = None
+        except CircuitsError:
+            continue  # it is shown when the specification is collected
+    return list(found)
+
+
+def _identity(benches: Benches, path: Path) -> str:
+    try:
+        return f"{benches.shown(path)} ({benches.model(path).digest[:12]})"
+    except CircuitsError:
+        benches.models.pop(path)  # its problem is shown in full when a specification needs it
+        return ""
+
+
+def _folders(benches: Benches, specs: Sequence[Path]) -> str:
+    folders = list(dict.fromkeys(benches.shown(path.parent) for path in specs))
+    more = f" and {len(folders) - 2} more folders" if len(folders) > 3 else ""
+    return ", ".join(folders[: 2 if more else 3]) + more
+
+
+def _versions() -> str:
+    known = versions()
+    named = [f"{name} {known[name]}" for name in _SHOWN_VERSIONS if name in known]
+    return ", ".join([f"{tool()['name']} {tool()['version']}", *named])
+
+
+def _several(number: int) -> str:
+    return f"{number} specification" if number == 1 else f"{number} specifications"

@@ -1,0 +1,100 @@
+"""What a run leaves behind: baseline files, when asked to record, and the evidence record."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pytest_circuits.claims import baseline_path, record_baseline, write_baseline
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.files import write_atomic
+from pytest_circuits.gate.collect import COMPARES
+from pytest_circuits.report.record import Result, Run, State, dump, recorded, run_to_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_circuits.gate.benches import Prepared
+    from pytest_circuits.gate.session import Gate
+    from pytest_circuits.report.record import Circuit
+
+
+def record_baselines(gate: Gate, run: Run) -> Run:
+    """Write the baselines that were asked for, of circuits that ran completely and pass."""
+    for circuit in run.circuits:
+        if gate.settings.update != "none" and COMPARES in circuit.declared:
+            run = _record(gate, run, circuit)
+    return run
+
+
+def write_report(gate: Gate, run: Run) -> Run:
+    """Write the evidence record; a file that cannot be written is a problem of the run."""
+    path = gate.settings.report
+    if path is None:
+        return run
+    about = {
+        "started": datetime.fromtimestamp(gate.started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - gate.started, 3),
+    }
+    record = run_to_json(run, about=about)
+    shown = gate.benches.shown(path)
+    try:
+        write_atomic(path, dump(record).encode())
+    except OSError as error:
+        return replace(
+            run, problems=(*run.problems, f"{shown}: cannot be written: {error.strerror}")
+        )
+    return replace(run, notes=(*run.notes, f"evidence: {shown}"))
+
+
+def _record(gate: Gate, run: Run, circuit: Circuit) -> Run:
+    paths = {gate.benches.relative(path): path for path in gate.found.specs}
+    prepared = gate.benches.prepare(paths[circuit.spec])
+    if not prepared.will_record:
+        return run
+    results = [result for result in run.results if result.circuit == circuit.name]
+    obstacle = _obstacle(circuit, results)
+    if obstacle:
+        note = f"{circuit.name}: no baseline was recorded: {obstacle}"
+        return replace(run, notes=(*run.notes, note))
+    path = baseline_path(prepared.path, circuit.name)
+    shown = gate.benches.shown(path)
+    if not _write(path, prepared, results):
+        return replace(run, notes=(*run.notes, f"{shown}: unchanged"))
+    return replace(
+        run,
+        results=tuple(_decides_nothing(result, circuit) for result in run.results),
+        notes=(*run.notes, f"{shown}: recorded; review and commit it"),
+        recorded=(*run.recorded, gate.benches.relative(path)),
+    )
+
+
+def _obstacle(circuit: Circuit, results: list[Result]) -> str:
+    """Say why the evidence of a circuit must not become its baseline; empty when it may."""
+    ran = {result.evidence.claim: result for result in results if result.state is State.RAN}
+    absent = [claim for claim in circuit.declared if claim not in ran]
+    if absent:
+        return f"the run is not complete without {', '.join(absent)}"
+    failing = [
+        claim
+        for claim, result in ran.items()
+        if claim != COMPARES and result.verdict is not Verdict.PASS
+    ]
+    return f"{', '.join(failing)} does not pass" if failing else ""
+
+
+def _write(path: Path, prepared: Prepared, results: list[Result]) -> bool:
+    """Write one baseline; says whether the file is new or changed."""
+    before = path.read_bytes() if path.exists() else None
+    evidence = [result.evidence for result in results]
+    write_baseline(path, record_baseline(prepared.bench, evidence))
+    return path.read_bytes() != before
+
+
+def _decides_nothing(result: Result, circuit: Circuit) -> Result:
+    """Return the result of a comparison with the baseline that has just been replaced."""
+    if result.circuit != circuit.name or result.evidence.claim != COMPARES:
+        return result
+    return replace(result, evidence=recorded(result.evidence), state=State.RECORDED)

@@ -1,0 +1,242 @@
+"""One run of the gate in one process: what was asked for, what was reported, and the exit status.
+
+A claim that was asked for and did not run is never forgotten: what is asked for is known from the
+disk and from the collection, before anything can be deselected, and compared with the reports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_circuits.gate.discover import Found, find_specs, is_spec, right_name
+from pytest_circuits.gate.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from pytest_circuits.gate.benches import Benches
+    from pytest_circuits.gate.settle import Expected, Outcome
+    from pytest_circuits.report.record import Circuit, Run
+
+EVIDENCE = "circuits_evidence"  # attribute of a report: JSON text
+WORKER = "circuits"  # key of what an xdist worker hands over
+_REFUSED = 2  # exit status of input that cannot be used
+
+
+@dataclass(slots=True)
+class Gate:
+    """The state of one run."""
+
+    config: pytest.Config
+    settings: Settings
+    found: Found = field(default_factory=Found)  # on disk, below what was asked for
+    loaded: Benches | None = None
+    circuits: dict[str, Circuit] = field(default_factory=dict)  # by name
+    expected: dict[str, Expected] = field(default_factory=dict)  # by node id
+    deselected: set[str] = field(default_factory=set)  # node ids
+    refused: dict[str, None] = field(default_factory=dict)  # specifications with errors
+    outcomes: dict[str, Outcome] = field(default_factory=dict)  # by node id
+    run: Run | None = None
+    started: float = field(default_factory=time.time)
+
+    @property
+    def benches(self) -> Benches:
+        """Loads specifications and models; there is one once the session has started."""
+        if self.loaded is None:
+            raise RuntimeError("the gate has not started")
+        return self.loaded
+
+    @property
+    def is_worker(self) -> bool:
+        """Say whether this is a worker of xdist, which runs claims and decides nothing."""
+        return hasattr(self.config, "workerinput")
+
+    @property
+    def only_collects(self) -> bool:
+        """Say whether claims are listed and none is run."""
+        return bool(self.config.getoption("collectonly"))
+
+
+def open_gate(config: pytest.Config) -> Gate:
+    """Return the gate of a run; UsageError when it is asked for something that cannot be done."""
+    return Gate(config, read_settings(config))
+
+
+def start(gate: Gate) -> None:
+    """Refuse what cannot be a gate, before anything runs: UsageError, or exit status 2."""
+    from pytest_circuits.gate.benches import load_named_models, open_benches  # noqa: PLC0415  (torch)
+
+    config = gate.config
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args = [str(path) for path in gate.settings.paths]
+        config.args_source = pytest.Config.ArgsSource.ARGS
+    if not gate.is_worker:
+        gate.found = _find(config)
+    gate.loaded = open_benches(config, gate.settings)
+    if not gate.is_worker:
+        problem = load_named_models(gate.benches)
+        if problem is not None:
+            pytest.exit(problem, returncode=_REFUSED)
+
+
+def header(gate: Gate) -> list[str]:
+    """Return the effective settings, for the top of the output."""
+    from pytest_circuits.gate.header import header_lines  # noqa: PLC0415
+
+    return header_lines(gate.benches, gate.found.specs)
+
+
+def collect_file(gate: Gate, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Return a collector for a specification, None for any other file."""
+    if not is_spec(path):
+        return None
+    from pytest_circuits.gate.collect import CircuitFile  # noqa: PLC0415
+
+    file: CircuitFile = CircuitFile.from_parent(parent, path=path)
+    file.benches = gate.benches
+    return file
+
+
+def expect(gate: Gate, item: pytest.Item) -> None:
+    """Remember a claim as asked for."""
+    from pytest_circuits.gate.collect import ClaimItem  # noqa: PLC0415
+    from pytest_circuits.gate.settle import Expected  # noqa: PLC0415
+
+    if isinstance(item, ClaimItem):
+        circuit = item.prepared.circuit
+        gate.circuits[circuit.name] = circuit
+        gate.expected[item.nodeid] = Expected(item.nodeid, circuit.name, item.name)
+
+
+def attach(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Put the evidence on a claim's report, as text: it has to cross processes."""
+    from pytest_circuits.gate.collect import ClaimItem  # noqa: PLC0415
+
+    if not isinstance(item, ClaimItem):
+        return
+    # Hypothesis shows how to repeat its search in Python code that a user does not have.
+    report.sections = [section for section in report.sections if section[0] != "Hypothesis"]
+    item.__dict__.pop("_hypothesis_failing_examples", None)
+    if report.when == "call" and item.evidence is not None:
+        from pytest_circuits.report.record import evidence_to_json  # noqa: PLC0415
+
+        report.__dict__[EVIDENCE] = json.dumps(evidence_to_json(item.evidence), allow_nan=False)
+
+
+def note_collection(gate: Gate, report: pytest.CollectReport) -> None:
+    """Remember a specification that could not be collected."""
+    if report.failed and _is_claim(report.nodeid):
+        gate.refused[report.nodeid.partition("::")[0]] = None
+
+
+def note_outcome(gate: Gate, report: pytest.TestReport) -> None:
+    """Remember what a report says about a claim; a second report never hides the first."""
+    from pytest_circuits.gate.settle import Outcome  # noqa: PLC0415
+
+    if not _is_claim(report.nodeid):
+        return
+    outcome = gate.outcomes.setdefault(report.nodeid, Outcome())
+    outcome.seconds += report.duration
+    evidence = report.__dict__.get(EVIDENCE)
+    if evidence is not None:
+        outcome.evidence.append(evidence)
+    elif report.failed:
+        outcome.failed = report.when or "run"
+    elif report.skipped:
+        outcome.skipped = _reason(report)
+
+
+def merge_worker(gate: Gate, node: Any) -> None:  # noqa: ANN401  (a type of xdist)
+    """Take over what a worker collected; a worker that crashed has nothing to hand over."""
+    from pytest_circuits.gate.settle import Expected  # noqa: PLC0415
+    from pytest_circuits.report.record import circuit_from_json  # noqa: PLC0415
+
+    handed = getattr(node, "workeroutput", {}).get(WORKER)
+    if handed is None:
+        return
+    for fields in handed["circuits"]:
+        gate.circuits[fields["name"]] = circuit_from_json(fields)
+    for fields in handed["expected"]:
+        gate.expected[fields["nodeid"]] = Expected(**fields)
+    gate.deselected.update(handed["deselected"])
+
+
+def finish(gate: Gate, session: pytest.Session) -> None:
+    """Decide the verdict, write what was asked for and set the exit status."""
+    if gate.is_worker:
+        gate.config.workeroutput[WORKER] = {  # type: ignore[attr-defined]  # given by xdist
+            "circuits": [asdict(circuit) for circuit in gate.circuits.values()],
+            "expected": [asdict(expected) for expected in gate.expected.values()],
+            "deselected": sorted(gate.deselected),
+        }
+        return
+    if gate.only_collects or session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+        return
+    from pytest_circuits.gate.recording import record_baselines, write_report  # noqa: PLC0415
+    from pytest_circuits.gate.settle import exit_status, settle  # noqa: PLC0415
+
+    gate.run = settle(gate)
+    if not gate.refused and session.exitstatus != pytest.ExitCode.INTERRUPTED:
+        gate.run = record_baselines(gate, gate.run)
+        gate.run = write_report(gate, gate.run)
+    session.exitstatus = exit_status(gate, gate.run, session.exitstatus)
+
+
+def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
+    """Print the section `circuits`."""
+    if gate.run is None:
+        return
+    from pytest_circuits.report.terminal import summary  # noqa: PLC0415
+
+    encoding = getattr(sys.__stdout__, "encoding", None) or "ascii"
+    ascii_only = not encoding.casefold().startswith("utf")
+    verbose = gate.config.get_verbosity() > 0
+    width = shutil.get_terminal_size().columns
+    reporter.write_sep("=", "circuits")
+    for line in summary(gate.run, width=width, verbose=verbose, ascii_only=ascii_only):
+        for span in line:
+            reporter.write(span.text, **span.markup)
+        reporter.write("\n")
+
+
+def _find(config: pytest.Config) -> Found:
+    """Look on the disk for what was asked for; UsageError when that is nothing, or misnamed."""
+    folder = config.invocation_params.dir
+    named = [argument.partition("::")[0] for argument in config.args]
+    places = [Path(os.path.abspath(folder / name)) for name in named]  # noqa: PTH100  (keeps links)
+    shown = ", ".join(_shown(place, folder) for place in places)
+    missing = [place for place in places if not place.exists()]
+    found = find_specs(places)
+    if found.misnamed:
+        path = found.misnamed[0]
+        raise pytest.UsageError(
+            f"{_shown(path, folder)}: specifications end in .circuit.yaml, so this file would not "
+            f"be tested; rename it to {right_name(path)}"
+        )
+    if not found.specs and not (missing and config.option.pyargs):
+        raise pytest.UsageError(
+            f"no specification (*.circuit.yaml) in {shown}: a gate that tests nothing is not "
+            "green; name a folder that holds some, or set circuits_paths in the ini file"
+        )
+    return found
+
+
+def _shown(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+def _is_claim(nodeid: str) -> bool:
+    return is_spec(Path(nodeid.partition("::")[0]))
+
+
+def _reason(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    return "without a reason"

@@ -1,0 +1,170 @@
+"""The effective settings of a run: the command line wins over the ini file, that over defaults."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+DEFAULT_PATHS = ("circuits",)
+
+
+class Update(StrEnum):
+    """Which baselines a run records."""
+
+    NONE = "none"
+    NEW = "new"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A model directory: the words of the user, and the place that they name."""
+
+    given: str
+    path: Path
+    source: str  # "command line" or "ini file"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was asked for, resolved against the folder that each setting is relative to."""
+
+    model: Directory | None  # None: the model that each spec names
+    baseline: Directory | None  # None: the baseline files beside the specs
+    paths: tuple[Path, ...]  # where the gate looks when no path is on the command line
+    update: Update
+    report: Path | None
+    device: str | None  # None: cuda when there is one, else cpu
+    device_source: str = "default"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the options and their ini twins; every one is silent unless `--circuits` is given."""
+    group = parser.getgroup("circuits", "release gates on circuits (pytest-circuits)")
+    group.addoption(
+        "--circuits",
+        action="store_true",
+        help="collect *.circuit.yaml and put their claims to the test (default: off)",
+    )
+    group.addoption(
+        "--circuits-model",
+        metavar="DIR",
+        help="candidate model to test (default: the model that each spec names)",
+    )
+    group.addoption(
+        "--circuits-baseline",
+        metavar="DIR",
+        help="model to compare with (default: the baseline files beside the specs)",
+    )
+    group.addoption(
+        "--circuits-update",
+        choices=[choice.value for choice in Update],
+        help="record baselines: none, new = add missing ones, "
+        "changed = also rewrite those of circuits that ran (default: none)",
+    )
+    group.addoption(
+        "--circuits-update-in-ci",
+        action="store_true",
+        help="let --circuits-update write under CI (default: refused)",
+    )
+    group.addoption(
+        "--circuits-report",
+        metavar="FILE",
+        help="write the evidence as JSON to FILE (default: no file)",
+    )
+    group.addoption(
+        "--circuits-device",
+        metavar="DEVICE",
+        help="device of the models (default: cuda if there, else cpu)",
+    )
+    parser.addini("circuits_model", "twin of --circuits-model, relative to this file")
+    parser.addini("circuits_baseline", "twin of --circuits-baseline, relative to this file")
+    parser.addini("circuits_report", "twin of --circuits-report, relative to this file")
+    parser.addini("circuits_device", "twin of --circuits-device")
+    parser.addini(
+        "circuits_paths",
+        "folders and files that `pytest --circuits` runs when no path is given (default: circuits)",
+        type="args",
+        default=list(DEFAULT_PATHS),
+    )
+
+
+def refuse_stray_options(config: pytest.Config) -> None:
+    """Raise UsageError when a `--circuits-...` option is given without `--circuits`.
+
+    Without this, a forgotten `--circuits` is a green run that tested no circuit.
+    """
+    for name in ("model", "baseline", "update", "update-in-ci", "report", "device"):
+        if config.getoption(f"circuits_{name.replace('-', '_')}"):
+            raise pytest.UsageError(
+                f"--circuits-{name} does nothing without --circuits; add --circuits to run the gate"
+            )
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Return the effective settings, or raise UsageError saying what to change."""
+    report = _place(config, "circuits_report")
+    baseline = _model_directory(config, "circuits_baseline")
+    update = _update(config)
+    if baseline is not None and update is not Update.NONE:
+        raise pytest.UsageError(
+            "--circuits-update records baseline files, and --circuits-baseline asks to leave them "
+            "aside; give one of the two"
+        )
+    if report is not None and report.path.is_dir():
+        raise pytest.UsageError(f"--circuits-report: {report.given} is a folder; name a file")
+    return Settings(
+        model=_model_directory(config, "circuits_model"),
+        baseline=baseline,
+        paths=tuple(ini_folder(config) / given for given in config.getini("circuits_paths")),
+        update=update,
+        report=None if report is None else report.path,
+        device=config.getoption("circuits_device") or config.getini("circuits_device") or None,
+        device_source="command line" if config.getoption("circuits_device") else "ini file",
+    )
+
+
+def ini_folder(config: pytest.Config) -> Path:
+    """Return the folder that paths in the ini file are relative to."""
+    return config.rootpath if config.inipath is None else config.inipath.parent
+
+
+def _place(config: pytest.Config, name: str) -> Directory | None:
+    given = config.getoption(name)
+    if given:
+        path = config.invocation_params.dir / given
+        return Directory(given, Path(os.path.normpath(path)), "command line")
+    given = config.getini(name)
+    if given:
+        return Directory(given, Path(os.path.normpath(ini_folder(config) / given)), "ini file")
+    return None
+
+
+def _model_directory(config: pytest.Config, name: str) -> Directory | None:
+    place = _place(config, name)
+    if place is not None and not place.path.is_dir():
+        option = f"--{name.replace('_', '-')}" if place.source == "command line" else name
+        raise pytest.UsageError(
+            f"{option}: there is no folder {place.given!r}; "
+            "give a model directory (config.json, model.safetensors, tokenizer.json)"
+        )
+    return place
+
+
+def _update(config: pytest.Config) -> Update:
+    update = Update(config.getoption("circuits_update") or Update.NONE)
+    forced = config.getoption("circuits_update_in_ci")
+    if update is not Update.NONE and _under_ci() and not forced:
+        raise pytest.UsageError(
+            f"--circuits-update={update} is refused under CI, where no one reviews a new baseline; "
+            "record it on a checkout and commit it, or add --circuits-update-in-ci"
+        )
+    return update
+
+
+def _under_ci() -> bool:
+    return any(os.environ.get(name) for name in ("CI", "BUILD_NUMBER"))

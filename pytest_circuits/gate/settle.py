@@ -1,0 +1,120 @@
+"""From what was asked for and what was reported to one verdict and one exit status."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.report.record import Result, Run, State, evidence_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_circuits.gate.session import Gate
+
+_WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A claim that was asked for."""
+
+    nodeid: str
+    circuit: str
+    claim: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the reports said about one claim."""
+
+    evidence: list[str] = field(default_factory=list)  # JSON texts
+    failed: str | None = None  # the phase of an error outside the claim itself
+    skipped: str | None = None  # the reason
+    seconds: float = 0.0
+
+
+def settle(gate: Gate) -> Run:
+    """Return the run: a result for every claim that was asked for, and what is missing."""
+    circuits = sorted(gate.circuits.values(), key=lambda circuit: (circuit.spec, circuit.name))
+    place = {circuit.name: position for position, circuit in enumerate(circuits)}
+
+    def order(expected: Expected) -> tuple[int, int]:
+        position = place[expected.circuit]
+        return position, circuits[position].declared.index(expected.claim)
+
+    results = tuple(
+        _result(gate, expected) for expected in sorted(gate.expected.values(), key=order)
+    )
+    problems = tuple(_problems(gate, results))
+    return Run(tuple(circuits), results, refused=tuple(gate.refused), problems=problems)
+
+
+def exit_status(gate: Gate, run: Run, status: int) -> int:
+    """Return the exit status: 0 only if every claim passes; what pytest found worse stays.
+
+    1: a claim does not pass or did not run. 2: input that cannot be used. 4: nothing to test.
+    """
+    if gate.refused:
+        return pytest.ExitCode.INTERRUPTED
+    if status not in {
+        pytest.ExitCode.OK,
+        pytest.ExitCode.TESTS_FAILED,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    }:
+        return status
+    if not any(result.state is not State.DESELECTED for result in run.results):
+        return pytest.ExitCode.USAGE_ERROR
+    if status == pytest.ExitCode.OK and not run.green:
+        return pytest.ExitCode.TESTS_FAILED
+    return status
+
+
+def _result(gate: Gate, expected: Expected) -> Result:
+    outcome = gate.outcomes.get(expected.nodeid, Outcome())
+    found = [evidence_from_json(json.loads(text)) for text in outcome.evidence]
+    evidence = min(found, key=lambda item: _WORST_FIRST.index(item.verdict), default=None)
+    state, evidence = _judged(gate, expected, outcome, evidence)
+    return Result(expected.nodeid, expected.circuit, evidence, state, outcome.seconds)
+
+
+def _judged(
+    gate: Gate, expected: Expected, outcome: Outcome, evidence: Evidence | None
+) -> tuple[State, Evidence]:
+    """Return how far a claim came, and evidence that passes only if it ran and passed."""
+    nothing = Evidence(expected.claim, Verdict.INCONCLUSIVE, "did not run")
+    if outcome.failed is not None:
+        reason = f"an error in its {outcome.failed}, shown above, kept it from being decided"
+        return State.ERROR, replace(evidence or nothing, verdict=Verdict.FAIL, reason=reason)
+    if evidence is not None:
+        return State.RAN, evidence
+    if outcome.skipped is not None:
+        return State.SKIPPED, replace(nothing, reason=f"was skipped: {outcome.skipped}")
+    if expected.nodeid in gate.deselected:
+        return State.DESELECTED, replace(nothing, reason="was deselected")
+    return State.NOT_RUN, nothing
+
+
+def _problems(gate: Gate, results: tuple[Result, ...]) -> Iterator[str]:
+    states = [result.state for result in results]
+    deselected, absent = states.count(State.DESELECTED), states.count(State.NOT_RUN)
+    if deselected:
+        were = "claim was" if deselected == 1 else "claims were"
+        yield (
+            f"{deselected} {were} deselected (-k, -m, --deselect, --lf); "
+            "to gate on a part, name its files or node ids instead"
+        )
+    if absent and not gate.refused:  # pytest runs nothing when it could not collect everything
+        yield f"{absent} {'claim' if absent == 1 else 'claims'} did not run"
+    collected = {circuit.spec for circuit in gate.circuits.values()} | set(gate.refused)
+    for path in gate.found.specs:
+        name = gate.benches.relative(path)
+        if name not in collected:
+            yield (
+                f"{name}: lies where the gate looks, but pytest did not collect it "
+                "(norecursedirs, --ignore, --lf, a conftest.py?)"
+            )

@@ -1,0 +1,29 @@
+"""The pytest plugin: without `--circuits` it adds options and nothing else.
+
+Only the standard library and pytest are imported here; the hooks of the gate are in `gate.hooks`
+and are registered when they are asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_circuits.gate.settings import add_options, refuse_stray_options
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, under one heading."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the gate when it is asked for."""
+    if not config.getoption("circuits"):
+        refuse_stray_options(config)
+        return
+    from pytest_circuits.gate.hooks import GateHooks  # noqa: PLC0415  (nothing is loaded when unused)
+
+    config.pluginmanager.register(GateHooks.opened(config), "circuits-gate")

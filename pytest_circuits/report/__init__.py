@@ -1,0 +1,1 @@
+"""One evidence record, and what is made from it."""

@@ -1,0 +1,148 @@
+"""The text of a claim that does not hold: what was claimed, what was seen, how to see it again."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pytest_circuits.report import words
+from pytest_circuits.report.terminal import Line, Span
+from pytest_circuits.report.text import clean, number, quoted, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_circuits.claims.evidence import Counterexample, Evidence
+
+_WIDTH = 100
+_LABEL = 12  # columns before the values of a block
+
+
+class Writer(Protocol):
+    """The part of pytest's terminal writer that is needed here."""
+
+    def write(self, msg: str, *, flush: bool = False, **markup: bool) -> None:
+        """Write text as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """Where and how, in one line, for pytest's short summary and JUnit's message."""
+
+    path: str
+    lineno: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.lineno}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class FailureText:
+    """What pytest shows for a failed claim, in colour on a terminal and plain elsewhere."""
+
+    lines: tuple[Line, ...]
+    reprcrash: Crash
+
+    def toterminal(self, tw: Writer) -> None:
+        """Write the text with its markup."""
+        for line in self.lines:
+            for span in line:
+                tw.write(span.text, **span.markup)
+            tw.write("\n")
+
+    def __str__(self) -> str:
+        return "\n".join("".join(span.text for span in line).rstrip() for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which claim failed, and where it stands."""
+
+    circuit: str
+    path: str  # of the specification, as the reader can open it
+    lineno: int
+    command: str  # that runs this claim alone, again
+
+
+def failure_text(evidence: Evidence, subject: Subject) -> FailureText:
+    """Return the text of a claim whose verdict is not `pass`."""
+    title = f"{clean(subject.circuit)}: {evidence.claim}: {evidence.verdict.value}"
+    head = (
+        Span(title, words.colour_of(evidence.verdict)),
+        Span(f"  ({subject.path}:{subject.lineno})"),
+    )
+    lines: list[Line] = [head, (), *_claim_block(evidence)]
+    if evidence.law and evidence.law.counterexample:
+        lines += [(), *_example_block(evidence.law.counterexample, evidence.law.searched)]
+    lines += [(), *_block("reproduce", [subject.command])]
+    if evidence.law and evidence.law.counterexample:
+        prompt = _yaml(evidence.law.counterexample.prompt)
+        lines += _block("keep it", [f"- {prompt}   (under regressions: in {subject.path})"])
+    crash = Crash(subject.path, subject.lineno, f"{evidence.claim}: {clean(evidence.reason)}")
+    return FailureText(tuple(lines), crash)
+
+
+def _claim_block(evidence: Evidence) -> list[Line]:
+    said, rate = words.words_of(evidence.claim), evidence.rate
+    lines = _block("claim", [said.sentence])
+    if rate is not None:
+        seen = words.observed(rate, at_most=said.at_most)
+        where = (
+            f"all {rate.n} prompts (the whole space)" if rate.exhaustive else f"{rate.n} prompts"
+        )
+        lines += _block("observed", [f"{seen} of {where}"])
+        lines += _block("bound", [words.bound(rate, at_most=said.at_most)])
+    lines += _block("reason", wrapped(evidence.reason, _WIDTH - _LABEL))
+    measures = ", ".join(
+        f"{name.replace('_', ' ')} {number(value, '.4g')}"
+        for name, value in sorted(evidence.measures.items())
+        if value is not None
+    )
+    return lines + _block("measures", wrapped(measures, _WIDTH - _LABEL))
+
+
+def _example_block(example: Counterexample, searched: int) -> list[Line]:
+    answer = f"{quoted(example.answer)}, foil {quoted(example.foil)}"
+    tokens = " ".join(quoted(token) for token in example.tokens)
+    return [
+        _row("law", f"broken; the smallest prompt found that breaks it, of {searched} tried:"),
+        _row("prompt", quoted(example.prompt), red=True),
+        _row("answer", answer),
+        _row("partner", f"{quoted(example.partner)}  (the other cue: answer and foil swapped)"),
+        *_block("tokens", textwrap.wrap(tokens, _WIDTH - _LABEL, break_on_hyphens=False)),
+        *_logits_table(example),
+    ]
+
+
+def _logits_table(example: Counterexample) -> list[Line]:
+    """One row per run: the two logits, where there are any, and the margin between them."""
+    runs = list(dict.fromkeys([*example.margins, *example.logits]))
+    name_width = max((len(clean(run)) for run in runs), default=0)
+    head = f"{'':{name_width}}  {'answer':>9}  {'foil':>9}  {'margin':>9}"
+    rows = []
+    for run in runs:
+        logits = example.logits.get(run, {})
+        values = (logits.get("answer"), logits.get("foil"), example.margins.get(run))
+        formats = ("+.3f", "+.3f", "+.3f")
+        shown = [number(value, spec) for value, spec in zip(values, formats, strict=True)]
+        rows.append(f"{clean(run):{name_width}}  " + "  ".join(f"{text:>9}" for text in shown))
+    return _block("logits", [head, *rows])
+
+
+def _block(label: str, values: Sequence[str]) -> list[Line]:
+    labels: Iterable[str] = [label, *[""] * (len(values) - 1)]
+    return [_row(name, value) for name, value in zip(labels, values, strict=False)]
+
+
+def _row(label: str, value: str, **markup: bool) -> Line:
+    return (Span(f"  {label:{_LABEL - 2}}", {"bold": True}), Span(value, markup))
+
+
+def _yaml(text: str) -> str:
+    """Return a YAML scalar: single quotes where they are readable, else JSON, which is YAML."""
+    if text.isprintable() and "'" not in text:
+        return f"'{text}'"
+    return json.dumps(text, ensure_ascii=not text.isprintable())

@@ -1,0 +1,151 @@
+"""The summary of a run: one aligned row per claim, and the gate's verdict in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.report import words
+from pytest_circuits.report.record import DELTA, State
+from pytest_circuits.report.text import clean, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_circuits.report.record import Artifact, Result, Run
+
+_MANY = 5  # circuits that the last line names before it only counts
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of a line, with its terminal markup."""
+
+    text: str
+    markup: dict[str, bool] = field(default_factory=dict)
+
+
+Line = tuple[Span, ...]
+
+
+def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) -> list[Line]:
+    """Return the lines of the `circuits` section."""
+    hidden = {State.DESELECTED, State.NOT_RUN} if run.refused else {State.DESELECTED}
+    shown = [result for result in run.results if result.state not in hidden]
+    table = _table(shown, ascii_only=ascii_only)
+    lines: list[Line] = []
+    for position, row in enumerate(table):
+        result = shown[position - 1] if position else None
+        lines.append(row)
+        if result and (verbose or result.state not in {State.RAN, State.NOT_RUN}):
+            lines += _paragraph(result.evidence.reason, indent=4, width=width)
+    if table:
+        lines.append(())
+    for note in run.notes:
+        lines += _paragraph(note, indent=0, width=width)
+    for problem in run.problems:
+        lines += _paragraph(problem, indent=0, width=width, markup={"yellow": True})
+    lines.append((Span(verdict_line(run), _verdict_markup(run)),))
+    return lines
+
+
+def verdict_line(run: Run) -> str:
+    """Return the gate's verdict in words."""
+    circuits = len({result.circuit for result in run.results})
+    total = f"{_several(len(run.results), 'claim')} about {_several(circuits, 'circuit')}"
+    model = _tested_model(run)
+    if run.verdict is Verdict.PASS:
+        hold = "holds" if len(run.results) == 1 else "hold"
+        return f"gate: PASS{model} - {total} {hold}"
+    if run.green:
+        return (
+            f"gate: BASELINE RECORDED{model} - every other claim holds; review and commit the "
+            "baseline, then run the gate again for a verdict"
+        )
+    if run.refused:
+        refused = f"{_several(len(run.refused), 'specification')} cannot be used"
+        return f"gate: NO VERDICT - do not release: {refused}, see the errors above"
+    verdict = run.verdict.value.upper()
+    return f"gate: {verdict}{model} - do not release: {_why_not(run)}"
+
+
+def _why_not(run: Run) -> str:
+    """Say how many claims do not pass, and in which way."""
+    reasons = []
+    for word in dict.fromkeys(words.state_of(result) for result in run.results):
+        concerned = [result for result in run.results if words.state_of(result) == word]
+        if word != Verdict.PASS:
+            many = len(concerned) > 1
+            names = "" if word == State.DESELECTED else f" ({_names(concerned)})"
+            reasons.append(f"{len(concerned)} {words.plainly(word, many=many)}{names}")
+    if not reasons:
+        return "the run is not complete"
+    return f"of {_several(len(run.results), 'claim')}, {'; '.join(reasons)}"
+
+
+def _table(results: Sequence[Result], *, ascii_only: bool) -> list[Line]:
+    if not results:
+        return []
+    delta = "to baseline" if ascii_only else "Δ baseline"
+    head = ("verdict", "circuit", "claim", "observed", "bound", "n", delta)
+    rows = [_cells(result, ascii_only=ascii_only) for result in results]
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines: list[Line] = [(Span(_aligned(head, widths), {"bold": True}),)]
+    for result, row in zip(results, rows, strict=True):
+        verdict, rest = row[0], _aligned(("", *row[1:]), widths)
+        markup = words.colour_of(result.verdict)
+        lines.append((Span(verdict, markup), Span(rest[len(verdict) :])))
+    return lines
+
+
+def _cells(result: Result, *, ascii_only: bool) -> tuple[str, ...]:
+    rate, at_most = result.evidence.rate, words.words_of(result.evidence.claim).at_most
+    return (
+        words.state_of(result),
+        clean(result.circuit),
+        clean(result.evidence.claim),
+        words.observed(rate, at_most=at_most, ascii_only=ascii_only),
+        words.bound(rate, at_most=at_most, ascii_only=ascii_only),
+        words.count(rate),
+        words.points(result.evidence.measures.get(DELTA)),
+    )
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    left = 5  # the numbers after these are read from their last digit
+    padded = [
+        cell.ljust(width) if column < left else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(padded)
+
+
+def _paragraph(
+    text: str, *, indent: int, width: int, markup: dict[str, bool] | None = None
+) -> list[Line]:
+    return [(Span(line, markup or {}),) for line in wrapped(text, width, indent=indent)]
+
+
+def _verdict_markup(run: Run) -> dict[str, bool]:
+    return {**words.colour_of(run.verdict), "bold": True}
+
+
+def _names(results: Sequence[Result]) -> str:
+    by_circuit: dict[str, list[str]] = {}
+    for result in results:
+        by_circuit.setdefault(clean(result.circuit), []).append(clean(result.evidence.claim))
+    names = [f"{circuit} {', '.join(claims)}" for circuit, claims in by_circuit.items()]
+    more = f"; {len(names) - _MANY} more circuits" if len(names) > _MANY else ""
+    return "; ".join(names[:_MANY]) + more
+
+
+def _tested_model(run: Run) -> str:
+    models: list[Artifact] = list(dict.fromkeys(circuit.model for circuit in run.circuits))
+    if len(models) != 1:
+        return ""
+    return f" for {clean(models[0].path)} ({models[0].digest[:12]})"
+
+
+def _several(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,109 @@
+"""How claims, verdicts and numbers are put to a person."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_circuits.claims.evidence import Rate, Verdict
+from pytest_circuits.claims.findings import percent
+from pytest_circuits.report.record import State
+
+if TYPE_CHECKING:
+    from pytest_circuits.report.record import Result
+
+WHOLE_SPACE = "whole space"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a claim says, and on which side of its threshold a rate has to be."""
+
+    sentence: str
+    at_most: bool = False
+
+
+_CLAIMS = {
+    "behaves": Words("the whole model prefers the answer to the foil"),
+    "sufficient": Words(
+        "with everything outside the circuit ablated, the answer is still preferred"
+    ),
+    "necessary": Words("with only the circuit ablated, the preference is gone", at_most=True),
+    "stable": Words(
+        "the circuit is not worse than in the baseline, and its nodes do the same",
+        at_most=True,
+    ),
+}
+_STATES: dict[str, tuple[str, str]] = {
+    Verdict.FAIL: ("does not hold", "do not hold"),
+    Verdict.INCONCLUSIVE: ("is not decided", "are not decided"),
+    State.RECORDED: ("waits for its baseline", "wait for their baselines"),
+    State.SKIPPED: ("was skipped", "were skipped"),
+    State.ERROR: ("ended in an error", "ended in errors"),
+    State.DESELECTED: ("was deselected", "were deselected"),
+    State.NOT_RUN: ("did not run", "did not run"),
+}
+_COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
+
+
+def words_of(claim: str) -> Words:
+    """What a claim says; a claim unknown here is shown by its name."""
+    return _CLAIMS.get(claim, Words(claim))
+
+
+def colour_of(verdict: Verdict) -> dict[str, bool]:
+    """The terminal markup of a verdict."""
+    return {_COLOURS[verdict]: True, "bold": verdict is not Verdict.PASS}
+
+
+def state_of(result: Result) -> str:
+    """The verdict of a claim that ran; of any other, what happened to it."""
+    return result.verdict.value if result.state is State.RAN else result.state.value
+
+
+def plainly(state: str, *, many: bool) -> str:
+    """A verdict or state as it stands in a sentence."""
+    one, several = _STATES.get(state, (state, state))
+    return several if many else one
+
+
+def share(value: float | None) -> str:
+    """A share as a percentage, or a dash where there is no number."""
+    return "-" if value is None or not math.isfinite(value) else percent(value)
+
+
+def observed(rate: Rate | None, *, at_most: bool, ascii_only: bool = False) -> str:
+    """The rate that was seen, and how far it can be trusted on the side that matters."""
+    if rate is None:
+        return "-"
+    if rate.exhaustive:
+        return share(rate.estimate)
+    trusted = rate.upper if at_most else rate.lower
+    return f"{share(rate.estimate)} ({relation(at_most, ascii_only)} {share(trusted)})"
+
+
+def bound(rate: Rate | None, *, at_most: bool, ascii_only: bool = False) -> str:
+    """The threshold that a rate is held against."""
+    return "-" if rate is None else f"{relation(at_most, ascii_only)} {share(rate.threshold)}"
+
+
+def count(rate: Rate | None) -> str:
+    """How many prompts a rate is made of."""
+    if rate is None:
+        return "-"
+    return WHOLE_SPACE if rate.exhaustive else str(rate.n)
+
+
+def points(value: float | None) -> str:
+    """A difference of shares, in percentage points."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{100 * value:+.1f}" if round(100 * value, 1) else "0.0"
+
+
+def relation(at_most: bool, ascii_only: bool) -> str:  # noqa: FBT001
+    """The sign between a rate and its bound."""
+    if ascii_only:
+        return "<=" if at_most else ">="
+    return "≤" if at_most else "≥"

@@ -1,0 +1,3 @@
+"""What every part of the suite may use."""
+
+pytest_plugins = ["pytester"]

@@ -1,0 +1,113 @@
+"""Bad input ends with status 2, a text that says what to do, and no traceback."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_circuits.model import load_model, load_reference, measure, save_reference
+from tests.plugin.conftest import FOUR, spec_text
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Repository
+
+
+@pytest.mark.parametrize(
+    ("find", "replace", "said"),
+    [
+        ("rate: 0.98", "rate: 0.98, rate: 0.1", "*circuit.yaml:*:*: *rate*"),
+        ("behaves:", "behave:", "*unknown key*behave*did you mean 'behaves'?*"),
+        ("rate: 0.98", "rate: .nan", "*circuit.yaml:*:*: *"),
+        ("final_resid: [2]", "final_resid: [99]", "*node final_resid?99? is out of range*"),
+        ("final_resid:", "final_residue:", "*the model has no hook point 'final_residue'*"),
+        ('"\'": "\'"', '"\'": "\'alpha beta"', "*circuit.yaml:*:*: *token*"),
+        ("version: 1", "version: [" * 50, "*circuit.yaml:*:*: *"),
+        ("model: ../model", "model: ../absent", "*absent: no such model directory*"),
+    ],
+)
+def test_a_bad_specification_is_refused(
+    repository: Repository, find: str, replace: str, said: str
+) -> None:
+    repository.write("circuits/quote_close.circuit.yaml", spec_text().replace(find, replace))
+
+    result = repository.gate()
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines([said])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_a_specification_without_nodes_names_the_command_that_finds_them(
+    repository: Repository,
+) -> None:
+    text = spec_text()
+    start, end = text.index("nodes:"), text.index("claims:")
+    repository.write("circuits/a.circuit.yaml", text[:start] + text[end:])
+
+    result = repository.gate()
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["*find them with: pytest-circuits prune circuits/a.circuit.yaml*"])
+
+
+def test_a_model_that_cannot_be_loaded_is_explained_once(repository: Repository) -> None:
+    repository.write_good_spec("a")
+    repository.write_good_spec("b")
+    (repository.path / "model/model.safetensors").write_bytes(b"\x00" * 4)
+
+    result = repository.gate()
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["model: cannot be used, for the reason given before"])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(repository: Repository) -> None:
+    repository.write("circuits/a.circuit.yaml", spec_text() + '"\\e[31m\\u202e": 1\n')
+
+    result = repository.gate()
+
+    assert result.ret == 2
+    assert "\x1b[31m" not in result.stdout.str()
+    assert "\u202e" not in result.stdout.str()
+
+
+def test_one_bad_specification_does_not_hide_another(repository: Repository) -> None:
+    repository.write("circuits/a.circuit.yaml", "version: 2\n")
+    repository.write("circuits/b.circuit.yaml", "nonsense: [\n")
+
+    result = repository.gate()
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["*circuits/a.circuit.yaml:1:*", "*circuits/b.circuit.yaml:*"])
+
+
+def test_a_damaged_baseline_is_refused(repository: Repository) -> None:
+    repository.write_good_spec(claims=FOUR)
+    repository.gate("--circuits-update=new")
+    repository.write("circuits/quote_close.baseline.yaml", "schema_version: 9\n")
+
+    result = repository.gate()
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["*quote_close.baseline.yaml*"])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_a_candidate_with_another_tokenizer_is_refused(repository: Repository) -> None:
+    repository.write_good_spec()
+    folder = repository.path / "candidate"
+    shutil.copytree(repository.path / "model", folder)
+    tokenizer = folder / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace("<|end|>", "<|stop|>"))
+    candidate = load_model(folder)
+    tokens = load_reference(load_model(repository.path / "model")).tokens
+    digest = candidate.digest
+    save_reference(candidate, measure(candidate.module, tokens, model_digest=digest))
+
+    result = repository.gate("--circuits-model=candidate")
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["candidate: its tokenizer is not the one of the model that *"])

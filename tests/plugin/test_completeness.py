@@ -1,0 +1,222 @@
+"""Whatever keeps a claim from running keeps the gate from being green."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Repository
+
+ONE = "circuits/quote_close.circuit.yaml::quote_close"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-k", "not necessary"],
+        ["-m", "not absent", "-k", "behaves"],
+        ["--deselect", f"{ONE}::necessary"],
+    ],
+)
+def test_a_deselected_claim_fails_the_gate(repository: Repository, arguments: list[str]) -> None:
+    repository.write_good_spec()
+
+    result = repository.gate(*arguments)
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*deselected (-k, -m, --deselect, --lf)*", "gate: INCONCLUSIVE*"])
+
+
+def test_deselecting_everything_is_a_usage_error(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write("circuits/test_other.py", "def test_other(): pass\n")
+
+    result = repository.gate("-k", "test_other")
+
+    assert result.ret == 4
+    result.assert_outcomes(passed=1, deselected=3)
+
+
+def test_last_failed_alone_is_not_green(repository: Repository) -> None:
+    spec = repository.write_bad_spec()
+    repository.write_good_spec()
+    repository.gate()
+    spec.write_text(spec.read_text().replace("sufficient: {rate: 0.95", "sufficient: {rate: 0.01"))
+
+    result = repository.gate("--lf")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["gate: *do not release*"])
+
+
+def test_a_skipped_claim_fails_the_gate(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write(
+        "circuits/conftest.py",
+        "import pytest\n\ndef pytest_collection_modifyitems(items):\n"
+        "    items[1].add_marker(pytest.mark.skip(reason='too slow'))\n",
+    )
+
+    result = repository.gate()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["skipped  quote_close  sufficient*", "*was skipped: too slow", "gate: INCONCLUSIVE*"]
+    )
+
+
+def test_an_expected_failure_is_still_a_failure(repository: Repository) -> None:
+    repository.write_bad_spec()
+    repository.write(
+        "circuits/conftest.py",
+        "import pytest\n\ndef pytest_collection_modifyitems(items):\n"
+        "    [item.add_marker(pytest.mark.xfail) for item in items]\n",
+    )
+
+    result = repository.gate()
+
+    assert result.ret == 1
+    result.assert_outcomes(xpassed=1, xfailed=1)
+    result.stdout.fnmatch_lines(["fail * weak_path * sufficient*", "gate: FAIL*"])
+
+
+def test_an_item_removed_behind_pytests_back_is_missed(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write(
+        "circuits/conftest.py", "def pytest_collection_modifyitems(items):\n    del items[1]\n"
+    )
+
+    result = repository.gate()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["not run  quote_close  sufficient*", "1 claim did not run"])
+
+
+def test_an_ignored_specification_is_missed(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write("circuits/build/other.circuit.yaml", "version: 1\n")
+
+    result = repository.gate()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["circuits/build/other.circuit.yaml: lies where the gate looks*"])
+
+
+def test_stopping_at_the_first_failure_shows_what_did_not_run(repository: Repository) -> None:
+    repository.write_bad_spec("a_weak_path")
+    repository.write_good_spec()
+
+    result = repository.gate("-x")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["not run * quote_close * behaves*", "3 claims did not run"])
+
+
+def test_an_error_in_a_fixture_fails_the_gate(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write(
+        "circuits/conftest.py",
+        "import pytest\n\n@pytest.fixture(autouse=True)\ndef broken():\n"
+        "    yield\n    raise RuntimeError('teardown')\n",
+    )
+
+    result = repository.gate()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["error * quote_close * behaves*", "gate: FAIL*"])
+
+
+def test_setup_only_is_not_green(repository: Repository) -> None:
+    repository.write_good_spec()
+
+    result = repository.gate("--setup-only")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["3 claims did not run"])
+
+
+def test_a_folder_without_specifications_is_a_usage_error(repository: Repository) -> None:
+    repository.write("tests/test_other.py", "def test_other(): pass\n")
+
+    result = repository.gate("tests")
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: no specification (*.circuit.yaml) in tests: *"])
+
+
+def test_a_missing_default_folder_is_a_usage_error(repository: Repository) -> None:
+    result = repository.gate()
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: no specification (*.circuit.yaml) in circuits: *"])
+
+
+@pytest.mark.parametrize(
+    "name", ["x.circuits.yaml", "x.circuit.yml", "x.ciruit.yaml", "x.Circuit.yaml"]
+)
+def test_a_mistyped_file_name_is_a_usage_error(repository: Repository, name: str) -> None:
+    repository.write_good_spec()
+    repository.write(f"circuits/{name}", "version: 1\n")
+
+    result = repository.gate()
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: circuits/{name}: *rename it to x.circuit.yaml"])
+
+
+def test_two_circuits_of_one_name_are_refused(repository: Repository) -> None:
+    repository.write_good_spec("a")
+    repository.write(
+        "circuits/b.circuit.yaml", (repository.path / "circuits/a.circuit.yaml").read_text()
+    )
+
+    result = repository.gate()
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(
+        ["*circuits/b.circuit.yaml:2:10: circuit 'a' already stands in circuits/a*"]
+    )
+
+
+def test_the_same_file_twice_is_one_circuit(repository: Repository) -> None:
+    repository.write_good_spec()
+
+    result = repository.gate("circuits", "circuits/quote_close.circuit.yaml")
+
+    assert result.ret == 0
+    result.assert_outcomes(passed=3)
+
+
+def test_a_failing_ordinary_test_is_not_hidden_by_the_gate(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write("tests/test_other.py", "def test_other(): assert False\n")
+
+    result = repository.gate("circuits", "tests")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["gate: PASS*"])
+
+
+def test_a_path_that_goes_up_and_down_finds_the_same_files(repository: Repository) -> None:
+    repository.write_good_spec()
+    (repository.path / "other").mkdir()
+
+    result = repository.gate("other/../circuits")
+
+    assert result.ret == 0
+    result.assert_outcomes(passed=3)
+
+
+def test_specifications_outside_the_root_folder_are_told_apart(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.write_good_spec()
+    root = repository.write("project/pytest.ini", "[pytest]\n").parent
+    monkeypatch.chdir(root)
+
+    result = repository.gate("--rootdir=.", "../circuits", "--circuits-report=out.json")
+
+    assert result.ret == 0
+    assert '"spec": "../circuits/quote_close.circuit.yaml"' in (root / "out.json").read_text()

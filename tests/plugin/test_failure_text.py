@@ -1,0 +1,131 @@
+"""The text of a failed claim: claim, observed, bound, minimal prompt, and how to repeat it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Rate, Verdict
+from pytest_circuits.report.failure import Subject, failure_text
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Repository
+
+EXAMPLE = Counterexample(
+    prompt='x = "alpha',
+    answer='"',
+    foil="'",
+    partner="x = 'alpha",
+    tokens=("x", " =", ' "', "alpha"),
+    margins={"whole model": 8.436, "circuit alone": -11.469},
+    logits={
+        "whole model": {"answer": 4.087, "foil": -4.349},
+        "circuit alone": {"answer": -0.5, "foil": 10.969},
+    },
+    violation="the circuit alone prefers the foil",
+)
+EVIDENCE = Evidence(
+    claim="sufficient",
+    verdict=Verdict.FAIL,
+    reason="the circuit alone prefers the answer on 50.0 % of 500 prompts",
+    rate=Rate(estimate=0.5, lower=0.447, upper=0.553, threshold=0.95, n=500, exhaustive=False),
+    law=Law(searched=836, counterexample=EXAMPLE),
+    measures={"task_loss": 5.734, "delta_to_baseline": None},
+)
+SUBJECT = Subject(
+    circuit="weak_path",
+    path="circuits/weak.circuit.yaml",
+    lineno=23,
+    command="pytest --circuits circuits/weak.circuit.yaml::weak_path::sufficient",
+)
+
+
+def test_a_failure_says_everything_that_is_needed_to_act() -> None:
+    assert str(failure_text(EVIDENCE, SUBJECT)).splitlines() == [
+        "weak_path: sufficient: fail  (circuits/weak.circuit.yaml:23)",
+        "",
+        "  claim     with everything outside the circuit ablated, the answer is still preferred",
+        "  observed  50.0 % (≥ 44.7 %) of 500 prompts",
+        "  bound     ≥ 95.0 %",
+        "  reason    the circuit alone prefers the answer on 50.0 % of 500 prompts",
+        "  measures  task loss 5.734",
+        "",
+        "  law       broken; the smallest prompt found that breaks it, of 836 tried:",
+        "  prompt    'x = \"alpha'",
+        "  answer    '\"', foil \"'\"",
+        '  partner   "x = \'alpha"  (the other cue: answer and foil swapped)',
+        "  tokens    'x' ' =' ' \"' 'alpha'",
+        "  logits                      answer       foil     margin",
+        "            whole model       +4.087     -4.349     +8.436",
+        "            circuit alone     -0.500    +10.969    -11.469",
+        "",
+        "  reproduce pytest --circuits circuits/weak.circuit.yaml::weak_path::sufficient",
+        "  keep it   - 'x = \"alpha'   (under regressions: in circuits/weak.circuit.yaml)",
+    ]
+
+
+def test_a_number_that_is_not_finite_is_shown_as_a_dash() -> None:
+    example = replace(EXAMPLE, margins={"whole model": None}, logits={})
+    evidence = replace(EVIDENCE, law=Law(searched=1, counterexample=example))
+
+    text = str(failure_text(evidence, SUBJECT))
+
+    assert "whole model          -          -          -" in text
+
+
+def test_a_prompt_shows_its_invisible_characters() -> None:
+    example = replace(EXAMPLE, prompt="x\n\u202e'\x1b", tokens=("x", "\n\u202e'\x1b"))
+    evidence = replace(EVIDENCE, law=Law(searched=1, counterexample=example))
+
+    text = str(failure_text(evidence, SUBJECT))
+
+    assert all(line.isprintable() for line in text.splitlines())
+    assert r'"x\n\u202e' in text
+    assert r'- "x\n\u202e' in text
+
+
+def test_the_crash_line_is_one_line_for_summaries() -> None:
+    crash = failure_text(replace(EVIDENCE, reason="two\nlines"), SUBJECT).reprcrash
+
+    assert str(crash) == "circuits/weak.circuit.yaml:23: sufficient: two lines"
+
+
+def test_pytest_shows_the_text_and_no_traceback(repository: Repository) -> None:
+    repository.write_bad_spec()
+
+    result = repository.gate()
+
+    result.stdout.fnmatch_lines(
+        [
+            "*weak_path::sufficient*",
+            "weak_path: sufficient: fail  (circuits/weak_path.circuit.yaml:*)",
+            "  observed * of all 24 prompts (the whole space)",
+            "  prompt * 'x = *",
+            "  logits * answer * foil * margin",
+            "  reproduce pytest --circuits circuits/weak_path.circuit.yaml::weak_path::sufficient",
+            "FAILED circuits/weak_path.circuit.yaml::weak_path::sufficient - sufficient: *",
+        ]
+    )
+    assert "Falsifying" not in result.stdout.str()
+    assert "Traceback" not in result.stdout.str()
+    assert "git apply" not in result.stdout.str()
+
+
+def test_the_command_reproduces_the_failure(repository: Repository) -> None:
+    repository.write_bad_spec()
+    first = repository.gate()
+    command = next(line for line in first.outlines if "reproduce pytest" in line)
+
+    again = repository.run(*command.split()[2:])
+
+    assert again.ret == 1
+    again.assert_outcomes(failed=1)
+
+
+def test_each_line_style_of_pytest_works(repository: Repository) -> None:
+    repository.write_bad_spec()
+
+    result = repository.gate("--tb=line")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["circuits/weak_path.circuit.yaml:*: sufficient: *"])

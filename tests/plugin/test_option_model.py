@@ -1,0 +1,143 @@
+"""`--circuits-model`, `--circuits-baseline`, `--circuits-device` and their ini twins."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from tests.plugin.conftest import FOUR, Repository
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_candidate_replaces_the_model_of_the_specs(
+    repository: Repository, broken_folder: Path
+) -> None:
+    repository.write_good_spec()
+    shutil.copytree(broken_folder, repository.path / "cand dir")
+
+    result = repository.gate("--circuits-model", "cand dir")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "  model * cand dir (*), from the command line",
+            (
+                "*reproduce pytest --circuits --circuits-model 'cand dir' "
+                "circuits/quote_close.circuit.yaml::quote_close::sufficient"
+            ),
+            "gate: FAIL for cand dir (*",
+        ]
+    )
+
+
+def test_the_ini_twin_names_a_candidate_relative_to_the_ini_file(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.write_good_spec()
+    shutil.copytree(repository.path / "model", repository.path / "candidate")
+    repository.write("pytest.ini", "[pytest]\ncircuits_model = candidate\n")
+    monkeypatch.chdir(repository.path / "circuits")
+
+    result = repository.gate()
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["  model * candidate (*), from the ini file"])
+
+
+def test_the_command_line_wins_over_the_ini_file(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write("pytest.ini", "[pytest]\ncircuits_model = absent\n")
+
+    result = repository.gate("--circuits-model=model")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["  model * model (*), from the command line"])
+
+
+@pytest.mark.parametrize("option", ["--circuits-model", "--circuits-baseline"])
+def test_a_folder_that_is_not_there_is_a_usage_error(repository: Repository, option: str) -> None:
+    repository.write_good_spec()
+
+    result = repository.gate(option, "absent")
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: {option}: there is no folder 'absent'; *"])
+
+
+def test_a_candidate_that_cannot_be_loaded_ends_with_status_2(repository: Repository) -> None:
+    repository.write_good_spec()
+    (repository.path / "candidate").mkdir()
+
+    result = repository.gate("--circuits-model=candidate")
+
+    assert result.ret == 2
+    result.stderr.fnmatch_lines(["*candidate: not a model directory: config.json, *is missing"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_a_live_baseline_is_compared_with(repository: Repository) -> None:
+    repository.write_good_spec(claims=FOUR)
+    shutil.copytree(repository.path / "model", repository.path / "base")
+
+    result = repository.gate("--circuits-baseline=base")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["  baseline  base (*), from the command line", "pass * stable * whole space * 0.0"]
+    )
+
+
+def test_a_live_baseline_catches_another_mechanism(
+    repository: Repository, broken_folder: Path
+) -> None:
+    repository.write_good_spec(claims=("stable",))
+    shutil.copytree(broken_folder, repository.path / "candidate")
+
+    result = repository.gate("--circuits-baseline=model", "--circuits-model=candidate")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["*--circuits-model candidate --circuits-baseline model circuits/*::stable"]
+    )
+
+
+def test_the_device_is_shown_and_repeated(repository: Repository) -> None:
+    repository.write_bad_spec()
+
+    result = repository.gate("--circuits-device=cpu")
+
+    result.stdout.fnmatch_lines(
+        ["  device * cpu", "*reproduce pytest --circuits --circuits-device cpu circuits/*"]
+    )
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_a_usage_error(repository: Repository, device: str) -> None:
+    repository.write_good_spec()
+
+    result = repository.gate(f"--circuits-device={device}")
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: --circuits-device: '{device}' cannot be used: *"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="shows the default without a GPU")
+def test_the_default_device_is_the_cpu_where_there_is_no_gpu(repository: Repository) -> None:
+    repository.write_good_spec()
+
+    result = repository.gate()
+
+    result.stdout.fnmatch_lines(["  device * cpu"])
+
+
+def test_a_hypothesis_seed_is_part_of_the_command(repository: Repository) -> None:
+    repository.write_bad_spec()
+
+    result = repository.gate("--hypothesis-seed=7")
+
+    result.stdout.fnmatch_lines(["*reproduce pytest --circuits --hypothesis-seed=7 circuits/*"])

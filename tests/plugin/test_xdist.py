@@ -1,0 +1,97 @@
+"""Under xdist the workers run claims, and the controller alone decides."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Repository
+
+pytest.importorskip("xdist")
+
+
+def test_workers_give_the_same_evidence_as_one_process(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write_good_spec("quote_again")
+
+    alone = repository.gate("--circuits-report=alone.json")
+    together = repository.gate("-n2", "--circuits-report=together.json")
+
+    assert (alone.ret, together.ret) == (0, 0)
+    records = [
+        json.loads((repository.path / f"{n}.json").read_text()) for n in ("alone", "together")
+    ]
+    assert records[0].pop("run") != records[1].pop("run")
+    assert records[0] == records[1]
+
+
+def test_failures_and_deselection_in_workers_reach_the_controller(repository: Repository) -> None:
+    repository.write_bad_spec()
+    repository.write_good_spec()
+
+    result = repository.gate("-n1", "-k", "sufficient")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "*prompt *x = *",
+            "fail * weak_path * sufficient*",
+            "3 claims were deselected*",
+            "gate: FAIL*of 5 claims*",
+        ]
+    )
+
+
+def test_a_worker_that_crashes_fails_the_gate(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write(
+        "circuits/conftest.py",
+        "import os, pytest\n\n@pytest.fixture(autouse=True)\ndef crash(request):\n"
+        "    if request.node.name == 'necessary':\n        os._exit(1)\n",
+    )
+
+    result = repository.gate("-n1")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["error * quote_close * necessary*", "gate: FAIL*"])
+
+
+def test_a_bad_specification_ends_with_status_2(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write("circuits/bad.circuit.yaml", "version: 2\n")
+
+    result = repository.gate("-n1")
+
+    assert result.ret == 2
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_an_empty_folder_is_a_usage_error(repository: Repository) -> None:
+    (repository.path / "circuits").mkdir()
+
+    result = repository.gate("-n2")
+
+    assert result.ret == 4
+    assert "INTERNALERROR" not in result.stdout.str()
+
+
+def test_the_controller_writes_baselines(repository: Repository) -> None:
+    repository.write_good_spec(claims=("behaves", "sufficient", "necessary", "stable"))
+
+    first = repository.gate("-n1", "--circuits-update=new")
+    second = repository.gate()
+
+    assert (first.ret, second.ret) == (0, 0)
+    first.stdout.fnmatch_lines(["gate: BASELINE RECORDED*"])
+    second.stdout.fnmatch_lines(["gate: PASS*"])
+
+
+def test_without_xdist_the_gate_works(repository: Repository) -> None:
+    repository.write_good_spec()
+
+    result = repository.gate("-p", "no:xdist")
+
+    assert result.ret == 0

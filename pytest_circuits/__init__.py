@@ -19,7 +19,7 @@ _PUBLIC = {
     "load_spec": "pytest_circuits.spec",
 }
 
-__all__ = ["CircuitsError", "Model", "Spec", "load_model", "load_spec"]  # noqa: F822  (lazy)
+__all__ = ["CircuitsError", "Model", "Spec", "load_model", "load_spec"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)

@@ -20,9 +20,9 @@ from pytest_circuits.claims import (
     make_bench,
     read_baseline,
 )
-from pytest_circuits.errors import BaselineError, ModelError, SpecError
+from pytest_circuits.errors import BaselineError, ModelError, SpecError, UsageError
 from pytest_circuits.gate.settings import Settings, Update
-from pytest_circuits.model import Model, load_model
+from pytest_circuits.model import Model, load_model, usable_device
 from pytest_circuits.prompts import check_prompts
 from pytest_circuits.report.record import Artifact, Circuit
 from pytest_circuits.spec import LoadedSpec, load_spec
@@ -62,23 +62,16 @@ def open_benches(config: pytest.Config, settings: Settings) -> Benches:
         settings=settings,
         root=config.rootpath,
         folder=config.invocation_params.dir,
-        device=effective_device(settings.device),
+        device=_device(settings),
         search_seed=_search_seed(seed),
     )
 
 
-def effective_device(asked: str | None) -> str:
-    """Return the device that was asked for, or the best one; UsageError when it is not there."""
-    if asked is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
+def _device(settings: Settings) -> str:
     try:
-        torch.ones(1, device=asked).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise pytest.UsageError(
-            f"--circuits-device: {asked!r} cannot be used: {reason}; take cpu, cuda or cuda:1"
-        ) from None
-    return asked
+        return usable_device(settings.device)
+    except UsageError as error:
+        raise pytest.UsageError(f"--circuits-device: {error}") from None
 
 
 def load_named_models(benches: Benches) -> str | None:

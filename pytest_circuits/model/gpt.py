@@ -102,7 +102,9 @@ class SparseGPT(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Embedding(config.vocab_size, config.d_model)
+        # Not drawn at random here: on the meta device that imports torch's compiler, a second.
+        zeros = torch.zeros(config.vocab_size, config.d_model)
+        self.embed = nn.Embedding.from_pretrained(zeros, freeze=False)  # type: ignore[no-untyped-call]
         self.attn = nn.ModuleList(Attention(config, layer) for layer in range(config.n_layer))
         self.mlp = nn.ModuleList(Mlp(config, layer) for layer in range(config.n_layer))
         self.norm = nn.RMSNorm(config.d_model)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import safetensors
-import tokenizers
 import torch
 from torch.nn import functional as F
 
-import pytest_circuits
 from pytest_circuits.model import (
     ModelConfig,
     SparseGPT,
@@ -24,6 +20,7 @@ from pytest_circuits.model import (
     train_tokenizer,
 )
 from pytest_circuits.progress import reporting
+from pytest_circuits.train.card import HELD_OUT, REFERENCE_WINDOWS, Trained, model_card
 from pytest_circuits.train.corpus import END_OF_TEXT, generated_documents, standard_library
 from pytest_circuits.train.data import Mixture, stream
 from pytest_circuits.train.loop import initialise, train
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
 
     from pytest_circuits.train.config import TrainConfig
 
-HELD_OUT = 64  # every so manyth document is not trained on
-REFERENCE_WINDOWS = 1024
 # Streams of windows that must not coincide with the training stream take seeds of their own.
 _REFERENCE_SEED, _HELD_OUT_SEED = 1, 2
 
@@ -49,17 +44,6 @@ class Corpus:
     tokenizer: Tokenizer
     training: Mixture
     held_out: Mixture
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a run measured, for the model card."""
-
-    tokens: int
-    final_loss: float  # nats per token, mean of the last 100 steps on the mixture
-    library_loss: float  # nats per token, held-out standard library
-    generated_loss: float  # nats per token, held-out generated lines
-    nonzeros: dict[str, int]
 
 
 def build_corpus(config: TrainConfig) -> Corpus:
@@ -140,45 +124,3 @@ def _loss(module: SparseGPT, mixture: Mixture, *, share: float, length: int) -> 
         logits = module(chunk[:, :-1])
         total += float(F.cross_entropy(logits.flatten(0, 1), chunk[:, 1:].flatten())) * len(chunk)
     return total / len(rows)
-
-
-def model_card(config: TrainConfig, trained: Trained, *, name: str, command: str) -> str:
-    """The README.md of a model directory: how it was made, and what was measured."""
-    shape, sparsity, data = config.shape, config.sparsity, config.data
-    rows = "\n".join(f"| `{matrix}` | {count:,} |" for matrix, count in trained.nonzeros.items())
-    return f"""# {name}
-
-A weight-sparse transformer in the sense of Gao et al. 2025, "Weight-sparse transformers have
-interpretable circuits", trained by pytest-circuits on one ordinary machine (CPU).
-
-- Architecture: {shape.n_layer} layers, d_model {shape.d_model}, heads of {shape.d_head},
-  {shape.d_mlp} neurons a layer, {shape.activation}, AbsTopK {shape.activation_share} at the eight
-  hook points, sinks {_on(shape.sinks)}, bigram table {_on(shape.bigram)},
-  no positions, context {shape.max_tokens} tokens.
-- Command: `{command}`, seed {config.seed}.
-- Data: the modules of the standard library of Python {platform.python_version()} without its tests,
-  and {data.generated_documents:,} documents of generated statements
-  (`pytest_circuits/train/lines.py`); {data.generated_share:.0%} of the rows of a batch come from
-  the latter. Every {HELD_OUT}th document is held out. Tokenizer: byte-level BPE learnt on the same
-  text, {data.vocab_size} tokens.
-- Tokens: {trained.tokens:,} in {config.steps:,} steps of {config.batch} rows.
-- Loss (nats per token): {trained.final_loss:.3f} on the mixture at the end of the training,
-  {trained.library_loss:.3f} on held-out library text, {trained.generated_loss:.3f} on held-out
-  generated text.
-- Nonzero weights outside the dense bigram table, biases and gains:
-  {sum(trained.nonzeros.values()):,} (block matrices {sparsity.density:.2%}, embeddings
-  {sparsity.embedding_density:.0%}).
-- Reference for the ablation: mean activations over {REFERENCE_WINDOWS:,} windows of
-  {shape.max_tokens} tokens of the training mixture (`reference.safetensors`).
-- Made with pytest-circuits {pytest_circuits.__version__}, torch {torch.__version__.split("+")[0]},
-  tokenizers {tokenizers.__version__}, safetensors {safetensors.__version__}, numpy
-  {np.__version__}. Another interpreter has another standard library, and so another model.
-
-| matrix | nonzeros |
-|---|---|
-{rows}
-"""
-
-
-def _on(switch: object) -> str:
-    return "on" if switch else "off"

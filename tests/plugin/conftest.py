@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+import scipy.stats  # noqa: F401  (loaded here for the same reason as the gate below)
 
 # Loaded here, so that runs inside this process do not load, and then forget, them again.
 import pytest_circuits.gate.collect

@@ -123,7 +123,7 @@ def test_a_device_that_is_not_there_is_a_usage_error(repository: Repository, dev
     result = repository.gate(f"--circuits-device={device}")
 
     assert result.ret == 4
-    result.stderr.fnmatch_lines([f"ERROR: --circuits-device: '{device}' cannot be used: *"])
+    result.stderr.fnmatch_lines([f"ERROR: --circuits-device: device '{device}' cannot be used: *"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="shows the default without a GPU")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +15,9 @@ from pytest_circuits.prune.discretise import eliminate, smallest, top
 from pytest_circuits.prune.quality import Bar, assess
 from pytest_circuits.spec import Ablation, load_spec
 from tests.known_models import QUOTE_PATH, WEAK_PATH, merged, quote_spec, write_quote_copier
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BAR = Bar(max_loss=0.12, min_rate=0.98, max_left=0.58, max_separation=0.6)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +17,9 @@ from pytest_circuits.train.corpus import generated_documents
 from pytest_circuits.train.data import Mixture
 from pytest_circuits.train.loop import DivergedError, Step, initialise, train
 from pytest_circuits.train.sparsity import nonzeros
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONFIG = TrainConfig(
     steps=30,
@@ -105,7 +108,7 @@ def test_the_command_makes_a_model_directory_with_card_and_reference(tmp_path: P
     assert json.loads((out / "config.json").read_text())["d_model"] == 32
     card = (out / "README.md").read_text()
     assert f"pytest-circuits train {recipe} --out {out}" in card
-    assert "384 in 6 steps of 4 rows" in card
+    assert "384 tokens in 6 steps of 4 rows" in card
 
 
 def test_the_command_refuses_a_folder_that_is_not_empty(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""What the README shows is what a reader gets: its specification, its red run and its green run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+QUOTE = "circuits/single_double_quote.circuit.yaml"
+NOT_NEEDED = "examples/not_needed/quote_not_needed.circuit.yaml::quote_not_needed::necessary"
+
+
+def _gate(*arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "pytest", "--circuits", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def _rows(text: str) -> list[tuple[str, ...]]:
+    """Verdict, circuit and claim of each row of a summary."""
+    return re.findall(r"^(pass|fail|inconclusive) +(\w+) +(\w+) ", text, flags=re.MULTILINE)
+
+
+def test_the_specification_that_is_shown_is_the_bundled_one() -> None:
+    shown = README.split("```yaml\n")[1].split("```")[0]
+    assert (ROOT / QUOTE).read_text(encoding="utf-8").startswith(shown)
+
+
+def test_the_table_lists_the_bundled_circuits_with_their_sizes() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \|", README, flags=re.MULTILINE)
+    found = []
+    for path in sorted((ROOT / "circuits").glob("*.circuit.yaml")):
+        text = path.read_text(encoding="utf-8")
+        sizes = (
+            re.findall(rf"^  {key}: (\d+)", text, flags=re.MULTILINE)[0]
+            for key in ("nodes", "edges")
+        )
+        found.append((path.name.split(".")[0], *sizes))
+    assert rows == found
+
+
+def test_the_red_run_is_red_for_the_reason_that_is_shown() -> None:
+    shown = README.split("```text\n")[1].split("```")[0]
+    code, printed = _gate(NOT_NEEDED)
+    assert code == 1
+    assert _rows(printed) == _rows(shown) == [("fail", "quote_not_needed", "necessary")]
+    assert "another path does the same job" in printed
+    assert shown.splitlines()[0] in printed
+
+
+def test_the_green_run_is_green() -> None:
+    shown = README.split("```text\n")[2].split("```")[0]
+    code, printed = _gate(QUOTE)
+    assert code == 0
+    assert _rows(printed) == [row for row in _rows(shown) if row[1] == "single_double_quote"]
+    assert len(_rows(printed)) == 4

@@ -6,12 +6,9 @@ and are registered when they are asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pytest
 
 from pytest_circuits.gate.settings import add_options, refuse_stray_options
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,4 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     from pytest_circuits.gate.hooks import GateHooks  # noqa: PLC0415  (nothing is loaded when unused)
 
-    config.pluginmanager.register(GateHooks.opened(config), "circuits-gate")
+    if config.pluginmanager.register(GateHooks.opened(config), "circuits-gate") is None:
+        raise pytest.UsageError(
+            "--circuits and -p no:circuits-gate exclude each other: no gate would run"
+        )

@@ -14,6 +14,9 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """A share of the prompts with its one-sided bounds; over a whole space all three are equal."""

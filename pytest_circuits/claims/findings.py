@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.evidence import Evidence, Law, Rate, Verdict
+from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Law, Rate, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pytest_circuits.claims.statistics import Floats
 
 CONTROL_LEVEL = 0.05  # better than the 95th percentile of random circuits
-
-_ORDER = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ def conclude(
     """Evidence whose verdict is the worst of the findings; no finding at all is not a pass."""
     if not findings:
         return Evidence(claim, Verdict.INCONCLUSIVE, "nothing was tested", rate, law)
-    verdict = min((finding.verdict for finding in findings), key=_ORDER.index)
+    verdict = min((finding.verdict for finding in findings), key=WORST_FIRST.index)
     reason = "; ".join(f.sentence for f in findings if f.verdict is verdict)
     finite = {
         name: value if value is not None and np.isfinite(value) else None

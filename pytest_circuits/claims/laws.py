@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from hypothesis import Phase, example, given
 
-from pytest_circuits.claims.evidence import Counterexample, Law
+from pytest_circuits.claims.evidence import Counterexample, Law, Verdict
+from pytest_circuits.claims.findings import Finding, conclude
 from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.search import configured
 
@@ -83,7 +84,8 @@ def run_claim(bench: Bench, claim_name: str) -> Evidence:
 def finish(bench: Bench, claim_name: str, found: Counterexample | None) -> Evidence:
     """Evidence of a claim after its search, which found this counterexample or none.
 
-    Where it found none, the law is held against every prompt of the rate as well.
+    Where it found none, the law is held against every prompt of the rate as well. A search that
+    was kept from running is not a pass.
     """
     claim = CLAIMS[claim_name]
     scanned = claim.scanned(bench)
@@ -92,7 +94,11 @@ def finish(bench: Bench, claim_name: str, found: Counterexample | None) -> Evide
             check(bench, claim, scanned)
         except LawBroken as broken:
             found = broken.counterexample
-    searched = 2 * len({*scanned, *bench.tried.get(claim_name, ())})
+    tried = bench.tried.get(claim_name, set())
+    if found is None and claim.searchable(bench) and not tried:
+        sentence = "the search for a counterexample did not run (-p no:python, a conftest.py?)"
+        return conclude(claim_name, [Finding(Verdict.INCONCLUSIVE, sentence)])
+    searched = 2 * len({*scanned, *tried})
     return claim.decide(bench, Law(searched, found))
 
 

@@ -190,7 +190,7 @@ class Benches:
             if self.settings.update is not Update.CHANGED:
                 raise
             bench = make_bench(loaded, model, search_seed=self.search_seed)  # it is to be replaced
-        if not bench.baseline and self.settings.model and loaded.model_path.is_dir():
+        if not bench.baseline and self.settings.model and os.path.isdir(loaded.model_path):  # noqa: PTH112  (bears any name)
             own = self.model(loaded.model_path)
             check_comparable(model, facts(own), what=f"the model that {loaded.path} names")
         return bench
@@ -237,7 +237,10 @@ class Benches:
 def _search_seed(given: str | int | None) -> int | None:
     if given is None or given == "random":
         return None  # the gate is never random: the specification decides
-    return int(given)
+    try:
+        return int(given)
+    except ValueError:
+        raise pytest.UsageError(f"--hypothesis-seed: {given!r} is not a whole number") from None
 
 
 def _refuse(problems: Sequence[Problem]) -> None:

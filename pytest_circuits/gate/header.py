@@ -8,6 +8,7 @@ from pytest_circuits.errors import CircuitsError
 from pytest_circuits.gate.settings import Update
 from pytest_circuits.report.record import tool, versions
 from pytest_circuits.report.text import clean
+from pytest_circuits.report.words import several
 from pytest_circuits.spec import load_spec
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
         "report": benches.shown(settings.report) if settings.report else "",
     }
     width = max(map(len, rows))
-    title = f"circuits: {_several(len(specs))} in {_folders(benches, specs)}; {_versions()}"
+    tested = several(len(specs), "specification")
+    title = f"circuits: {tested} in {_folders(benches, specs)}; {_versions()}"
     return [title, *(f"  {name:{width}}  {clean(text)}" for name, text in rows.items() if text)]
 
 
@@ -81,7 +83,3 @@ def _versions() -> str:
     known = versions()
     named = [f"{name} {known[name]}" for name in _SHOWN_VERSIONS if name in known]
     return ", ".join([f"{tool()['name']} {tool()['version']}", *named])
-
-
-def _several(number: int) -> str:
-    return f"{number} specification" if number == 1 else f"{number} specifications"

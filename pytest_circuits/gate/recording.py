@@ -43,10 +43,13 @@ def write_report(gate: Gate, run: Run) -> Run:
     try:
         write_atomic(path, dump(record).encode())
     except OSError as error:
-        return replace(
-            run, problems=(*run.problems, f"{shown}: cannot be written: {error.strerror}")
-        )
+        return _not_written(run, shown, error)
     return replace(run, notes=(*run.notes, f"evidence: {shown}"))
+
+
+def _not_written(run: Run, shown: str, error: OSError) -> Run:
+    problem = f"{shown}: cannot be written: {error.strerror}"
+    return replace(run, problems=(*run.problems, problem))
 
 
 def _record(gate: Gate, run: Run, circuit: Circuit) -> Run:
@@ -61,7 +64,11 @@ def _record(gate: Gate, run: Run, circuit: Circuit) -> Run:
         return replace(run, notes=(*run.notes, note))
     path = baseline_path(prepared.path, circuit.name)
     shown = gate.benches.shown(path)
-    if not _write(path, prepared, results):
+    try:
+        changed = _write(path, prepared, results)
+    except OSError as error:
+        return _not_written(run, shown, error)
+    if not changed:
         return replace(run, notes=(*run.notes, f"{shown}: unchanged"))
     return replace(
         run,

@@ -127,6 +127,9 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     if report.when == "call" and item.evidence is not None:
         from pytest_circuits.report.record import evidence_to_json  # noqa: PLC0415
 
+        if report.failed and item.evidence.verdict == "pass":
+            return  # something failed after the claim was decided
+
         report.__dict__[EVIDENCE] = json.dumps(evidence_to_json(item.evidence), allow_nan=False)
 
 
@@ -148,7 +151,7 @@ def note_outcome(gate: Gate, report: pytest.TestReport) -> None:
     if evidence is not None:
         outcome.evidence.append(evidence)
     elif report.failed:
-        outcome.failed = report.when or "run"
+        outcome.failed = "run" if report.when in {None, "???"} else report.when  # a worker crashed
     elif report.skipped:
         outcome.skipped = _reason(report)
 

@@ -99,7 +99,7 @@ def refuse_stray_options(config: pytest.Config) -> None:
     Without this, a forgotten `--circuits` is a green run that tested no circuit.
     """
     for name in ("model", "baseline", "update", "update-in-ci", "report", "device"):
-        if config.getoption(f"circuits_{name.replace('-', '_')}"):
+        if config.getoption(f"circuits_{name.replace('-', '_')}") not in {None, False}:
             raise pytest.UsageError(
                 f"--circuits-{name} does nothing without --circuits; add --circuits to run the gate"
             )
@@ -115,7 +115,7 @@ def read_settings(config: pytest.Config) -> Settings:
             "--circuits-update records baseline files, and --circuits-baseline asks to leave them "
             "aside; give one of the two"
         )
-    if report is not None and report.path.is_dir():
+    if report is not None and os.path.isdir(report.path):  # noqa: PTH112  (bears any name)
         raise pytest.UsageError(f"--circuits-report: {report.given} is a folder; name a file")
     return Settings(
         model=_model_directory(config, "circuits_model"),
@@ -123,19 +123,23 @@ def read_settings(config: pytest.Config) -> Settings:
         paths=tuple(ini_folder(config) / given for given in config.getini("circuits_paths")),
         update=update,
         report=None if report is None else report.path,
-        device=config.getoption("circuits_device") or config.getini("circuits_device") or None,
+        device=_option(config, "circuits_device") or config.getini("circuits_device") or None,
         device_source="command line" if config.getoption("circuits_device") else "ini file",
     )
 
 
 def ini_folder(config: pytest.Config) -> Path:
-    """Return the folder that paths in the ini file are relative to."""
-    return config.rootpath if config.inipath is None else config.inipath.parent
+    """Return the folder that paths in the ini file are relative to; without one, where we are.
+
+    Without an ini file pytest takes the folder of a model on the command line for a path to tests,
+    and looks for its root folder above it.
+    """
+    return config.invocation_params.dir if config.inipath is None else config.inipath.parent
 
 
 def _place(config: pytest.Config, name: str) -> Directory | None:
-    given = config.getoption(name)
-    if given:
+    given = _option(config, name)
+    if given is not None:
         path = config.invocation_params.dir / given
         return Directory(given, Path(os.path.normpath(path)), "command line")
     given = config.getini(name)
@@ -144,9 +148,19 @@ def _place(config: pytest.Config, name: str) -> Directory | None:
     return None
 
 
+def _option(config: pytest.Config, name: str) -> str | None:
+    """Return what the command line says; UsageError for the nothing that an unset variable is."""
+    given: str | None = config.getoption(name)
+    if given == "":
+        raise pytest.UsageError(
+            f"--{name.replace('_', '-')} is empty; was it given a variable that is not set?"
+        )
+    return given
+
+
 def _model_directory(config: pytest.Config, name: str) -> Directory | None:
     place = _place(config, name)
-    if place is not None and not place.path.is_dir():
+    if place is not None and not os.path.isdir(place.path):  # noqa: PTH112  (bears any name)
         option = f"--{name.replace('_', '-')}" if place.source == "command line" else name
         raise pytest.UsageError(
             f"{option}: there is no folder {place.given!r}; "

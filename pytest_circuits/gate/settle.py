@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Verdict
 from pytest_circuits.report.record import Result, Run, State, evidence_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_circuits.gate.session import Gate
-
-_WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +67,13 @@ def exit_status(gate: Gate, run: Run, status: int) -> int:
         return status
     if not any(result.state is not State.DESELECTED for result in run.results):
         return pytest.ExitCode.USAGE_ERROR
-    if status == pytest.ExitCode.OK and not run.green:
-        return pytest.ExitCode.TESTS_FAILED
-    return status
+    return status if run.green else pytest.ExitCode.TESTS_FAILED
 
 
 def _result(gate: Gate, expected: Expected) -> Result:
     outcome = gate.outcomes.get(expected.nodeid, Outcome())
     found = [evidence_from_json(json.loads(text)) for text in outcome.evidence]
-    evidence = min(found, key=lambda item: _WORST_FIRST.index(item.verdict), default=None)
+    evidence = min(found, key=lambda item: WORST_FIRST.index(item.verdict), default=None)
     state, evidence = _judged(gate, expected, outcome, evidence)
     return Result(expected.nodeid, expected.circuit, evidence, state, outcome.seconds)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_TENSORS = 100_000
 _LENGTH = 8  # bytes of the little-endian header length at the start of the file
-_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+_FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
 
 
 def read_tensors(path: Path, *, max_bytes: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -41,8 +41,7 @@ def read_tensors(path: Path, *, max_bytes: int) -> tuple[dict[str, Tensor], dict
     except (SafetensorError, ValueError, KeyError, RuntimeError) as cause:
         raise ModelError(f"{path}: not a readable safetensors file: {cause}") from cause
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ModelError(f"{path}: tensor {name!r} holds NaN or infinity")
+        _check_numbers(name, tensor, path)
     metadata = header.get("__metadata__", {})
     return tensors, metadata if isinstance(metadata, dict) else {}
 
@@ -64,6 +63,18 @@ def _header(content: bytes, path: Path) -> dict[str, Any]:
     if len(header) > MAX_TENSORS:
         raise ModelError(f"{path}: {len(header)} tensors are over {MAX_TENSORS}")
     return header
+
+
+def _check_numbers(name: str, tensor: Tensor, path: Path) -> None:
+    if not tensor.is_floating_point():
+        return
+    if tensor.dtype not in _FLOATS:
+        raise ModelError(
+            f"{path}: tensor {name!r} has type {tensor.dtype}, which needs scales that a model "
+            "directory does not hold; save it as float32, float16 or bfloat16"
+        )
+    if not bool(torch.isfinite(tensor).all()):
+        raise ModelError(f"{path}: tensor {name!r} holds NaN or infinity")
 
 
 def check_shapes(

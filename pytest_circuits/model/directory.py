@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,7 @@ def _read_reference(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
         )
     tensors, metadata = read_tensors(path, max_bytes=MAX_REFERENCE_BYTES)
     tokens = tensors.get("tokens")
-    if tokens is None or tokens.dim() != 2 or tokens.numel() == 0:
+    if tokens is None or tokens.dim() != 2 or tokens.numel() == 0 or bool((tokens < 0).any()):
         raise ModelError(f"{path}: holds no reference text; {_how_to_measure(directory)}")
     return tensors, metadata
 
@@ -171,7 +172,7 @@ def _how_to_measure(directory: Path) -> str:
 
 
 def _check_directory(path: Path) -> None:
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112  (bears any name)
         raise ModelError(f"{path}: no such model directory")
     missing = [name for name in (CONFIG, WEIGHTS, TOKENIZER) if not (path / name).exists()]
     if not missing:

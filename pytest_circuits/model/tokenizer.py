@@ -10,6 +10,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
 from pytest_circuits.errors import ModelError
+from pytest_circuits.files import read_bounded, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,14 +52,13 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`."""
-        path.write_text(self._backend.to_str(pretty=True) + "\n", encoding="utf-8")
+        write_atomic(path, (self._backend.to_str(pretty=True) + "\n").encode())
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """Read `tokenizer.json`; ModelError when it is too large or not a tokenizer."""
-    if path.stat().st_size > MAX_BYTES:
-        raise ModelError(f"{path}: larger than {MAX_BYTES} bytes, which no tokenizer needs")
-    return _from_bytes(path.read_bytes(), source=str(path))
+    content = read_bounded(path, max_bytes=MAX_BYTES, error=ModelError)
+    return _from_bytes(content, source=str(path))
 
 
 def train_tokenizer(

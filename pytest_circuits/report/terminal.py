@@ -53,7 +53,7 @@ def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) ->
 def verdict_line(run: Run) -> str:
     """Return the gate's verdict in words."""
     circuits = len({result.circuit for result in run.results})
-    total = f"{_several(len(run.results), 'claim')} about {_several(circuits, 'circuit')}"
+    total = f"{words.several(len(run.results), 'claim')} about {words.several(circuits, 'circuit')}"
     model = _tested_model(run)
     if run.verdict is Verdict.PASS:
         hold = "holds" if len(run.results) == 1 else "hold"
@@ -64,7 +64,7 @@ def verdict_line(run: Run) -> str:
             "baseline, then run the gate again for a verdict"
         )
     if run.refused:
-        refused = f"{_several(len(run.refused), 'specification')} cannot be used"
+        refused = f"{words.several(len(run.refused), 'specification')} cannot be used"
         return f"gate: NO VERDICT - do not release: {refused}, see the errors above"
     verdict = run.verdict.value.upper()
     return f"gate: {verdict}{model} - do not release: {_why_not(run)}"
@@ -81,7 +81,7 @@ def _why_not(run: Run) -> str:
             reasons.append(f"{len(concerned)} {words.plainly(word, many=many)}{names}")
     if not reasons:
         return "the run is not complete"
-    return f"of {_several(len(run.results), 'claim')}, {'; '.join(reasons)}"
+    return f"of {words.several(len(run.results), 'claim')}, {'; '.join(reasons)}"
 
 
 def _table(results: Sequence[Result], *, ascii_only: bool) -> list[Line]:
@@ -145,7 +145,3 @@ def _tested_model(run: Run) -> str:
     if len(models) != 1:
         return ""
     return f" for {clean(models[0].path)} ({models[0].digest[:12]})"
-
-
-def _several(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -68,6 +68,11 @@ def plainly(state: str, *, many: bool) -> str:
     return several if many else one
 
 
+def several(number: int, noun: str) -> str:
+    """A number of things: `1 claim`, `2 claims`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def share(value: float | None) -> str:
     """A share as a percentage, or a dash where there is no number."""
     return "-" if value is None or not math.isfinite(value) else percent(value)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_circuits.errors import SpecError
@@ -14,8 +16,6 @@ from pytest_circuits.spec.typed import refusal, typed, validated
 from pytest_circuits.spec.types import Spec
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pytest_circuits.spec.problems import Problem
     from pytest_circuits.spec.tree import Loc, Tree, Value
 
@@ -47,7 +47,7 @@ class LoadedSpec:
     @property
     def model_path(self) -> Path:
         """The model's directory, absolute: the file gives it relative to the file's folder."""
-        return (self.path.parent / self.spec.model).resolve()
+        return Path(os.path.realpath(self.path.parent / self.spec.model))  # bears a loop of links
 
     def problem_at(
         self, loc: Loc, text: str, hint: str | None = None, *, key: bool = False

@@ -176,3 +176,31 @@ def test_the_reference_holds_the_means_and_deviations_of_the_activations(folder:
     save_reference(model, reference)
     again = load_reference(model)
     assert all(torch.equal(again.mean[h], reference.mean[h]) for h in model.hook_points)
+
+
+def test_weights_of_eight_bits_are_refused(folder: Path) -> None:
+    _edit_weights(folder, unembed__bias=torch.zeros(3).to(torch.float8_e4m3fn))
+
+    assert "'unembed.bias' has type torch.float8_e4m3fn" in _refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_directory_in_place_of_a_file_is_refused(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    (folder / name).mkdir()
+
+    assert f"{name}: not a regular file" in _refusal(folder)
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    assert "no such model directory" in _refusal(tmp_path / ("x" * 300))
+
+
+def test_reference_text_of_negative_tokens_is_refused(folder: Path) -> None:
+    path = folder / REFERENCE
+    tensors = load_file(path)
+    tensors["tokens"][0, 0] = -1
+    save_file(tensors, path)
+
+    with pytest.raises(ModelError, match="holds no reference text"):
+        load_reference(load_model(folder))

@@ -111,3 +111,15 @@ def test_a_candidate_with_another_tokenizer_is_refused(repository: Repository) -
 
     assert result.ret == 2
     result.stdout.fnmatch_lines(["candidate: its tokenizer is not the one of the model that *"])
+
+
+def test_a_model_path_that_runs_in_circles_is_refused(repository: Repository) -> None:
+    repository.write_good_spec()
+    shutil.rmtree(repository.path / "model")
+    (repository.path / "model").symlink_to("model")
+
+    result = repository.gate()
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(["*model: no such model directory*"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()

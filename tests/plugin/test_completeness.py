@@ -220,3 +220,44 @@ def test_specifications_outside_the_root_folder_are_told_apart(
 
     assert result.ret == 0
     assert '"spec": "../circuits/quote_close.circuit.yaml"' in (root / "out.json").read_text()
+
+
+def test_a_search_that_is_kept_from_running_fails_the_gate(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write("conftest.py", "def pytest_pyfunc_call(pyfuncitem): return True\n")
+
+    result = repository.gate()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["*the search for a counterexample did not run*", "gate: INCONCLUSIVE*"]
+    )
+
+
+def test_an_empty_run_cannot_be_turned_green_by_a_conftest(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write(
+        "conftest.py",
+        "def pytest_collection_modifyitems(items): del items[:]\n"
+        "def pytest_sessionfinish(session):\n"
+        "    session.exitstatus = 0 if session.exitstatus == 5 else session.exitstatus\n",
+    )
+
+    result = repository.gate()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["3 claims did not run"])
+
+
+def test_an_error_after_the_decision_is_no_pass_in_the_summary(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write(
+        "conftest.py",
+        "import pytest\n@pytest.hookimpl(wrapper=True)\n"
+        "def pytest_runtest_call(item):\n    yield\n    raise RuntimeError('late')\n",
+    )
+
+    result = repository.gate()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["error * behaves *", "*an error in its call*", "gate: FAIL*"])

@@ -145,3 +145,13 @@ def test_the_plugin_can_be_switched_off_by_name(repository: Repository) -> None:
 
     assert result.ret == 4
     result.stderr.fnmatch_lines(["*unrecognized arguments: --circuits"])
+
+
+def test_the_gate_cannot_be_blocked_and_asked_for(repository: Repository) -> None:
+    repository.write_good_spec()
+    repository.write("test_other.py", "def test_other(): pass\n")
+
+    result = repository.pytester.runpytest_subprocess("--circuits", "-p", "no:circuits-gate")
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: *-p no:circuits-gate exclude each other*"])

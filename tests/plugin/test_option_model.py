@@ -141,3 +141,42 @@ def test_a_hypothesis_seed_is_part_of_the_command(repository: Repository) -> Non
     result = repository.gate("--hypothesis-seed=7")
 
     result.stdout.fnmatch_lines(["*reproduce pytest --circuits --hypothesis-seed=7 circuits/*"])
+
+
+@pytest.mark.parametrize("option", ["--circuits-model", "--circuits-report", "--circuits-device"])
+def test_an_empty_value_is_a_usage_error(repository: Repository, option: str) -> None:
+    repository.write_good_spec()
+
+    result = repository.gate(f"{option}=")
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: {option} is empty; was it given a variable *"])
+
+
+def test_a_name_that_is_too_long_is_a_usage_error(repository: Repository) -> None:
+    repository.write_good_spec()
+
+    result = repository.gate("--circuits-model", "x" * 300)
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: --circuits-model: there is no folder *"])
+
+
+def test_a_candidate_elsewhere_needs_no_ini_file(
+    repository: Repository, broken_folder: Path
+) -> None:
+    repository.write_good_spec()
+
+    result = repository.gate("--circuits-model", str(broken_folder))
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["gate: FAIL for *"])
+
+
+def test_a_hypothesis_seed_that_is_no_number_is_a_usage_error(repository: Repository) -> None:
+    repository.write_good_spec()
+
+    result = repository.gate("--hypothesis-seed=abc")
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: --hypothesis-seed: 'abc' is not a whole number"])

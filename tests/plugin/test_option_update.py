@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.plugin.conftest import FOUR, Repository
+from tests.plugin.conftest import FOUR, Repository, spec_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,3 +164,27 @@ def test_recording_and_comparing_with_a_model_exclude_each_other(repository: Rep
 
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: --circuits-update records baseline files, *"])
+
+
+def test_a_baseline_that_cannot_be_written_fails_the_gate(repository: Repository) -> None:
+    repository.write_good_spec(claims=FOUR)
+    baseline(repository).mkdir()
+
+    result = repository.gate("--circuits-update=changed")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*quote_close.baseline.yaml: cannot be written: *directory"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
+def test_a_whole_space_of_many_pairs_is_recorded_whole(repository: Repository) -> None:
+    word = "{choice: [alpha, beta, gamma, delta]}"
+    words = "{words: {from: [alpha, beta, gamma, delta], count: [1, 4]}}"
+    text = spec_text(claims=FOUR).replace(word, words).replace("pairs: 100", "pairs: 2000")
+    repository.write("circuits/quote_close.circuit.yaml", text)
+    repository.gate("--circuits-update=new")
+
+    result = repository.gate()
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["pass * stable * whole space *"])

@@ -6,16 +6,21 @@ A command lives in its own module and is imported when it is used, so that `--he
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import pytest_circuits
-from pytest_circuits.errors import CircuitsError
+from pytest_circuits.errors import CircuitsError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _REFUSED = 2  # exit status of input that cannot be used
+_MISUSED = 4  # and of a command that asks for what cannot be done, as pytest has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +61,27 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name].about) for name in self.list_commands(ctx)])
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  (click's own signature)
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        *,
+        standalone_mode: bool = True,
+        **extra: Any,  # noqa: ANN401  (click's own signature)
+    ) -> Any:  # noqa: ANN401  (the same)
+        """Run a command; what a user did wrong is one message and an exit status."""
+        if not standalone_mode:
+            return super().main(args, standalone_mode=False, **extra)
         try:
-            return super().invoke(ctx)
+            sys.exit(super().main(args, standalone_mode=False, **extra) or 0)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(_MISUSED if isinstance(error, click.UsageError) else error.exit_code)
+        except click.Abort:
+            click.echo("Aborted.", err=True)
+            sys.exit(1)
         except CircuitsError as error:
             click.echo(f"Error: {error}", err=True)
-            ctx.exit(_REFUSED)
+            sys.exit(_MISUSED if isinstance(error, UsageError) else _REFUSED)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -16,6 +16,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | pytest.ExitCode | None:
+    """Start again where pytest may have taken the value of an option for a path to tests."""
+    if not config.getoption("circuits"):
+        return None
+    from pytest_circuits.gate.command_line import joined  # noqa: PLC0415  (as below)
+
+    given = list(config.invocation_params.args)
+    arguments = joined(given)
+    if arguments == given:
+        return None
+    return pytest.main(arguments, plugins=config.invocation_params.plugins)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the gate when it is asked for."""
     if not config.getoption("circuits"):

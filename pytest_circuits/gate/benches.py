@@ -57,6 +57,9 @@ class Prepared:
 
 def open_benches(config: pytest.Config, settings: Settings) -> Benches:
     """Return what loads specifications and models for a run; UsageError for a missing device."""
+    # Workers that each take all cores get in each other's way: many times slower than one alone.
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     seed = config.getoption("hypothesis_seed", default=None)
     return Benches(
         settings=settings,
@@ -212,6 +215,7 @@ class Benches:
             declared=declared(bench.spec),
             nodes=bench.nodes.count,
             edges=count_edges(bench.nodes, bench.model),
+            reference_digest=bench.runner.reference.digest,
             model=artifact,
             baseline=baseline,
             device=self.device_name,

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from pytest_circuits.model.checkpoint import digest_tensors
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,6 +37,11 @@ class Reference:
     mean: dict[str, Tensor]
     std: dict[str, Tensor]
     bank: dict[str, Tensor]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything that an ablation can put in place of a node."""
+        return digest_tensors(to_tensors(self))
 
 
 @torch.inference_mode()

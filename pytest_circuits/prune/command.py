@@ -31,8 +31,20 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Write the complete specification here; default: SPEC itself.",
 )
-@click.option("--steps", default=800, show_default=True, help="Steps of the mask search.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the mask search.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=800,
+    show_default=True,
+    help="Steps of the mask search.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0, max=10**6),
+    default=0,
+    show_default=True,
+    help="Seed of the mask search.",
+)
 @click.option(
     "--sufficient-only",
     is_flag=True,
@@ -54,6 +66,9 @@ def prune(  # noqa: PLR0917  (click passes them by name)
     SPEC may have no `nodes` yet; those that it has are replaced.
     """
     loaded = load_spec(spec)
+    target = out or spec
+    if not os.access(target if target.exists() else target.parent, os.W_OK) or target.is_dir():
+        raise UsageError(f"{target}: cannot be written; name a file in a folder that exists")
     # What needs torch is imported after the file has been checked.
     from pytest_circuits.model import load_model, load_reference, usable_device  # noqa: PLC0415
     from pytest_circuits.prune.job import PrunePlan, find_circuit  # noqa: PLC0415
@@ -66,7 +81,6 @@ def prune(  # noqa: PLR0917  (click passes them by name)
         found = find_circuit(loaded.spec, model, load_reference(model), plan)
     except KeyboardInterrupt:
         raise UsageError("interrupted; nothing was written") from None
-    target = out or spec
     complete = _completed(loaded.spec, found, target=target, model=model, plan=plan)
     write_spec(complete, path=target, header=_opening_comment(spec))
     click.echo(

@@ -38,10 +38,11 @@ class PrunePlan:
     """Settings of one search."""
 
     masks: MaskPlan = field(default_factory=MaskPlan)
-    targets: tuple[float, ...] = (0.10, 0.04, 0.015)  # tried in turn, until one gives a circuit
+    targets: tuple[float, ...] = (0.07, 0.03, 0.01)  # tried in turn, until one gives a circuit
     evaluation_pairs: int = 128
-    # Stricter than the claims, whose bounds leave room for the prompts that were not seen.
-    loss_share: float = 0.8  # of the claim's max_loss
+    # Stricter than the claims: their bounds leave room for the prompts that were not seen, and a
+    # harmless update (a cast to bfloat16, say) moves the loss by some hundredths of a nat.
+    loss_share: float = 0.6  # of the claim's max_loss
     rate_share: float = 0.3  # of the misses that the claim's rate allows
     left_share: float = 0.5  # of what the claim's max_rate allows above chance
     separation_share: float = 0.6  # of the protocol's margin

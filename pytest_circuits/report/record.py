@@ -53,6 +53,7 @@ class Circuit:
     declared: tuple[str, ...]  # every claim that the specification makes, in order
     nodes: int
     edges: int
+    reference_digest: str  # of the activations that ablation puts in place of a node
     model: Artifact
     baseline: Artifact | None  # None: the recorded file, or none at all
     device: str
@@ -206,6 +207,7 @@ def _circuit(circuit: Circuit, run: Run) -> Json:
         "digest": circuit.digest,
         "nodes": circuit.nodes,
         "edges": circuit.edges,
+        "reference_digest": circuit.reference_digest,
         "claims": [evidence_to_json(result.evidence) for result in results],
     }
 

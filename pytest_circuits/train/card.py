@@ -53,63 +53,49 @@ good Python.
 
 def _facts(config: TrainConfig, trained: Trained, command: str) -> list[tuple[str, str]]:
     shape, sparsity, data = config.shape, config.sparsity, config.data
+    architecture = (
+        f"{shape.n_layer} layers, d_model {shape.d_model}, heads of {shape.d_head}, "
+        f"{shape.d_mlp} neurons a layer ({shape.activation}), AbsTopK "
+        f"{shape.activation_share} at the eight hook points, sinks {_on(shape.sinks)}, bigram "
+        f"table {_on(shape.bigram)}, no positions, {shape.max_tokens} tokens of context"
+    )
+    text = (
+        f"the standard library of Python {platform.python_version()} without its tests, and "
+        f"{data.generated_documents:,} documents of generated statements "
+        f"(`pytest_circuits/train/lines.py`), {data.generated_share:.0%} of the rows of a batch; "
+        f"every {HELD_OUT}th document is held out"
+    )
+    losses = (
+        f"{trained.final_loss:.3f} on the mixture over the last 100 steps, "
+        f"{trained.library_loss:.3f} on held-out library text, "
+        f"{trained.generated_loss:.3f} on held-out generated text"
+    )
+    weights = (
+        f"{sum(trained.nonzeros.values()):,} outside the dense bigram table, biases and gains "
+        f"(block matrices {sparsity.density:.2%}, embeddings {sparsity.embedding_density:.0%})"
+    )
+    reference = (
+        f"mean activations over {REFERENCE_WINDOWS:,} windows of {shape.max_tokens} tokens of the "
+        "training mixture"
+    )
+    versions = (
+        f"pytest-circuits {pytest_circuits.__version__}, torch {torch.__version__.split('+')[0]}, "
+        f"tokenizers {tokenizers.__version__}, safetensors {safetensors.__version__}, numpy "
+        f"{np.__version__}; another interpreter has another standard library, and so gives "
+        "another model"
+    )
+    tokens = f"{trained.tokens:,} tokens in {config.steps:,} steps of {config.batch} rows"
     return [
         ("command", f"`{command}`"),
         ("seed", f"{config.seed}"),
-        (
-            "architecture",
-            (
-                f"{shape.n_layer} layers, d_model {shape.d_model}, heads of {shape.d_head}, "
-                f"{shape.d_mlp} neurons a layer ({shape.activation}), AbsTopK {shape.activation_share} "
-                f"at the eight hook points, sinks {_on(shape.sinks)}, bigram table "
-                f"{_on(shape.bigram)}, no positions, {shape.max_tokens} tokens of context"
-            ),
-        ),
-        (
-            "data",
-            (
-                f"the standard library of Python {platform.python_version()} without its tests, and "
-                f"{data.generated_documents:,} documents of generated statements "
-                f"(`pytest_circuits/train/lines.py`), {data.generated_share:.0%} of the rows of a "
-                f"batch; every {HELD_OUT}th document is held out"
-            ),
-        ),
+        ("architecture", architecture),
+        ("data", text),
         ("tokenizer", f"byte-level BPE learnt on the same text, {data.vocab_size:,} tokens"),
-        (
-            "training",
-            f"{trained.tokens:,} tokens in {config.steps:,} steps of {config.batch} rows",
-        ),
-        (
-            "loss, nats per token",
-            (
-                f"{trained.final_loss:.3f} on the mixture over the last 100 steps, "
-                f"{trained.library_loss:.3f} on held-out library text, "
-                f"{trained.generated_loss:.3f} on held-out generated text"
-            ),
-        ),
-        (
-            "nonzero weights",
-            (
-                f"{sum(trained.nonzeros.values()):,} outside the dense bigram table, biases and gains "
-                f"(block matrices {sparsity.density:.2%}, embeddings {sparsity.embedding_density:.0%})"
-            ),
-        ),
-        (
-            "reference",
-            (
-                f"mean activations over {REFERENCE_WINDOWS:,} windows of {shape.max_tokens} tokens of "
-                "the training mixture"
-            ),
-        ),
-        (
-            "made with",
-            (
-                f"pytest-circuits {pytest_circuits.__version__}, torch "
-                f"{torch.__version__.split('+')[0]}, tokenizers {tokenizers.__version__}, safetensors "
-                f"{safetensors.__version__}, numpy {np.__version__}; another interpreter has another "
-                "standard library, and so gives another model"
-            ),
-        ),
+        ("training", tokens),
+        ("loss, nats per token", losses),
+        ("nonzero weights", weights),
+        ("reference", reference),
+        ("made with", versions),
     ]
 
 

@@ -22,8 +22,10 @@ from pytest_circuits.train.config import TrainConfig
 def train(config: Path, out: Path) -> None:
     """Make a weight-sparse model from a YAML configuration."""
     plan = read_as(config, TrainConfig)
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out}: is not empty; name a new directory, nothing is overwritten")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(
+            f"{out}: is there and not an empty directory; name a new one, nothing is overwritten"
+        )
     from pytest_circuits.train.job import run  # noqa: PLC0415  (torch, after the checks)
 
     command = f"pytest-circuits train {config} --out {out}"

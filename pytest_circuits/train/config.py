@@ -18,8 +18,8 @@ class Data(_Frozen):
     """The text: the standard library, mixed with generated lines."""
 
     vocab_size: Annotated[int, Field(ge=300, le=65536)] = 1024
-    library_modules: Annotated[int, Field(ge=64)] | None = None  # the first so many; null: all
-    generated_documents: Annotated[int, Field(ge=1, le=1_000_000)] = 3000
+    library_modules: Annotated[int, Field(ge=65)] | None = None  # the first so many; null: all
+    generated_documents: Annotated[int, Field(ge=65, le=1_000_000)] = 3000
     generated_share: Share = 0.5  # of the rows of every batch
 
 

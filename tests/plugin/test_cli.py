@@ -64,5 +64,21 @@ def test_a_mistake_of_the_user_is_text_with_status_2() -> None:
 def test_an_unknown_command_is_refused() -> None:
     result = CliRunner().invoke(cli.main, ["prun"])
 
-    assert result.exit_code == 2
+    assert result.exit_code == 4
     assert "No such command 'prun'" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["prune"],
+        ["prune", "x.circuit.yaml", "--steps", "0"],
+        ["prune", "x.circuit.yaml", "--seed", "-1"],
+    ],
+)
+def test_a_misused_command_is_text_with_status_4(arguments: list[str]) -> None:
+    result = CliRunner().invoke(cli.main, arguments)
+
+    assert result.exit_code == 4
+    assert "Error: " in result.output
+    assert "Traceback" not in result.output

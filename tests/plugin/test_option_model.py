@@ -180,3 +180,21 @@ def test_a_hypothesis_seed_that_is_no_number_is_a_usage_error(repository: Reposi
 
     assert result.ret == 4
     result.stderr.fnmatch_lines(["ERROR: --hypothesis-seed: 'abc' is not a whole number"])
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["--option DIR", "--option=DIR"])
+def test_a_candidate_elsewhere_leaves_the_root_and_the_ini_file_alone(
+    repository: Repository, broken_folder: Path, *, apart: bool
+) -> None:
+    repository.write_good_spec()
+    (repository.path / "circuits").rename(repository.path / "mechanisms")
+    repository.write("pyproject.toml", '[tool.pytest.ini_options]\ncircuits_paths = "mechanisms"\n')
+    given = [str(broken_folder)] if apart else []
+    option = "--circuits-model" if apart else f"--circuits-model={broken_folder}"
+
+    result = repository.gate(option, *given)
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [f"rootdir: {repository.path}", "configfile: pyproject.toml", "fail *quote_close*"]
+    )

@@ -29,7 +29,9 @@ def test_the_record_has_the_documented_fields(repository: Repository) -> None:
     assert (found["schema_version"], found["verdict"], found["device"]) == (1, "pass", "cpu")
     assert found["model"]["path"] == "model"
     (circuit,) = found["circuits"]
-    assert sorted(circuit) == ["claims", "digest", "edges", "name", "nodes", "spec"]
+    assert sorted(circuit) == [
+        *("claims", "digest", "edges", "name", "nodes", "reference_digest", "spec")
+    ]
     assert (circuit["name"], circuit["spec"]) == (
         "quote_close",
         "circuits/quote_close.circuit.yaml",

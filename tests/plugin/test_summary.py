@@ -20,6 +20,7 @@ CIRCUIT = Circuit(
     declared=("behaves", "necessary"),
     nodes=7,
     edges=3,
+    reference_digest="e" * 64,
     model=Artifact("models/tiny", "a" * 64),
     baseline=None,
     device="cpu",

@@ -31,7 +31,7 @@ CONFIG = TrainConfig(
 RECIPE = """\
 steps: 6
 batch: 4
-data: {vocab_size: 400, library_modules: 64, generated_documents: 65}
+data: {vocab_size: 400, library_modules: 65, generated_documents: 65}
 shape: {n_layer: 1, d_model: 32, d_head: 8, d_mlp: 64, max_tokens: 16}
 sparsity: {density: 0.1}
 """
@@ -115,8 +115,8 @@ def test_the_command_refuses_a_folder_that_is_not_empty(tmp_path: Path) -> None:
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(RECIPE)
     result = CliRunner().invoke(main, ["train", str(recipe), "--out", str(tmp_path)])
-    assert result.exit_code == 2
-    assert "is not empty" in result.output
+    assert result.exit_code == 4
+    assert "is there and not an empty directory" in result.output
 
 
 def test_a_misspelt_key_is_shown_at_its_place(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
+    from pytest_circuits.gate.state import Gate
+
 
 class GateHooks:
     """What pytest calls while the gate runs."""
 
-    def __init__(self, gate: gates.Gate) -> None:
+    def __init__(self, gate: Gate) -> None:
         self.gate = gate
 
     @classmethod

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_circuits.gate.benches import Prepared
-    from pytest_circuits.gate.session import Gate
+    from pytest_circuits.gate.state import Gate
     from pytest_circuits.report.record import Circuit
 
 

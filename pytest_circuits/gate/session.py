@@ -10,58 +10,19 @@ import json
 import os
 import shutil
 import sys
-import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from pytest_circuits.gate.discover import Found, find_specs, is_spec, right_name
-from pytest_circuits.gate.settings import Settings, read_settings
-
-if TYPE_CHECKING:
-    from pytest_circuits.gate.benches import Benches
-    from pytest_circuits.gate.settle import Expected, Outcome
-    from pytest_circuits.report.record import Circuit, Run
+from pytest_circuits.gate.settings import read_settings
+from pytest_circuits.gate.state import Expected, Gate, Outcome
 
 EVIDENCE = "circuits_evidence"  # attribute of a report: JSON text
 WORKER = "circuits"  # key of what an xdist worker hands over
 _REFUSED = 2  # exit status of input that cannot be used
-
-
-@dataclass(slots=True)
-class Gate:
-    """The state of one run."""
-
-    config: pytest.Config
-    settings: Settings
-    found: Found = field(default_factory=Found)  # on disk, below what was asked for
-    loaded: Benches | None = None
-    circuits: dict[str, Circuit] = field(default_factory=dict)  # by name
-    expected: dict[str, Expected] = field(default_factory=dict)  # by node id
-    deselected: set[str] = field(default_factory=set)  # node ids
-    refused: dict[str, None] = field(default_factory=dict)  # specifications with errors
-    outcomes: dict[str, Outcome] = field(default_factory=dict)  # by node id
-    run: Run | None = None
-    started: float = field(default_factory=time.time)
-
-    @property
-    def benches(self) -> Benches:
-        """Loads specifications and models; there is one once the session has started."""
-        if self.loaded is None:
-            raise RuntimeError("the gate has not started")
-        return self.loaded
-
-    @property
-    def is_worker(self) -> bool:
-        """Say whether this is a worker of xdist, which runs claims and decides nothing."""
-        return hasattr(self.config, "workerinput")
-
-    @property
-    def only_collects(self) -> bool:
-        """Say whether claims are listed and none is run."""
-        return bool(self.config.getoption("collectonly"))
 
 
 def open_gate(config: pytest.Config) -> Gate:
@@ -107,7 +68,6 @@ def collect_file(gate: Gate, path: Path, parent: pytest.Collector) -> pytest.Col
 def expect(gate: Gate, item: pytest.Item) -> None:
     """Remember a claim as asked for."""
     from pytest_circuits.gate.collect import ClaimItem  # noqa: PLC0415
-    from pytest_circuits.gate.settle import Expected  # noqa: PLC0415
 
     if isinstance(item, ClaimItem):
         circuit = item.prepared.circuit
@@ -141,8 +101,6 @@ def note_collection(gate: Gate, report: pytest.CollectReport) -> None:
 
 def note_outcome(gate: Gate, report: pytest.TestReport) -> None:
     """Remember what a report says about a claim; a second report never hides the first."""
-    from pytest_circuits.gate.settle import Outcome  # noqa: PLC0415
-
     if not _is_claim(report.nodeid):
         return
     outcome = gate.outcomes.setdefault(report.nodeid, Outcome())
@@ -158,7 +116,6 @@ def note_outcome(gate: Gate, report: pytest.TestReport) -> None:
 
 def merge_worker(gate: Gate, node: Any) -> None:  # noqa: ANN401  (a type of xdist)
     """Take over what a worker collected; a worker that crashed has nothing to hand over."""
-    from pytest_circuits.gate.settle import Expected  # noqa: PLC0415
     from pytest_circuits.report.record import circuit_from_json  # noqa: PLC0415
 
     handed = getattr(node, "workeroutput", {}).get(WORKER)

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Verdict
+from pytest_circuits.gate.state import Outcome
 from pytest_circuits.report.record import Result, Run, State, evidence_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_circuits.gate.session import Gate
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """A claim that was asked for."""
-
-    nodeid: str
-    circuit: str
-    claim: str
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What the reports said about one claim."""
-
-    evidence: list[str] = field(default_factory=list)  # JSON texts
-    failed: str | None = None  # the phase of an error outside the claim itself
-    skipped: str | None = None  # the reason
-    seconds: float = 0.0
+    from pytest_circuits.gate.state import Expected, Gate
 
 
 def settle(gate: Gate) -> Run:

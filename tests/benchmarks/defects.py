@@ -29,7 +29,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ from tests.known_models import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+NOT_NEEDED = [ROOT / "examples" / "not_needed" / "quote_not_needed.circuit.yaml"]
 SHOWN = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "unsure"}
 
 
@@ -185,8 +187,8 @@ def show(case: Case, found: Mapping[str, Verdict], *, width: int) -> None:
 def main() -> None:
     """Print the table and the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--circuits", type=Path, default=Path("circuits"))
-    parser.add_argument("--zero", type=Path, nargs="*", default=[])
+    parser.add_argument("--circuits", type=Path, default=ROOT / "circuits")
+    parser.add_argument("--zero", type=Path, nargs="*", default=NOT_NEEDED)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         planted = known_answers(Path(folder))

@@ -1,0 +1,69 @@
+"""What one run of the gate knows: what was asked for, what was reported, what came of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_circuits.gate.discover import Found
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_circuits.gate.benches import Benches
+    from pytest_circuits.gate.settings import Settings
+    from pytest_circuits.report.record import Circuit, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A claim that was asked for."""
+
+    nodeid: str
+    circuit: str
+    claim: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the reports said about one claim."""
+
+    evidence: list[str] = field(default_factory=list)  # JSON texts
+    failed: str | None = None  # the phase of an error outside the claim itself
+    skipped: str | None = None  # the reason
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Gate:
+    """The state of one run."""
+
+    config: pytest.Config
+    settings: Settings
+    found: Found = field(default_factory=Found)  # on disk, below what was asked for
+    loaded: Benches | None = None
+    circuits: dict[str, Circuit] = field(default_factory=dict)  # by name
+    expected: dict[str, Expected] = field(default_factory=dict)  # by node id
+    deselected: set[str] = field(default_factory=set)  # node ids
+    refused: dict[str, None] = field(default_factory=dict)  # specifications with errors
+    outcomes: dict[str, Outcome] = field(default_factory=dict)  # by node id
+    run: Run | None = None
+    started: float = field(default_factory=time.time)
+
+    @property
+    def benches(self) -> Benches:
+        """Loads specifications and models; there is one once the session has started."""
+        if self.loaded is None:
+            raise RuntimeError("the gate has not started")
+        return self.loaded
+
+    @property
+    def is_worker(self) -> bool:
+        """Say whether this is a worker of xdist, which runs claims and decides nothing."""
+        return hasattr(self.config, "workerinput")
+
+    @property
+    def only_collects(self) -> bool:
+        """Say whether claims are listed and none is run."""
+        return bool(self.config.getoption("collectonly"))

@@ -29,8 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from typing import TYPE_CHECKING
 
@@ -55,6 +54,7 @@ from tests.known_models import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+ROOT = Path(__file__).resolve().parents[2]
 NOT_NEEDED = [ROOT / "examples" / "not_needed" / "quote_not_needed.circuit.yaml"]
 SHOWN = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "unsure"}
 

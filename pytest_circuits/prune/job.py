@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import Runner, count_edges
+from pytest_circuits.circuit import WHOLE, Runner, count_edges
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.interventions import fill_values
 from pytest_circuits.errors import CircuitsError
@@ -72,6 +72,7 @@ def find_circuit(spec: Spec, model: Model, reference: Reference, plan: PrunePlan
     pairs = space.sample(plan.evaluation_pairs, seed=_EVALUATION + plan.masks.seed)
     runner = Runner(model, reference, spec.ablation)
     bar = _bar(spec, plan)
+    _require_behavior(runner, pairs, bar)
     for attempt, target in enumerate(plan.targets, start=1):
         masks = _learn(spec, model, reference, space, replace(plan.masks, target=target))
         try:
@@ -103,6 +104,16 @@ def _bar(spec: Spec, plan: PrunePlan) -> Bar:
         max_left=0.5 + plan.left_share * (necessary.max_rate - 0.5),
         max_separation=plan.separation_share * spec.protocol.margin,
     )
+
+
+def _require_behavior(runner: Runner, pairs: tuple[Pair, ...], bar: Bar) -> None:
+    rate = float((runner.margins(pairs, WHOLE) > 0).mean())
+    if rate < bar.min_rate:
+        raise NotFoundError(
+            f"the whole model prefers the answer on {rate:.1%} of {2 * len(pairs)} prompts, which "
+            f"is no behavior that a circuit could explain: at least {bar.min_rate:.1%} needed; "
+            "look at the prompts, or take another model"
+        )
 
 
 def _learn(

@@ -36,7 +36,7 @@ class MaskPlan:
     pairs: int = 32  # contrast pairs of one step
     lr: float = 1e-2
     weight_decay: float = 1e-3
-    target: float = 0.10  # nats, loss that the dual variable holds
+    target: float = 0.07  # nats, loss that the dual variable holds
     backup_weight: float = 0.05  # loss per nat that the complement separates pairs by, in the
     # mean and again for the pair that it separates most
     pressure: float = 1e-3  # first value of the dual variable, nats per node

@@ -40,7 +40,8 @@ def conclude(
     verdict = min((finding.verdict for finding in findings), key=WORST_FIRST.index)
     reason = "; ".join(f.sentence for f in findings if f.verdict is verdict)
     finite = {
-        name: value if value is not None and np.isfinite(value) else None
+        # Adding zero makes a negative zero a plain one, so that equal evidence has equal bytes.
+        name: value + 0.0 if value is not None and np.isfinite(value) else None
         for name, value in (measures or {}).items()
     }
     return Evidence(claim, verdict, reason, rate, law, finite)

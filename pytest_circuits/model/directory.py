@@ -153,6 +153,8 @@ def save_reference(model: Model, reference: references.Reference) -> None:
 
 def _read_reference(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     path = directory / REFERENCE
+    if not directory.is_dir():
+        raise ModelError(f"{directory}: no such model directory")
     if not path.exists():
         raise ModelError(
             f"{directory}: has no {REFERENCE}, which ablation needs; {_how_to_measure(directory)}"

@@ -64,12 +64,17 @@ def explain(
         kind: the type that the file should have been.
 
     """
-    found = [(_loc(detail), detail["type"]) for detail in error.errors(include_url=False)[:_MOST]]
-    file = _File(tree, schema_of(kind), {loc for loc, what in found if what == "extra_forbidden"})
+    details = error.errors(include_url=False)[:_MOST]
+    unknown = {_loc(detail) for detail in details if detail["type"] == "extra_forbidden"}
+    file = _File(tree, schema_of(kind), unknown)
     said: set[Loc] = set()
-    for loc, what in found:
+    for detail in details:
+        loc, what = _loc(detail), detail["type"]
         place = _parent(loc) if what == "missing" else loc
         if any(place[:end] in echoes for end in range(len(place) + 1)):
+            continue
+        if what == "value_error":  # the type says itself which of its parts contradict each other
+            yield loc, tree.problem(loc, str(detail["ctx"]["error"]))
             continue
         problem = _problem(loc, what, file)
         if problem and loc not in said:

@@ -83,3 +83,9 @@ def test_a_model_without_any_reference_says_how_to_get_one(candidate: Path) -> N
     result = _reference(candidate)
     assert result.exit_code == 2
     assert "--like MODEL" in result.output
+
+
+def test_a_source_that_is_no_folder_is_said_to_be_none(candidate: Path, tmp_path: Path) -> None:
+    result = _reference(candidate, "--like", tmp_path / "typo")
+    assert result.exit_code == 2
+    assert "no such model directory" in result.output

@@ -126,3 +126,11 @@ def test_a_misspelt_key_is_shown_at_its_place(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert f"{recipe}:3:3: unknown key 'densty'" in result.output
     assert "density" in result.output
+
+
+def test_parts_that_contradict_each_other_are_said_to(tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text("steps: 6\nshape: {d_model: 16, d_head: 8}\n")
+    result = CliRunner().invoke(main, ["train", str(recipe), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert f"{recipe}:1:1: sparsity.min_per_neuron 1 asks for more than" in result.output

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,13 +30,13 @@ from pytest_circuits.train.loop import initialise, train
 from pytest_circuits.train.sparsity import nonzeros
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from torch import Tensor
 
     from pytest_circuits.train.config import TrainConfig
 
-# Streams of windows that must not coincide with the training stream take seeds of their own.
+# Which windows the reference and the held-out losses take, whatever the seed of the run.
 _REFERENCE_SEED, _HELD_OUT_SEED = 1, 2
 
 
@@ -69,7 +72,7 @@ def build_corpus(config: TrainConfig) -> Corpus:
 
 
 def run(config: TrainConfig, out: Path, *, command: str) -> Trained:
-    """Train a model and write its directory; nothing is written before the training is done."""
+    """Train a model and write its directory, which appears whole or not at all."""
     with reporting("corpus", 1) as reporter:
         corpus = build_corpus(config)
         reporter.at(1, f"{len(corpus.training.library):,} library tokens")
@@ -97,18 +100,27 @@ def run(config: TrainConfig, out: Path, *, command: str) -> Trained:
         generated_loss=_loss(module, corpus.held_out, share=1.0, length=length),
         nonzeros=nonzeros(module),
     )
-    save_model(
-        out,
-        module=module,
-        tokenizer=corpus.tokenizer,
-        card=model_card(config, trained, name=out.name, command=command),
-    )
-    _measure_reference(out, corpus.training, length=length)
+    card = model_card(config, trained, name=out.name, command=command)
+    with _whole(out) as folder:
+        save_model(folder, module=module, tokenizer=corpus.tokenizer, card=card)
+        _measure_reference(folder, corpus.training, length=length)
     return trained
 
 
-def _measure_reference(out: Path, mixture: Mixture, *, length: int) -> None:
-    model = load_model(out)
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its place at the end; an interruption removes it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as parent:
+        folder = Path(parent) / out.name
+        yield folder
+        if out.exists():
+            out.rmdir()  # it is empty
+        folder.rename(out)
+
+
+def _measure_reference(folder: Path, mixture: Mixture, *, length: int) -> None:
+    model = load_model(folder)
     text = mixture.rows(seed=_REFERENCE_SEED, step=0, count=REFERENCE_WINDOWS, length=length)
     with reporting("reference", len(text)) as reporter:
         reference = measure(model.module, text, model_digest=model.digest, progress=reporter.at)

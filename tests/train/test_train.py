@@ -134,3 +134,19 @@ def test_parts_that_contradict_each_other_are_said_to(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["train", str(recipe), "--out", str(tmp_path / "out")])
     assert result.exit_code == 2
     assert f"{recipe}:1:1: sparsity.min_per_neuron 1 asks for more than" in result.output
+
+
+def test_an_interruption_at_the_very_end_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, out = tmp_path / "tiny.yaml", tmp_path / "models" / "tiny"
+    recipe.write_text(RECIPE)
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pytest_circuits.train.job.measure", interrupt)  # all else is written then
+    result = CliRunner().invoke(main, ["train", str(recipe), "--out", str(out)])
+    assert result.exit_code == 4
+    assert "interrupted; nothing was written" in result.output
+    assert list(out.parent.iterdir()) == []

@@ -2,12 +2,14 @@
 
 from pytest_circuits.circuit.controls import random_circuits
 from pytest_circuits.circuit.edges import count_edges
+from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.nodes import Nodes, all_nodes, check_nodes
 from pytest_circuits.circuit.run import Runner
 from pytest_circuits.circuit.view import WHOLE, View
 
 __all__ = [
     "WHOLE",
+    "Encoder",
     "Nodes",
     "Runner",
     "View",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pytest_circuits.model import Model
     from pytest_circuits.prompts import Prompt
 
 LENGTH_STEP = 8  # prompts are padded to a multiple of this many tokens
@@ -35,10 +34,25 @@ class Batch:
         return logits[:, rows, self.choices]
 
 
+class Reader(Protocol):
+    """What a model has to say about itself for prompts to be put into its tokens."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest prompt, in tokens."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tokens have to be."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text."""
+
+
 class Encoder:
     """Turns prompts into batches for one model; each prompt is tokenised once."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Reader) -> None:
         self.model = model
         self._known: dict[Prompt, _Encoded] = {}
 
@@ -85,7 +99,7 @@ def _padded(encoded: _Encoded) -> int:
     return -(-len(encoded.tokens) // LENGTH_STEP) * LENGTH_STEP
 
 
-def _encode(model: Model, prompt: Prompt) -> _Encoded:
+def _encode(model: Reader, prompt: Prompt) -> _Encoded:
     tokens = model.encode(prompt.text)
     if not 0 < len(tokens) <= model.max_tokens:
         raise SpecError(

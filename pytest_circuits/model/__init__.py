@@ -1,17 +1,42 @@
-"""The weight-sparse GPT and its directory on disk."""
+"""The weight-sparse GPT and its directory on disk.
 
-from pytest_circuits.model.config import ModelConfig
-from pytest_circuits.model.device import usable_device
-from pytest_circuits.model.directory import (
-    Model,
-    load_model,
-    load_reference,
-    save_model,
-    save_reference,
-)
-from pytest_circuits.model.gpt import SparseGPT
-from pytest_circuits.model.reference import Reference, measure
-from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+Importing the configuration alone does not load torch: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_circuits.model.config import ModelConfig
+    from pytest_circuits.model.device import usable_device
+    from pytest_circuits.model.directory import (
+        Model,
+        load_model,
+        load_reference,
+        save_model,
+        save_reference,
+    )
+    from pytest_circuits.model.gpt import SparseGPT
+    from pytest_circuits.model.reference import Reference, measure
+    from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+
+_PUBLIC = {
+    "Model": "directory",
+    "ModelConfig": "config",
+    "Reference": "reference",
+    "SparseGPT": "gpt",
+    "Tokenizer": "tokenizer",
+    "load_model": "directory",
+    "load_reference": "directory",
+    "load_tokenizer": "tokenizer",
+    "measure": "reference",
+    "save_model": "directory",
+    "save_reference": "directory",
+    "train_tokenizer": "tokenizer",
+    "usable_device": "device",
+}
 
 __all__ = [
     "Model",
@@ -28,3 +53,9 @@ __all__ = [
     "train_tokenizer",
     "usable_device",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)
+    if name in _PUBLIC:
+        return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,25 +5,14 @@ Gao et al. 2025, appendix A.1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
+from torch.autograd import Function
+
+from pytest_circuits.model.selection import keep_in_rows, masked
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def kth_largest(magnitude: Tensor, k: int) -> Tensor:
-    """Value of the k-th largest entry along the last axis, shape [..., 1]; exact.
-
-    On the CPU, numpy's vectorised partition is several times faster than torch's own selection.
-    """
-    if magnitude.device.type == "cpu" and magnitude.dtype in (torch.float32, torch.float64):
-        position = magnitude.shape[-1] - k
-        ordered = np.partition(magnitude.detach().numpy(), position, axis=-1)
-        return torch.from_numpy(ordered[..., position : position + 1].copy())
-    return magnitude.topk(k, dim=-1, sorted=True).values[..., -1:]
 
 
 def abs_top_k(x: Tensor, share: float) -> Tensor:
@@ -35,5 +24,20 @@ def abs_top_k(x: Tensor, share: float) -> Tensor:
     k = max(1, int(share * x.shape[-1]))
     if k >= x.shape[-1]:
         return x
-    magnitude = x.abs()
-    return x * (magnitude >= kth_largest(magnitude, k))
+    kept: Tensor = _AbsTopK.apply(x, k)  # type: ignore[no-untyped-call]
+    return kept
+
+
+class _AbsTopK(Function):
+    """Remembers for the backward pass which entries were kept, not their values."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, k: int) -> Tensor:  # noqa: ANN401  (torch's own type)
+        kept, mask = keep_in_rows(x, k)
+        ctx.save_for_backward(mask)
+        return kept
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401  (the same)
+        (mask,) = ctx.saved_tensors
+        return masked(grads[0], mask), None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import torch
 
 from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.directory import (
@@ -16,9 +16,11 @@ from pytest_circuits.model.directory import (
     save_reference,
 )
 from pytest_circuits.model.reference import measure
+from pytest_circuits.model.reference_text import text_windows
 from pytest_circuits.progress import reporting
 
-MIN_WINDOWS = 16
+if TYPE_CHECKING:
+    import torch
 
 
 @click.command()
@@ -42,30 +44,17 @@ def reference(model: Path, like: Path | None, text: tuple[Path, ...]) -> None:
     if like is not None and text:
         raise UsageError("--like and --text exclude each other: name one source of reference text")
     subject = load_model(model)
-    tokens = _windows(subject, text) if text else _borrowed(subject, like or model)
+    tokens = (
+        text_windows(text, subject.tokenizer, length=subject.max_tokens)
+        if text
+        else _borrowed(subject, like or model)
+    )
     with reporting("reference", len(tokens)) as reporter:
         measured = measure(
             subject.module, tokens, model_digest=subject.digest, progress=reporter.at
         )
     save_reference(subject, measured)
     click.echo(f"{model / REFERENCE}: measured over {tokens.numel():,} tokens")
-
-
-def _windows(model: Model, paths: tuple[Path, ...]) -> torch.Tensor:
-    """Text files as windows of the model's length, [R, T]."""
-    ids: list[int] = []
-    for path in paths:
-        try:
-            ids += model.encode(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    count = len(ids) // model.max_tokens
-    if count < MIN_WINDOWS:
-        raise UsageError(
-            f"the text has {len(ids)} tokens; a reference needs at least "
-            f"{MIN_WINDOWS * model.max_tokens} ({MIN_WINDOWS} windows of {model.max_tokens})"
-        )
-    return torch.tensor(ids[: count * model.max_tokens]).view(count, model.max_tokens)
 
 
 def _borrowed(model: Model, source: Path) -> torch.Tensor:

@@ -169,7 +169,7 @@ def _read_reference(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
 def _how_to_measure(directory: Path) -> str:
     return (
         f"measure it with `pytest-circuits reference {directory} --like MODEL`, where MODEL has "
-        "the same tokenizer and a reference"
+        "the same tokenizer and a reference, or with --text FILE"
     )
 
 

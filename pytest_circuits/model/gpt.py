@@ -1,10 +1,11 @@
 """The weight-sparse GPT: pre-norm RMSNorm blocks with AbsTopK at eight hook points a layer.
 
 Architecture of Gao et al. 2025 (section 2.1, appendix A.1): untied embeddings, biases, no position
-information, optional attention sinks, a dense bigram table added to the logits. Hook points carry
-the names of the published models; the value at a hook point is taken after AbsTopK.
+information by default, optional attention sinks, a dense bigram table added to the logits. Hook
+points carry the names of the published models; the value at a hook point is taken after AbsTopK.
 
-Letters in shapes: N rows, T tokens, D d_model, F d_mlp, H heads, E d_head, V vocabulary.
+Letters in shapes: N rows, T tokens, D d_model, I d_in, F d_mlp, H heads, E d_head, A = H * E,
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from torch.nn import functional as F
 from pytest_circuits.model.abstopk import abs_top_k
 
 if TYPE_CHECKING:
-    from pytest_circuits.model.config import ModelConfig
+    from pytest_circuits.model.config import ActivationPoint, ModelConfig
 
 Hook = Callable[[str, Tensor], Tensor]  # (hook point, activation [N, T, width]) -> replacement
+
+
+# torch's default for float32, in which the published models were made; the same in any precision.
+_EPS = torch.finfo(torch.float32).eps
 
 
 def no_hook(_name: str, x: Tensor) -> Tensor:
@@ -30,70 +35,98 @@ def no_hook(_name: str, x: Tensor) -> Tensor:
     return x
 
 
-class Attention(nn.Module):
+class _Sublayer(nn.Module):
+    """What attention and MLP share: how they read the residual stream, and their hook points."""
+
+    def __init__(self, config: ModelConfig, layer: int, kind: str) -> None:
+        super().__init__()
+        self.config, self.layer, self.kind = config, layer, kind
+        self.norm = nn.RMSNorm(config.d_model, eps=_EPS)
+        self.position_norm = (
+            nn.RMSNorm(config.d_positions, eps=_EPS) if config.d_positions else None
+        )
+
+    def at(self, point: str, x: Tensor, hook: Hook) -> Tensor:
+        """An activation at one of the sublayer's hook points: cut by AbsTopK, then replaced."""
+        name = cast("ActivationPoint", f"{self.kind}.{point}")
+        return hook(f"{self.layer}.{name}", abs_top_k(x, self.config.share_at(name)))
+
+    def read(self, resid: Tensor, positions: Tensor | None, hook: Hook) -> Tensor:
+        """The sublayer's input [N, T, I], at `act_in`."""
+        x: Tensor = self.norm(resid)  # [N, T, D]
+        if positions is not None and self.position_norm is not None:
+            rows = self.position_norm(positions).to(x.dtype).expand(len(x), -1, -1)
+            x = torch.cat([x, rows], dim=-1)
+        return self.at("act_in", x, hook)
+
+    def add(self, resid: Tensor, delta: Tensor) -> Tensor:
+        """The residual stream after the sublayer [N, T, D]."""
+        share = self.config.share_at(cast("ActivationPoint", f"{self.kind}.resid"))
+        return abs_top_k(resid + delta, share)
+
+
+class Attention(_Sublayer):
     """Causal attention with small heads, read and written through the residual stream."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
-        super().__init__()
-        self.name = f"{layer}.attn"
-        self.n_head, self.d_head = config.n_head, config.d_head
-        self.share = config.activation_share
-        self.norm = nn.RMSNorm(config.d_model)
-        self.q = nn.Linear(config.d_model, config.d_model)
-        self.k = nn.Linear(config.d_model, config.d_model)
-        self.v = nn.Linear(config.d_model, config.d_model)
-        self.out = nn.Linear(config.d_model, config.d_model)
+        super().__init__(config, layer, "attn")
+        self.q = nn.Linear(config.d_in, config.d_attn)
+        self.k = nn.Linear(config.d_in, config.d_attn)
+        self.v = nn.Linear(config.d_in, config.d_attn)
+        self.out = nn.Linear(config.d_attn, config.d_model)
         self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sinks else None
 
-    def forward(self, resid: Tensor, hook: Hook) -> Tensor:
-        """What the heads add to the residual stream [N, T, D]."""
-
-        def at(point: str, x: Tensor) -> Tensor:
-            return hook(f"{self.name}.{point}", abs_top_k(x, self.share))
-
-        x = at("act_in", self.norm(resid))
+    def forward(self, resid: Tensor, positions: Tensor | None, hook: Hook) -> Tensor:
+        """The residual stream with what the heads add to it [N, T, D]."""
+        x = self.read(resid, positions, hook)
         q, k, v = (
-            self._heads(at(point, linear(x)))
+            self._heads(self.at(point, linear(x), hook))
             for point, linear in (("q", self.q), ("k", self.k), ("v", self.v))
         )
-        mixed = self._attend(q, k) @ v  # [N, H, T, E]
-        return at("resid_delta", self.out(mixed.transpose(1, 2).flatten(2)))  # [N, T, D]
+        mixed = _attend(q, k, v, self.sink).transpose(1, 2).flatten(2)  # [N, T, A]
+        return self.add(resid, self.at("resid_delta", self.out(mixed), hook))
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:-1], self.n_head, self.d_head).transpose(1, 2)  # [N, H, T, E]
-
-    def _attend(self, q: Tensor, k: Tensor) -> Tensor:
-        """Attention pattern [N, H, T, T]; with a sink its rows may sum to less than one."""
-        scores = q @ k.transpose(-1, -2) / sqrt(self.d_head)
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-        scores = scores.masked_fill(future, float("-inf"))
-        if self.sink is None:
-            return scores.softmax(dim=-1)
-        sink = self.sink.view(1, -1, 1, 1).expand(*scores.shape[:-1], 1)
-        return torch.cat([sink, scores], dim=-1).softmax(dim=-1)[..., 1:]
+        heads = x.view(*x.shape[:-1], self.config.n_head, self.config.d_head)
+        return heads.transpose(1, 2)  # [N, H, T, E]
 
 
-class Mlp(nn.Module):
+def _attend(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None) -> Tensor:
+    """Causal attention [N, H, T, E]; a sink is a key that all see, whose value is zero.
+
+    The sink stands before the first token, where the plain causal mask shows it to every query, and
+    its logit comes through one more channel of queries (1) and keys (the logit), so that torch's
+    fused kernel serves both cases.
+    """
+    scale = 1 / sqrt(q.shape[-1])
+    if sink is None:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+    width = q.shape[-1]
+    logit = (sink / scale).to(k.dtype).view(1, -1, 1, 1).expand(len(q), -1, 1, 1)
+    mixed = F.scaled_dot_product_attention(
+        F.pad(q, (0, 1, 1, 0), value=1.0),
+        torch.cat([F.pad(logit, (width, 0)), F.pad(k, (0, 1))], dim=2),
+        F.pad(v, (0, 1, 1, 0)),
+        is_causal=True,
+        scale=scale,
+    )
+    return mixed[:, :, 1:, :width]
+
+
+class Mlp(_Sublayer):
     """One hidden layer of neurons, read and written through the residual stream."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
-        super().__init__()
-        self.name = f"{layer}.mlp"
-        self.share = config.activation_share
-        self.norm = nn.RMSNorm(config.d_model)
-        self.up = nn.Linear(config.d_model, config.d_mlp)
+        super().__init__(config, layer, "mlp")
+        self.up = nn.Linear(config.d_in, config.d_mlp)
         self.down = nn.Linear(config.d_mlp, config.d_model)
         self.nonlinearity = F.gelu if config.activation == "gelu" else F.relu
 
-    def forward(self, resid: Tensor, hook: Hook) -> Tensor:
-        """What the neurons add to the residual stream [N, T, D]."""
-
-        def at(point: str, x: Tensor) -> Tensor:
-            return hook(f"{self.name}.{point}", abs_top_k(x, self.share))
-
-        x = at("act_in", self.norm(resid))
-        neurons = at("post_act", self.nonlinearity(self.up(x)))  # [N, T, F]
-        return at("resid_delta", self.down(neurons))  # [N, T, D]
+    def forward(self, resid: Tensor, positions: Tensor | None, hook: Hook) -> Tensor:
+        """The residual stream with what the neurons add to it [N, T, D]."""
+        x = self.read(resid, positions, hook)
+        neurons = self.at("post_act", self.nonlinearity(self.up(x)), hook)  # [N, T, F]
+        return self.add(resid, self.at("resid_delta", self.down(neurons), hook))
 
 
 class SparseGPT(nn.Module):
@@ -105,9 +138,12 @@ class SparseGPT(nn.Module):
         # Not drawn at random here: on the meta device that imports torch's compiler, a second.
         zeros = torch.zeros(config.vocab_size, config.d_model)
         self.embed = nn.Embedding.from_pretrained(zeros, freeze=False)  # type: ignore[no-untyped-call]
+        widths = {"none": 0, "added": config.d_model, "concatenated": config.d_positions}
+        width = widths[config.positions]
+        self.positions = nn.Parameter(torch.zeros(config.max_tokens, width)) if width else None
         self.attn = nn.ModuleList(Attention(config, layer) for layer in range(config.n_layer))
         self.mlp = nn.ModuleList(Mlp(config, layer) for layer in range(config.n_layer))
-        self.norm = nn.RMSNorm(config.d_model)
+        self.norm = nn.RMSNorm(config.d_model, eps=_EPS)
         self.unembed = nn.Linear(config.d_model, config.vocab_size)
         self.bigram = (
             nn.Parameter(torch.zeros(config.vocab_size, config.vocab_size))
@@ -130,9 +166,14 @@ class SparseGPT(nn.Module):
         any id changes nothing.
         """
         resid = self.embed(tokens)  # [N, T, D]
+        positions = None
+        if self.positions is not None:
+            positions = self.positions[: tokens.shape[1]].unsqueeze(0)  # [1, T, D or d_positions]
+            if self.config.positions == "added":
+                resid, positions = resid + positions, None
         for attn, mlp in self.layers():
-            resid = resid + attn(resid, hook)
-            resid = resid + mlp(resid, hook)
+            resid = attn(resid, positions, hook)
+            resid = mlp(resid, positions, hook)
         resid = hook("final_resid", resid)
         if at is not None:
             rows = torch.arange(len(tokens), device=tokens.device)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import pytest_circuits
-from pytest_circuits.errors import CircuitsError, UsageError
+from pytest_circuits.errors import CircuitsError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _REFUSED = 2  # exit status of input that cannot be used
 _MISUSED = 4  # and of a command that asks for what cannot be done, as pytest has it
+_STOPPED = 75  # and of work that can be gone on with (EX_TEMPFAIL of sysexits.h)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ class Entry:
 
 
 COMMANDS = {
+    "convert": Entry(
+        "pytest_circuits.convert.command:convert",
+        "Read published weight-sparse models and circuits.",
+    ),
     "prune": Entry("pytest_circuits.prune.command:prune", "Find the circuit of a behavior."),
     "reference": Entry(
         "pytest_circuits.model.command:reference", "Measure the activations that ablation uses."
@@ -80,8 +85,10 @@ class _LazyGroup(click.Group):
             click.echo("Aborted.", err=True)
             sys.exit(1)
         except CircuitsError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(_MISUSED if isinstance(error, UsageError) else _REFUSED)
+            stopped = isinstance(error, StoppedError)
+            click.echo(f"{error}" if stopped else f"Error: {error}", err=True)
+            misused = _MISUSED if isinstance(error, UsageError) else _REFUSED
+            sys.exit(_STOPPED if stopped else misused)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

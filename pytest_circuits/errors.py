@@ -39,3 +39,7 @@ class BaselineError(CircuitsError):
 
 class UsageError(CircuitsError):
     """A command line or configuration that asks for something that cannot be done."""
+
+
+class StoppedError(CircuitsError):
+    """Work that was asked to stop; its state is saved, and it can be gone on with."""

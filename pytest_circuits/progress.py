@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -33,6 +34,7 @@ class Reporter:
     live: Progress | None
     task: TaskID | None
     _last: float = field(default_factory=time.monotonic)
+    _first: tuple[int, float] | None = None  # steps and time when the first step was told
 
     def at(self, done: int, detail: str = "") -> None:
         """Tell that `done` of the total steps are behind us."""
@@ -40,9 +42,18 @@ class Reporter:
             self.live.update(self.task, completed=done, detail=detail)
             return
         now = time.monotonic()
+        self._first = self._first or (done, now)
         if done == self.total or now - self._last >= _PLAIN_EVERY:
             self._last = now
-            self.console.print(f"{self.about}: {done}/{self.total}  {detail}".rstrip(), style="")
+            line = f"{self.about}: {done}/{self.total}  {detail}".rstrip()
+            self.console.print(line + self._remaining(done, now), style="")
+
+    def _remaining(self, done: int, now: float) -> str:
+        first, start = self._first or (done, now)
+        if not first < done < self.total:
+            return ""
+        seconds = round((now - start) / (done - first) * (self.total - done))
+        return f"  {timedelta(seconds=seconds)} left"
 
     def say(self, text: str) -> None:
         """Print one line above the progress."""
@@ -50,10 +61,10 @@ class Reporter:
 
 
 @contextmanager
-def reporting(about: str, total: int) -> Iterator[Reporter]:
+def reporting(about: str, total: int, *, quiet: bool = False) -> Iterator[Reporter]:
     """Report progress to standard error, so that results alone go to standard output."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    if not console.is_terminal:
+    console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=quiet)
+    if quiet or not console.is_terminal:
         yield Reporter(about, total, console, None, None)
         return
     columns = (

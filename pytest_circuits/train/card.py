@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors
@@ -14,89 +14,133 @@ import torch
 import pytest_circuits
 
 if TYPE_CHECKING:
-    from pytest_circuits.train.config import TrainConfig
+    from collections.abc import Iterable, Mapping
 
-HELD_OUT = 64  # every so manyth document is not trained on
+    from pytest_circuits.train.config import TrainConfig
+    from pytest_circuits.train.data import SourceFacts
+    from pytest_circuits.train.evaluation import Scores
+
 REFERENCE_WINDOWS = 1024
+_ABOUT = """\
+A weight-sparse transformer in the sense of Gao et al. 2025, "Weight-sparse transformers have
+interpretable circuits", trained by pytest-circuits. It is made to have small circuits, not to write
+good text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
     """What a run measured, for the model card."""
 
-    tokens: int
     final_loss: float  # nats per token, mean of the last 100 steps on the mixture
-    library_loss: float  # nats per token, held-out standard library
-    generated_loss: float  # nats per token, held-out generated lines
-    nonzeros: dict[str, int]
+    scores: Scores
+    sources: tuple[SourceFacts, ...]
+    vocab_size: int
+    threads: int
+    processes: int
+    device: str
 
 
 def model_card(config: TrainConfig, trained: Trained, *, name: str, command: str) -> str:
     """Return the README.md of a model directory."""
-    facts = "\n".join(f"| {what} | {value} |" for what, value in _facts(config, trained, command))
-    counts = "\n".join(f"| `{name}` | {count:,} |" for name, count in trained.nonzeros.items())
-    return f"""# {name}
-
-A weight-sparse transformer in the sense of Gao et al. 2025, "Weight-sparse transformers have
-interpretable circuits", trained by pytest-circuits. It is made to have small circuits, not to write
-good Python.
-
-| | |
-|---|---|
-{facts}
-
-| weight matrix | nonzeros |
-|---|---|
-{counts}
-"""
+    parts = [
+        f"# {name}",
+        _ABOUT,
+        _table(("", ""), _facts(config, trained, command)),
+        "Measured at the end, on text that was held out:",
+        _table(
+            ("source", "share", "training tokens", "loss, nats", "bits per byte"),
+            _source_rows(trained),
+        ),
+    ]
+    if trained.scores.accuracies:
+        rows = [(f"`{name}`", f"{share:.3f}") for name, share in trained.scores.accuracies.items()]
+        parts += [
+            "Share of a behavior's prompts at which the answer has a higher logit than the foil:",
+            _table(("behavior", "accuracy"), rows),
+        ]
+    counts = [(f"`{name}`", f"{count:,}") for name, count in trained.scores.nonzeros.items()]
+    parts += [_table(("weight matrix", "nonzeros"), counts)]
+    return "\n\n".join(parts) + "\n"
 
 
 def _facts(config: TrainConfig, trained: Trained, command: str) -> list[tuple[str, str]]:
-    shape, sparsity, data = config.shape, config.sparsity, config.data
+    shape, sparsity = config.shape, config.sparsity
     architecture = (
-        f"{shape.n_layer} layers, d_model {shape.d_model}, heads of {shape.d_head}, "
-        f"{shape.d_mlp} neurons a layer ({shape.activation}), AbsTopK "
-        f"{shape.activation_share} at the eight hook points, sinks {_on(shape.sinks)}, bigram "
-        f"table {_on(shape.bigram)}, no positions, {shape.max_tokens} tokens of context"
+        f"{shape.n_layer} layer{'s' * (shape.n_layer > 1)}, d_model {shape.d_model}, heads of "
+        f"{shape.d_head}, {shape.d_mlp} neurons a layer ({shape.activation}), AbsTopK "
+        f"{shape.activation_share} at the eight hook points{_others(shape.activation_shares)}, "
+        f"sinks {_on(shape.sinks)}, bigram table {_on(shape.bigram)}, positions "
+        f"{shape.positions}, {shape.max_tokens} tokens of context"
     )
-    text = (
-        f"the standard library of Python {platform.python_version()} without its tests, and "
-        f"{data.generated_documents:,} documents of generated statements "
-        f"(`pytest_circuits/train/lines.py`), {data.generated_share:.0%} of the rows of a batch; "
-        f"every {HELD_OUT}th document is held out"
-    )
-    losses = (
-        f"{trained.final_loss:.3f} on the mixture over the last 100 steps, "
-        f"{trained.library_loss:.3f} on held-out library text, "
-        f"{trained.generated_loss:.3f} on held-out generated text"
-    )
+    tokens = config.steps * config.batch * shape.max_tokens
     weights = (
-        f"{sum(trained.nonzeros.values()):,} outside the dense bigram table, biases and gains "
-        f"(block matrices {sparsity.density:.2%}, embeddings {sparsity.embedding_density:.0%})"
+        f"{sum(trained.scores.nonzeros.values()):,} outside the dense bigram table, biases and "
+        f"gains (block matrices {sparsity.density:.2%}, embeddings "
+        f"{sparsity.embedding_density:.2%})"
     )
-    reference = (
-        f"mean activations over {REFERENCE_WINDOWS:,} windows of {shape.max_tokens} tokens of the "
-        "training mixture"
+    dead = ", ".join(f"{n} in layer {layer}" for layer, n in trained.scores.dead_neurons.items())
+    machine = (
+        f"{trained.processes} process{'es' * (trained.processes > 1)} on {trained.device}, "
+        f"{trained.threads} thread{'s' * (trained.threads > 1)} each"
     )
     versions = (
-        f"pytest-circuits {pytest_circuits.__version__}, torch {torch.__version__.split('+')[0]}, "
-        f"tokenizers {tokenizers.__version__}, safetensors {safetensors.__version__}, numpy "
-        f"{np.__version__}; another interpreter has another standard library, and so gives "
-        "another model"
+        f"pytest-circuits {pytest_circuits.__version__}, Python {platform.python_version()}, "
+        f"torch {torch.__version__.split('+')[0]}, tokenizers {tokenizers.__version__}, "
+        f"safetensors {safetensors.__version__}, numpy {np.__version__}; the same weights bit for "
+        "bit need the same versions, machine and threads"
     )
-    tokens = f"{trained.tokens:,} tokens in {config.steps:,} steps of {config.batch} rows"
+    learnt = config.data.tokenizer.file is None
     return [
         ("command", f"`{command}`"),
         ("seed", f"{config.seed}"),
         ("architecture", architecture),
-        ("data", text),
-        ("tokenizer", f"byte-level BPE learnt on the same text, {data.vocab_size:,} tokens"),
-        ("training", tokens),
-        ("loss, nats per token", losses),
+        (
+            "tokenizer",
+            f"{trained.vocab_size:,} tokens"
+            + (", byte-level BPE learnt on the same text" if learnt else ""),
+        ),
+        ("training", f"{tokens:,} tokens in {config.steps:,} steps of {config.batch} rows"),
+        ("loss on the mixture", f"{trained.final_loss:.3f} nats per token over the last steps"),
         ("nonzero weights", weights),
-        ("reference", reference),
+        ("dead neurons", f"{dead}: no held-out token lets them through AbsTopK"),
+        (
+            "data",
+            "; ".join(f"{s.name}: {s.about}" for s in trained.sources)
+            + f"; every {config.data.held_out}th document is held out",
+        ),
+        (
+            "reference",
+            (
+                f"mean activations over {REFERENCE_WINDOWS:,} windows of {shape.max_tokens} "
+                "tokens of the training mixture"
+            ),
+        ),
+        ("made on", machine),
         ("made with", versions),
     ]
+
+
+def _source_rows(trained: Trained) -> list[tuple[str, ...]]:
+    scores = trained.scores
+    return [
+        (
+            f"`{source.name}`",
+            f"{source.share:.0%}",
+            f"{source.tokens:,}",
+            f"{scores.losses[source.name]:.3f}",
+            f"{scores.bits_per_byte[source.name]:.3f}",
+        )
+        for source in trained.sources
+    ]
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _others(shares: Mapping[Any, float]) -> str:
+    return "".join(f", {share} at {point}" for point, share in sorted(shares.items()))
 
 
 def _on(switch: object) -> str:

@@ -1,14 +1,22 @@
-"""`pytest-circuits train CONFIG --out DIR`."""
+"""`pytest-circuits train CONFIG --out DIR [--resume]`."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pytest_circuits.errors import UsageError
+from pytest_circuits.errors import StoppedError, UsageError
 from pytest_circuits.spec.typed import read_as
 from pytest_circuits.train.config import TrainConfig
+from pytest_circuits.train.lock import hold
+from pytest_circuits.train.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from pytest_circuits.train.distributed import World
+    from pytest_circuits.train.evaluation import Scores
 
 
 @click.command()
@@ -17,23 +25,62 @@ from pytest_circuits.train.config import TrainConfig
     "--out",
     required=True,
     type=click.Path(path_type=Path),
-    help="Directory that the model is written to.",
+    help="Directory that the model is written to; the state of the run is kept beside it, in "
+    "OUT.training.",
 )
-def train(config: Path, out: Path) -> None:
-    """Make a weight-sparse model from a YAML configuration."""
+@click.option("--resume", is_flag=True, help="Go on with a run that was stopped or killed.")
+@click.option("--device", help="Device to train on; default: cuda if there, else cpu.")
+def train(
+    config: Path,
+    out: Path,
+    resume: bool,  # noqa: FBT001  (click passes it by name)
+    device: str | None,
+) -> None:
+    """Make a weight-sparse model from a YAML configuration.
+
+    Ctrl-C and SIGTERM save the state and stop within a step; --resume goes on to the same weights.
+    With several GPUs: torchrun --nproc-per-node N -m pytest_circuits train CONFIG --out DIR.
+    """
     plan = read_as(config, TrainConfig)
+    folder = RunFolder(out)
+    if resume and folder.finished:
+        click.echo(f"{out}: this run is finished; nothing is left to do")
+        return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(
             f"{out}: is there and not an empty directory; name a new one, nothing is overwritten"
         )
-    from pytest_circuits.train.job import run  # noqa: PLC0415  (torch, after the checks)
+    from pytest_circuits.train.distributed import joined  # noqa: PLC0415  (torch, after the checks)
 
-    command = f"pytest-circuits train {config} --out {out}"
     try:
-        trained = run(plan, out, command=command)
+        with joined(device) as world:
+            world.check(plan.batch)
+            scores = _trained(plan, folder, world, source=config, resume=resume)
     except KeyboardInterrupt:
-        raise UsageError(f"interrupted; nothing was written to {out}") from None
-    click.echo(
-        f"{out}: {sum(trained.nonzeros.values()):,} nonzero weights, held-out loss "
-        f"{trained.library_loss:.3f} (library), {trained.generated_loss:.3f} (generated)"
-    )
+        raise StoppedError(
+            f"interrupted; {out} was not written, what is done so far is kept: go on with --resume"
+        ) from None
+    if world.main:
+        losses = ", ".join(f"{loss:.3f} ({name})" for name, loss in scores.losses.items())
+        click.echo(
+            f"{out}: {sum(scores.nonzeros.values()):,} nonzero weights, held-out loss {losses}"
+        )
+
+
+def _trained(
+    plan: TrainConfig, folder: RunFolder, world: World, *, source: Path, resume: bool
+) -> Scores:
+    from pytest_circuits.train.job import prepared  # noqa: PLC0415  (torch)
+    from pytest_circuits.train.stopping import stop_requests  # noqa: PLC0415
+
+    with hold(folder.path) if world.main else nullcontext():
+        if world.main:
+            folder.take_up(plan, resume=resume)
+        job = prepared(plan, folder, world, base=source.parent)
+        with stop_requests() as stop:
+            scores = job.run(stop)
+        job.write(scores, command=f"pytest-circuits train {source} --out {folder.out}")
+        if world.main:
+            folder.clear()
+        world.wait()
+    return scores

@@ -2,77 +2,156 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pytest_circuits.model.config import ActivationPoint  # noqa: TC001  (pydantic reads it)
+from pytest_circuits.train.data import Data
+from pytest_circuits.train.presets import PRESETS, merged
+
 Share = Annotated[float, Field(ge=0, le=1)]
+Density = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Interval = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=8, le=65536)]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class Data(_Frozen):
-    """The text: the standard library, mixed with generated lines."""
-
-    vocab_size: Annotated[int, Field(ge=300, le=65536)] = 1024
-    library_modules: Annotated[int, Field(ge=65)] | None = None  # the first so many; null: all
-    generated_documents: Annotated[int, Field(ge=65, le=1_000_000)] = 3000
-    generated_share: Share = 0.5  # of the rows of every batch
-
-
 class Shape(_Frozen):
-    """The architecture, as in `config.json`."""
+    """The architecture, as in `config.json` (Gao et al. 2025, 2.1 and A.1)."""
 
     n_layer: Annotated[int, Field(ge=1, le=256)] = 2
-    d_model: Annotated[int, Field(ge=8, le=65536)] = 128
+    d_model: Width = 128
     d_head: Annotated[int, Field(ge=1, le=1024)] = 16
-    d_mlp: Annotated[int, Field(ge=8, le=65536)] = 512
-    max_tokens: Annotated[int, Field(ge=8, le=65536)] = 64
+    d_mlp: Width = 512
+    max_tokens: Width = 64
     activation: Literal["gelu", "relu"] = "gelu"
-    activation_share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    activation_share: Density = 0.25  # AbsTopK at the eight hook points of a layer
+    activation_shares: dict[ActivationPoint, Density] = {}  # other shares at some; 1 keeps all
     sinks: bool = True
     bigram: bool = True
+    positions: Literal["none", "added", "concatenated"] = "none"
+    d_positions: Annotated[int, Field(ge=0, le=65536)] = 0  # of concatenated positions
+
+    @model_validator(mode="after")
+    def _widths_fit(self) -> Shape:
+        if self.d_model % self.d_head:
+            raise ValueError(f"d_model {self.d_model} is not a multiple of d_head {self.d_head}")
+        if (self.positions == "concatenated") != (self.d_positions > 0):
+            raise ValueError(
+                f"d_positions {self.d_positions} does not go with positions {self.positions!r}: "
+                "concatenated positions need a width, and nothing else has one"
+            )
+        return self
 
 
 class Sparsity(_Frozen):
-    """How many weights stay, and how the dense model gets there (Gao et al. 2025, 2.1, A.2)."""
+    """How many weights stay, and how the dense model gets there (Gao et al. 2025, 2.1, A.2).
 
-    density: Annotated[float, Field(gt=0, le=1)] = 0.03  # of every block matrix, at the end
-    embedding_density: Annotated[float, Field(gt=0, le=1)] = 0.25
+    The released script keeps embeddings denser than block matrices, by the factor by which the
+    model is wider than its dense counterpart, and biases dense; the paper's text has one density
+    for all. `anneal` is the way of the density down: `linear` (the paper), `exponent`
+    (1 - (1 - x)^anneal_exponent of the way done at share x of the time), `exponential` (linear in
+    log density), `log-log` (linear in log density against log time).
+    """
+
+    density: Density = 0.03  # of every block matrix, at the end
+    embedding_density: Density = 0.25  # of the token embedding and the unembedding
+    bias_density: Density = 1.0  # of every bias of a sublayer
     min_per_neuron: Annotated[int, Field(ge=0, le=64)] = 1
+    anneal: Literal["linear", "exponent", "exponential", "log-log"] = "linear"
+    anneal_exponent: Positive = 1.0
     anneal_start: Share = 0.01
     anneal_stop: Share = 0.5
+    # Embeddings go down on the same schedule to their own density; or, as in the models of the
+    # paper (2.9 of the released script's quirks), stay dense until late and then go down fast.
+    embedding_anneal: Literal["own", "late"] = "own"
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Sparsity:
+        if self.anneal_stop < self.anneal_start:
+            raise ValueError(
+                f"anneal_stop {self.anneal_stop} lies before anneal_start {self.anneal_start}"
+            )
+        if self.anneal == "log-log" and self.anneal_start == 0:
+            raise ValueError("anneal 'log-log' starts from a share of the steps above 0")
+        if self.anneal_exponent != 1 and self.anneal != "exponent":
+            raise ValueError("anneal_exponent goes with anneal 'exponent'")
+        return self
 
 
 class Optimizer(_Frozen):
-    """Adam with decoupled weight decay.
+    """Adam with decoupled weight decay of the matrices.
 
     `normalise: rms` divides every gradient by the root mean square of all of them and goes with
     eps 0.1 (the paper's recipe, A.2); `clip` limits their norm to 1 and goes with eps 1e-8.
     """
 
     lr: Positive = 3e-3
-    betas: tuple[Share, Share] = (0.9, 0.95)
+    betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.9, 0.95)
     eps: Positive = 1e-8
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     normalise: Literal["rms", "clip"] = "clip"
     warmup: Share = 0.01
+    decay: Literal["linear", "cosine", "none"] = "linear"  # after the warm-up, to zero
     sharkfin: bool = False  # multiply the learning rate by sqrt(final density / density)
 
 
-class TrainConfig(_Frozen):
-    """One training run, reproducible from this file, the interpreter's version and torch's."""
+class Checkpoints(_Frozen):
+    """How often the state of a run is kept, so that it can be killed and resumed."""
 
+    every: Interval = 500  # steps
+    keep: Annotated[int, Field(ge=1)] = 2
+
+
+class Metrics(_Frozen):
+    """What is written to `metrics.jsonl` in the folder of the run."""
+
+    every: Interval = 50  # steps
+    tensorboard: bool = False  # the same, for TensorBoard
+
+
+class Evaluation(_Frozen):
+    """What is measured during a run on text that is not trained on, and on behaviors."""
+
+    every: Interval = 1000  # steps, and at the end
+    windows: Annotated[int, Field(ge=1)] = 512  # of each source
+    # Specifications, relative to this file; `*` is allowed.
+    behaviors: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    prompts: Annotated[int, Field(ge=2)] = 200  # of each behavior
+
+
+class TrainConfig(_Frozen):
+    """One training run, reproducible from this file, the interpreter's version and torch's.
+
+    `preset` names the values that hold where the file is silent, see `presets.py`. Tuples bear to
+    be given as lists, because the values go through Python on their way.
+    """
+
+    preset: Literal[tuple(PRESETS)] | None = None  # type: ignore[valid-type]  # from one table
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0
-    steps: Annotated[int, Field(ge=1)] = 6000
-    batch: Annotated[int, Field(ge=1, le=65536)] = 32
+    steps: Interval = 6000
+    batch: Annotated[int, Field(ge=1, le=65536)] = 32  # rows a step, over all processes
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the matrix products (autocast)
+    parallel: Literal["ddp", "fsdp"] = "ddp"  # how several processes share the work
     data: Data = Data()
     shape: Shape = Shape()
     sparsity: Sparsity = Sparsity()
     optimizer: Optimizer = Optimizer()
+    checkpoints: Checkpoints = Checkpoints()
+    metrics: Metrics = Metrics()
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_fills_in(cls, values: Any) -> Any:  # noqa: ANN401  (whatever was given)
+        if not isinstance(values, dict) or values.get("preset") not in PRESETS:
+            return values
+        return merged(PRESETS[values["preset"]], values)
 
     @model_validator(mode="after")
     def _floor_fits_the_budget(self) -> TrainConfig:
@@ -83,3 +162,7 @@ class TrainConfig(_Frozen):
                 f"sparsity.density {self.sparsity.density} leaves: at most {int(most)} a neuron"
             )
         return self
+
+    def decisive(self) -> dict[str, Any]:
+        """The part of the configuration that decides the weights."""
+        return self.model_dump(exclude={"preset", "checkpoints", "metrics", "evaluation"})

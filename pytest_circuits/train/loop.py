@@ -1,8 +1,12 @@
-"""The training loop: forward, normalise, Adam, hard top-k, decay (Gao et al. 2025, A.2)."""
+"""The state of a run, and one step of it: forward, normalise, Adam, hard top-k.
+
+Gao et al. 2025, A.2. Gradients and moments stay dense: a weight that the projection zeroed goes on
+to receive gradient and may come back. The state has no hidden part: weights, moments and the number
+of steps done are all of it, because every batch is a function of (seed, step).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING
@@ -11,15 +15,19 @@ import torch
 from torch.nn import functional as F
 
 from pytest_circuits.errors import CircuitsError
-from pytest_circuits.train.sparsity import density_at, project
+from pytest_circuits.train.distributed import World, parallel, part_of, whole
+from pytest_circuits.train.schedules import density_at, learning_rate
+from pytest_circuits.train.sparsity import is_sparse_matrix, project
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from torch import Tensor, nn
 
-    from pytest_circuits.model.gpt import SparseGPT
+    from pytest_circuits.model import SparseGPT
     from pytest_circuits.train.config import TrainConfig
 
-Batches = Callable[[int], "Tensor"]  # step -> [batch, length + 1] token ids
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class DivergedError(CircuitsError):
@@ -30,10 +38,12 @@ class DivergedError(CircuitsError):
 class Step:
     """What happened in one step."""
 
-    step: int
-    loss: float  # nats per token
-    density: float  # of the block matrices
+    number: int  # 1 after the first one
+    loss: float  # nats per token, mean over the batch
+    gradient_norm: float  # of all gradients together, before they are normalised
+    density: float  # of the block matrices, after the step
     lr: float
+    stop: bool  # whether any process was asked to stop
 
 
 def initialise(model: SparseGPT, *, seed: int) -> None:
@@ -49,61 +59,102 @@ def initialise(model: SparseGPT, *, seed: int) -> None:
         torch.nn.init.normal_(parameter, std=scale, generator=generator)
 
 
-def learning_rate(progress: float, config: TrainConfig) -> float:
-    """Linear warm-up, linear decay to zero, and the sharkfin factor if it is on (A.2)."""
-    plan = config.optimizer
-    if progress < plan.warmup:
-        shape = progress / plan.warmup
-    else:
-        shape = 1 - (progress - plan.warmup) / max(1 - plan.warmup, 1e-9)
-    if plan.sharkfin:
-        final = config.sparsity.density
-        shape *= sqrt(final / density_at(progress, final=final, plan=config.sparsity))
-    return plan.lr * shape
+class Trainer:
+    """A model in training; sparse after every step."""
 
+    def __init__(self, model: SparseGPT, config: TrainConfig, world: World) -> None:
+        self.config, self.world = config, world
+        self.model = model.to(world.device)
+        self.done = 0  # steps
+        self._module = parallel(self.model, how=config.parallel, world=world)
+        # FSDP puts new parameters in place of the model's.
+        self._parameters = dict(self.model.named_parameters())
+        self._optimizer = _adam(self._parameters, config)
 
-def train(model: SparseGPT, config: TrainConfig, batches: Batches) -> Iterator[Step]:
-    """Train in place, yielding after every step; the model is sparse at every yield."""
-    decayed, plain = _groups(model)
-    optimizer = torch.optim.Adam(
-        [*decayed, *plain], lr=0.0, betas=config.optimizer.betas, eps=config.optimizer.eps
-    )
-    for step in range(config.steps):
-        progress = (step + 1) / config.steps
+    def step(self, rows: Tensor, *, asked_to_stop: Callable[[], bool] = lambda: False) -> Step:
+        """One step on a batch of all processes, [batch, max_tokens + 1] token ids."""
+        config, number = self.config, self.done + 1
+        progress = number / config.steps
         lr = learning_rate(progress, config)
-        for group in optimizer.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = lr
-        rows = batches(step)
-        logits = model(rows[:, :-1])  # [N, T, V]
-        loss = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
-        optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad(set_to_none=True)
+        mine = self.world.share(rows)
+        loss = self._loss(mine)
         loss.backward()  # type: ignore[no-untyped-call]
-        value = loss.item()
-        if not isfinite(value):
+        value, stop = self.world.agree(loss, stop=asked_to_stop())
+        norm = _normalise(list(self._parameters.values()), how=config.optimizer.normalise)
+        if not isfinite(value) or not isfinite(norm):
             raise DivergedError(
-                f"the loss is {value} at step {step}; lower optimizer.lr or raise optimizer.warmup"
+                f"the loss is {value} and the norm of the gradient {norm} at step {number}; lower "
+                "optimizer.lr or raise optimizer.warmup"
             )
-        _normalise([*decayed, *plain], how=config.optimizer.normalise)
-        optimizer.step()
-        density = project(model, config.sparsity, progress=progress)
-        with torch.no_grad():
-            for parameter in decayed:
-                parameter.mul_(1 - lr * config.optimizer.weight_decay)
-        yield Step(step=step, loss=value, density=density, lr=lr)
+        self._optimizer.step()
+        project(self.model, config.sparsity, progress=progress)
+        self.done = number
+        density = density_at(progress, config.sparsity)
+        return Step(number, value, norm, density, lr, stop)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state as whole tensors; every process has to ask."""
+        found = {}
+        for name, parameter in self._parameters.items():
+            found[f"weights/{name}"] = whole(parameter.detach())
+            state = self._optimizer.state[parameter]
+            found |= {f"{moment}/{name}": whole(state[moment]) for moment in _MOMENTS}
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor], *, done: int) -> None:
+        """Take up the state of a run after `done` steps."""
+        self.done = done
+        for name, parameter in self._parameters.items():
+            with torch.no_grad():
+                full = tensors[f"weights/{name}"].to(self.world.device)
+                parameter.copy_(part_of(full, parameter))
+            self._optimizer.state[parameter] = {
+                "step": torch.tensor(float(done), device=self.world.device)
+            } | {
+                moment: part_of(tensors[f"{moment}/{name}"].to(self.world.device), parameter)
+                for moment in _MOMENTS
+            }
+
+    def _loss(self, rows: Tensor) -> Tensor:
+        """Next-token cross-entropy in nats, mean over all positions of this process's rows."""
+        low = self.config.precision == "bfloat16"
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=low):
+            logits = self._module(rows[:, :-1])  # [N, T, V]
+        return F.cross_entropy(logits.float().flatten(0, 1), rows[:, 1:].flatten())
 
 
-def _groups(model: SparseGPT) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Matrices, which decay, and everything else (gains, biases, sinks, the bigram table)."""
-    decayed = {name: p for name, p in model.named_parameters() if p.dim() == 2 and name != "bigram"}
-    plain = [p for name, p in model.named_parameters() if name not in decayed]
-    return list(decayed.values()), plain
+def _adam(parameters: dict[str, nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam; the weight decay is decoupled and of the sparse matrices alone (2.8 of the script)."""
+    plan = config.optimizer
+    decayed = [p for name, p in parameters.items() if is_sparse_matrix(name, p)]
+    plain = [p for name, p in parameters.items() if not is_sparse_matrix(name, p)]
+    return torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": plan.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ],
+        lr=plan.lr,
+        betas=plan.betas,
+        eps=plan.eps,
+        fused=True,
+    )
 
 
-def _normalise(parameters: list[nn.Parameter], *, how: str) -> None:
-    if how == "clip":
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        return
+def _normalise(parameters: list[nn.Parameter], *, how: str) -> float:
+    """Bring the gradients to scale, in place; returns the norm that they had together.
+
+    `clip`: norm at most 1. `rms`: divided by their root mean square plus 1e-5, as the released
+    script always does (the paper's text clips it to 1).
+    """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    rms = norm / sqrt(sum(g.numel() for g in gradients))
-    torch._foreach_div_(gradients, float(rms) + 1e-5)
+    norm = float(whole(torch.nn.utils.get_total_norm(gradients)))
+    if how == "clip":
+        factor = min(1.0, 1.0 / (norm + 1e-6))
+    else:
+        factor = 1.0 / (norm / sqrt(sum(g.numel() for g in gradients)) + 1e-5)
+    if factor != 1.0:
+        torch._foreach_mul_(gradients, factor)
+    return norm

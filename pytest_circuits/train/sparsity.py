@@ -1,75 +1,94 @@
-"""Hard magnitude top-k of weight matrices, and the schedule of how many weights stay."""
+"""Hard magnitude top-k of weights, after every step (Gao et al. 2025, 2.1 and A.2)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_circuits.model.abstopk import kth_largest
+from pytest_circuits.model.selection import row_thresholds, threshold
+from pytest_circuits.train.distributed import multiply, whole
+from pytest_circuits.train.schedules import bias_density_at, density_at, embedding_density_at
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
 
     from pytest_circuits.model.gpt import SparseGPT
     from pytest_circuits.train.config import Sparsity
 
 
-def density_at(progress: float, *, final: float, plan: Sparsity) -> float:
-    """Share of the weights that stays at a point of the run: linear from 1 to `final`.
-
-    progress: 0 to 1. Gao et al. 2025, appendix A.2 (the annealing runs from `anneal_start` to
-    `anneal_stop`).
-    """
-    span = max(plan.anneal_stop - plan.anneal_start, 1e-9)
-    done = min(max((progress - plan.anneal_start) / span, 0.0), 1.0)
-    return 1.0 + (final - 1.0) * done
-
-
-def keep_largest(weight: Tensor, density: float, *, floor: int = 0, neuron_axis: int = 0) -> None:
-    """Zero all but the floor(density * numel) largest magnitudes of a matrix, in place.
+def largest(weight: Tensor, density: float, *, floor: int = 0, neuron_axis: int = 0) -> Tensor:
+    """Mask of the floor(density * numel) largest magnitudes, and of those that tie with the last.
 
     The `floor` largest weights of every neuron (a row when neuron_axis is 0, a column when 1) are
-    kept first and count inside the budget, so that no neuron dies of the projection alone.
+    taken first and count inside the budget, so that no neuron dies of the projection alone.
     """
     k = int(density * weight.numel())
     if k >= weight.numel():
-        return
+        return torch.ones_like(weight, dtype=torch.bool)
     magnitude = weight.abs()
     if floor:
-        rows = magnitude if neuron_axis == 0 else magnitude.T
-        floor = min(floor, rows.shape[1])
-        protected = rows.contiguous() >= kth_largest(rows.contiguous(), floor)
+        neurons = magnitude if neuron_axis == 0 else magnitude.T
+        protected = neurons >= row_thresholds(neurons, min(floor, neurons.shape[1]))
         protected = protected if neuron_axis == 0 else protected.T
-        magnitude = magnitude.masked_fill(protected, float("inf"))
+        magnitude.masked_fill_(protected, float("inf"))
         k = max(k, int(protected.sum()))
-    weight *= magnitude >= kth_largest(magnitude.reshape(1, -1), max(k, 1))
+    return magnitude >= threshold(magnitude, max(k, 1))
 
 
 @torch.no_grad()
-def project(model: SparseGPT, plan: Sparsity, *, progress: float) -> float:
-    """Bring every weight matrix to its density of this moment; returns the blocks' density.
-
-    The floor runs along the neuron's own side: inputs of q, k, v channels and MLP neurons, outputs
-    of value channels and MLP neurons. Biases, gains, sinks and the bigram table stay dense.
-    """
-    block = density_at(progress, final=plan.density, plan=plan)
-    floor = plan.min_per_neuron
-    for attn, mlp in model.layers():
-        for into in (attn.q, attn.k, attn.v, mlp.up):
-            keep_largest(into.weight, block, floor=floor, neuron_axis=0)
-        for out in (attn.out, mlp.down):
-            keep_largest(out.weight, block, floor=floor, neuron_axis=1)
-    embedding = density_at(progress, final=plan.embedding_density, plan=plan)
-    keep_largest(model.embed.weight, embedding)
-    keep_largest(model.unembed.weight, embedding)
-    return block
+def project(model: SparseGPT, plan: Sparsity, *, progress: float) -> None:
+    """Bring every sparse parameter to its density of this moment, in place."""
+    for part in _parts(model, plan, progress):
+        if part.density < 1:
+            mask = largest(
+                whole(part.parameter), part.density, floor=part.floor, neuron_axis=part.axis
+            )
+            multiply(part.parameter, mask)
 
 
+@torch.no_grad()
 def nonzeros(model: SparseGPT) -> dict[str, int]:
     """Number of weights that are not zero in every matrix that the projection touches."""
     return {
-        name: int(parameter.count_nonzero())
+        name: int(whole(parameter).count_nonzero())
         for name, parameter in model.named_parameters()
-        if parameter.dim() == 2 and name != "bigram"
+        if is_sparse_matrix(name, parameter)
     }
+
+
+def is_sparse_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Whether a parameter is a matrix that is made sparse; the bigram table and positions stay."""
+    return parameter.dim() == 2 and name not in {"bigram", "positions"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A parameter with its density; `axis` runs over the neurons that `floor` keeps alive."""
+
+    parameter: Tensor
+    density: float
+    floor: int = 0
+    axis: int = 0
+
+
+def _parts(model: SparseGPT, plan: Sparsity, progress: float) -> Iterator[_Part]:
+    """The floor is on the neuron's side: inputs of q, k, v and MLP neurons, outputs of v and MLP.
+
+    Gains, sinks, positions, the bigram table and the unembedding's bias stay dense.
+    """
+    block = density_at(progress, plan)
+    bias = bias_density_at(progress, plan)
+    embedding = embedding_density_at(progress, plan)
+    yield _Part(model.embed.weight, embedding)
+    for attn, mlp in model.layers():
+        for into in (attn.q, attn.k, attn.v, mlp.up):
+            yield _Part(into.weight, block, plan.min_per_neuron, axis=0)
+            yield _Part(into.bias, bias)
+        for out in (attn.out, mlp.down):
+            yield _Part(out.weight, block, plan.min_per_neuron, axis=1)
+            yield _Part(out.bias, bias)
+    yield _Part(model.unembed.weight, embedding)

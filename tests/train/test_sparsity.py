@@ -1,4 +1,4 @@
-"""Schedules and projections against the formulas, on tensors small enough to check by hand."""
+"""Projection: which weights stay, held to small tensors by hand."""
 
 from __future__ import annotations
 
@@ -6,73 +6,71 @@ import pytest
 import torch
 
 from pytest_circuits.model import ModelConfig, SparseGPT
-from pytest_circuits.train.config import Optimizer, Sparsity, TrainConfig
-from pytest_circuits.train.loop import initialise, learning_rate
-from pytest_circuits.train.sparsity import density_at, keep_largest, nonzeros, project
-
-PLAN = Sparsity(density=0.1, anneal_start=0.2, anneal_stop=0.6)
+from pytest_circuits.train.config import Sparsity, TrainConfig
+from pytest_circuits.train.loop import initialise
+from pytest_circuits.train.sparsity import largest, nonzeros, project
 
 
-@pytest.mark.parametrize(
-    ("progress", "expected"),
-    [(0.0, 1.0), (0.2, 1.0), (0.3, 0.775), (0.4, 0.55), (0.6, 0.1), (1.0, 0.1)],
-)
-def test_the_density_falls_linearly_between_start_and_stop(
-    progress: float, expected: float
-) -> None:
-    assert density_at(progress, final=0.1, plan=PLAN) == pytest.approx(expected)
+def _kept(weight: list[list[float]], density: float, **options: int) -> list[list[float]]:
+    tensor = torch.tensor(weight)
+    kept: list[list[float]] = (tensor * largest(tensor, density, **options)).tolist()
+    return kept
 
 
-def test_the_largest_magnitudes_stay_unchanged() -> None:
-    weight = torch.tensor([[1.0, -5.0, 0.1], [4.0, 0.2, -0.3]])
-    keep_largest(weight, 0.5)
-    assert weight.tolist() == [[1.0, -5.0, 0.0], [4.0, 0.0, 0.0]]
+def test_the_largest_magnitudes_stay() -> None:
+    weight = [[1.0, -5.0, 0.1], [4.0, 0.2, -0.3]]
+    assert _kept(weight, 0.5) == [[1.0, -5.0, 0.0], [4.0, 0.0, 0.0]]
 
 
 def test_a_floor_keeps_every_row_alive_inside_the_budget() -> None:
-    weight = torch.tensor([[9.0, 8.0, 7.0], [0.1, 0.2, 0.3], [6.0, 5.0, 4.0]])
-    keep_largest(weight, 4 / 9, floor=1, neuron_axis=0)
-    expected = torch.tensor([[9.0, 8.0, 0], [0, 0, 0.3], [6.0, 0, 0]])
-    assert torch.equal(weight, expected)
+    weight = [[9.0, 8.0, 7.0], [0.25, 0.5, 0.75], [6.0, 5.0, 4.0]]
+    expected = [[9.0, 8.0, 0.0], [0.0, 0.0, 0.75], [6.0, 0.0, 0.0]]
+    assert _kept(weight, 4 / 9, floor=1, neuron_axis=0) == expected
 
 
 def test_a_floor_along_columns_keeps_every_column_alive() -> None:
-    weight = torch.tensor([[9.0, 0.1], [8.0, 0.2], [7.0, 0.3]])
-    keep_largest(weight, 2 / 6, floor=1, neuron_axis=1)
-    assert weight.tolist() == [[9.0, 0.0], [0.0, 0.0], [0.0, pytest.approx(0.3)]]
+    weight = [[9.0, 0.25], [8.0, 0.5], [7.0, 0.75]]
+    assert _kept(weight, 2 / 6, floor=1, neuron_axis=1) == [[9.0, 0.0], [0.0, 0.0], [0.0, 0.75]]
 
 
-def test_projection_brings_every_matrix_to_its_density_and_spares_the_rest() -> None:
+def _model() -> SparseGPT:
     config = ModelConfig(vocab_size=50, n_layer=2, d_model=32, d_head=8, d_mlp=64, max_tokens=8)
     model = SparseGPT(config)
     initialise(model, seed=0)
-    plan = Sparsity(density=0.1, embedding_density=0.25, min_per_neuron=1)
-    assert project(model, plan, progress=1.0) == pytest.approx(0.1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(generator=torch.Generator().manual_seed(1))
+    return model
+
+
+def test_projection_brings_every_matrix_to_its_density_and_spares_the_rest() -> None:
+    model = _model()
+    project(model, Sparsity(density=0.1, embedding_density=0.25), progress=1.0)
     for name, count in nonzeros(model).items():
         share = 0.25 if "embed" in name else 0.1
-        numel = model.get_parameter(name).numel()
-        assert count == int(share * numel), name
-    assert all(
-        p.count_nonzero() > 0 for n, p in model.named_parameters() if n.endswith("norm.weight")
-    )
+        assert count == int(share * model.get_parameter(name).numel()), name
+    rest = {n: p for n, p in model.named_parameters() if p.dim() == 1 and "sink" not in n}
+    assert all(parameter.count_nonzero() == parameter.numel() for parameter in rest.values())
+
+
+def test_the_floor_lies_on_the_side_of_the_neuron() -> None:
+    model = _model()
+    project(model, Sparsity(density=0.07, min_per_neuron=2), progress=1.0)
     for attn, mlp in model.layers():
-        assert (attn.q.weight.count_nonzero(dim=1) > 0).all()
-        assert (mlp.down.weight.count_nonzero(dim=0) > 0).all()
+        for into in (attn.q, attn.k, attn.v, mlp.up):
+            assert (into.weight.count_nonzero(dim=1) >= 2).all()
+        for out in (attn.out, mlp.down):
+            assert (out.weight.count_nonzero(dim=0) >= 2).all()
 
 
-def test_the_learning_rate_warms_up_and_decays_to_zero() -> None:
-    config = TrainConfig(optimizer=Optimizer(lr=1.0, warmup=0.1))
-    rates = [learning_rate(p, config) for p in (0.05, 0.1, 0.55, 1.0)]
-    assert rates == pytest.approx([0.5, 1.0, 0.5, 0.0])
-
-
-def test_the_sharkfin_raises_the_rate_as_weights_disappear() -> None:
-    config = TrainConfig(
-        optimizer=Optimizer(lr=1.0, warmup=0.1, sharkfin=True),
-        sparsity=Sparsity(density=0.04, anneal_start=0.1, anneal_stop=0.55),
-    )
-    assert learning_rate(0.1, config) == pytest.approx(0.2)  # sqrt(0.04 / 1) at full density
-    assert learning_rate(0.55, config) == pytest.approx(0.5)  # the target is reached: no factor
+def test_biases_are_sparse_when_asked() -> None:
+    model = _model()
+    project(model, Sparsity(density=0.1, bias_density=0.25), progress=1.0)
+    for attn, mlp in model.layers():
+        assert attn.q.bias.count_nonzero() == 8
+        assert mlp.up.bias.count_nonzero() == 16
+    assert model.unembed.bias.count_nonzero() == 50
 
 
 def test_a_floor_that_exceeds_the_budget_is_refused() -> None:

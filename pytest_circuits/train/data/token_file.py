@@ -1,0 +1,91 @@
+"""A file of token ids, documents one after the other: little-endian, as small as they fit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from pytest_circuits.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+_Count = Annotated[int, Field(ge=0)]
+
+
+class TokenFacts(BaseModel):
+    """What a token file holds."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    tokens: _Count  # with the end-of-text token of every document
+    documents: _Count
+    text_bytes: _Count  # of the text that the tokens stand for, in UTF-8
+    sha256: str
+
+
+def dtype_for(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
+    """The type of the ids of a vocabulary."""
+    return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
+
+
+@dataclass(slots=True)
+class TokenWriter:
+    """A token file that is being written."""
+
+    file: BinaryIO
+    vocab_size: int
+    end: int  # id of the end-of-text token
+    tokens: int = 0
+    documents: int = 0
+    text_bytes: int = 0
+    _ended: bool = True
+    _sha256: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, ids: Sequence[int] | NDArray[np.integer[Any]], *, text_bytes: int) -> None:
+        """Write ids that go on with the document, or begin one."""
+        array = np.asarray(ids, dtype=np.int64)
+        if not len(array):
+            return
+        if int(array.max()) >= self.vocab_size:
+            raise UsageError(
+                f"the tokenizer gives the id {int(array.max())} and says that it has "
+                f"{self.vocab_size:,} tokens; its ids must be 0, 1, 2, ... without a gap"
+            )
+        content = array.astype(dtype_for(self.vocab_size)).tobytes()
+        self.file.write(content)
+        self._sha256.update(content)
+        self.tokens += len(array)
+        self.text_bytes += text_bytes
+        self.documents += int(np.count_nonzero(array == self.end))
+        self._ended = int(array[-1]) == self.end
+
+    def end_document(self) -> None:
+        """Write the end-of-text token, unless the last id is one."""
+        if not self._ended:
+            self.add([self.end], text_bytes=0)
+
+    def close(self) -> TokenFacts:
+        """Bring everything to the disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return TokenFacts(
+            tokens=self.tokens,
+            documents=self.documents,
+            text_bytes=self.text_bytes,
+            sha256=self._sha256.hexdigest(),
+        )
+
+
+def open_tokens(path: Path, *, vocab_size: int) -> NDArray[np.unsignedinteger[Any]]:
+    """Map a token file into memory."""
+    return np.memmap(path, dtype_for(vocab_size), mode="r")

@@ -1,0 +1,171 @@
+"""What a model in training is worth: held-out text, behaviors, and what of it is alive.
+
+Held-out windows and prompts are the same at every evaluation and for every seed of the run, so that
+the figures of two runs can be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional as F
+
+from pytest_circuits.circuit import Encoder
+from pytest_circuits.errors import SpecError, UsageError
+from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.spec import load_spec
+from pytest_circuits.train.sparsity import nonzeros
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pytest_circuits.model import SparseGPT, Tokenizer
+    from pytest_circuits.prompts import Prompt
+    from pytest_circuits.train.config import TrainConfig
+    from pytest_circuits.train.data import Corpus
+
+_HELD_OUT_SEED, _PROMPT_SEED = 2, 3
+_ROWS = 64  # of a forward
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One evaluation."""
+
+    losses: Mapping[str, float]  # nats per token of held-out text, by source
+    bits_per_byte: Mapping[str, float]  # the same, per byte of UTF-8
+    accuracies: Mapping[str, float]  # share of prompts whose answer leads, by behavior
+    nonzeros: Mapping[str, int]  # by sparse matrix
+    dead_neurons: Mapping[str, int]  # MLP neurons that no held-out token lets through, by layer
+
+    def as_json(self) -> dict[str, Any]:
+        """The scores as plain values."""
+        return {
+            "held_out_loss": dict(self.losses),
+            "bits_per_byte": dict(self.bits_per_byte),
+            "accuracy": dict(self.accuracies),
+            "nonzeros": dict(self.nonzeros),
+            "dead_neurons": dict(self.dead_neurons),
+        }
+
+
+class Evaluator:
+    """Measures models of one configuration on one corpus."""
+
+    def __init__(
+        self, config: TrainConfig, corpus: Corpus, *, base: Path, device: torch.device
+    ) -> None:
+        reader = _Tokens(corpus.tokenizer, config.shape.max_tokens, device)
+        self._encoder = Encoder(reader)
+        self._prompts = {
+            path.name.partition(".")[0]: _prompts(path, config.evaluation.prompts, self._encoder)
+            for path in _specifications(config.evaluation.behaviors, base)
+        }
+        length = config.shape.max_tokens + 1
+        corpus.held_out.check(length)
+        self._windows = {
+            source.name: corpus.held_out.only(source.name)
+            .rows(seed=_HELD_OUT_SEED, step=0, count=config.evaluation.windows, length=length)
+            .to(device)
+            for source in corpus.sources
+        }
+        self._bits = {
+            source.name: source.held_out_tokens / source.held_out_bytes / log(2)
+            for source in corpus.sources
+        }
+
+    @torch.no_grad()
+    def measure(self, model: SparseGPT) -> Scores:
+        """Evaluate a model; every process of a run has to ask."""
+        alive = _Alive()
+        losses = {
+            name: sum(_losses(model, rows, alive) for rows in torch.split(windows, _ROWS))
+            / len(windows)
+            for name, windows in self._windows.items()
+        }
+        return Scores(
+            losses=losses,
+            bits_per_byte={name: loss * self._bits[name] for name, loss in losses.items()},
+            accuracies={
+                name: self._accuracy(model, prompts) for name, prompts in self._prompts.items()
+            },
+            nonzeros=nonzeros(model),
+            dead_neurons=alive.dead(),
+        )
+
+    def _accuracy(self, model: SparseGPT, prompts: list[Prompt]) -> float:
+        right = 0
+        for indexes in self._encoder.groups(prompts, rows=_ROWS):
+            batch = self._encoder.batch([prompts[i] for i in indexes], rows=len(indexes))
+            logits = model(batch.tokens, at=batch.last).unsqueeze(0)  # [1, B, V]
+            answer, foil = batch.preferences(logits)[0].unbind(-1)
+            right += int((answer > foil).sum())
+        return right / len(prompts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    tokenizer: Tokenizer
+    max_tokens: int
+    device: torch.device
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text)
+
+
+class _Alive:
+    """A hook that remembers which MLP neurons were ever let through by AbsTopK."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, x: Tensor) -> Tensor:
+        if name.endswith("mlp.post_act"):
+            seen = (x != 0).flatten(0, 1).any(0)
+            self._seen[name] = seen | self._seen.get(name, seen)
+        return x
+
+    def dead(self) -> dict[str, int]:
+        return {name.partition(".")[0]: int((~seen).sum()) for name, seen in self._seen.items()}
+
+
+def _losses(model: SparseGPT, rows: Tensor, alive: _Alive) -> float:
+    """Sum over rows [N, T + 1] of the mean loss of a row, in nats per token."""
+    logits = model(rows[:, :-1], alive)
+    return float(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())) * len(rows)
+
+
+def _specifications(patterns: tuple[str, ...], base: Path) -> list[Path]:
+    found: list[Path] = []
+    for pattern in patterns:
+        path = base / pattern
+        matches = sorted(path.parent.glob(path.name))
+        if not matches:
+            raise UsageError(f"evaluation.behaviors: {path} matches no specification")
+        found += matches
+    return found
+
+
+def _prompts(path: Path, count: int, encoder: Encoder) -> list[Prompt]:
+    """Prompts of a behavior: both members of pairs, the whole space where that is not more."""
+    space = PromptSpace(load_spec(path).spec.behavior)
+    pairs = (
+        [pair for pair, _ in space.enumerate()]
+        if 2 * space.size <= count
+        else space.sample(count // 2, seed=_PROMPT_SEED)
+    )
+    prompts = [prompt for pair in pairs for prompt in (pair.first, pair.second)]
+    try:
+        for prompt in prompts:
+            encoder.tokens(prompt)
+    except SpecError as error:
+        raise UsageError(
+            f"{path}: cannot be evaluated with the tokenizer of this run: {error}"
+        ) from error
+    return prompts

@@ -117,6 +117,7 @@ def whole_directory(target: Path) -> Iterator[Path]:
     try:
         unfinished.mkdir()
         yield unfinished
+        sync_folder(unfinished)
         if target.is_dir():
             target.rmdir()
         unfinished.rename(target)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from pytest_circuits.model.selection import keep_in_rows, masked
 
@@ -38,6 +39,7 @@ class _AbsTopK(Function):
         return kept
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401  (the same)
         (mask,) = ctx.saved_tensors
         return masked(grads[0], mask), None

@@ -19,15 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pytest_circuits.model.abstopk import abs_top_k
+from pytest_circuits.model.rmsnorm import RMSNorm
 
 if TYPE_CHECKING:
     from pytest_circuits.model.config import ActivationPoint, ModelConfig
 
 Hook = Callable[[str, Tensor], Tensor]  # (hook point, activation [N, T, width]) -> replacement
-
-
-# torch's default for float32, in which the published models were made; the same in any precision.
-_EPS = torch.finfo(torch.float32).eps
 
 
 def no_hook(_name: str, x: Tensor) -> Tensor:
@@ -41,10 +38,8 @@ class _Sublayer(nn.Module):
     def __init__(self, config: ModelConfig, layer: int, kind: str) -> None:
         super().__init__()
         self.config, self.layer, self.kind = config, layer, kind
-        self.norm = nn.RMSNorm(config.d_model, eps=_EPS)
-        self.position_norm = (
-            nn.RMSNorm(config.d_positions, eps=_EPS) if config.d_positions else None
-        )
+        self.norm = RMSNorm(config.d_model)
+        self.position_norm = RMSNorm(config.d_positions) if config.d_positions else None
 
     def at(self, point: str, x: Tensor, hook: Hook) -> Tensor:
         """An activation at one of the sublayer's hook points: cut by AbsTopK, then replaced."""
@@ -143,7 +138,7 @@ class SparseGPT(nn.Module):
         self.positions = nn.Parameter(torch.zeros(config.max_tokens, width)) if width else None
         self.attn = nn.ModuleList(Attention(config, layer) for layer in range(config.n_layer))
         self.mlp = nn.ModuleList(Mlp(config, layer) for layer in range(config.n_layer))
-        self.norm = nn.RMSNorm(config.d_model, eps=_EPS)
+        self.norm = RMSNorm(config.d_model)
         self.unembed = nn.Linear(config.d_model, config.vocab_size)
         self.bigram = (
             nn.Parameter(torch.zeros(config.vocab_size, config.vocab_size))

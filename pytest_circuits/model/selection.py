@@ -7,6 +7,7 @@ that occurs, whatever estimate led to it.
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 _BLOCK = 512  # numpy sorts rows up to this width in registers, five times faster than wider ones
 _CHUNK = 1 << 18  # entries that a thread takes at a time: copy, threshold and result stay in cache
-_SAMPLE = 1 << 15  # entries that bracket the threshold of a whole matrix
+_SAMPLE, _STRIDE = 1 << 15, 16  # of a whole matrix, at most so many entries bracket the threshold
 _MAGNITUDE = np.int32(0x7FFFFFFF)  # float32 magnitudes sort as the integers of these bits
 
 
@@ -119,18 +120,17 @@ def _kth_of_rows(bits: Bits, k: int) -> Bits:
 def _kth_of_all(entries: Bits, k: int) -> np.int32:
     """[N] -> scalar. A sorted sample brackets the threshold; only the bracket is partitioned."""
     count = len(entries)
-    if count <= 4 * _SAMPLE:
-        return _kth_of_bracket(entries & _MAGNITUDE, k)
-    sample = np.sort(entries[:: count // _SAMPLE] & _MAGNITUDE)
-    rank = len(sample) * (count - k) // count
-    spread = int(4 * np.sqrt(len(sample) * (k / count) * (1 - k / count))) + 2
-    low = sample[max(rank - spread, 0)]
-    high = sample[min(rank + spread, len(sample) - 1)]
+    sample = np.sort(entries[:: max(_STRIDE, count // _SAMPLE)] & _MAGNITUDE)
+    share = k / count
+    rank = int(len(sample) * (1 - share))
+    spread = int(4 * np.sqrt(len(sample) * share * (1 - share))) + 2
+    low = sample[max(rank - spread, 0)] if rank > spread else np.int32(0)
+    high = sample[rank + spread] if rank + spread < len(sample) else _MAGNITUDE
     above, brackets = 0, []
 
     def collect(part: slice) -> tuple[int, Bits]:
         bits = entries[part] & _MAGNITUDE
-        reaches = bits[bits >= low]
+        reaches = bits[bits >= max(low, 1)]  # zeros can be very many, and partition badly
         over = reaches > high
         return int(np.count_nonzero(over)), reaches[~over]
 
@@ -140,6 +140,8 @@ def _kth_of_all(entries: Bits, k: int) -> np.int32:
     inside = np.concatenate(brackets)
     if above < k <= above + len(inside):
         return _kth_of_bracket(inside, k - above)
+    if k > above + len(inside) and low <= 1:
+        return np.int32(0)
     return _kth_of_bracket(entries & _MAGNITUDE, k)  # the sample misled: the weights are ordered
 
 
@@ -161,3 +163,7 @@ def _in_parallel(work: Callable[[slice], T], count: int, *, width: int = 1) -> l
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="selection")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has the pool and none of its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)

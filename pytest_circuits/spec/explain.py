@@ -110,9 +110,11 @@ def _problem(loc: Loc, kind: str, file: _File) -> Problem | None:
     part = file.schema.at(loc)
     wanted = expected(part)
     if loc == ():
-        hint: str | None = "begin it with 'version: 1'"
         text = "the file is empty" if value is None else f"the file is {_actual(value, part)}"
-        return file.tree.problem(loc, f"{text}, not a specification", hint=hint)
+        is_spec = "version" in file.schema.keys_at(loc)
+        wanted = "a specification" if is_spec else "a configuration"
+        begin = "begin it with 'version: 1'" if is_spec else None
+        return file.tree.problem(loc, f"{text}, not {wanted}", hint=begin)
     hint = _hint(value, part, file.tree, loc)
     return file.tree.problem(
         loc, f"{name_of(loc)} must be {wanted}, not {_actual(value, part)}", hint=hint

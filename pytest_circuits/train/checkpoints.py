@@ -1,7 +1,7 @@
 """Checkpoints of a training run: saved whole or not at all, and the newest whole one read.
 
-A checkpoint is written beside its place, waited for, read back and renamed. What the files are is
-said in `checkpoint_files`.
+A checkpoint is written beside its place, synced to the disk, read back and renamed. What the files
+are is said in `checkpoint_files`.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pytest_circuits.errors import StoppedError, UsageError
+from pytest_circuits.errors import CircuitsError, StoppedError, UsageError
 from pytest_circuits.spec.typed import read_as
 from pytest_circuits.train.config import TrainConfig
+from pytest_circuits.train.cores import let_idle_threads_sleep
 from pytest_circuits.train.lock import hold
 from pytest_circuits.train.run_folder import RunFolder
 
@@ -43,13 +44,9 @@ def train(
     """
     plan = read_as(config, TrainConfig)
     folder = RunFolder(out)
-    if resume and folder.finished:
-        click.echo(f"{out}: this run is finished; nothing is left to do")
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(
-            f"{out}: is there and not an empty directory; name a new one, nothing is overwritten"
-        )
+    if not (resume and folder.finished) and out.exists():
+        _check_empty(out)
+    let_idle_threads_sleep()
     from pytest_circuits.train.distributed import joined  # noqa: PLC0415  (torch, after the checks)
 
     try:
@@ -60,27 +57,43 @@ def train(
         raise StoppedError(
             f"interrupted; {out} was not written, what is done so far is kept: go on with --resume"
         ) from None
-    if world.main:
-        losses = ", ".join(f"{loss:.3f} ({name})" for name, loss in scores.losses.items())
-        click.echo(
-            f"{out}: {sum(scores.nonzeros.values()):,} nonzero weights, held-out loss {losses}"
+    except OSError as error:
+        raise CircuitsError(
+            f"{error.filename or out}: cannot be written: {error.strerror or error}; what is done "
+            "so far is kept: make room, and go on with --resume"
+        ) from error
+    if not world.main:
+        return
+    if scores is None:
+        click.echo(f"{out}: this run is finished; nothing is left to do")
+        return
+    losses = ", ".join(f"{loss:.3f} ({name})" for name, loss in scores.losses.items())
+    click.echo(f"{out}: {sum(scores.nonzeros.values()):,} nonzero weights, held-out loss {losses}")
+
+
+def _check_empty(out: Path) -> None:
+    if not out.is_dir() or any(out.iterdir()):
+        raise UsageError(
+            f"{out}: is there and not an empty directory; name a new one, nothing is overwritten"
         )
 
 
 def _trained(
     plan: TrainConfig, folder: RunFolder, world: World, *, source: Path, resume: bool
-) -> Scores:
+) -> Scores | None:
+    """Scores of the model that was made; None where the run had been finished before."""
     from pytest_circuits.train.job import prepared  # noqa: PLC0415  (torch)
     from pytest_circuits.train.stopping import stop_requests  # noqa: PLC0415
 
+    finished = folder.finished
     with hold(folder.path) if world.main else nullcontext():
-        if world.main:
-            folder.take_up(plan, resume=resume)
-        job = prepared(plan, folder, world, base=source.parent)
-        with stop_requests() as stop:
-            scores = job.run(stop)
-        job.write(scores, command=f"pytest-circuits train {source} --out {folder.out}")
+        world.first(lambda: folder.take_up(plan, resume=resume))
+        scores = None
+        if not finished:
+            job = prepared(plan, folder, world, base=source.parent)
+            with stop_requests() as stop:
+                scores = job.run(stop)
+            job.write(scores, command=f"pytest-circuits train {source} --out {folder.out}")
         if world.main:
             folder.clear()
-        world.wait()
     return scores

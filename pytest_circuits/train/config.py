@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from pytest_circuits.model.config import ActivationPoint  # noqa: TC001  (pydantic reads it)
 from pytest_circuits.train.data import Data
@@ -13,8 +13,19 @@ from pytest_circuits.train.presets import PRESETS, merged
 Share = Annotated[float, Field(ge=0, le=1)]
 Density = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+_Beta = Annotated[float, Field(ge=0, lt=1)]
 Interval = Annotated[int, Field(ge=1)]
 Width = Annotated[int, Field(ge=8, le=65536)]
+
+
+def _names_files(pattern: str) -> str:
+    name = pattern.rpartition("/")[2]
+    if name in {"", ".", ".."} or "**" in name or "\0" in pattern:
+        raise ValueError(f"{pattern!r} names no files; write such as circuits/*.circuit.yaml")
+    return pattern
+
+
+_Files = Annotated[str, AfterValidator(_names_files)]
 
 
 class _Frozen(BaseModel):
@@ -68,7 +79,7 @@ class Sparsity(_Frozen):
     anneal_start: Share = 0.01
     anneal_stop: Share = 0.5
     # Embeddings go down on the same schedule to their own density; or, as in the models of the
-    # paper (2.9 of the released script's quirks), stay dense until late and then go down fast.
+    # paper (a slip that its authors kept), stay dense until late and then go down fast.
     embedding_anneal: Literal["own", "late"] = "own"
 
     @model_validator(mode="after")
@@ -92,7 +103,7 @@ class Optimizer(_Frozen):
     """
 
     lr: Positive = 3e-3
-    betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.9, 0.95)
+    betas: Annotated[tuple[_Beta, _Beta], Field(strict=False)] = (0.9, 0.95)
     eps: Positive = 1e-8
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     normalise: Literal["rms", "clip"] = "clip"
@@ -121,7 +132,7 @@ class Evaluation(_Frozen):
     every: Interval = 1000  # steps, and at the end
     windows: Annotated[int, Field(ge=1)] = 512  # of each source
     # Specifications, relative to this file; `*` is allowed.
-    behaviors: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    behaviors: Annotated[tuple[_Files, ...], Field(strict=False)] = ()
     prompts: Annotated[int, Field(ge=2)] = 200  # of each behavior
 
 
@@ -149,9 +160,9 @@ class TrainConfig(_Frozen):
     @model_validator(mode="before")
     @classmethod
     def _preset_fills_in(cls, values: Any) -> Any:  # noqa: ANN401  (whatever was given)
-        if not isinstance(values, dict) or values.get("preset") not in PRESETS:
+        if not isinstance(values, dict) or not isinstance(name := values.get("preset"), str):
             return values
-        return merged(PRESETS[values["preset"]], values)
+        return merged(PRESETS[name], values) if name in PRESETS else values
 
     @model_validator(mode="after")
     def _floor_fits_the_budget(self) -> TrainConfig:

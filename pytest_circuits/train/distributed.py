@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -21,11 +23,16 @@ from pytest_circuits.errors import UsageError
 from pytest_circuits.model import usable_device
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
     from pytest_circuits.model import SparseGPT
+
+T = TypeVar("T")
+
+# Others wait while the main process tokenises a corpus; torchrun notices by itself when one dies.
+_PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +68,61 @@ class World:
         distributed.all_reduce(told)
         return told[0].item() / self.size, told[1].item() > 0
 
-    def wait(self) -> None:
-        """Go on when every process is here."""
-        if self.size > 1:
-            distributed.barrier()
+    def first(self, work: Callable[[], T]) -> T | None:
+        """What `work` gives in the main process, None in the others, which wait for it.
+
+        Where it fails the main process raises its error, and the others end without a word.
+        """
+        if self.size == 1:
+            return work()
+        failed = torch.zeros(1, device=self.device)
+        result = None
+        try:
+            result = work() if self.main else None
+        except BaseException:
+            failed += 1
+            raise
+        finally:
+            distributed.all_reduce(failed)
+        if failed.item():
+            raise SystemExit(1)
+        return result
 
 
 @contextmanager
 def joined(device: str | None) -> Iterator[World]:
-    """The world that torchrun describes in the environment, or one process alone."""
-    if "WORLD_SIZE" not in os.environ:
+    """The world that torchrun describes in the environment, or one process alone.
+
+    Raises:
+        UsageError: the device cannot be used, or is one for all processes.
+
+    """
+    if not distributed.is_torchelastic_launched():
         yield World(torch.device(usable_device(device)))
         return
-    name = usable_device(device)
-    if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-        torch.cuda.set_device(name)
-    distributed.init_process_group("nccl" if name.startswith("cuda") else "gloo")
+    name = _own_device(device)
+    distributed.init_process_group("nccl" if name.startswith("cuda") else "gloo", timeout=_PATIENCE)
     try:
         yield World(torch.device(name), distributed.get_rank(), distributed.get_world_size())
     finally:
         distributed.destroy_process_group()
+
+
+def _own_device(asked: str | None) -> str:
+    """The device of this one of several processes: with CUDA, each has its own."""
+    kind = asked or ("cuda" if torch.cuda.is_available() else "cpu")
+    if kind not in {"cpu", "cuda"}:
+        raise UsageError(f"device {asked!r} is one for all processes; take cpu or cuda")
+    if kind == "cpu":
+        return kind
+    local, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if local >= there:
+        raise UsageError(
+            f"more processes than GPUs: {there} are here; start torchrun with --nproc-per-node "
+            f"{there}"
+        )
+    torch.cuda.set_device(local)
+    return f"cuda:{local}"
 
 
 def parallel(model: SparseGPT, *, how: str, world: World) -> nn.Module:
@@ -89,11 +130,14 @@ def parallel(model: SparseGPT, *, how: str, world: World) -> nn.Module:
     if world.size == 1:
         return model
     if how == "fsdp":
+        mesh = init_device_mesh(world.device.type, (world.size,))
         for attn, mlp in model.layers():
-            fully_shard([attn, mlp])
-        fully_shard(model)
+            fully_shard([attn, mlp], mesh=mesh)
+        fully_shard(model, mesh=mesh)
         return model
-    return DistributedDataParallel(model)
+    # Otherwise DDP lays its buckets out anew after the first step of a process, and a run that is
+    # resumed adds gradients up in another order than one that is not.
+    return DistributedDataParallel(model, find_unused_parameters=True)
 
 
 def whole(tensor: Tensor) -> Tensor:

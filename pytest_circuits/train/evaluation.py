@@ -1,7 +1,7 @@
 """What a model in training is worth: held-out text, behaviors, and what of it is alive.
 
 Held-out windows and prompts are the same at every evaluation and for every seed of the run, so that
-the figures of two runs can be compared.
+the figures of two runs can be compared. It runs in float32, in every process of a run alike.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Evaluator:
         reader = _Tokens(corpus.tokenizer, config.shape.max_tokens, device)
         self._encoder = Encoder(reader)
         self._prompts = {
-            path.name.partition(".")[0]: _prompts(path, config.evaluation.prompts, self._encoder)
-            for path in _specifications(config.evaluation.behaviors, base)
+            name: _prompts(path, config.evaluation.prompts, self._encoder)
+            for name, path in find_behaviors(config, base).items()
         }
         length = config.shape.max_tokens + 1
         corpus.held_out.check(length)
@@ -141,14 +141,26 @@ def _losses(model: SparseGPT, rows: Tensor, alive: _Alive) -> float:
     return float(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())) * len(rows)
 
 
-def _specifications(patterns: tuple[str, ...], base: Path) -> list[Path]:
-    found: list[Path] = []
-    for pattern in patterns:
+def find_behaviors(config: TrainConfig, base: Path) -> dict[str, Path]:
+    """The specifications that a configuration names, by the first part of their file names.
+
+    Raises:
+        UsageError: a pattern matches nothing, or two of them have one name.
+
+    """
+    found: dict[str, Path] = {}
+    for pattern in config.evaluation.behaviors:
         path = base / pattern
         matches = sorted(path.parent.glob(path.name))
         if not matches:
             raise UsageError(f"evaluation.behaviors: {path} matches no specification")
-        found += matches
+        for match in matches:
+            name = match.name.partition(".")[0]
+            if found.setdefault(name, match) != match:
+                raise UsageError(
+                    f"evaluation.behaviors: {found[name]} and {match} have the same name; their "
+                    "figures could not be told apart"
+                )
     return found
 
 

@@ -23,7 +23,7 @@ from pytest_circuits.progress import Reporter, reporting
 from pytest_circuits.train.card import REFERENCE_WINDOWS, Trained, model_card
 from pytest_circuits.train.checkpoints import Checkpoint, newest, save
 from pytest_circuits.train.data import Corpus, prepare
-from pytest_circuits.train.evaluation import Evaluator, Scores
+from pytest_circuits.train.evaluation import Evaluator, Scores, find_behaviors
 from pytest_circuits.train.loop import Step, Trainer, initialise
 from pytest_circuits.train.metrics import Metrics, recording
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _REFERENCE_SEED = 1  # which windows the reference takes, whatever the seed of the run
 _RECENT = 100  # steps whose mean loss is told
+_MOST_BIGRAM = 2**15  # vocabulary; the table is its square
 
 
 @dataclass(slots=True)
@@ -79,24 +80,21 @@ class Job:
                 reporter.at(done, self._detail(step, pace))
                 if done % config.metrics.every == 0 or done == config.steps:
                     metrics.add(done, _figures(step, pace.tokens_per_second(done)))
-                if done % config.evaluation.every == 0 or done == config.steps:
-                    scores = self._evaluate(done, reporter, metrics)
-                if step.stop or done % config.checkpoints.every == 0 or done == config.steps:
-                    self._save()
                 if step.stop and done < config.steps:
+                    self._save()
                     raise StoppedError(
                         f"stopped by {stop.asked or 'another process'} after step {done:,} of "
                         f"{config.steps:,}; the state is saved, go on with --resume"
                     )
+                if done % config.evaluation.every == 0 or done == config.steps:
+                    scores = self._evaluate(done, reporter, metrics)
+                if done % config.checkpoints.every == 0 or done == config.steps:
+                    self._save()
         return scores or self.evaluator.measure(self.trainer.model)
 
     def write(self, scores: Scores, *, command: str) -> None:
         """Write the model directory, which appears whole or not at all."""
-        weights = {
-            name.removeprefix("weights/"): tensor
-            for name, tensor in self.trainer.tensors().items()
-            if name.startswith("weights/")
-        }
+        weights = self.trainer.weights()
         if not self.world.main:
             return
         config, out = self.config, self.folder.out
@@ -114,7 +112,7 @@ class Job:
         card = model_card(config, trained, name=out.name, command=command)
         with whole_directory(out) as unfinished:
             save_model(unfinished, module=module, tokenizer=self.corpus.tokenizer, card=card)
-            _measure_reference(unfinished, self.corpus, length=config.shape.max_tokens)
+            self._measure_reference(unfinished)
 
     def _rows(self, step: int) -> torch.Tensor:
         config = self.config
@@ -146,20 +144,32 @@ class Job:
 
     def _save(self) -> None:
         tensors = self.trainer.tensors()
-        if self.world.main:
-            state = {"recent": list(self.recent), "corpus": self.corpus.digest}
-            checkpoint = Checkpoint(step=self.trainer.done, tensors=tensors, state=state)
-            save(self.folder.path, checkpoint, keep=self.config.checkpoints.keep)
-        self.world.wait()
+        state = {"recent": list(self.recent), "corpus": self.corpus.digest, **_circumstances()}
+        checkpoint = Checkpoint(step=self.trainer.done, tensors=tensors, state=state)
+        keep = self.config.checkpoints.keep
+        self.world.first(lambda: save(self.folder.path, checkpoint, keep=keep))
+
+    def _measure_reference(self, folder: Path) -> None:
+        model = load_model(folder, device=self.world.device)
+        length = self.config.shape.max_tokens
+        text = self.corpus.training.rows(
+            seed=_REFERENCE_SEED, step=0, count=REFERENCE_WINDOWS, length=length
+        )
+        with reporting("reference", len(text)) as reporter:
+            reference = measure(model.module, text, model_digest=model.digest, progress=reporter.at)
+        save_reference(model, reference)
 
 
 def prepared(config: TrainConfig, folder: RunFolder, world: World, *, base: Path) -> Job:
     """A job at its beginning, or at the newest checkpoint that its folder holds."""
-    if world.main:
-        prepare(config.data, folder.tokens, base=base, seed=config.seed)
-    world.wait()
-    corpus = prepare(config.data, folder.tokens, base=base, seed=config.seed)
+
+    def tokenised() -> Corpus:
+        return prepare(config.data, folder.tokens, base=base, seed=config.seed)
+
+    find_behaviors(config, base)  # what is wrong there is said before an hour of tokenising
+    corpus = world.first(tokenised) or tokenised()
     corpus.training.check(config.shape.max_tokens + 1)
+    _check_bigram(config, corpus)
     evaluator = Evaluator(config, corpus, base=base, device=world.device)
     module = new_module(config, corpus)
     initialise(module, seed=config.seed)
@@ -172,7 +182,24 @@ def prepared(config: TrainConfig, folder: RunFolder, world: World, *, base: Path
             trainer.restore(found.tensors, done=found.step)
             recent.extend(found.state["recent"])
             reporter.at(1, f"going on after step {found.step:,}")
+            for what, now in _circumstances().items():
+                if (then := found.state.get(what)) != now:
+                    reporter.say(f"{what} was {then} and is {now}: the weights may differ in bits")
     return Job(config, folder, world, corpus, trainer, evaluator, recent)
+
+
+def _circumstances() -> dict[str, str | int]:
+    """What, besides the configuration, decides the last bits of a sum."""
+    return {"torch": str(torch.__version__), "threads": torch.get_num_threads()}
+
+
+def _check_bigram(config: TrainConfig, corpus: Corpus) -> None:
+    size = corpus.tokenizer.vocab_size
+    if config.shape.bigram and size > _MOST_BIGRAM:
+        raise UsageError(
+            f"the bigram table of a vocabulary of {size:,} takes {4 * size**2 / 2**30:.0f} GiB, "
+            "and four times that in training; set shape.bigram: false or take a smaller vocabulary"
+        )
 
 
 def new_module(config: TrainConfig, corpus: Corpus) -> SparseGPT:
@@ -206,16 +233,6 @@ def _figures(step: Step, tokens_per_second: float) -> dict[str, float]:
 def _check_corpus(state: Mapping[str, Any], corpus: Corpus, folder: RunFolder) -> None:
     if state.get("corpus") != corpus.digest:
         raise UsageError(
-            f"{folder.tokens}: not the text that the checkpoint was trained on; restore it, or "
-            f"remove {folder.path} to start from nothing"
+            f"{folder.tokens}: not the text that the checkpoint was trained on; restore the "
+            f"sources and remove {folder.tokens}, or remove {folder.path} to start from nothing"
         )
-
-
-def _measure_reference(folder: Path, corpus: Corpus, *, length: int) -> None:
-    model = load_model(folder)
-    text = corpus.training.rows(
-        seed=_REFERENCE_SEED, step=0, count=REFERENCE_WINDOWS, length=length
-    )
-    with reporting("reference", len(text)) as reporter:
-        reference = measure(model.module, text, model_digest=model.digest, progress=reporter.at)
-    save_reference(model, reference)

@@ -43,12 +43,15 @@ def hold(folder: Path) -> Iterator[None]:
 
     The file stays when the lock is gone: to delete it could delete that of the next holder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / _NAME
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as cause:
-        raise UsageError(f"{path}: cannot be opened: {cause.strerror}") from cause
+        raise UsageError(
+            f"{folder}: cannot be written: {cause.strerror}; the state of the run is kept there, "
+            "so name an --out in a folder that can be"
+        ) from cause
     try:
         try:
             _take(descriptor)

@@ -20,7 +20,7 @@ from pytest_circuits.train.schedules import density_at, learning_rate
 from pytest_circuits.train.sparsity import is_sparse_matrix, project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor, nn
 
@@ -47,7 +47,10 @@ class Step:
 
 
 def initialise(model: SparseGPT, *, seed: int) -> None:
-    """N(0, 0.02) weights, output projections scaled by 1/sqrt(2 n_layer), zero biases (A.1)."""
+    """N(0, 0.02) weights, output projections scaled by 1/sqrt(2 n_layer), zero biases (A.1).
+
+    The bigram table starts at zero; the released script draws it from U[0, 0.02).
+    """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if name == "bigram" or parameter.dim() != 2:
@@ -95,13 +98,29 @@ class Trainer:
         density = density_at(progress, config.sparsity)
         return Step(number, value, norm, density, lr, stop)
 
+    def weights(self) -> dict[str, Tensor]:
+        """The weights as whole tensors on the CPU, in the main process; every process has to ask.
+
+        One tensor after the other is put together, so that no device has to hold them all.
+        """
+        return self._gathered((name, p.detach()) for name, p in self._parameters.items())
+
     def tensors(self) -> dict[str, Tensor]:
-        """The state as whole tensors; every process has to ask."""
+        """All of the state, in the same way."""
+        moments = (
+            (f"{moment}/{name}", self._optimizer.state[parameter][moment])
+            for name, parameter in self._parameters.items()
+            for moment in _MOMENTS
+        )
+        weights = {f"weights/{name}": tensor for name, tensor in self.weights().items()}
+        return weights | self._gathered(moments)
+
+    def _gathered(self, parts: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
         found = {}
-        for name, parameter in self._parameters.items():
-            found[f"weights/{name}"] = whole(parameter.detach())
-            state = self._optimizer.state[parameter]
-            found |= {f"{moment}/{name}": whole(state[moment]) for moment in _MOMENTS}
+        for name, part in parts:
+            full = whole(part)
+            if self.world.main:
+                found[name] = full.cpu()
         return found
 
     def restore(self, tensors: Mapping[str, Tensor], *, done: int) -> None:
@@ -127,7 +146,10 @@ class Trainer:
 
 
 def _adam(parameters: dict[str, nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam; the weight decay is decoupled and of the sparse matrices alone (2.8 of the script)."""
+    """Adam; the weight decay is decoupled, before the step, and of the sparse matrices alone.
+
+    The released script decays after its top-k, which is the same up to the order.
+    """
     plan = config.optimizer
     decayed = [p for name, p in parameters.items() if is_sparse_matrix(name, p)]
     plain = [p for name, p in parameters.items() if not is_sparse_matrix(name, p)]

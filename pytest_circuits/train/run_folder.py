@@ -53,7 +53,7 @@ class RunFolder:
         """
         record = self.path / "run.json"
         wanted = json.loads(json.dumps(config.decisive()))
-        if not record.is_file():
+        if not record.is_file() or not self._has_state:
             write_atomic(record, (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode())
             return
         content = read_bounded(record, max_bytes=_MAX_BYTES, error=UsageError)
@@ -69,6 +69,15 @@ class RunFolder:
                 f"{self.path}: the run there has another {', '.join(other)}; resume it with "
                 "its own configuration, or name another --out"
             )
+
+    @property
+    def _has_state(self) -> bool:
+        return (
+            self.finished
+            or self.tokens.is_dir()
+            or any(self.path.glob(".checkpoint-*.aside"))
+            or any(self.path.glob("checkpoint-*"))
+        )
 
     def clear(self) -> None:
         """Remove what only an unfinished run needs."""

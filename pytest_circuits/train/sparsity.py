@@ -30,13 +30,15 @@ def largest(weight: Tensor, density: float, *, floor: int = 0, neuron_axis: int 
     if k >= weight.numel():
         return torch.ones_like(weight, dtype=torch.bool)
     magnitude = weight.abs()
-    if floor:
-        neurons = magnitude if neuron_axis == 0 else magnitude.T
-        protected = neurons >= row_thresholds(neurons, min(floor, neurons.shape[1]))
-        protected = protected if neuron_axis == 0 else protected.T
-        magnitude.masked_fill_(protected, float("inf"))
-        k = max(k, int(protected.sum()))
-    return magnitude >= threshold(magnitude, max(k, 1))
+    kept = magnitude >= threshold(magnitude, max(k, 1))
+    if not floor or int(kept.sum(dim=1 - neuron_axis, dtype=torch.int32).min()) >= floor:
+        return kept  # every neuron has its largest among the largest of all
+    neurons = magnitude if neuron_axis == 0 else magnitude.T
+    protected = neurons >= row_thresholds(neurons, min(floor, neurons.shape[1]))
+    protected &= neurons > 0  # what is zero already needs no room in the budget
+    protected = protected if neuron_axis == 0 else protected.T
+    magnitude.masked_fill_(protected, float("inf"))
+    return magnitude >= threshold(magnitude, max(k, int(protected.count_nonzero())))
 
 
 @torch.no_grad()

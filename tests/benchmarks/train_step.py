@@ -13,6 +13,11 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
+from pytest_circuits.train.cores import let_idle_threads_sleep
+
+let_idle_threads_sleep()  # as `pytest-circuits train` does, before torch is imported
+
+# ruff: disable[E402]
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,6 +28,8 @@ from pytest_circuits.train.config import Optimizer, Shape, Sparsity, TrainConfig
 from pytest_circuits.train.distributed import World
 from pytest_circuits.train.loop import Trainer, initialise
 from pytest_circuits.train.sparsity import largest
+
+# ruff: enable[E402]
 
 if TYPE_CHECKING:
     from collections.abc import Callable

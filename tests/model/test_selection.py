@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_circuits.model.abstopk import abs_top_k
 from pytest_circuits.model.selection import keep_in_rows, masked, row_thresholds, threshold
 
 if TYPE_CHECKING:
@@ -91,3 +94,25 @@ def test_masking_keeps_the_shape_and_the_entries_of_the_mask() -> None:
     x = _normal(2, 3, 8).transpose(0, 1)
     mask = _normal(3, 2, 8, seed=1) > 0
     assert torch.equal(masked(x, mask), x * mask)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_selects_with_threads_of_its_own() -> None:
+    rows = _normal(2000, 256)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    expected = row_thresholds(rows, 7)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if torch.equal(row_thresholds(rows, 7), expected) else 1)
+    torch.set_num_threads(before)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_second_derivative_is_refused_instead_of_wrong() -> None:
+    x = _normal(3, 8).requires_grad_()
+    (first,) = torch.autograd.grad(abs_top_k(x, 0.5).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()  # type: ignore[no-untyped-call]

@@ -19,12 +19,24 @@ if TYPE_CHECKING:
 
     from tests.train.conftest import Train
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node"]
+STOPS_AFTER_SIX = """
+import os, sys
+from pytest_circuits.cli import main
+from pytest_circuits.train.loop import Trainer
+step = Trainer.step
+Trainer.step = lambda self, *a, **k: os._exit(9) if self.done == 6 else step(self, *a, **k)
+main(["train", sys.argv[1], "--out", sys.argv[2]])
+"""
 
 
-def _torchrun(recipe: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def _torchrun(
+    recipe: Path, out: Path, *options: str, processes: int = 2, script: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    program = [str(script)] if script else ["-m", "pytest_circuits", "train"]
+    places = [str(recipe), str(out)] if script else [str(recipe), "--out", str(out)]
     return subprocess.run(
-        [*TORCHRUN, "-m", "pytest_circuits", "train", str(recipe), "--out", str(out), *options],
+        [*TORCHRUN, str(processes), *program, *places, *options],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -54,7 +66,7 @@ def test_a_run_of_one_process_is_resumed_by_two(
     assert run_train().exit_code == 0
     first = load_model(out).module.state_dict()
     half = tmp_path / "half"
-    command = [sys.executable, "-c", _STOPS_AFTER_SIX, str(recipe), str(half)]
+    command = [sys.executable, "-c", STOPS_AFTER_SIX, str(recipe), str(half)]
     assert subprocess.run(command, check=False, timeout=120).returncode == 9
     done = _torchrun(recipe, half, "--resume")
     assert done.returncode == 0, done.stderr
@@ -64,14 +76,30 @@ def test_a_run_of_one_process_is_resumed_by_two(
         torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
-_STOPS_AFTER_SIX = """
-import os, sys
-from pytest_circuits.cli import main
-from pytest_circuits.train.loop import Trainer
-step = Trainer.step
-Trainer.step = lambda self, *a, **k: os._exit(9) if self.done == 6 else step(self, *a, **k)
-main(["train", sys.argv[1], "--out", sys.argv[2]])
-"""
+def test_several_processes_are_resumed_to_the_same_weights(
+    recipe: Path, out: Path, tmp_path: Path
+) -> None:
+    """With three, the order in which gradients are added up shows; with two it cannot."""
+    recipe.write_text(recipe.read_text().replace("batch: 4", "batch: 6"))
+    script = tmp_path / "stops.py"
+    script.write_text(STOPS_AFTER_SIX)
+    assert _torchrun(recipe, out, processes=3).returncode == 0
+    resumed = tmp_path / "resumed"
+    assert _torchrun(recipe, resumed, processes=3, script=script).returncode != 0
+    done = _torchrun(recipe, resumed, "--resume", processes=3)
+    assert "going on after step 4" in done.stderr
+    first, second = (load_model(path).module.state_dict() for path in (out, resumed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_one_process_cannot_do_is_said_once(recipe: Path, out: Path) -> None:
+    recipe.write_text(
+        recipe.read_text().replace("{generated: {documents: 40}}", "{jsonl: {path: no}}")
+    )
+    done = _torchrun(recipe, out)
+    assert done.returncode == 1
+    assert done.stderr.count("cannot be read") == 1
+    assert "Connection closed" not in done.stderr
 
 
 def test_rows_that_cannot_be_shared_evenly_are_refused() -> None:

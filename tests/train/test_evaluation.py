@@ -113,6 +113,15 @@ def test_behaviors_that_are_not_there_are_refused_before_training(run_train: Tra
     assert "matches no specification" in result.output
 
 
+def test_behaviors_of_one_name_are_refused(run_train: Train, recipe: Path) -> None:
+    for folder in ("one", "two"):
+        recipe.with_name(folder).mkdir()
+        (recipe.with_name(folder) / "quote.circuit.yaml").write_text(BEHAVIOR)
+    result = run_train(evaluation="{behaviors: [one/*.yaml, two/*.yaml]}")
+    assert result.exit_code == 4
+    assert "have the same name" in result.output
+
+
 def test_a_behavior_that_the_tokenizer_cannot_put_is_refused(
     run_train: Train, recipe: Path
 ) -> None:

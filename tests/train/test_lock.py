@@ -117,5 +117,5 @@ def test_what_a_former_holder_left_does_not_matter(tmp_path: Path) -> None:
 
 def test_a_lock_that_cannot_be_opened_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "lock").mkdir()
-    with pytest.raises(UsageError, match="lock: cannot be opened"):
+    with pytest.raises(UsageError, match="cannot be written"):
         hold(tmp_path).__enter__()

@@ -164,6 +164,25 @@ def test_an_earlier_run_is_not_overwritten(run_train: Train, out: Path, mishap: 
     assert _kept(out) == ["checkpoint-00000004"]
 
 
+def test_a_configuration_that_failed_at_once_may_be_mended(run_train: Train) -> None:
+    missing = run_train(data="{sources: [{folder: {path: nowhere}}]}")
+    assert missing.exit_code == 4
+    assert run_train().exit_code == 0
+
+
+def test_a_finished_run_is_cleared_up_by_its_own_configuration_alone(
+    run_train: Train, out: Path
+) -> None:
+    assert run_train().exit_code == 0
+    left = out.with_name("tiny.training") / "tokens"
+    left.mkdir()  # killed before it could clear up
+    other = run_train("--resume", seed="3")
+    assert other.exit_code == 4
+    assert "has another seed" in other.output
+    assert run_train("--resume").exit_code == 0
+    assert not left.exists()
+
+
 def test_a_run_is_resumed_with_its_own_configuration_alone(
     run_train: Train, mishap: Mishap
 ) -> None:
@@ -231,6 +250,33 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(
     monkeypatch.undo()
     assert run_train("--resume").exit_code == 0
     assert _weights(out) == uninterrupted
+
+
+def test_a_disk_that_is_full_when_the_model_is_written_keeps_the_state(
+    run_train: Train, out: Path, uninterrupted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "model.safetensors")
+
+    monkeypatch.setattr(job, "save_model", refuse)
+    result = run_train()
+    assert result.exit_code == 2
+    assert "model.safetensors: cannot be written: No space left on device" in result.output
+    assert not out.exists()
+    monkeypatch.undo()
+    assert run_train("--resume").exit_code == 0
+    assert _weights(out) == uninterrupted
+
+
+def test_other_threads_are_said_when_a_run_is_resumed(
+    run_train: Train, mishap: Mishap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mishap.at(6, SystemExit(9))
+    run_train()
+    mishap.undo()
+    monkeypatch.setattr("torch.get_num_threads", lambda: 77)
+    result = run_train("--resume")
+    assert "and is 77: the weights may differ in bits" in result.output
 
 
 def test_a_loss_that_is_not_a_number_keeps_the_last_good_state(

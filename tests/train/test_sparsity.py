@@ -76,3 +76,25 @@ def test_biases_are_sparse_when_asked() -> None:
 def test_a_floor_that_exceeds_the_budget_is_refused() -> None:
     with pytest.raises(ValueError, match="min_per_neuron 4 asks for more"):
         TrainConfig(sparsity=Sparsity(density=0.01, min_per_neuron=4))
+
+
+@pytest.mark.parametrize("density", [0.02, 0.05, 0.1, 0.5])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_is_kept_is_the_floor_and_the_largest_of_the_rest(density: float, axis: int) -> None:
+    """The definition written out: the top of every neuron first, then the largest others."""
+    weight = torch.randn(60, 80, generator=torch.Generator().manual_seed(0))
+    neurons = weight.abs() if axis == 0 else weight.abs().T
+    protected = torch.zeros_like(neurons, dtype=torch.bool)
+    protected.scatter_(1, neurons.topk(1, dim=1).indices, value=True)
+    rest = neurons.masked_fill(protected, -1.0).flatten()
+    budget = int(density * weight.numel()) - int(protected.sum())
+    expected = protected.flatten().scatter(0, rest.topk(budget).indices, value=True)
+    expected = expected.view_as(neurons) if axis == 0 else expected.view_as(neurons).T
+    assert torch.equal(largest(weight, density, floor=1, neuron_axis=axis), expected)
+
+
+def test_a_neuron_that_is_dead_takes_nothing_from_the_others() -> None:
+    weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
+    weight[3] = 0.0
+    kept = largest(weight, 64 / weight.numel(), floor=4)
+    assert (kept & (weight != 0)).sum() == 64

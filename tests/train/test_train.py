@@ -65,6 +65,9 @@ def test_a_misspelt_key_is_shown_at_its_place(run_train: Train, recipe: Path) ->
         ("shape", "{d_model: 30, d_head: 8}", "d_model 30 is not a multiple of d_head 8"),
         ("shape", "{positions: concatenated}", "concatenated positions need a width"),
         ("preset", "huge", "huge"),
+        ("preset", "[tiny]", "preset"),
+        ("optimizer", "{betas: [1.0, 0.95]}", "betas"),
+        ("evaluation", "{behaviors: [.]}", "'.' names no files"),
     ],
 )
 def test_parts_that_contradict_each_other_are_said_to(
@@ -73,6 +76,29 @@ def test_parts_that_contradict_each_other_are_said_to(
     result = run_train(**{key: value})
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_an_empty_file_is_not_a_configuration(recipe: Path, out: Path) -> None:
+    recipe.write_text("")
+    result = CliRunner().invoke(main, ["train", str(recipe), "--out", str(out)])
+    assert result.exit_code == 2
+    assert "the file is empty, not a configuration" in result.output
+
+
+def test_a_bigram_table_that_fills_the_memory_is_refused(
+    run_train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_circuits.train.job._MOST_BIGRAM", 399)
+    result = run_train()
+    assert result.exit_code == 4
+    assert "set shape.bigram: false" in result.output
+
+
+def test_a_place_that_cannot_be_written_is_said(run_train: Train, out: Path) -> None:
+    out.with_name("tiny.training").write_text("a file")
+    result = run_train()
+    assert result.exit_code == 4
+    assert "cannot be written" in result.output
 
 
 def test_more_rows_than_a_source_has_are_refused_with_advice(run_train: Train) -> None:

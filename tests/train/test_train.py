@@ -53,7 +53,7 @@ def test_the_command_refuses_a_folder_that_is_not_empty(run_train: Train, out: P
 def test_a_misspelt_key_is_shown_at_its_place(run_train: Train, recipe: Path) -> None:
     result = run_train(sparsity="{densty: 0.1}")
     assert result.exit_code == 2
-    assert f"{recipe}:11:12: unknown key 'densty'" in result.output
+    assert f"{recipe}:8:12: unknown key 'densty'" in result.output
     assert "density" in result.output
 
 

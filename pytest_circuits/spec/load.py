@@ -65,13 +65,14 @@ class LoadedSpec:
         return self.tree.problem(loc, text, hint=hint, key=key)
 
     def require_nodes(self) -> None:
-        """Make sure that there is a circuit to put to the test.
+        """Make sure that there is a circuit, if a claim is about one: `behaves` is about the model.
 
         Raises:
             SpecError: the specification lists no nodes.
 
         """
-        if not any(self.spec.nodes.values()):
+        about_nodes = self.spec.claims.model_dump(exclude_none=True).keys() - {"behaves"}
+        if about_nodes and not any(self.spec.nodes.values()):
             text = f"circuit '{self.spec.circuit}' has no nodes yet"
             hint = f"find them with: pytest-circuits prune {self.path}"
             raise SpecError(self.problem_at(("circuit",), text, hint, key=True))

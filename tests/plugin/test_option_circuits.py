@@ -28,6 +28,25 @@ def test_a_claim_that_does_not_hold_ends_with_status_1(repository: Repository) -
     result.assert_outcomes(passed=1, failed=1)
 
 
+def test_a_behavior_without_a_circuit_is_a_claim_about_the_whole_model(
+    repository: Repository,
+) -> None:
+    text = repository.write_good_spec().read_text()
+    start, _, rest = text.partition("nodes:\n")
+    claims = rest.partition("claims:\n")[2].splitlines()
+    kept = [line for line in claims if "behaves" in line or "protocol" in line]
+    repository.write("circuits/good.circuit.yaml", "\n".join([start + "claims:", *kept, ""]))
+    for path in (repository.pytester.path / "circuits").glob("*.circuit.yaml"):
+        if path.name != "good.circuit.yaml":
+            path.unlink()
+
+    result = repository.gate()
+
+    assert result.ret == 0
+    result.assert_outcomes(passed=1)
+    assert repository.gate("--circuits-update=new").ret == 0
+
+
 def test_without_the_option_specifications_are_not_collected(repository: Repository) -> None:
     repository.write_good_spec()
 

@@ -371,3 +371,10 @@ def test_a_circuit_without_nodes_loads_but_cannot_be_tested(load: Load, quote: s
         "find them with: pytest-circuits prune q.circuit.yaml"
     )
     load(quote).require_nodes()
+
+
+def test_a_behavior_of_the_whole_model_needs_no_circuit(load: Load, quote: str) -> None:
+    without = quote.replace("nodes:\n  0.mlp.post_act: [31, 406]\n  1.attn.k: [30]\n", "")
+    start, _, rest = without.partition("claims:\n")
+    claims = [line for line in rest.splitlines() if line.startswith("  behaves")]
+    load(f"{start}claims:\n{claims[0]}\n").require_nodes()

@@ -71,8 +71,8 @@ def _board(folder: Path, *, after: int) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (optional)
     except ImportError as error:
         raise UsageError(
-            "metrics.tensorboard needs the package tensorboard: pip install tensorboard, or take "
-            f"the key out; {METRICS} has the same figures"
+            "metrics.tensorboard needs the package tensorboard: pip install "
+            f"'pytest-circuits[tensorboard]', or take the key out; {METRICS} has the same figures"
         ) from error
     return SummaryWriter(str(folder), purge_step=after + 1)
 

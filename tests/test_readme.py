@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 QUOTE = "circuits/single_double_quote.circuit.yaml"
-NOT_NEEDED = "examples/not_needed/quote_not_needed.circuit.yaml::quote_not_needed::necessary"
+NOT_NEEDED = "examples/not_needed/else_elif_not_needed.circuit.yaml::else_elif_not_needed::necessary"
 
 
 def _gate(*arguments: str) -> tuple[int, str]:
@@ -34,6 +34,8 @@ def test_the_table_lists_the_bundled_circuits_with_their_sizes() -> None:
     found = []
     for path in sorted((ROOT / "circuits").glob("*.circuit.yaml")):
         text = path.read_text(encoding="utf-8")
+        if "\nnodes:\n" not in text:
+            continue  # a behavior without a circuit
         sizes = (
             re.findall(rf"^  {key}: (\d+)", text, flags=re.MULTILINE)[0]
             for key in ("nodes", "edges")
@@ -46,8 +48,8 @@ def test_the_red_run_is_red_for_the_reason_that_is_shown() -> None:
     shown = README.split("```text\n")[1].split("```")[0]
     code, printed = _gate(NOT_NEEDED)
     assert code == 1
-    assert _rows(printed) == _rows(shown) == [("fail", "quote_not_needed", "necessary")]
-    assert "another path does the same job" in printed
+    assert _rows(printed) == _rows(shown) == [("fail", "else_elif_not_needed", "necessary")]
+    assert "another path does the same job" in " ".join(printed.split())
     assert shown.splitlines()[0] in printed
 
 

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_NEEDED = [ROOT / "examples" / "not_needed" / "quote_not_needed.circuit.yaml"]
+NOT_NEEDED = [ROOT / "examples" / "not_needed" / "else_elif_not_needed.circuit.yaml"]
 SHOWN = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "unsure"}
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 QUOTE = "circuits/single_double_quote.circuit.yaml"
-NOT_NEEDED = "examples/not_needed/else_elif_not_needed.circuit.yaml::else_elif_not_needed::necessary"
+NOT_NEEDED = (
+    "examples/not_needed/else_elif_not_needed.circuit.yaml::else_elif_not_needed::necessary"
+)
 
 
 def _gate(*arguments: str) -> tuple[int, str]:

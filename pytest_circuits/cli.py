@@ -42,6 +42,7 @@ COMMANDS = {
         "pytest_circuits.model.command:reference", "Measure the activations that ablation uses."
     ),
     "schema": Entry("pytest_circuits.cli:schema", "Print the JSON Schema of a specification."),
+    "show": Entry("pytest_circuits.show.command:show", "Print a circuit as a short program."),
     "train": Entry("pytest_circuits.train.command:train", "Make a weight-sparse model."),
 }
 

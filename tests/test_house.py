@@ -23,13 +23,14 @@ LAYERS = {
     "circuit": {"errors", "model", "prompts", "spec"},
     "claims": {"circuit", "errors", "files", "model", "prompts", "spec"},
     "prune": {"circuit", "errors", "model", "progress", "prompts", "spec"},
+    "show": {"circuit", "errors", "model", "prompts", "spec"},
     "train": {"circuit", "errors", "files", "model", "progress", "prompts", "spec"},
     "convert": {"errors", "files", "model", "progress", "spec"},
     "report": {"claims", "errors", "files", "spec"},
     "gate": {"circuit", "claims", "errors", "files", "model", "prompts", "report", "spec"},
     "plugin": {"gate"},
     "__main__": {"cli"},
-    "cli": {"convert", "errors", "model", "prune", "spec", "train"},
+    "cli": {"convert", "errors", "model", "prune", "show", "spec", "train"},
 }
 
 

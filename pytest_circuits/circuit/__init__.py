@@ -1,5 +1,6 @@
 """Run a model with nodes ablated, many circuits at once."""
 
+from pytest_circuits.circuit.compiled import CompiledCircuit, compile_circuit
 from pytest_circuits.circuit.controls import random_circuits
 from pytest_circuits.circuit.edges import count_edges
 from pytest_circuits.circuit.encoding import Encoder
@@ -9,12 +10,14 @@ from pytest_circuits.circuit.view import WHOLE, View
 
 __all__ = [
     "WHOLE",
+    "CompiledCircuit",
     "Encoder",
     "Nodes",
     "Runner",
     "View",
     "all_nodes",
     "check_nodes",
+    "compile_circuit",
     "count_edges",
     "random_circuits",
 ]

@@ -1,0 +1,1 @@
+"""Print a circuit as a short program."""

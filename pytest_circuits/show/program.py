@@ -1,0 +1,210 @@
+"""A circuit as a short program: its compiled network, written out.
+
+What is printed is what runs: every weight and constant is read from the compiled circuit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from pytest_circuits.circuit import Nodes, compile_circuit, count_edges
+from pytest_circuits.circuit.encoding import Encoder
+from pytest_circuits.circuit.folded_sublayers import FoldedAttention, FoldedMlp
+from pytest_circuits.show.heads import attends, head_lines, value_names
+from pytest_circuits.show.text import aligned, listed, number, token, total, wrapped
+from pytest_circuits.spec import Ablation, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_circuits.circuit import CompiledCircuit
+    from pytest_circuits.circuit.compiled import Step
+    from pytest_circuits.circuit.folded import Projection, Read
+    from pytest_circuits.model import Model, Reference
+    from pytest_circuits.prompts import Pair
+    from pytest_circuits.spec import Spec
+
+_LEGEND = (
+    "act_in[c] is resid[c] over the norm; seen v[c] is the mean of v[c] by attention. AbsTopK,",
+    "which zeroes what is small beside other channels of its hook point, is not written out.",
+)
+_TOP = 4  # tokens shown of each channel that the embedding writes
+_CONSTANT = {
+    Ablation.MEAN: "Everything else is constant, at its mean over the reference text.",
+    Ablation.ZERO: "Everything else is zero.",
+    Ablation.RESAMPLE: "Everything else is at its mean here, and resampled in the claims.",
+}
+
+
+def program(spec: Spec, model: Model, reference: Reference, pair: Pair) -> str:
+    """The program of a circuit, with the two prompts of a pair as examples."""
+    nodes = Nodes.of(spec.nodes)
+    folded = Ablation.MEAN if spec.ablation is Ablation.RESAMPLE else spec.ablation
+    compiled = compile_circuit(model, nodes, reference, folded)
+    blocks = [
+        [
+            *wrapped(spec.description.split(), spec.circuit + ": " * bool(spec.description)),
+            f"{nodes.count} nodes, {count_edges(nodes, model)} edges. {_CONSTANT[spec.ablation]}",
+            *_LEGEND,
+        ],
+        _embedding(model, compiled, pair),
+        *(_sublayer(step, model, compiled, pair) for step in compiled.steps),
+        _final(model, compiled, pair),
+        _unused(nodes, compiled),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _embedding(model: Model, compiled: CompiledCircuit, pair: Pair) -> list[str]:
+    """Which tokens write into the channels that are read: the cues first, then the strongest."""
+    embed = model.module.embed.weight
+    cues = _cues(model, pair)
+    rows = []
+    for channel in _read_channels(model, compiled):
+        column = embed[:, channel]
+        top = column.abs().topk(min(_TOP, len(column))).indices.tolist()
+        found = [i for i in dict.fromkeys([*cues, *top]) if float(column[i])]
+        items = [f"{token(model.decode_token(i))} {number(float(column[i]))}" for i in found]
+        items += [f"then {step.name}" for step in compiled.steps if channel in _written(step)]
+        rows.append((f"resid[{channel}]", listed(items or ["nothing"])))
+    if not rows:
+        return []
+    cue = f"the cue ({', '.join(token(model.decode_token(i)) for i in cues)}) where it writes, and "
+    which = f"embedding: {cue * bool(cues)}the {_TOP} tokens that write most"
+    return [*wrapped(which.split(" "), ""), *aligned(rows, indent=2)]
+
+
+def _written(step: Step) -> tuple[int, ...]:
+    """The channels of the residual stream that a sublayer of the circuit writes."""
+    match step.sublayer:
+        case FoldedAttention(out=out):
+            return out.kept
+        case FoldedMlp(down=down):
+            return down.kept
+        case None:
+            return ()
+
+
+def _read_channels(model: Model, compiled: CompiledCircuit) -> list[int]:
+    read = set(compiled.readout.kept)
+    for step in compiled.steps:
+        if step.sublayer is not None:
+            read |= set(step.sublayer.read.kept)
+    return sorted(c for c in read if c < model.config.d_model)
+
+
+def _cues(model: Model, pair: Pair) -> list[int]:
+    """Tokens that stand in one prompt of the pair and not in the other."""
+    first, second = (model.encode(prompt.text) for prompt in (pair.first, pair.second))
+    return [
+        index
+        for mine, other in ((first, second), (second, first))
+        for index in dict.fromkeys(mine)
+        if index not in other
+    ]
+
+
+def _sublayer(step: Step, model: Model, compiled: CompiledCircuit, pair: Pair) -> list[str]:
+    match step.sublayer:
+        case FoldedAttention() as attn:
+            return [step.name, *_attention(attn, step.name, model, compiled, pair)]
+        case FoldedMlp() as mlp:
+            return [step.name, *_mlp(mlp, model.config.activation)]
+        case None:
+            return []
+
+
+def _attention(
+    attn: FoldedAttention, name: str, model: Model, compiled: CompiledCircuit, pair: Pair
+) -> Iterator[str]:
+    inputs = [f"act_in[{c}]" for c in attn.read.kept]
+    prompts = [model.encode(prompt.text) for prompt in (pair.first, pair.second)]
+    for index, head in enumerate(attn.heads):
+        yield f"  head {head}"
+        rows = [
+            row
+            for point, projection in zip("qkv", attn.points, strict=True)
+            for channel, row in zip(
+                projection.kept, _made_of(projection, point, inputs), strict=True
+            )
+            if channel // model.config.d_head == head
+        ]
+        yield from head_lines(attn, index, rows)
+        yield "    attends, from the last token, to"
+        for tokens in prompts:
+            found = compiled.attention(torch.tensor([tokens], device=model.device))
+            weights = found[name, head][0, -1].tolist()  # [T]
+            texts = [model.decode_token(i) for i in tokens]
+            yield from attends(texts, weights, sink=attn.sink is not None)
+    last = len(prompts[0]) - 1
+    yield from aligned(_made_of(attn.out, "resid_delta", value_names(attn), last), indent=2)
+
+
+def _mlp(mlp: FoldedMlp, activation: str) -> list[str]:
+    inputs = [f"act_in[{c}]" for c in mlp.read.kept]
+    neurons = _made_of(mlp.up, "post_act", inputs)
+    for _, made in neurons:
+        made[0] = f"{activation}({made[0]}"
+        made[-1] += ")"
+    writes = _made_of(mlp.down, "resid_delta", [name for name, _ in neurons])
+    return aligned([*neurons, *writes], indent=2)
+
+
+def _made_of(
+    projection: Projection, point: str, features: Sequence[str], place: int = 0
+) -> list[tuple[str, list[str]]]:
+    """Each kept channel of a hook point, and the sum that it is."""
+    weights = projection.coefficients().T.tolist()  # [kept, S]
+    constants = projection.constants(place).tolist()
+    return [
+        (f"{point}[{channel}]", total(zip(row, features, strict=True), constant))
+        for channel, row, constant in zip(projection.kept, weights, constants, strict=True)
+    ]
+
+
+def _final(model: Model, compiled: CompiledCircuit, pair: Pair) -> list[str]:
+    """How the kept channels push the first answer against the second."""
+    readout = compiled.readout
+    prompts = (pair.first, pair.second)
+    batch = Encoder(model).batch(prompts, rows=2)
+    answer, foil = batch.choices[0].tolist()
+    pushes = {
+        f"final_resid[{channel}]": push
+        for channel, push in zip(
+            readout.kept, readout.weight[answer] - readout.weight[foil], strict=True
+        )
+    }
+    pushes["constants"] = readout.constant[answer] - readout.constant[foil]
+    pushes["after the norm"] = readout.bias[answer] - readout.bias[foil]
+    if readout.bigram is not None:
+        for index in batch.tokens[[0, 1], batch.last].tolist():
+            name = f"bigram of {token(model.decode_token(index))}"
+            pushes[name] = readout.bigram[index, answer] - readout.bigram[index, foil]
+    return [
+        f"push for {token(pair.first.answer)} against {token(pair.first.foil)}, a unit of each",
+        *aligned([(name, [number(float(x))]) for name, x in pushes.items()], indent=2),
+        *(
+            f"  after {quoted(prompt.text)}: {token(prompt.answer)} over {token(prompt.foil)} "
+            f"by {number(one - other)} nats"
+            for prompt, (one, other) in zip(
+                prompts, compiled.preferences(batch).tolist(), strict=True
+            )
+        ),
+    ]
+
+
+def _unused(nodes: Nodes, compiled: CompiledCircuit) -> list[str]:
+    """Nodes that change no logit: nothing of the circuit reads them."""
+    used = {f"final_resid[{c}]" for c in compiled.readout.kept}
+    for step in compiled.steps:
+        points: dict[str, Read | Projection] = {}
+        match step.sublayer:
+            case FoldedAttention(read=read, points=(q, k, v), out=out):
+                points = {"act_in": read, "q": q, "k": k, "v": v, "resid_delta": out}
+            case FoldedMlp(read=read, up=up, down=down):
+                points = {"act_in": read, "post_act": up, "resid_delta": down}
+        used |= {f"{step.name}.{name}[{c}]" for name, x in points.items() for c in x.kept}
+    idle = [node for node in nodes.ids() if node not in used]
+    return wrapped(listed(idle), "without effect: ") if idle else []

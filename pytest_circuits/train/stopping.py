@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _INSISTING = (signal.SIGTERM, signal.SIGINT)
 # SIGUSR1 is what SLURM is told to send before a time limit (`--signal=B:USR1@120`).
 _SIGNALS = (*_INSISTING, *(s for s in signal.Signals if s.name == "SIGUSR1"))
-_ECHO = 0.1  # seconds: timeout(1) sends its signal to the process and to its group
+_ECHO = 0.5  # seconds: timeout(1) sends its signal to the process and to its group
 
 
 @dataclass(slots=True)

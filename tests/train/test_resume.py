@@ -293,11 +293,11 @@ def test_a_killed_process_leaves_a_state_and_no_lock(recipe: Path, out: Path) ->
     recipe.write_text(recipe.read_text().replace("steps: 12", "steps: 100000"))
     arguments = [sys.executable, "-m", "pytest_circuits", "train", str(recipe), "--out", str(out)]
     process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not _kept(out) and time.monotonic() < deadline:
         time.sleep(0.05)
     second = subprocess.run(
-        [*arguments, "--resume"], capture_output=True, text=True, check=False, timeout=60
+        [*arguments, "--resume"], capture_output=True, text=True, check=False, timeout=120
     )
     assert second.returncode == 4
     assert f"another run is training here: pid {process.pid}" in second.stderr
@@ -307,5 +307,5 @@ def test_a_killed_process_leaves_a_state_and_no_lock(recipe: Path, out: Path) ->
     assert resumed.stderr is not None
     assert any("going on after step" in line for line in resumed.stderr)
     resumed.send_signal(signal.SIGTERM)
-    resumed.communicate(timeout=60)
+    resumed.communicate(timeout=120)
     assert resumed.returncode in {75, -signal.SIGTERM}  # saved, or not yet in the loop

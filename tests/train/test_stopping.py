@@ -60,7 +60,7 @@ def test_a_second_request_ends_at_once(
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(raised) as caught, stop_requests() as stop:  # noqa: PT012  (a sequence)
         _send(first)
-        time.sleep(0.12)
+        time.sleep(0.6)
         assert stop.asked == first
         _send(second)
     assert caught.value.args == ((143,) if raised is SystemExit else ())
@@ -71,7 +71,7 @@ def test_a_warning_and_then_a_request_only_ask() -> None:
     with stop_requests() as stop:
         _send("SIGUSR1")
         _send("SIGUSR1")
-        time.sleep(0.12)
+        time.sleep(0.6)
         _send("SIGTERM")
         assert stop.asked == "SIGUSR1"
 

@@ -78,8 +78,9 @@ def verdicts(bench: Bench) -> dict[str, Verdict]:
 def with_nodes(bench: Bench, nodes: Nodes) -> Bench:
     """The same behavior with another circuit, on a bench of its own."""
     channels = {hook: list(channels) for hook, channels in nodes.channels}
-    spec = bench.spec.model_copy(update={"nodes": channels})
-    return replace(bench, loaded=replace(bench.loaded, spec=spec), nodes=nodes, tried={})
+    spec = bench.spec.model_copy(update={"nodes": channels, "edges": None})
+    loaded = replace(bench.loaded, spec=spec)
+    return replace(bench, loaded=loaded, nodes=nodes, edges=None, tried={})
 
 
 def without_most_important(bench: Bench) -> Nodes:

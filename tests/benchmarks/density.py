@@ -58,13 +58,17 @@ def held_out_loss(config: TrainConfig, corpus: Corpus) -> float:
 def table(losses: Losses) -> str:
     """The losses as Markdown, a row for each width."""
     widths = sorted({width for width, _ in losses})
-    lines = ["| width | " + " | ".join(f"1/{1 / d:.0f}" for d in DENSITIES) + " |"]
+    lines = ["| width | " + " | ".join(map(_share, DENSITIES)) + " |"]
     lines += ["|---" * (len(DENSITIES) + 1) + "|"]
     lines += [
         f"| {width} | " + " | ".join(f"{losses[width, d]:.3f}" for d in DENSITIES) + " |"
         for width in widths
     ]
     return "\n".join(lines)
+
+
+def _share(density: float) -> str:
+    return "1" if density == 1 else f"1/{1 / density:.0f}"
 
 
 def picture(losses: Losses) -> str:
@@ -87,7 +91,7 @@ def picture(losses: Losses) -> str:
     ]
     for density in DENSITIES:
         parts.append(f'<text x="{x(density):.0f}" y="300" text-anchor="middle">')
-        parts.append(f"{'1' if density == 1 else f'1/{1 / density:.0f}'}</text>")
+        parts.append(f"{_share(density)}</text>")
     for tick in range(5):
         loss = low + (high - low) * tick / 4
         parts.append(f'<path d="M76 {y(loss):.1f}H530" stroke="#eee"/>')

@@ -19,6 +19,7 @@ import torch
 from pytest_circuits.circuit.folded import Read, Readout, Stream
 from pytest_circuits.circuit.folded_sublayers import FoldedAttention, FoldedMlp
 from pytest_circuits.circuit.interventions import fill_values
+from pytest_circuits.circuit.view import View, cut_weights
 from pytest_circuits.model.abstopk import abs_top_k
 from pytest_circuits.spec import Ablation
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pytest_circuits.circuit.edges import Edges
     from pytest_circuits.circuit.encoding import Batch
     from pytest_circuits.circuit.folded_sublayers import Channels, Projected
+    from pytest_circuits.circuit.interventions import Cut
     from pytest_circuits.circuit.nodes import Nodes
     from pytest_circuits.model import Model, Reference
     from pytest_circuits.model.config import ActivationPoint, ModelConfig
@@ -144,17 +147,26 @@ class CompiledCircuit:
 
 @torch.inference_mode()
 def compile_circuit(
-    model: Model, nodes: Nodes, reference: Reference, ablation: Ablation
+    model: Model,
+    nodes: Nodes,
+    reference: Reference,
+    ablation: Ablation,
+    edges: Edges | None = None,
 ) -> CompiledCircuit:
-    """The circuit of some nodes as a network; under `resample` nothing is constant to fold."""
+    """The circuit of some nodes as a network; under `resample` nothing is constant to fold.
+
+    edges: through which the nodes see each other; None: through every weight between them.
+    """
     if ablation is Ablation.RESAMPLE:
         raise ValueError("a circuit under resample ablation has no constants to fold")
     device = model.device
     fill = {hook: x.to(device) for hook, x in fill_values(reference, ablation).items()}
     kept = {hook: nodes.at(hook) for hook in model.hook_points}
+    cuts = cut_weights([View.circuit(nodes, edges)], model)
+    by_target = {target: cut for (_, target), cut in cuts.items()}
     _drop_what_nothing_reads(kept, model.config)
     varying = _varying_channels(kept, model.config)
-    steps = tuple(_fold(model, kept, fill, varying))
+    steps = tuple(_fold(model, kept, fill, by_target, varying))
     readout = Readout.of(model.module, kept["final_resid"], fill["final_resid"], varying=varying)
     embedding = model.module.embed.weight[:, varying]
     positions = model.module.positions
@@ -195,7 +207,11 @@ def _varying_channels(kept: Channels, config: ModelConfig) -> list[int]:
 
 
 def _fold(
-    model: Model, kept: Channels, fill: Mapping[str, Tensor], varying: Sequence[int]
+    model: Model,
+    kept: Channels,
+    fill: Mapping[str, Tensor],
+    cuts: Mapping[str, Cut],
+    varying: Sequence[int],
 ) -> list[Step]:
     config, module = model.config, model.module
     place = {channel: i for i, channel in enumerate(varying)}
@@ -206,6 +222,7 @@ def _fold(
             name = f"{layer}.{kind}"
             mine = {point: kept[f"{name}.{point}"] for point in _POINTS[kind]}
             constants = {point: fill[f"{name}.{point}"] for point in _POINTS[kind]}
+            cut = {p: cuts[f"{name}.{p}"] for p in _POINTS[kind] if f"{name}.{p}" in cuts}
             folded = None
             if mine["resid_delta"]:
                 read = Read.of(
@@ -218,9 +235,9 @@ def _fold(
                     share=config.share_at(cast("ActivationPoint", f"{kind}.act_in")),
                 )
                 folded = (
-                    FoldedAttention.of(cast("Attention", sublayer), read, mine, constants)
+                    FoldedAttention.of(cast("Attention", sublayer), read, mine, constants, cut)
                     if kind == "attn"
-                    else FoldedMlp.of(cast("Mlp", sublayer), read, mine, constants)
+                    else FoldedMlp.of(cast("Mlp", sublayer), read, mine, constants, cut)
                 )
             delta = constants["resid_delta"]
             deltas.append(delta)

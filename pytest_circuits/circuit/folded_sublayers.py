@@ -7,6 +7,7 @@ same of its values.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING
@@ -16,16 +17,19 @@ import torch
 from pytest_circuits.circuit.folded import Projection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from pytest_circuits.circuit.folded import Read, Stream
+    from pytest_circuits.circuit.interventions import Cut
     from pytest_circuits.model import ModelConfig
     from pytest_circuits.model.gpt import Attention, Mlp
 
 Projected = tuple["Tensor", "Tensor", "Tensor"]  # kept q, k and v of some tokens, [B, Q, ...]
 Channels = dict[str, tuple[int, ...]]  # the kept channels at each hook point of a sublayer
+Fill = Mapping[str, "Tensor"]  # what the channels that are not kept become, by hook point
+Cuts = Mapping[str, "Cut"]  # weights that carry such a constant too, by the hook point they lead to
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +41,17 @@ class FoldedMlp:
     down: Projection
 
     @classmethod
-    def of(cls, mlp: Mlp, read: Read, kept: Channels, fill: Mapping[str, Tensor]) -> FoldedMlp:
-        """Fold the weights of an MLP; `fill` is what the channels that are not kept become."""
+    def of(cls, mlp: Mlp, read: Read, kept: Channels, fill: Fill, cuts: Cuts) -> FoldedMlp:
+        """Fold the weights of an MLP."""
         config = mlp.config
         up = Projection.of(
-            *_folded(mlp.up.weight, mlp.up.bias, kept["act_in"], fill["act_in"]),
+            *_folded(mlp.up, kept["act_in"], fill["act_in"], cuts.get("post_act")),
             kept=kept["post_act"],
             share=config.share_at("mlp.post_act"),
             function=mlp.nonlinearity,
         )
         down = Projection.of(
-            *_folded(mlp.down.weight, mlp.down.bias, kept["post_act"], fill["post_act"]),
+            *_folded(mlp.down, kept["post_act"], fill["post_act"], cuts.get("resid_delta")),
             kept=kept["resid_delta"],
             share=config.share_at("mlp.resid_delta"),
         )
@@ -76,15 +80,15 @@ class FoldedAttention:
 
     @classmethod
     def of(
-        cls, attn: Attention, read: Read, kept: Channels, fill: Mapping[str, Tensor]
+        cls, attn: Attention, read: Read, kept: Channels, fill: Fill, cuts: Cuts
     ) -> FoldedAttention:
-        """Fold the weights of the heads; `fill` is what the channels that are not kept become."""
+        """Fold the weights of the heads."""
         config, size = attn.config, attn.config.d_head
         heads = _varying_heads(config, kept)
         mine = {p: tuple(c for c in kept[p] if c // size in heads) for p in ("q", "k", "v")}
         points = [
             Projection.of(
-                *_folded(linear.weight, linear.bias, kept["act_in"], fill["act_in"]),
+                *_folded(linear, kept["act_in"], fill["act_in"], cuts.get(point)),
                 kept=mine[point],
                 share=share,
             )
@@ -96,7 +100,7 @@ class FoldedAttention:
         ]
         q, k = _query_and_key_slots(config, heads, mine, fill)
         v = _value_slots(config, heads, mine["v"], device=attn.q.weight.device)
-        columns, constant = _written(attn, heads, mine["v"], v, fill)
+        columns, constant = _written(attn, heads, mine["v"], v, fill, cut=cuts.get("resid_delta"))
         out = Projection.of(
             columns,
             constant,
@@ -145,12 +149,25 @@ class Slots:
 
 
 def _folded(
-    weight: Tensor, bias: Tensor, kept: Sequence[int], fill: Tensor
+    linear: nn.Linear, kept: Sequence[int], fill: Tensor, cut: Cut | None
 ) -> tuple[Tensor, Tensor]:
     """The columns of the kept inputs [D, S], and the bias with all other inputs in it [1, D]."""
+    columns, added = _parted(linear.weight, kept, fill, cut)
+    return columns, (linear.bias + added.sum(-1)).unsqueeze(0)
+
+
+def _parted(
+    weight: Tensor, kept: Sequence[int], fill: Tensor, cut: Cut | None
+) -> tuple[Tensor, Tensor]:
+    """The columns of the kept inputs [D, S], and what the constant of each input adds [D, in]."""
     constant = fill.clone()
     constant[list(kept)] = 0
-    return weight[:, list(kept)], (bias + weight @ constant).unsqueeze(0)
+    columns, added = weight[:, list(kept)], weight * constant
+    if cut is not None:
+        taken = torch.zeros_like(weight)
+        taken[cut.targets[:, None], cut.sources] = cut.share[0] * cut.among(weight)
+        columns, added = columns - taken[:, list(kept)], added + taken * fill
+    return columns, added
 
 
 def _varying_heads(config: ModelConfig, kept: Channels) -> tuple[int, ...]:
@@ -159,7 +176,7 @@ def _varying_heads(config: ModelConfig, kept: Channels) -> tuple[int, ...]:
 
 
 def _query_and_key_slots(
-    config: ModelConfig, heads: Sequence[int], kept: Channels, fill: Mapping[str, Tensor]
+    config: ModelConfig, heads: Sequence[int], kept: Channels, fill: Fill
 ) -> tuple[Slots, Slots]:
     """A head's channels that queries or keys keep, then the product of those that neither does."""
     size = config.d_head
@@ -201,25 +218,23 @@ def _written(
     heads: Sequence[int],
     kept: Sequence[int],
     slots: Slots,
-    fill: Mapping[str, Tensor],
+    fill: Fill,
+    *,
+    cut: Cut | None,
 ) -> tuple[Tensor, Tensor]:
     """What the mixed values write: their columns [D, A * Y] and the rest by position [P, D]."""
-    config, weight = attn.config, attn.out.weight
-    constant = fill["v"].clone()
-    constant[list(kept)] = 0
-    shares = _shares_of_constant_heads(attn, heads, fill)  # [P, H]
-    values = shares.repeat_interleave(config.d_head, dim=1) * constant  # [P, H * E]
-    columns = weight.new_zeros(len(weight), slots.template.numel())
-    columns[:, slots.index] = weight[:, list(kept)]
+    config = attn.config
+    written, added = _parted(attn.out.weight, kept, fill["v"], cut)
+    by_head = added.view(-1, config.n_head, config.d_head).sum(-1)  # [D, H]
+    columns = written.new_zeros(len(written), slots.template.numel())
+    columns[:, slots.index] = written
     if config.sinks:
-        by_head = (weight * constant).view(-1, config.n_head, config.d_head).sum(-1)
         columns[:, slots.template.shape[1] - 1 :: slots.template.shape[1]] = by_head[:, list(heads)]
-    return columns, attn.out.bias + values @ weight.T
+    shares = _shares_of_constant_heads(attn, heads, fill)  # [P, H]
+    return columns, attn.out.bias + shares @ by_head.T
 
 
-def _shares_of_constant_heads(
-    attn: Attention, heads: Sequence[int], fill: Mapping[str, Tensor]
-) -> Tensor:
+def _shares_of_constant_heads(attn: Attention, heads: Sequence[int], fill: Fill) -> Tensor:
     """How much of its constant values a head gives at each position, [P, H].
 
     All of them without a sink. With one, a head whose queries and keys are constant gives what the

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_circuits.spec.problems import quoted, suggest
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_circuits.model import Model
-    from pytest_circuits.spec import LoadedSpec, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +60,3 @@ class Nodes:
 def all_nodes(model: Model) -> Nodes:
     """Every node of a model."""
     return Nodes.of({hook: range(width) for hook, width in model.hook_points.items()})
-
-
-def check_nodes(loaded: LoadedSpec, model: Model) -> tuple[Problem, ...]:
-    """Problems of a spec whose nodes the model does not have, each at its line."""
-    problems: list[Problem] = []
-    for hook, channels in loaded.spec.nodes.items():
-        width = model.hook_points.get(hook)
-        if width is None:
-            problems.append(
-                loaded.problem_at(
-                    ("nodes", hook),
-                    f"the model has no hook point {quoted(hook)}",
-                    suggest(hook, model.hook_points),
-                    key=True,
-                )
-            )
-            continue
-        problems.extend(
-            loaded.problem_at(
-                ("nodes", hook, position),
-                f"node {hook}[{channel}] is out of range: {hook} has channels 0 to {width - 1}",
-            )
-            for position, channel in enumerate(channels)
-            if channel >= width
-        )
-    return tuple(problems)

@@ -16,7 +16,7 @@ import torch
 
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.interventions import fill_values, run_circuits
-from pytest_circuits.circuit.view import WHOLE, View, keep_masks
+from pytest_circuits.circuit.view import WHOLE, View, cut_weights, keep_masks
 from pytest_circuits.spec import Ablation
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Runner:
                 at=batch.last,
                 keep=keep_masks(views, self.model),
                 fill=self._fill(prompts, rows=rows),
+                cuts=cut_weights(views, self.model),
             )
         self.forwards += len(views) * len(prompts)
         scores: NDArray[np.float64] = batch.preferences(logits).double().cpu().numpy()
@@ -123,7 +124,7 @@ class Runner:
                 found[name] = ((x[..., channels].double() * real).sum(1) / real.sum(1)).T
             return x
 
-        self.model.module(batch.tokens, record, at=batch.last)
+        self.model.module.visit(batch.tokens, record)
         self.forwards += len(prompts)
         recorded: NDArray[np.float64] = torch.cat([found[h] for h in nodes.shape]).cpu().numpy()
         return recorded[:, : len(prompts)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_circuits.circuit.interventions import Cut
 from pytest_circuits.circuit.nodes import Nodes
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pytest_circuits.circuit.edges import Edges
     from pytest_circuits.model import Model
+    from pytest_circuits.model.gpt import Ends
 
 
 class Kept(Enum):
@@ -32,11 +35,12 @@ class View:
 
     kept: Kept
     nodes: Nodes
+    edges: Edges | None = None  # of a circuit; None: every weight between its nodes
 
     @classmethod
-    def circuit(cls, nodes: Nodes) -> View:
-        """Only the circuit: everything outside it is ablated."""
-        return cls(Kept.NODES, nodes)
+    def circuit(cls, nodes: Nodes, edges: Edges | None = None) -> View:
+        """Only the circuit: everything outside it is ablated, edges that are not listed too."""
+        return cls(Kept.NODES, nodes, edges)
 
     @classmethod
     def without(cls, nodes: Nodes) -> View:
@@ -58,3 +62,35 @@ def keep_masks(views: Sequence[View], model: Model) -> dict[str, Tensor]:
                 mask[row] = ~mask[row] if view.kept is Kept.REST else True
         masks[hook] = mask.to(model.device)
     return masks
+
+
+def cut_weights(views: Sequence[View], model: Model) -> dict[Ends, Cut]:
+    """The weights that circuits with listed edges cut: the others between two of their nodes."""
+    listed = {row: view for row, view in enumerate(views) if view.edges is not None}
+    cuts = {}
+    for ends, weight in model.edge_matrices().items() if listed else ():
+        sources, targets = (
+            sorted({channel for view in listed.values() for channel in view.nodes.at(hook)})
+            for hook in ends
+        )
+        share = torch.zeros(len(views), len(targets), len(sources))
+        for row, view in listed.items():
+            share[row] = _unlisted(view, ends, sources, targets)
+        cut = Cut.of(sources, targets, share.to(model.device))
+        if bool((cut.share * cut.among(weight)).any()):
+            cuts[ends] = cut
+    return cuts
+
+
+def _unlisted(view: View, ends: Ends, sources: Sequence[int], targets: Sequence[int]) -> Tensor:
+    """1 for each pair of a view's nodes that is not among its edges, [targets, sources]."""
+    kept = [set(view.nodes.at(hook)) for hook in ends]
+    share = torch.outer(
+        torch.tensor([float(channel in kept[1]) for channel in targets]),
+        torch.tensor([float(channel in kept[0]) for channel in sources]),
+    )
+    columns, rows = ({c: i for i, c in enumerate(channels)} for channels in (sources, targets))
+    edges = () if view.edges is None else view.edges.between(ends)
+    among = [(rows[j], columns[i]) for i, j in edges if i in columns and j in rows]
+    share[[row for row, _ in among], [column for _, column in among]] = 0
+    return share

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_circuits.circuit import View
 from pytest_circuits.errors import BaselineError, ModelError
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def texts_digest(pairs: Sequence[Pair]) -> str:
 def margins_of(baseline: Recorded | Live, bench: Bench, pairs: Sequence[Pair]) -> Floats:
     """Margins [n, 2] of the circuit alone in the baseline."""
     if isinstance(baseline, Live):
-        return baseline.runner.margins(pairs, View.circuit(bench.nodes))
+        return baseline.runner.margins(pairs, bench.circuit)
     known = dict(zip(recorded_pairs(bench), baseline.margins, strict=True))
     return np.stack([known[pair] for pair in pairs])
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_circuits.circuit import Edges
     from pytest_circuits.claims.baseline import Live, Recorded
     from pytest_circuits.claims.statistics import Bools, Floats, Interval
     from pytest_circuits.model import Model
@@ -93,6 +94,7 @@ class Bench:
     loaded: LoadedSpec
     runner: Runner
     nodes: Nodes
+    edges: Edges | None = None  # None: every weight between the nodes
     baseline: Recorded | Live | None = None
     search_seed: int | None = None  # what --hypothesis-seed gave; None: from the specification
     tried: dict[str, set[Pair]] = field(default_factory=dict)  # per claim, what the search tried
@@ -130,7 +132,7 @@ class Bench:
     @cached_property
     def circuit(self) -> View:
         """The model with everything outside the circuit ablated."""
-        return View.circuit(self.nodes)
+        return View.circuit(self.nodes, self.edges)
 
     @cached_property
     def without(self) -> View:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import Nodes, Runner
+from pytest_circuits.circuit import Nodes, Runner, edges_of
 from pytest_circuits.claims.baseline import (
     Live,
     Recorded,
@@ -37,14 +37,14 @@ def make_bench(
     """
     ablation = loaded.spec.ablation
     runner = Runner(model, load_reference(model), ablation)
-    nodes = Nodes.of(loaded.spec.nodes)
+    nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
     if baseline is None:
-        return Bench(loaded, runner, nodes, None, search_seed)
+        return Bench(loaded, runner, nodes, edges, None, search_seed)
     if isinstance(baseline, Recorded):
-        bench = Bench(loaded, runner, nodes, baseline, search_seed)
+        bench = Bench(loaded, runner, nodes, edges, baseline, search_seed)
         check_recorded(bench, baseline)
         check_comparable(model, baseline.model, what="the recorded baseline")
         return bench
     check_comparable(model, facts(baseline), what=f"the baseline model {baseline.path}")
     live = Live(Runner(baseline, load_reference(baseline), ablation))
-    return Bench(loaded, runner, nodes, live, search_seed)
+    return Bench(loaded, runner, nodes, edges, live, search_seed)

@@ -143,6 +143,7 @@ def specification(circuit: PublishedCircuit, behavior: Spec, *, out: Path, model
             "model": Path(where).as_posix(),
             "ablation": Ablation.MEAN,
             "nodes": circuit.nodes,
+            "edges": None,
             "found_by": circuit.found_by,
         }
     )

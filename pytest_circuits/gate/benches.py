@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from pytest_circuits.circuit import check_nodes, count_edges
+from pytest_circuits.circuit import check_circuit, count_edges
 from pytest_circuits.claims import (
     baseline_path,
     check_comparable,
@@ -152,7 +152,7 @@ class Benches:
         self._claim_name(loaded, path)
         loaded.require_nodes()
         model, artifact = self._candidate(loaded)
-        _refuse(check_nodes(loaded, model))
+        _refuse(check_circuit(loaded, model))
         bench = self._bench(loaded, model)
         _refuse(_check_prompts(bench))
         update = self.settings.update
@@ -214,7 +214,7 @@ class Benches:
             digest=bench.loaded.digest,
             declared=declared(bench.spec),
             nodes=bench.nodes.count,
-            edges=count_edges(bench.nodes, bench.model),
+            edges=count_edges(bench.nodes, bench.model, bench.edges),
             reference_digest=bench.runner.reference.digest,
             model=artifact,
             baseline=baseline,

@@ -22,6 +22,7 @@ from pytest_circuits.model.checkpoint import (
 )
 from pytest_circuits.model.config import ModelConfig
 from pytest_circuits.model.gpt import SparseGPT
+from pytest_circuits.model.sparse_linear import use_sparse_products
 from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def load_model(path: Path, *, device: str | torch.device = "cpu") -> Model:
     weights = {name: tensor.float() for name, tensor in tensors.items()}
     module.load_state_dict(weights, strict=True, assign=True)
     module.requires_grad_(requires_grad=False).eval().to(device)
+    if torch.device(device).type == "cpu":
+        use_sparse_products(module)
     return Model(path, config, tokenizer, module, digest, torch.device(device))
 
 

@@ -25,10 +25,28 @@ if TYPE_CHECKING:
     from pytest_circuits.model.config import ActivationPoint, ModelConfig
 
 Hook = Callable[[str, Tensor], Tensor]  # (hook point, activation [N, T, width]) -> replacement
+Ends = tuple[str, str]  # hook points of a sublayer that a linear map joins: source and target
+Carry = Callable[[Tensor], Tensor]  # activations at the source -> what the map reads; it is linear
+Join = Callable[[Ends, Tensor, Carry, nn.Linear], Tensor]  # and activations x -> map(carry(x))
 
 
 def no_hook(_name: str, x: Tensor) -> Tensor:
     """Leave every activation as it is."""
+    return x
+
+
+def no_join(_ends: Ends, x: Tensor, carry: Carry, linear: nn.Linear) -> Tensor:
+    """Let every target see the activations of its sources."""
+    y: Tensor = linear(carry(x))
+    return y
+
+
+def only(x: Tensor, at: Tensor) -> Tensor:
+    """One token of each row: [N, T, ...] and its index [N] -> [N, 1, ...]."""
+    return x[torch.arange(len(at), device=at.device), at].unsqueeze(1)
+
+
+def _unmoved(x: Tensor) -> Tensor:
     return x
 
 
@@ -45,6 +63,10 @@ class _Sublayer(nn.Module):
         """An activation at one of the sublayer's hook points: cut by AbsTopK, then replaced."""
         name = cast("ActivationPoint", f"{self.kind}.{point}")
         return hook(f"{self.layer}.{name}", abs_top_k(x, self.config.share_at(name)))
+
+    def ends(self, source: str, target: str) -> Ends:
+        """Two of the sublayer's hook points, by their full names."""
+        return f"{self.layer}.{self.kind}.{source}", f"{self.layer}.{self.kind}.{target}"
 
     def read(self, resid: Tensor, positions: Tensor | None, hook: Hook) -> Tensor:
         """The sublayer's input [N, T, I], at `act_in`."""
@@ -71,28 +93,48 @@ class Attention(_Sublayer):
         self.out = nn.Linear(config.d_attn, config.d_model)
         self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sinks else None
 
-    def forward(self, resid: Tensor, positions: Tensor | None, hook: Hook) -> Tensor:
-        """The residual stream with what the heads add to it [N, T, D]."""
+    def forward(
+        self,
+        resid: Tensor,
+        positions: Tensor | None,
+        hook: Hook,
+        join: Join = no_join,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """The residual stream with what the heads add to it: [N, T, D], or at one token [N, 1, D].
+
+        at: [N] the only token of each row whose stream is wanted; keys and values are of all.
+        """
         x = self.read(resid, positions, hook)
+        asked = x if at is None else only(x, at)
         q, k, v = (
-            self._heads(self.at(point, linear(x), hook))
-            for point, linear in (("q", self.q), ("k", self.k), ("v", self.v))
+            self.at(point, join(self.ends("act_in", point), read, _unmoved, linear), hook)
+            for point, read, linear in (("q", asked, self.q), ("k", x, self.k), ("v", x, self.v))
         )
-        mixed = _attend(q, k, v, self.sink).transpose(1, 2).flatten(2)  # [N, T, A]
-        return self.add(resid, self.at("resid_delta", self.out(mixed), hook))
+
+        def mix(values: Tensor) -> Tensor:  # [N, T, A] -> [N, T or 1, A]
+            heads = self._heads
+            mixed = _attend(heads(q), heads(k), heads(values), self.sink, at)
+            return mixed.transpose(1, 2).flatten(2)
+
+        delta = join(self.ends("v", "resid_delta"), v, mix, self.out)
+        resid = resid if at is None else only(resid, at)
+        return self.add(resid, self.at("resid_delta", delta, hook))
 
     def _heads(self, x: Tensor) -> Tensor:
         heads = x.view(*x.shape[:-1], self.config.n_head, self.config.d_head)
         return heads.transpose(1, 2)  # [N, H, T, E]
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None, at: Tensor | None) -> Tensor:
     """Causal attention [N, H, T, E]; a sink is a key that all see, whose value is zero.
 
     The sink stands before the first token, where the plain causal mask shows it to every query, and
     its logit comes through one more channel of queries (1) and keys (the logit), so that torch's
-    fused kernel serves both cases.
+    fused kernel serves both cases. With `at` the queries are those of one token a row.
     """
+    if at is not None:
+        return _attend_at(q, k, v, sink, at)
     scale = 1 / sqrt(q.shape[-1])
     if sink is None:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
@@ -108,6 +150,18 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None) -> Tensor:
     return mixed[:, :, 1:, :width]
 
 
+def _attend_at(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None, at: Tensor) -> Tensor:
+    """The same for the query of one token a row: q [N, H, 1, E], at [N]."""
+    scores = (q @ k.transpose(2, 3)).squeeze(2) / sqrt(q.shape[-1])  # [N, H, T]
+    seen = torch.arange(k.shape[2], device=at.device) <= at.unsqueeze(1)  # [N, T]
+    scores = scores.masked_fill(~seen.unsqueeze(1), -torch.inf)
+    if sink is not None:
+        logit = sink.to(scores.dtype).view(1, -1, 1).expand(len(q), -1, 1)
+        scores = torch.cat([scores, logit], dim=2)
+    weights = scores.softmax(-1)[..., : k.shape[2]]
+    return weights.unsqueeze(2) @ v
+
+
 class Mlp(_Sublayer):
     """One hidden layer of neurons, read and written through the residual stream."""
 
@@ -117,15 +171,23 @@ class Mlp(_Sublayer):
         self.down = nn.Linear(config.d_mlp, config.d_model)
         self.nonlinearity = F.gelu if config.activation == "gelu" else F.relu
 
-    def forward(self, resid: Tensor, positions: Tensor | None, hook: Hook) -> Tensor:
+    def forward(
+        self, resid: Tensor, positions: Tensor | None, hook: Hook, join: Join = no_join
+    ) -> Tensor:
         """The residual stream with what the neurons add to it [N, T, D]."""
         x = self.read(resid, positions, hook)
-        neurons = self.at("post_act", self.nonlinearity(self.up(x)), hook)  # [N, T, F]
-        return self.add(resid, self.at("resid_delta", self.down(neurons), hook))
+        neurons = join(self.ends("act_in", "post_act"), x, _unmoved, self.up)  # [N, T, F]
+        neurons = self.at("post_act", self.nonlinearity(neurons), hook)
+        delta = join(self.ends("post_act", "resid_delta"), neurons, _unmoved, self.down)
+        return self.add(resid, self.at("resid_delta", delta, hook))
 
 
 class SparseGPT(nn.Module):
-    """Tokens in, next-token logits out, with every hook point open to a replacement."""
+    """Tokens in, next-token logits out.
+
+    Every hook point is open to a replacement of what it holds (`hook`), every linear map between
+    two of them to one of what it gives (`join`), before the nonlinearity and AbsTopK.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -153,25 +215,47 @@ class SparseGPT(nn.Module):
             for attn, mlp in zip(self.attn, self.mlp, strict=True)
         ]
 
-    def forward(self, tokens: Tensor, hook: Hook = no_hook, *, at: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        hook: Hook = no_hook,
+        *,
+        join: Join = no_join,
+        at: Tensor | None = None,
+    ) -> Tensor:
         """Logits after each token.
 
         tokens: [N, T] ids. at: [N] index of one token a row, or None for all of them. Returns
         [N, V] or [N, T, V]. Tokens right of a position never influence it, so right-padding with
-        any id changes nothing.
+        any id changes nothing. With `at` the last layer computes what that token needs: hooks after
+        its keys and values are given [N, 1, width].
         """
+        resid, tokens = self._run(tokens, hook, join, at)
+        logits: Tensor = self.unembed(self.norm(resid))
+        logits = logits if self.bigram is None else logits + self.bigram[tokens]
+        return logits if at is None else logits.squeeze(1)
+
+    def visit(self, tokens: Tensor, hook: Hook) -> None:
+        """Give the hook the activations [N, T, width] at every hook point; no logits are made."""
+        self._run(tokens, hook, no_join, None)
+
+    def _run(
+        self, tokens: Tensor, hook: Hook, join: Join, at: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The residual stream before the readout, [N, T or 1, D], and the tokens that it is at."""
         resid = self.embed(tokens)  # [N, T, D]
         positions = None
         if self.positions is not None:
             positions = self.positions[: tokens.shape[1]].unsqueeze(0)  # [1, T, D or d_positions]
             if self.config.positions == "added":
                 resid, positions = resid + positions, None
-        for attn, mlp in self.layers():
-            resid = attn(resid, positions, hook)
-            resid = mlp(resid, positions, hook)
-        resid = hook("final_resid", resid)
+        *before, (attn, mlp) = self.layers()
+        for earlier_attn, earlier_mlp in before:
+            resid = earlier_attn(resid, positions, hook, join)
+            resid = earlier_mlp(resid, positions, hook, join)
+        resid = attn(resid, positions, hook, join, at)
         if at is not None:
-            rows = torch.arange(len(tokens), device=tokens.device)
-            resid, tokens = resid[rows, at], tokens[rows, at]
-        logits: Tensor = self.unembed(self.norm(resid))
-        return logits if self.bigram is None else logits + self.bigram[tokens]
+            tokens = only(tokens, at)
+            positions = None if positions is None else positions[0, at].unsqueeze(1)
+        resid = mlp(resid, positions, hook, join)
+        return hook("final_resid", resid), tokens

@@ -76,8 +76,7 @@ def measure(
             bank[name].extend(x[r, t].cpu() for r, t in chosen)
             return x
 
-        last = torch.zeros(len(rows), dtype=torch.long, device=device)
-        module(rows.to(device), record, at=last)
+        module.visit(rows.to(device), record)
         if progress is not None:
             progress(min(start + batch, len(tokens)))
     count = tokens.numel()

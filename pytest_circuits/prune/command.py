@@ -116,6 +116,7 @@ def _completed(spec: Spec, found: Found, *, target: Path, model: Model, plan: Pr
         update={
             "model": Path(where).as_posix(),
             "nodes": dict(found.nodes.channels),
+            "edges": None,  # those of the old nodes
             "found_by": found_by,
         }
     )

@@ -31,13 +31,13 @@ def show(spec: Path, model_path: Path | None) -> None:
         hint = f"find them with: pytest-circuits prune {spec}"
         raise SpecError(loaded.problem_at(("circuit",), text, hint, key=True))
     # What needs torch is imported after the file has been checked.
-    from pytest_circuits.circuit import check_nodes  # noqa: PLC0415
+    from pytest_circuits.circuit import check_circuit  # noqa: PLC0415
     from pytest_circuits.model import load_model, load_reference  # noqa: PLC0415
     from pytest_circuits.show.program import program  # noqa: PLC0415
 
     model = load_model(model_path or loaded.model_path)
     pair, _ = next(PromptSpace(loaded.spec.behavior).enumerate())
-    problems = check_nodes(loaded, model) or check_prompts(
+    problems = check_circuit(loaded, model) or check_prompts(
         loaded,
         model.encode,
         max_tokens=model.max_tokens,

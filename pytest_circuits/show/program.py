@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_circuits.circuit import Nodes, compile_circuit, count_edges
+from pytest_circuits.circuit import Nodes, compile_circuit, edges_of, live_edges
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.folded_sublayers import FoldedAttention, FoldedMlp
 from pytest_circuits.show.heads import attends, head_lines, value_names
@@ -19,7 +19,7 @@ from pytest_circuits.spec import Ablation, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_circuits.circuit import CompiledCircuit
+    from pytest_circuits.circuit import CompiledCircuit, Edges
     from pytest_circuits.circuit.compiled import Step
     from pytest_circuits.circuit.folded import Projection, Read
     from pytest_circuits.model import Model, Reference
@@ -40,19 +40,20 @@ _CONSTANT = {
 
 def program(spec: Spec, model: Model, reference: Reference, pair: Pair) -> str:
     """The program of a circuit, with the two prompts of a pair as examples."""
-    nodes = Nodes.of(spec.nodes)
+    nodes, edges = Nodes.of(spec.nodes), edges_of(spec)
     folded = Ablation.MEAN if spec.ablation is Ablation.RESAMPLE else spec.ablation
-    compiled = compile_circuit(model, nodes, reference, folded)
+    compiled = compile_circuit(model, nodes, reference, folded, edges)
+    joined = live_edges(nodes, model, edges)
     blocks = [
         [
             *wrapped(spec.description.split(), spec.circuit + ": " * bool(spec.description)),
-            f"{nodes.count} nodes, {count_edges(nodes, model)} edges. {_CONSTANT[spec.ablation]}",
+            f"{nodes.count} nodes, {joined.count} edges. {_CONSTANT[spec.ablation]}",
             *_LEGEND,
         ],
         _embedding(model, compiled, pair),
         *(_sublayer(step, model, compiled, pair) for step in compiled.steps),
         _final(model, compiled, pair),
-        _unused(nodes, compiled),
+        _idle(nodes, model, joined, compiled),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
@@ -90,9 +91,19 @@ def _written(step: Step) -> tuple[int, ...]:
 def _read_channels(model: Model, compiled: CompiledCircuit) -> list[int]:
     read = set(compiled.readout.kept)
     for step in compiled.steps:
-        if step.sublayer is not None:
-            read |= set(step.sublayer.read.kept)
+        match step.sublayer:
+            case FoldedAttention(read=inputs, points=points):
+                read |= _reached(inputs, points)
+            case FoldedMlp(read=inputs, up=up):
+                read |= _reached(inputs, (up,))
     return sorted(c for c in read if c < model.config.d_model)
+
+
+def _reached(inputs: Read, projections: Sequence[Projection]) -> set[int]:
+    """The channels of a sublayer's input from which an edge leads on."""
+    weights = torch.cat([projection.coefficients() for projection in projections], dim=1)
+    edges = weights.any(dim=1).tolist()  # [S]
+    return {channel for channel, leads in zip(inputs.kept, edges, strict=True) if leads}
 
 
 def _cues(model: Model, pair: Pair) -> list[int]:
@@ -195,8 +206,8 @@ def _final(model: Model, compiled: CompiledCircuit, pair: Pair) -> list[str]:
     ]
 
 
-def _unused(nodes: Nodes, compiled: CompiledCircuit) -> list[str]:
-    """Nodes that change no logit: nothing of the circuit reads them."""
+def _idle(nodes: Nodes, model: Model, edges: Edges, compiled: CompiledCircuit) -> list[str]:
+    """Nodes that change no logit, and those that do at most by what they push out of AbsTopK."""
     used = {f"final_resid[{c}]" for c in compiled.readout.kept}
     for step in compiled.steps:
         points: dict[str, Read | Projection] = {}
@@ -207,4 +218,11 @@ def _unused(nodes: Nodes, compiled: CompiledCircuit) -> list[str]:
                 points = {"act_in": read, "post_act": up, "resid_delta": down}
         used |= {f"{step.name}.{name}[{c}]" for name, x in points.items() for c in x.kept}
     idle = [node for node in nodes.ids() if node not in used]
-    return wrapped(listed(idle), "without effect: ") if idle else []
+    sources = {source for source, _ in model.edge_matrices()}
+    leading = {f"{source}[{channel}]" for (source, _), (channel, _) in edges}
+    ends = {f"{hook}[{channel}]" for hook, channel in nodes if hook in sources} - leading
+    ending = [node for node in nodes.ids() if node in ends & used]
+    return [
+        *(wrapped(listed(idle), "without effect: ") if idle else []),
+        *(wrapped(listed(ending), "without an edge that leads on: ") if ending else []),
+    ]

@@ -23,6 +23,8 @@ from pytest_circuits.spec.types import (
     SufficientClaim,
     WordList,
     WordsSlot,
+    edge_ends,
+    edge_key,
 )
 from pytest_circuits.spec.write import dump_spec, scalar_text, write_spec
 
@@ -46,6 +48,8 @@ __all__ = [
     "WordList",
     "WordsSlot",
     "dump_spec",
+    "edge_ends",
+    "edge_key",
     "json_schema",
     "load_spec",
     "parse_spec",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_circuits.spec.problems import listed, quoted, suggest, visible
 from pytest_circuits.spec.template import (
@@ -17,12 +17,22 @@ from pytest_circuits.spec.template import (
     parse_template,
     stray_braces,
 )
-from pytest_circuits.spec.types import Behavior, ChoiceSlot, IntegerSlot, Slot, Spec, WordsSlot
+from pytest_circuits.spec.types import (
+    Behavior,
+    ChoiceSlot,
+    IntegerSlot,
+    Slot,
+    Spec,
+    WordsSlot,
+    edge_ends,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_circuits.spec.tree import Loc
+
+Item = TypeVar("Item", str, int, tuple[int, int])
 
 _MAX_HOLES = 64
 _MAX_PROMPT = 16_384  # characters
@@ -51,6 +61,8 @@ def check_spec(spec: Spec) -> Iterator[Fault]:
         yield from _check_length(spec.behavior)
         yield from _check_regressions(spec)
     yield from _check_nodes(spec)
+    for key, pairs in (spec.edges or {}).items():
+        yield from _check_edges(key, pairs, spec.nodes)
     yield from _check_claims(spec)
 
 
@@ -153,6 +165,35 @@ def _check_nodes(spec: Spec) -> Iterator[Fault]:
         yield from _repeated(loc, indexes, what="node")
 
 
+def _check_edges(
+    key: str, pairs: Sequence[tuple[int, int]], nodes: Mapping[str, Sequence[int]]
+) -> Iterator[Fault]:
+    """Edges join nodes of the circuit; that weights join their hook points, only a model knows."""
+    loc = ("edges", key)
+    if not pairs:
+        yield Fault(loc, f"{quoted(key)} has an empty list of edges", "remove the line", key=True)
+    yield from _repeated(loc, pairs, what="edge")
+    ends = edge_ends(key)
+    strange = [hook for hook in dict.fromkeys(ends) if hook not in nodes]
+    for hook in strange:
+        hint = suggest(hook, nodes) or "an edge joins two nodes of the circuit"
+        yield Fault(loc, f"hook point {quoted(hook)} has no nodes", hint, key=True)
+    kept = [set(nodes.get(hook, ())) for hook in ends]
+    for index, (source, target) in enumerate(() if strange else pairs):
+        given = (source, target)
+        if source in kept[0] and target in kept[1]:
+            continue
+        if target in kept[0] and source in kept[1]:
+            hint = f"an edge is [source channel, target channel]: write [{target}, {source}]"
+            yield Fault((*loc, index), f"edge {_shown(given)} is the wrong way round", hint)
+            continue
+        for end, hook in enumerate(ends):
+            if given[end] not in kept[end]:
+                text = f"{hook}[{given[end]}] is not a node of the circuit"
+                hint = "add it to 'nodes' or remove the edge"
+                yield Fault((*loc, index, end), text, hint)
+
+
 def _check_claims(spec: Spec) -> Iterator[Fault]:
     if not spec.claims.model_fields_set:
         yield Fault(
@@ -170,15 +211,20 @@ def _check_regressions(spec: Spec) -> Iterator[Fault]:
             )
 
 
-def _repeated(loc: Loc, items: Sequence[str | int], *, what: str) -> Iterator[Fault]:
+def _repeated(loc: Loc, items: Sequence[Item], *, what: str) -> Iterator[Fault]:
     if len(set(items)) == len(items):
         return
-    seen: Counter[str | int] = Counter()
+    seen: Counter[Item] = Counter()
     for index, item in enumerate(items):
         seen[item] += 1
         if seen[item] > 1:
-            name = quoted(item) if isinstance(item, str) else str(item)
+            name = quoted(item) if isinstance(item, str) else _shown(item)
             yield Fault((*loc, index), f"{what} {name} is listed twice", "keep one")
+
+
+def _shown(item: int | tuple[int, int]) -> str:
+    """A node or an edge as YAML has it."""
+    return str(list(item) if isinstance(item, tuple) else item)
 
 
 def _reversed(loc: Loc, bounds: tuple[int, int]) -> Iterator[Fault]:

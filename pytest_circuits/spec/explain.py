@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_circuits.spec.phrases import container_of, expected, name_of
 from pytest_circuits.spec.problems import Problem, listed, quoted, suggest
 from pytest_circuits.spec.schema import Schema, schema_of
-from pytest_circuits.spec.types import SLOT_KINDS, Spec
+from pytest_circuits.spec.types import SLOT_KINDS, Spec, edge_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_circuits.spec.tree import Loc, Tree, Value
 
 _MOST = 200  # a file with more mistakes is hostile; explaining each would take its time
+_TWO_ENDS = re.compile(r"\s*([\w.]+)(?:\s*[-=]*[>→:]\s*|\s*,\s*|\s+(?:to\s+)?)([\w.]+)\s*")
 _NAME_RULE = "begins with a letter or digit, goes on with letters, digits, '.', '_' or '-'"
 
 
@@ -101,10 +103,7 @@ def _problem(loc: Loc, kind: str, file: _File) -> Problem | None:
         loc = _parent(loc)  # an item of a list of fixed length
     value = _value_at(file.tree, loc)
     if kind == "string_pattern_mismatch":
-        is_key = isinstance(value, (dict, list))
-        name: object = loc[-1] if is_key else value
-        text = f"{_shown(name)} is not a name: a name {_NAME_RULE}, at most 100 in all"
-        return file.tree.problem(loc, text, key=is_key)
+        return _no_ends(loc, file.tree) if loc[0] == "edges" else _no_name(loc, value, file.tree)
     if kind == "union_tag_not_found" and isinstance(value, dict):
         return _unknown_kind(loc, value, file.tree)
     part = file.schema.at(loc)
@@ -119,6 +118,23 @@ def _problem(loc: Loc, kind: str, file: _File) -> Problem | None:
     return file.tree.problem(
         loc, f"{name_of(loc)} must be {wanted}, not {_actual(value, part)}", hint=hint
     )
+
+
+def _no_name(loc: Loc, value: Value, tree: Tree) -> Problem:
+    is_key = isinstance(value, (dict, list))
+    name: object = loc[-1] if is_key else value
+    text = f"{_shown(name)} is not a name: a name {_NAME_RULE}, at most 100 in all"
+    return tree.problem(loc, text, key=is_key)
+
+
+def _no_ends(loc: Loc, tree: Tree) -> Problem:
+    """Say how the key of a list of edges is written, with the one that seems to be meant."""
+    key = str(loc[-1])
+    ends = _TWO_ENDS.fullmatch(key)
+    meant = f"did you mean {quoted(edge_key(*ends.groups()))}?" if ends else None
+    hint = meant or "as in '0.mlp.act_in -> 0.mlp.post_act'"
+    text = f"{quoted(key)} names no edges: their key is 'SOURCE -> TARGET', two hook points"
+    return tree.problem(loc, text, hint=hint, key=True)
 
 
 def _unknown_key(loc: Loc, file: _File) -> Problem:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_circuits.spec.tree import Loc, Tree, Value
 
 # What decides the evidence. A description, or where the model lies, does not.
-_DECISIVE = ("version", "circuit", "behavior", "ablation", "nodes", "protocol")
+_DECISIVE = ("version", "circuit", "behavior", "ablation", "nodes", "edges", "protocol")
 # Stands in for the parts of a broken file, so that its other parts are checked all the same.
 _STAND_IN: dict[str, Any] = {
     "version": 1,
@@ -31,7 +31,8 @@ _STAND_IN: dict[str, Any] = {
     "claims": {"behaves": {"rate": 0.5}},
 }
 _NEEDS: dict[str | int, str] = {
-    "regressions": "behavior"
+    "regressions": "behavior",
+    "edges": "nodes",
 }  # a part that is checked against another part
 
 
@@ -102,10 +103,14 @@ def spec_digest(spec: Spec) -> str:
     """Return the SHA-256, in hexadecimal, of all that decides the evidence about a circuit.
 
     Whatever leaves the evidence as it is leaves the digest as it is: comments, the order of keys
-    and of nodes, the description, the claims' thresholds, the regressions, the model's path.
+    and of nodes and edges, the description, the claims' thresholds, the regressions, the model's
+    path. A specification that does not list its edges has the digest that it had before any could.
     """
     decisive: dict[str, Any] = spec.model_dump(mode="json", by_alias=True, include=set(_DECISIVE))
     decisive["nodes"] = {hook: sorted(indexes) for hook, indexes in decisive["nodes"].items()}
+    listed = decisive.pop("edges")
+    if listed is not None:
+        decisive["edges"] = {key: sorted(pairs) for key, pairs in listed.items()}
     text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return sha256(text.encode()).hexdigest()
 

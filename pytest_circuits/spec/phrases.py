@@ -20,6 +20,8 @@ _NAMES: tuple[tuple[tuple[str | None, ...], str], ...] = (
     (("claims", _ANY), "claim {0}"),
     (("nodes", _ANY), "hook point {0}"),
     (("nodes", _ANY, _ANY), "node {1} of hook point {0}"),
+    (("edges", _ANY), "{0} of edges"),
+    (("edges", _ANY, _ANY), "edge {1} of {0}"),
     (("regressions", _ANY), "regression {0}"),
     ((_ANY,), "{0}"),
 )
@@ -83,9 +85,11 @@ def _expected_text(part: dict[str, Any]) -> str:
 
 def _expected_list(part: dict[str, Any]) -> str:
     if "prefixItems" in part:
-        return "a list of two whole numbers, [least, most]"
-    items = part["items"].get("type")
-    what = "texts" if items == "string" else "whole numbers"
+        names = [item.get("description", "") for item in part["prefixItems"]]
+        shown = names if all(names) else ["least", "most"]
+        return f"a list of two whole numbers, [{listed(shown)}]"
+    kinds = {"string": "texts", "array": "pairs"}
+    what = kinds.get(part["items"].get("type"), "whole numbers")
     if part.get("minItems"):
         return f"a list of {part['minItems']} to {part['maxItems']:,} {what}"
     return (

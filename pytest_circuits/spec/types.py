@@ -16,9 +16,15 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
+EdgeKey = Annotated[str, Field(pattern=r"^\S+ -> \S+$")]  # see `edge_key`
 _UNIQUE = Field(json_schema_extra={"uniqueItems": True})
 _Count = Annotated[int, Field(ge=0, le=100)]
 _Integer = Annotated[int, Field(ge=0, le=10**9)]
+_Channel = Annotated[int, Field(ge=0)]
+Edge = tuple[
+    Annotated[_Channel, Field(description="source channel")],
+    Annotated[_Channel, Field(description="target channel")],
+]
 
 
 class _Frozen(BaseModel):
@@ -176,13 +182,25 @@ class Spec(_Frozen):
     behavior: Behavior
     ablation: Ablation
     """What an excluded node becomes; the same circuit scores differently under each."""
-    nodes: dict[str, Annotated[tuple[Annotated[int, Field(ge=0)], ...], _UNIQUE]] = Field(
-        default_factory=dict
-    )
+    nodes: dict[str, Annotated[tuple[_Channel, ...], _UNIQUE]] = Field(default_factory=dict)
     """The nodes of the circuit: for each hook point the indexes of its channels."""
+    edges: dict[EdgeKey, Annotated[tuple[Edge, ...], _UNIQUE]] | None = None
+    """The edges of the circuit: for `SOURCE -> TARGET`, two hook points of one sublayer, its pairs
+    of [source channel, target channel]. Left out: every nonzero weight between two of the nodes."""
     claims: Claims
     protocol: Protocol = Protocol()
     regressions: Annotated[tuple[Text, ...], Field(max_length=200)] = ()
     """Prompts that once broke a law; always tried first."""
     found_by: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """How the circuit was found: the pruner's settings and figures."""
+
+
+def edge_key(source: str, target: str) -> str:
+    """The key of the edges between two hook points: `0.mlp.act_in -> 0.mlp.post_act`."""
+    return f"{source} -> {target}"
+
+
+def edge_ends(key: str) -> tuple[str, str]:
+    """The hook points that the key of some edges names: source and target."""
+    source, _, target = key.partition(" -> ")
+    return source, target

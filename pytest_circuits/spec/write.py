@@ -17,14 +17,14 @@ from pytest_circuits.spec.problems import visible
 from pytest_circuits.spec.tree import plain_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_circuits.spec.tree import Scalar
     from pytest_circuits.spec.types import Spec
 
 _WIDTH = 100
-_PLAIN = re.compile(r"(?:\.\.?/)*[A-Za-z0-9_](?:[A-Za-z0-9_./-]| (?=[A-Za-z0-9_]))*")
+_PLAIN = re.compile(r"(?:\.\.?/)*[A-Za-z0-9_](?:[A-Za-z0-9_./-]| (?:-> )?(?=[A-Za-z0-9_]))*")
 _YAML_1_1_WORDS = {"y", "n", "yes", "no", "on", "off"}
 
 
@@ -45,6 +45,10 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
     lines.append(f"ablation: {spec.ablation.value}")
     if data.get("nodes"):
         lines += ["nodes:", *_indented(_nodes(data["nodes"]))]
+    if spec.edges:
+        lines += ["edges:", *_indented(_edges(spec.edges))]
+    elif spec.edges is not None:
+        lines.append("edges: {}")
     lines += ["claims:", *_indented(_flow_mappings(data["claims"]))]
     if data.get("protocol"):
         lines.append(f"protocol: {_flow_mapping(data['protocol'])}")
@@ -99,13 +103,12 @@ def _behavior(behavior: Mapping[str, Any]) -> Iterator[str]:
 def _slot(name: str, slot: Mapping[str, Any]) -> Iterator[str]:
     ((kind, value),) = slot.items()
     if kind != "words":
-        yield from _wrapped(f"{name}: {{{kind}: [", value, "]}", width=_WIDTH - 6)
+        yield from _wrapped(f"{name}: {{{kind}: [", map(scalar_text, value), "]}", width=_WIDTH - 6)
         return
     yield f"{name}:"
     yield "  words:"
-    yield from (
-        f"    {line}" for line in _wrapped("from: [", value["from"], "]", width=_WIDTH - 10)
-    )
+    words = map(scalar_text, value["from"])
+    yield from (f"    {line}" for line in _wrapped("from: [", words, "]", width=_WIDTH - 10))
     yield f"    count: [{', '.join(map(str, value['count']))}]"
     if "separator" in value:
         yield f"    separator: {scalar_text(value['separator'])}"
@@ -113,12 +116,18 @@ def _slot(name: str, slot: Mapping[str, Any]) -> Iterator[str]:
 
 def _nodes(nodes: Mapping[str, list[int]]) -> Iterator[str]:
     for hook, indexes in nodes.items():
-        yield from _wrapped(f"{scalar_text(hook)}: [", indexes, "]", width=_WIDTH - 2)
+        yield from _wrapped(f"{scalar_text(hook)}: [", map(str, indexes), "]", width=_WIDTH - 2)
 
 
-def _wrapped(head: str, items: Iterable[Scalar], tail: str, *, width: int) -> Iterator[str]:
+def _edges(edges: Mapping[str, Sequence[tuple[int, int]]]) -> Iterator[str]:
+    for key, pairs in edges.items():
+        written = (f"[{source}, {target}]" for source, target in pairs)
+        yield from _wrapped(f"{scalar_text(key)}: [", written, "]", width=_WIDTH - 2)
+
+
+def _wrapped(head: str, items: Iterable[str], tail: str, *, width: int) -> Iterator[str]:
     """Give the lines of a list between brackets; further lines stand two columns further in."""
-    words = [f"{scalar_text(item)}," for item in items]
+    words = [f"{item}," for item in items]
     words[-1:] = [word.removesuffix(",") + tail for word in words[-1:]] or [tail]
     line = head
     for index, word in enumerate(words):

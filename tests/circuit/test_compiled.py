@@ -10,16 +10,18 @@ import pytest
 import torch
 
 from pytest_circuits.circuit import (
+    Edges,
     Nodes,
     Runner,
     View,
     all_nodes,
     compile_circuit,
+    live_edges,
     random_circuits,
 )
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.interventions import fill_values, run_circuits
-from pytest_circuits.circuit.view import keep_masks
+from pytest_circuits.circuit.view import cut_weights, keep_masks
 from pytest_circuits.model import (
     Model,
     ModelConfig,
@@ -128,6 +130,42 @@ def test_a_compiled_circuit_gives_the_logits_of_the_ablated_model(
     torch.testing.assert_close(everywhere, expected, rtol=1e-5, atol=1e-5)
     at_one = torch.stack([circuit.logits(tokens, at=at) for circuit in compiled])
     torch.testing.assert_close(at_one, expected[:, torch.arange(5), at], rtol=1e-5, atol=1e-5)
+
+
+def _some_edges(nodes: Nodes, model: Model, *, share: float, seed: int) -> Edges:
+    rng = np.random.default_rng(seed)
+    everything = live_edges(nodes, model)
+    return Edges.of(
+        {ends: [p for p in pairs if rng.random() < share] for ends, pairs in everything.pairs}
+    )
+
+
+@pytest.mark.parametrize("ablation", FOLDED)
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_a_compiled_circuit_of_some_edges_gives_the_logits_of_the_ablated_model(
+    changes: dict[str, Any], ablation: Ablation
+) -> None:
+    model, reference = _random_model(**changes)
+    circuits = [
+        (nodes, _some_edges(nodes, model, share=share, seed=seed))
+        for seed, nodes in enumerate(_circuits(model, reference)[1:])
+        for share in (0.0, 0.3, 0.9)
+    ]
+    views = [View.circuit(nodes, edges) for nodes, edges in circuits]
+    tokens = reference.tokens[:3, :11]
+    expected = run_circuits(
+        model,
+        tokens,
+        at=None,
+        keep=keep_masks(views, model),
+        fill=fill_values(reference, ablation),
+        cuts=cut_weights(views, model),
+    )
+    found = [
+        compile_circuit(model, nodes, reference, ablation, edges).logits(tokens)
+        for nodes, edges in circuits
+    ]
+    torch.testing.assert_close(torch.stack(found), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

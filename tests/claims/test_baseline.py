@@ -69,7 +69,14 @@ def test_no_file_is_no_baseline(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"name": "other"}, {"ablation": "zero"}, {"protocol": "{pairs: 200}"}], ids=str
+    "change",
+    [
+        {"name": "other"},
+        {"ablation": "zero"},
+        {"protocol": "{pairs: 200}"},
+        {"extra": "edges: {0.attn.act_in -> 0.attn.k: [[0, 0]]}"},
+    ],
+    ids=str,
 )
 def test_a_baseline_of_another_specification_is_refused(
     bench_of: MakeBench, file: Path, change: dict[str, str]

@@ -37,6 +37,13 @@ def test_what_the_model_can_do_without_is_not_necessary(
     assert run_claim(bench_of(nodes), "necessary").verdict is Verdict.FAIL
 
 
+def test_listed_edges_leave_the_complement_as_it_is(bench_of: MakeBench) -> None:
+    bench, listed = bench_of(QUOTE_PATH), bench_of(QUOTE_PATH, extra="edges: {}")
+
+    assert listed.circuit != bench.circuit
+    assert listed.without == bench.without
+
+
 def test_a_backup_path_is_found_and_shown(bench_of: MakeBench, make_model: MakeModel) -> None:
     redundant = make_model(Weights(weak=1.5))
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from pytest_circuits.circuit import View
 from pytest_circuits.claims import Verdict, record_baseline, run_claim
+from pytest_circuits.claims.baseline import Live, margins_of
 from tests.known_models import BRACKET_PATH, QUOTE_PATH, Weights, merged
 
 if TYPE_CHECKING:
@@ -86,6 +89,22 @@ def test_without_a_baseline_the_claim_fails_and_names_the_command(bench_of: Make
 
     assert evidence.verdict is Verdict.FAIL
     assert "pytest --circuits --circuits-update=new" in evidence.reason
+
+
+def test_listed_edges_are_those_of_the_baselines_circuit_too(
+    bench_of: MakeBench, make_model: MakeModel, copier: Model
+) -> None:
+    updated = make_model(Weights(path=1.4))
+    listed = "edges: {0.attn.act_in -> 0.attn.v: [[1, 0]]}"
+    bench = bench_of(QUOTE_PATH, updated, baseline=copier, extra=listed)
+    assert isinstance(bench.baseline, Live)
+
+    before = margins_of(bench.baseline, bench, bench.control_pairs)
+
+    expected = bench_of(QUOTE_PATH, copier, extra=listed)
+    assert np.array_equal(before, expected.runner.margins(bench.control_pairs, expected.circuit))
+    every = bench.baseline.runner.margins(bench.control_pairs, View.circuit(bench.nodes))
+    assert np.abs(before - every).max() > 1
 
 
 def test_models_whose_nodes_carry_other_signals_are_not_comparable(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_circuits.circuit import Nodes, all_nodes
+from pytest_circuits.circuit import Edges, Nodes, all_nodes, live_edges
 from pytest_circuits.claims import Verdict, run_claim
-from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Circuit
+from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Circuit, merged
 
 if TYPE_CHECKING:
     from pytest_circuits.model import Model
@@ -54,6 +54,54 @@ def test_every_node_that_carries_the_cue_matters(
 
     constant = hook == "0.attn.q"  # under mean ablation a constant stays what it is
     assert verdict is (Verdict.PASS if constant else Verdict.FAIL)
+
+
+def edges_text(edges: Edges) -> str:
+    listed = "".join(
+        f"\n  {key}: {[list(pair) for pair in pairs]}" for key, pairs in edges.listed().items()
+    )
+    return f"edges:{listed or ' {}'}\n"
+
+
+def test_the_path_with_its_true_edges_is_sufficient(bench_of: MakeBench, copier: Model) -> None:
+    nodes = merged(QUOTE_PATH, WEAK_PATH)
+    true = live_edges(Nodes.of(QUOTE_PATH), copier)
+
+    evidence = run_claim(bench_of(nodes, extra=edges_text(true)), "sufficient")
+
+    assert evidence.verdict is Verdict.PASS
+    assert evidence.measures["control_p"] == pytest.approx(1 / 40)
+
+
+@pytest.mark.parametrize("missing", range(3))
+def test_every_edge_that_carries_the_cue_matters(
+    bench_of: MakeBench, copier: Model, missing: int
+) -> None:
+    true = live_edges(Nodes.of(QUOTE_PATH), copier)
+    kept = [edge for index, edge in enumerate(true) if index != missing]
+    edges = Edges.of({ends: [pair for e, pair in kept if e == ends] for ends, _ in kept})
+    assert (true.count, edges.count) == (3, 2)
+
+    evidence = run_claim(bench_of(QUOTE_PATH, extra=edges_text(edges)), "sufficient")
+
+    assert evidence.verdict is Verdict.FAIL
+
+
+def test_the_edges_of_a_decoy_are_not_sufficient(bench_of: MakeBench, copier: Model) -> None:
+    nodes = merged(QUOTE_PATH, WEAK_PATH)
+    decoy = live_edges(Nodes.of(WEAK_PATH), copier)
+
+    evidence = run_claim(bench_of(nodes, extra=edges_text(decoy)), "sufficient")
+
+    assert evidence.verdict is Verdict.FAIL
+    assert evidence.law is not None
+    assert evidence.law.counterexample is not None
+
+
+def test_without_any_edge_nothing_is_sufficient(bench_of: MakeBench) -> None:
+    bench = bench_of(QUOTE_PATH, extra="edges: {}")
+
+    assert run_claim(bench, "sufficient").verdict is Verdict.FAIL
 
 
 def test_a_circuit_found_with_zero_ablation_is_sufficient_under_it(bench_of: MakeBench) -> None:

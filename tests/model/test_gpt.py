@@ -10,6 +10,7 @@ import torch
 from pytest_circuits.circuit.interventions import intervene
 from pytest_circuits.model import ModelConfig, SparseGPT
 from pytest_circuits.model.abstopk import abs_top_k
+from pytest_circuits.model.gpt import Carry, Ends, no_join
 
 CONFIG = ModelConfig(
     vocab_size=40, n_layer=2, d_model=32, d_head=8, d_mlp=64, max_tokens=16, activation="relu"
@@ -97,6 +98,43 @@ def test_every_hook_point_is_met_once_in_order_and_changes_the_logits() -> None:
     for hook in met:
         changed = model(tokens, lambda n, x, hook=hook: x + 1 if n == hook else x)
         assert not torch.equal(changed, plain), hook
+
+
+def test_every_linear_map_between_hook_points_is_met_once_in_order() -> None:
+    model, tokens = _model(), _tokens(2, 5)
+    met: list[Ends] = []
+
+    def note(ends: Ends, x: torch.Tensor, carry: Carry, linear: torch.nn.Linear) -> torch.Tensor:
+        assert x.shape[-1] == CONFIG.hook_points[ends[0]]
+        met.append(ends)
+        return no_join(ends, x, carry, linear)
+
+    assert torch.equal(model(tokens, join=note), model(tokens))
+    inner = [
+        *(("attn.act_in", point) for point in ("attn.q", "attn.k", "attn.v")),
+        ("attn.v", "attn.resid_delta"),
+        ("mlp.act_in", "mlp.post_act"),
+        ("mlp.post_act", "mlp.resid_delta"),
+    ]
+    assert met == [(f"{layer}.{a}", f"{layer}.{b}") for layer in range(2) for a, b in inner]
+
+
+def test_what_a_map_gives_can_be_replaced_before_abs_top_k() -> None:
+    model, tokens = _model(), _tokens(2, 5)
+    found: dict[str, torch.Tensor] = {}
+
+    def hook(name: str, x: torch.Tensor) -> torch.Tensor:
+        found[name] = x
+        return x
+
+    def join(ends: Ends, x: torch.Tensor, carry: Carry, linear: torch.nn.Linear) -> torch.Tensor:
+        y = no_join(ends, x, carry, linear)
+        return torch.arange(64.0).sub(50).expand_as(y) if ends[1] == "1.mlp.post_act" else y
+
+    model(tokens, hook, join=join)
+    given = torch.relu(torch.arange(64.0) - 50)
+    expected = abs_top_k(given, CONFIG.activation_share)
+    assert torch.equal(found["1.mlp.post_act"], expected.expand(2, 5, -1))
 
 
 @pytest.mark.parametrize("pad", [0, 39])

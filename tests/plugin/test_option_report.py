@@ -6,7 +6,7 @@ import json
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from tests.plugin.conftest import FOUR, Repository
+from tests.plugin.conftest import FOUR, Repository, spec_text
 
 
 def record(repository: Repository, name: str = "out.json") -> dict[str, Any]:
@@ -42,6 +42,34 @@ def test_the_record_has_the_documented_fields(repository: Repository) -> None:
         for claim in circuit["claims"]
     )
     result.stdout.fnmatch_lines(["evidence: out.json"])
+
+
+def test_the_record_counts_the_edges_that_are_listed_and_in_the_model(
+    repository: Repository,
+) -> None:
+    text = spec_text(claims=("behaves",))
+    listed = "edges: {0.attn.act_in -> 0.attn.k: [[0, 0], [1, 0]]}"
+    repository.write("circuits/quote_close.circuit.yaml", text)
+    repository.gate("--circuits-report=every.json")
+    repository.write("circuits/quote_close.circuit.yaml", f"{text}{listed}\n")
+
+    repository.gate("--circuits-report=listed.json")
+
+    (every,), (some,) = (record(repository, f"{n}.json")["circuits"] for n in ("every", "listed"))
+    assert (every["edges"], some["edges"]) == (3, 1)
+    assert every["digest"] != some["digest"]
+
+
+def test_edges_that_no_weight_carries_are_refused_with_their_line(repository: Repository) -> None:
+    text = spec_text() + "edges: {0.attn.q -> 0.attn.resid_delta: [[0, 2]]}\n"
+    repository.write("circuits/quote_close.circuit.yaml", text)
+
+    result = repository.gate()
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines(
+        [f"*.circuit.yaml:{text.count(chr(10))}:9: no weight leads from '0.attn.q' to '0.attn.*"]
+    )
 
 
 def test_two_runs_give_the_same_bytes_apart_from_run(repository: Repository) -> None:

@@ -10,7 +10,15 @@ from click.testing import CliRunner
 
 from pytest_circuits.cli import main
 from pytest_circuits.show.text import number, token, total, wrapped
-from tests.known_models import NOWHERE, OUT, QUOTE_PATH, merged, quote_spec, write_quote_copier
+from tests.known_models import (
+    NOWHERE,
+    OUT,
+    QUOTE_PATH,
+    WEAK_PATH,
+    merged,
+    quote_spec,
+    write_quote_copier,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,6 +90,32 @@ def test_neurons_have_their_inputs_and_their_writes(folder: Path) -> None:
     assert "post_act[1]    = relu(-1 act_in[2])" in lines
     assert "resid_delta[9] = 1 post_act[0] - 1 post_act[1]" in lines
     assert any("Everything else is zero." in line for line in lines)
+
+
+def test_of_listed_edges_alone_the_inputs_and_weights_are_printed(folder: Path) -> None:
+    nodes = merged(QUOTE_PATH, WEAK_PATH, NEURONS, {"final_resid": [NOWHERE]})
+    listed = {
+        "0.attn.act_in -> 0.attn.k": [[0, 0]],
+        "0.attn.act_in -> 0.attn.v": [[1, 0]],
+        "0.attn.v -> 0.attn.resid_delta": [[0, 2]],
+        "1.mlp.act_in -> 1.mlp.post_act": [[2, 0], [2, 1]],
+        "1.mlp.post_act -> 1.mlp.resid_delta": [[0, 9]],
+    }
+    edges = "".join(f"  {key}: {pairs}\n" for key, pairs in listed.items())
+
+    every = _shown(folder, nodes, ablation="zero")
+    shown = _shown(folder, nodes, ablation="zero", extra=f"edges:\n{edges}")
+
+    assert "19 nodes, 10 edges." in every.replace("\n", " ")
+    assert "19 nodes, 6 edges." in shown.replace("\n", " ")
+    assert "resid_delta[9] = 1 post_act[0] - 1 post_act[1]" in every
+    assert "resid_delta[9] = 1 post_act[0]\n" in shown
+    assert ("resid[4]" in every, "resid[4]" in shown) == (True, False)
+    assert "seen v[8]" not in shown
+    assert (
+        "without an edge that leads on: 0.attn.act_in[3], 0.attn.act_in[4], 0.attn.v[8], "
+        "1.mlp.post_act[1]"
+    ) in shown
 
 
 def test_nodes_that_nothing_reads_are_named(folder: Path) -> None:

@@ -163,3 +163,87 @@ def test_broken_parts_do_not_hide_problems_of_the_others(
         "q.circuit.yaml:7:3: unknown key 'promt' in behavior; did you mean 'prompt'?",
         "q.circuit.yaml:17:24: node 31 is listed twice; keep one",
     ]
+
+
+KEY = "1.attn.k -> 0.mlp.post_act"
+TWO = "must be a list of two whole numbers, [source channel, target channel], not"
+WRONG = "names no edges: their key is 'SOURCE -> TARGET', two hook points"
+STRANGE = "is not a node of the circuit; add it to 'nodes' or remove the edge"
+AN_EDGE = "an edge is [source channel, target channel]"
+
+
+@pytest.mark.parametrize(
+    ("edges", "lines"),
+    [
+        pytest.param(
+            "1.attn.k->0.mlp.post_act: [[30, 31]]",
+            [f"20:3: '1.attn.k->0.mlp.post_act' {WRONG}; did you mean '{KEY}'?"],
+            id="arrow without spaces",
+        ),
+        pytest.param(
+            "1.attn.k: [[30, 31]]",
+            [f"20:3: '1.attn.k' {WRONG}; as in '0.mlp.act_in -> 0.mlp.post_act'"],
+            id="one hook point",
+        ),
+        pytest.param(
+            "1.atn.k -> 0.mlp.post_act: [[30, 31]]",
+            ["20:3: hook point '1.atn.k' has no nodes; did you mean '1.attn.k'?"],
+            id="misspelt hook point",
+        ),
+        pytest.param(
+            "final_resid -> 0.mlp.post_act: [[30, 31]]",
+            ["20:3: hook point 'final_resid' has no nodes; an edge joins two nodes of the circuit"],
+            id="hook point without nodes",
+        ),
+        pytest.param(
+            f"{KEY}: []",
+            [f"20:3: '{KEY}' has an empty list of edges; remove the line"],
+            id="no edges",
+        ),
+        pytest.param(
+            f"{KEY}:",
+            [f"20:3: '{KEY}' of edges has no value; it must be a list of pairs"],
+            id="no list",
+        ),
+        pytest.param(
+            f"{KEY}: [[30, 31], [30, 406], [30, 31]]",
+            ["20:53: edge [30, 31] is listed twice; keep one"],
+            id="edge twice",
+        ),
+        pytest.param(
+            f"{KEY}: [[29, 32]]",
+            [f"20:33: 1.attn.k[29] {STRANGE}", f"20:37: 0.mlp.post_act[32] {STRANGE}"],
+            id="not nodes",
+        ),
+        pytest.param(
+            f"{KEY}: [[30, 31], [406, 30]]",
+            [f"20:42: edge [406, 30] is the wrong way round; {AN_EDGE}: write [30, 406]"],
+            id="wrong way round",
+        ),
+        pytest.param(
+            f"{KEY}: [30, [30]]",
+            [
+                f"20:32: edge 1 of '{KEY}' {TWO} the number 30",
+                f"20:36: edge 2 of '{KEY}' {TWO} of 1",
+            ],
+            id="not pairs",
+        ),
+    ],
+)
+def test_edges_that_make_no_sense_are_named_at_their_place(
+    first_lines: FirstLines, quote: str, edges: str, lines: list[str]
+) -> None:
+    bad = quote.replace("claims:", f"edges:\n  {edges}\nclaims:", 1)
+
+    assert first_lines(bad) == [f"q.circuit.yaml:{line}" for line in lines]
+
+
+def test_edges_are_not_held_against_nodes_that_are_broken(
+    first_lines: FirstLines, quote: str
+) -> None:
+    bad = quote.replace("[31, 406]", "[31, x]").replace(
+        "claims:", f"edges:\n  {KEY}: [[30, 406]]\nclaims:", 1
+    )
+
+    (line,) = first_lines(bad)
+    assert line.startswith("q.circuit.yaml:17:24: node 2 of hook point '0.mlp.post_act' must be")

@@ -20,6 +20,7 @@ def test_the_example_loads_into_types(load: Load, quote: str) -> None:
 
     assert (spec.circuit, spec.ablation) == ("quote_close", Ablation.MEAN)
     assert spec.nodes == {"0.mlp.post_act": (31, 406), "1.attn.k": (30,)}
+    assert spec.edges is None
     assert spec.claims.sufficient is not None
     assert spec.claims.sufficient.max_loss == 0.15
     assert isinstance(spec.behavior.slots["name"], ChoiceSlot)

@@ -28,6 +28,8 @@ Load = Callable[[str], LoadedSpec]
 
 JARGON = re.compile(r"pydantic|Input should|[Ee]xtra inputs|Field required|str_|_type|tuple|dict\b")
 FIRST_LINE = re.compile(r"q\.circuit\.yaml:[0-9]+:[0-9]+: .")
+# Of the example, by the version of this package in which a specification could not list edges.
+DIGEST = "a4e2e97e6d05b2c4d3fdbb906a73345d3ccaca081c7b497f5dec082bb2270594"
 SLOW = settings(deadline=None, max_examples=100)
 
 
@@ -59,6 +61,24 @@ figures = texts | st.integers() | st.floats(allow_nan=False, allow_infinity=Fals
 
 
 @st.composite
+def edges_among(draw: st.DrawFn, nodes: dict[str, list[int]]) -> dict[str, list[tuple[int, int]]]:
+    """Edges between nodes whose hook points can stand in a key."""
+    hooks = [hook for hook in nodes if re.fullmatch(r"[!-~]+", hook)]
+    ends = st.lists(st.tuples(*[st.sampled_from(hooks)] * 2), max_size=3, unique=True)
+    return {
+        f"{source} -> {target}": draw(
+            st.lists(
+                st.tuples(st.sampled_from(nodes[source]), st.sampled_from(nodes[target])),
+                min_size=1,
+                max_size=30,
+                unique=True,
+            )
+        )
+        for source, target in (draw(ends) if hooks else ())
+    }
+
+
+@st.composite
 def contents(draw: st.DrawFn) -> dict[str, Any]:
     """What a valid file holds."""
     cue, *slot_names = draw(st.lists(names, min_size=1, max_size=4, unique=True))
@@ -73,6 +93,14 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
         "stable": {"max_drop": draw(shares), "min_correlation": draw(shares)},
     }
     kept = draw(st.lists(st.sampled_from(sorted(claims)), min_size=1, unique=True))
+    nodes = draw(
+        st.dictionaries(
+            texts | names,
+            st.lists(st.integers(0, 999), min_size=1, max_size=40, unique=True),
+            max_size=3,
+        )
+    )
+    edges = draw(st.none() | edges_among(nodes))
     return {
         "version": 1,
         "circuit": draw(names),
@@ -84,13 +112,8 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
             "contrast": {cue: {first: answers[0], second: answers[1]}},
         },
         "ablation": draw(st.sampled_from(["mean", "zero", "resample"])),
-        "nodes": draw(
-            st.dictionaries(
-                texts,
-                st.lists(st.integers(0, 999), min_size=1, max_size=40, unique=True),
-                max_size=3,
-            )
-        ),
+        "nodes": nodes,
+        **({} if edges is None else {"edges": edges}),
         "claims": {name: claims[name] for name in kept},
         "protocol": {"margin": draw(st.floats(0.01, 9)), "pairs": draw(st.integers(100, 900))},
         "found_by": draw(st.dictionaries(texts, figures, max_size=3)),
@@ -174,6 +197,8 @@ def test_what_does_not_decide_the_evidence_is_not_in_the_digest(
         "found_by": {other: 1},
         "nodes": {hook: indexes[::-1] for hook, indexes in content["nodes"].items()},
     }
+    if "edges" in content:
+        reworded["edges"] = {key: pairs[::-1] for key, pairs in content["edges"].items()}
 
     assert spec_digest(spec_of(reworded)) == spec_digest(spec)
 
@@ -188,11 +213,19 @@ def test_what_decides_the_evidence_is_in_the_digest(load: Load, quote: str) -> N
         "ablation: mean": "ablation: zero",
         "[31, 406]": "[31, 407]",
         "claims:": "protocol: {margin: 2.0}\nclaims:",
+        "ablation:": "edges: {}\nablation:",
+        "regressions:": "edges: {1.attn.k -> 0.mlp.post_act: [[30, 31]]}\nregressions:",
     }
 
     digests = {load(quote.replace(old, new, 1)).digest for old, new in changes.items()}
 
     assert len(digests | {load(quote).digest}) == len(changes) + 1
+
+
+def test_a_specification_without_edges_has_the_digest_that_it_had_before_there_were_any(
+    load: Load, quote: str
+) -> None:
+    assert load(quote).digest == DIGEST
 
 
 def refused(text: str) -> tuple[Problem, ...]:

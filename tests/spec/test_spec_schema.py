@@ -13,6 +13,8 @@ from pytest_circuits.spec import LoadedSpec, json_schema, parse_yaml
 
 Load = Callable[[str], LoadedSpec]
 
+EDGES = "1.attn.k -> 0.mlp.post_act: [[30, 31], [30, 406]]"
+
 
 def errors(value: object) -> list[str]:
     schema: dict[str, Any] = json_schema()
@@ -26,8 +28,9 @@ def test_the_committed_schema_is_the_one_that_the_types_give() -> None:
     assert committed == json.dumps(json_schema(), indent=2, sort_keys=True) + "\n"
 
 
-def test_the_schema_accepts_the_example(load: Load, quote: str) -> None:
-    assert errors(load(quote).tree.value) == []
+@pytest.mark.parametrize("edges", ["", "edges: {}\n", f"edges: {{{EDGES}}}\n"])
+def test_the_schema_accepts_the_example(load: Load, quote: str, edges: str) -> None:
+    assert errors(load(quote + edges).tree.value) == []
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,12 @@ def test_the_schema_accepts_the_example(load: Load, quote: str) -> None:
         ("from: [alpha", "from_: [alpha"),
         ("[31, 406]", "[31, -1]"),
         ("[31, 406]", "[31, 31]"),
+        ("ablation:", "edges: null\nablation:"),
+        ("ablation:", "edges: {1.attn.k->0.mlp.post_act: [[30, 31]]}\nablation:"),
+        ("ablation:", "edges: {1.attn.k -> 0.mlp.post_act: [[30]]}\nablation:"),
+        ("ablation:", "edges: {1.attn.k -> 0.mlp.post_act: [[30, 31, 1]]}\nablation:"),
+        ("ablation:", "edges: {1.attn.k -> 0.mlp.post_act: [[30, 31], [30, 31]]}\nablation:"),
+        ("ablation:", "edges: {1.attn.k -> 0.mlp.post_act: [[30, -1]]}\nablation:"),
         ("      '\"': '\"'\n", ""),
     ],
 )

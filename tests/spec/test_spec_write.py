@@ -19,10 +19,12 @@ Load = Callable[[str], LoadedSpec]
 
 def test_a_specification_is_written_as_a_person_would_write_it(load: Load, quote: str) -> None:
     nodes = ", ".join(str(index) for index in range(100, 140))
+    pairs = ", ".join(f"[30, {index}]" for index in range(110, 100, -1))
     loaded = load(
         quote.replace("[31, 406]", f"[{nodes}]").replace(
             "ablation: mean",
-            "ablation: mean\nprotocol: {margin: 0.5}\nfound_by: {seed: 7, lr: 1e-5}",
+            f"ablation: mean\nedges: {{1.attn.k -> 0.mlp.post_act: [{pairs}]}}\n"
+            "protocol: {margin: 0.5}\nfound_by: {seed: 7, lr: 1e-5}",
         )
     )
 
@@ -55,6 +57,9 @@ nodes:
     116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128, 129, 130, 131, 132, 133, 134,
     135, 136, 137, 138, 139]
   1.attn.k: [30]
+edges:
+  1.attn.k -> 0.mlp.post_act: [[30, 110], [30, 109], [30, 108], [30, 107], [30, 106], [30, 105],
+    [30, 104], [30, 103], [30, 102], [30, 101]]
 claims:
   behaves:    {rate: 0.99}
   sufficient: {rate: 0.98, max_loss: 0.15}
@@ -72,6 +77,14 @@ found_by:
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_a_circuit_without_any_edge_is_written_as_such(load: Load, quote: str) -> None:
+    spec = load(quote).spec.model_copy(update={"edges": {}})
+
+    assert "\nedges: {}\n" in dump_spec(spec)
+    assert load(dump_spec(spec)).spec == spec
+    assert "edges" not in dump_spec(load(quote).spec)
+
+
 @pytest.mark.parametrize(
     ("value", "written"),
     [
@@ -79,6 +92,9 @@ found_by:
         ("../models/x", "../models/x"),
         ("0.mlp.post_act", "0.mlp.post_act"),
         ("two words", "two words"),
+        ("0.attn.v -> 0.attn.resid_delta", "0.attn.v -> 0.attn.resid_delta"),
+        ("a ->", '"a ->"'),
+        ("-> a", '"-> a"'),
         ("no", '"no"'),
         ("1", '"1"'),
         ("1e3", '"1e3"'),

@@ -12,7 +12,7 @@ from pytest_circuits.circuit import WHOLE, Nodes, Runner
 from pytest_circuits.claims import Verdict, declared, make_bench, run_claim
 from pytest_circuits.model import load_model, load_reference
 from pytest_circuits.prompts import PromptSpace, check_prompts
-from pytest_circuits.prune.quality import Bar, assess
+from pytest_circuits.prune.quality import Bar, Judge
 from pytest_circuits.spec import Ablation
 from pytest_circuits.spec.load import parse_spec
 from tests.known_models import KINDS, KnownAnswer, bracket_counter, quote_copier, redundant_quote
@@ -52,9 +52,12 @@ class Trial:
     def pairs(self, count: int) -> tuple[Pair, ...]:
         return PromptSpace(self.loaded.spec.behavior).sample(count, seed=11)
 
+    def judge(self, pairs: Sequence[Pair]) -> Judge:
+        return Judge(self.runner, pairs, [1 / len(pairs)] * len(pairs), BAR)
+
     def good(self, circuits: Sequence[Nodes], *, pairs: int = 6) -> list[Nodes]:
         """Those that reach the bar."""
-        qualities = assess(self.runner, circuits, self.pairs(pairs))
+        qualities = self.judge(self.pairs(pairs)).assess(circuits)
         return [c for c, q in zip(circuits, qualities, strict=True) if q.reaches(BAR)]
 
     def bench(self) -> Bench:
@@ -153,7 +156,7 @@ def test_each_of_two_paths_prefers_the_answer_and_only_both_reach_the_bar(
     trial = trial_of(redundant_quote, 0)
     halves = [Nodes.of(path) for path in trial.answer.paths]
     assert sum(half.count for half in halves) == trial.nodes.count
-    for quality in assess(trial.runner, halves, trial.pairs(64)):
+    for quality in trial.judge(trial.pairs(64)).assess(halves):
         assert quality.rate == 1.0
         assert BAR.max_loss < quality.loss < 0.15
         assert quality.left == 1.0

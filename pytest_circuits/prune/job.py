@@ -1,152 +1,242 @@
-"""One search for a circuit, from a behavior to nodes and the evidence that they do it."""
+"""Searches for circuits, from behaviors to nodes, edges and the evidence that they do it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from math import inf
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import WHOLE, Runner, count_edges
-from pytest_circuits.circuit.encoding import Encoder
-from pytest_circuits.circuit.interventions import fill_values
-from pytest_circuits.errors import CircuitsError
+from pytest_circuits.circuit import Nodes, all_nodes
 from pytest_circuits.progress import reporting
-from pytest_circuits.prompts import PromptSpace
-from pytest_circuits.prune.discretise import eliminate, smallest, top
-from pytest_circuits.prune.masks import MaskPlan, Masks, learn
-from pytest_circuits.prune.quality import Bar, Quality, assess
-from pytest_circuits.spec import Ablation, NecessaryClaim, SufficientClaim
+from pytest_circuits.prune.attribution import attribute, ranked
+from pytest_circuits.prune.controls import Control, run_control, shuffled_fill, shuffled_model
+from pytest_circuits.prune.discretise import nodes_of, smallest
+from pytest_circuits.prune.edges import needed_edges
+from pytest_circuits.prune.greedy import greedy
+from pytest_circuits.prune.masks import Masks, Search, learn
+from pytest_circuits.prune.plan import Method
+from pytest_circuits.prune.refine import exchange, remove, repair
+from pytest_circuits.prune.subject import NotFoundError, Subject
 
 if TYPE_CHECKING:
-    from pytest_circuits.circuit import Nodes
-    from pytest_circuits.circuit.encoding import Batch
-    from pytest_circuits.model import Model, Reference
-    from pytest_circuits.prompts import Pair
-    from pytest_circuits.spec import Spec
+    from collections.abc import Iterator, Sequence
 
-# The prompts of the search never share a seed with those of the claims, which derive theirs from
-# the specification's digest.
-_TRAINING, _EVALUATION = 1_000_003, 9_000_000_000_019
+    from pytest_circuits.circuit import Edges
+    from pytest_circuits.model import Reference
+    from pytest_circuits.prune.plan import PrunePlan
+    from pytest_circuits.prune.quality import Quality
 
-
-class NotFoundError(CircuitsError):
-    """No circuit reaches the bar."""
-
-
-@dataclass(frozen=True, slots=True)
-class PrunePlan:
-    """Settings of one search."""
-
-    masks: MaskPlan = field(default_factory=MaskPlan)
-    targets: tuple[float, ...] = (0.07, 0.03, 0.01)  # tried in turn, until one gives a circuit
-    evaluation_pairs: int = 128
-    # Stricter than the claims: their bounds leave room for the prompts that were not seen, and a
-    # harmless update (a cast to bfloat16, say) moves the loss by some hundredths of a nat.
-    loss_share: float = 0.6  # of the claim's max_loss
-    rate_share: float = 0.3  # of the misses that the claim's rate allows
-    left_share: float = 0.5  # of what the claim's max_rate allows above chance
-    separation_share: float = 0.6  # of the protocol's margin
-
-    @classmethod
-    def sufficient_only(cls, masks: MaskPlan) -> PrunePlan:
-        """A search that does not ask whether the model needs what it finds."""
-        return cls(masks=replace(masks, backup_weight=0.0), left_share=inf, separation_share=inf)
+Node = tuple[str, int]
+_TOP_OF_RANKING = 2, 64  # a prefix may have so many times the nodes that were on, and so many more
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A circuit and how it does on the evaluation prompts."""
+    """A circuit, and how it does on the evaluation prompts."""
 
     nodes: Nodes
-    edges: int
+    edges: Edges | None  # None: all weights between the nodes
     quality: Quality
-    learnt: int  # nodes that the masks left on
-    ranked: int  # nodes after discretisation
+    frequency: dict[str, tuple[int, ...]]  # of each node, how many seeds found it
+    controls: dict[str, Control]
+    backups: tuple[Found, ...] | None  # circuits that take over without it; None: not searched
 
 
-def find_circuit(spec: Spec, model: Model, reference: Reference, plan: PrunePlan) -> Found:
-    """Search for the smallest circuit of a behavior; NotFoundError when none is good enough."""
-    if spec.ablation is Ablation.RESAMPLE:
-        raise NotFoundError("prune learns masks under mean or zero ablation; resample is not one")
-    space = PromptSpace(spec.behavior)
-    pairs = space.sample(plan.evaluation_pairs, seed=_EVALUATION + plan.masks.seed)
-    runner = Runner(model, reference, spec.ablation)
-    bar = _bar(spec, plan)
-    _require_behavior(runner, pairs, bar)
-    for attempt, target in enumerate(plan.targets, start=1):
-        masks = _learn(spec, model, reference, space, replace(plan.masks, target=target))
+def find_circuits(
+    subjects: Sequence[Subject],
+    reference: Reference,
+    plan: PrunePlan,
+    *,
+    forbidden: Nodes | None = None,
+) -> Iterator[Found | NotFoundError]:
+    """The smallest circuit of each behavior, in the order of the subjects, of one model.
+
+    The masks of all of them are learnt in one batch. A behavior for which no circuit is good
+    enough gives the error that says so, and the others go on. forbidden: nodes that no circuit may
+    have, which asks for the backup of a circuit.
+    """
+    barred = forbidden or Nodes.of({})
+    drafts = _drafts(subjects, plan, barred)
+    for subject, candidates in zip(subjects, drafts, strict=True):
         try:
-            nodes = _discretise(runner, masks, pairs, bar)
-            break
-        except NotFoundError:
-            if attempt == len(plan.targets):
-                raise
-    ranked = nodes.count
-    with reporting("removing nodes", ranked) as reporter:
-        for smaller, quality in eliminate(runner, nodes, pairs, bar):
-            nodes = smaller
-            reporter.at(ranked - nodes.count, f"{nodes.count} nodes  loss {quality.loss:.3f}")
+            found = _refined(subject, candidates, plan, barred)
+        except NotFoundError as error:
+            yield error
+            continue
+        yield _with_evidence(found, subject, reference, plan)
+
+
+def _drafts(
+    subjects: Sequence[Subject], plan: PrunePlan, forbidden: Nodes
+) -> Iterator[list[Nodes]]:
+    """Nodes to begin with, for each subject a few alternatives."""
+    match plan.method:
+        case Method.MASKS:
+            yield from _by_masks(subjects, plan, forbidden)
+        case Method.ATTRIBUTION:
+            yield from ([_by_attribution(subject, forbidden)] for subject in subjects)
+        case Method.GREEDY:
+            yield from ([_by_removal(subject, forbidden)] for subject in subjects)
+
+
+def _by_masks(
+    subjects: Sequence[Subject], plan: PrunePlan, forbidden: Nodes
+) -> Iterator[list[Nodes]]:
+    length = max(subject.pool.length for subject in subjects)
+    seeds = range(plan.seed, plan.seed + plan.seeds)
+    searches = [
+        Search(subject.pool.padded(length), seed, forbidden)
+        for subject in subjects
+        for seed in seeds
+    ]
+    first = subjects[0]
+    masks = Masks(first.model, searches, plan.masks)
+    about = f"masks of {first.spec.circuit}"
+    if len(searches) > 1:
+        about = f"masks of {len(searches)} searches"
+    with reporting(about, plan.masks.steps) as reporter:
+        for step in learn(first.model, first.fill, masks, plan.masks):
+            nodes, loss = step.nodes.mean().item(), step.loss.mean().item()
+            reporter.at(step.step + 1, f"{nodes:.0f} nodes  loss {loss:.3f}")
+    learnt = masks.learnt()
+    for index, subject in enumerate(subjects):
+        candidates = []
+        for k in range(index * plan.seeds, (index + 1) * plan.seeds):
+            on = masks.on(k)
+            candidates += [nodes for nodes in (learnt[k].smallest, on) if nodes is not None][:1]
+            if learnt[k].smallest is None:
+                times, more = _TOP_OF_RANKING
+                prefix = smallest(subject.judge, learnt[k].ranking, most=times * on.count + more)
+                candidates[-1] = prefix or on
+        yield candidates
+
+
+def _by_attribution(subject: Subject, forbidden: Nodes) -> Nodes:
+    """The smallest prefix of the ranking by attribution that is good enough."""
+    barred = set(forbidden)
+    scores = attribute(subject.model, subject.fill, subject.pool.first(64))
+    ranking = [node for node in ranked(scores) if node not in barred]
+    nodes = smallest(subject.judge, ranking, most=len(ranking))
+    return nodes or nodes_of(ranking)
+
+
+def _by_removal(subject: Subject, forbidden: Nodes) -> Nodes:
+    nodes = all_nodes(subject.model)
+    hooks = list(reversed(subject.model.hook_points))
+    with reporting(f"removing nodes of {subject.spec.circuit}", len(hooks)) as reporter:
+        for hook, nodes in greedy(subject.judge, forbidden=frozenset(forbidden)):
+            reporter.at(hooks.index(hook), f"{nodes.count} nodes")
+    return nodes
+
+
+def _refined(
+    subject: Subject, candidates: Sequence[Nodes], plan: PrunePlan, forbidden: Nodes
+) -> list[Nodes]:
+    """The circuits that the candidates lead to, the smallest first; NotFoundError without any."""
+    judge, barred = subject.judge, frozenset(forbidden)
+    found = []
+    for nodes in candidates:
+        good = repair(judge, subject.proposer, nodes, forbidden=barred)
+        if good is not None:
+            found.append(_smaller(subject, good, plan, barred))
+    if not found:
+        raise _not_found(subject, candidates)
+    if len(found) > 1:
+        union = nodes_of(dict.fromkeys(node for nodes in found for node in nodes))
+        good = repair(judge, subject.proposer, union, forbidden=barred)
+        if good is not None:
+            found.append(_smaller(subject, good, plan, barred))
+    best = min(found, key=lambda nodes: (nodes.count, judge.assess([nodes])[0].loss))
+    return [best, *found[: len(candidates)]]
+
+
+def _smaller(subject: Subject, nodes: Nodes, plan: PrunePlan, forbidden: frozenset[Node]) -> Nodes:
+    """What is left of a good circuit without the nodes that it can spare or exchange."""
+    judge, total, best = subject.judge, nodes.count, nodes
+    with reporting(f"refining {subject.spec.circuit}", total) as reporter:
+        for best in remove(judge, nodes):
+            reporter.at(total - best.count, f"{best.count} nodes")
+        smaller = exchange(judge, subject.proposer, best, rounds=plan.rounds, forbidden=forbidden)
+        for best in smaller:
+            reporter.at(total - best.count, f"{best.count} nodes")
+    return best
+
+
+def _not_found(subject: Subject, candidates: Sequence[Nodes]) -> NotFoundError:
+    bar = subject.judge.bar
+    qualities = subject.judge.assess(candidates)
+    best = min(range(len(candidates)), key=lambda i: qualities[i].excess(bar))
+    reached = qualities[best]
+    return NotFoundError(
+        f"{subject.spec.circuit}: no circuit found that reaches task loss {bar.max_loss:.3f} with "
+        f"a complement that separates no pair by {bar.max_separation:.2f} nats; the best, of "
+        f"{candidates[best].count} nodes, has loss {reached.loss:.3f} and separation "
+        f"{reached.worst_separation:.2f}. Try more --steps or --seeds"
+    )
+
+
+def _with_evidence(
+    found: Sequence[Nodes], subject: Subject, reference: Reference, plan: PrunePlan
+) -> Found:
+    nodes, *of_seeds = found
+    edges = needed_edges(subject.judge, nodes) if plan.edges else None
+    (quality,) = subject.judge.assess([nodes])
+    if edges is not None:
+        (alone,) = subject.judge.assess_edges(nodes, [edges])
+        quality = quality.inside(alone)
+    times = Counter(node for some in of_seeds for node in some)
     return Found(
         nodes=nodes,
-        edges=count_edges(nodes, model),
-        quality=assess(runner, [nodes], pairs)[0],
-        learnt=masks.count_on(),
-        ranked=ranked,
+        edges=edges,
+        quality=quality,
+        frequency={
+            hook: tuple(times[hook, channel] for channel in channels)
+            for hook, channels in nodes.channels
+        },
+        controls=_controls(subject, reference, plan) if plan.controls else {},
+        backups=tuple(_backups(subject, reference, plan, nodes)) if plan.exhaust else None,
     )
 
 
-def _bar(spec: Spec, plan: PrunePlan) -> Bar:
-    sufficient = spec.claims.sufficient or SufficientClaim(rate=0.95, max_loss=0.15)
-    necessary = spec.claims.necessary or NecessaryClaim(max_rate=0.65)
-    return Bar(
-        max_loss=plan.loss_share * sufficient.max_loss,
-        min_rate=1 - plan.rate_share * (1 - sufficient.rate),
-        max_left=0.5 + plan.left_share * (necessary.max_rate - 0.5),
-        max_separation=plan.separation_share * spec.protocol.margin,
-    )
-
-
-def _require_behavior(runner: Runner, pairs: tuple[Pair, ...], bar: Bar) -> None:
-    rate = float((runner.margins(pairs, WHOLE) > 0).mean())
-    if rate < bar.min_rate:
-        raise NotFoundError(
-            f"the whole model prefers the answer on {rate:.1%} of {2 * len(pairs)} prompts, which "
-            f"is no behavior that a circuit could explain: at least {bar.min_rate:.1%} needed; "
-            "look at the prompts, or take another model"
-        )
-
-
-def _learn(
-    spec: Spec, model: Model, reference: Reference, space: PromptSpace, plan: MaskPlan
-) -> Masks:
-    encoder = Encoder(model)
-
-    def batches(step: int) -> Batch:
-        seed = _TRAINING * (plan.seed + 1) + step
-        pairs: tuple[Pair, ...] = space.sample(plan.pairs, seed=seed)
-        prompts = [p for pair in pairs for p in (pair.first, pair.second)]
-        return encoder.batch(prompts, rows=len(prompts))
-
-    masks = Masks(model, seed=plan.seed)
-    fill = fill_values(reference, spec.ablation)
-    with reporting(f"masks of {spec.circuit}", plan.steps) as reporter:
-        for step in learn(model, fill, batches, plan, masks):
-            reporter.at(
-                step.step + 1,
-                f"{step.nodes} nodes  loss {step.task_loss:.3f}  left {step.separation:.2f}",
+def _controls(subject: Subject, reference: Reference, plan: PrunePlan) -> dict[str, Control]:
+    """The same search for a behavior that makes no sense, and in a model that knows nothing."""
+    shuffled = shuffled_model(subject.model, seed=plan.seed)
+    fill = shuffled_fill(shuffled, reference.tokens, subject.spec.ablation)
+    wheres = {
+        "shuffled_labels": (subject.model, subject.fill, subject.pool.swapped(seed=plan.seed)),
+        "shuffled_weights": (shuffled, fill, subject.pool),
+    }
+    found = {}
+    for name, (model, constants, pool) in wheres.items():
+        about = f"control of {subject.spec.circuit}: {name.replace('_', ' ')}"
+        with reporting(about, plan.masks.steps) as reporter:
+            found[name] = run_control(
+                model,
+                constants,
+                pool,
+                plan.masks,
+                seed=plan.seed,
+                max_loss=subject.judge.bar.max_loss,
+                tell=reporter.at,
             )
-    return masks
+    return found
 
 
-def _discretise(runner: Runner, masks: Masks, pairs: tuple[Pair, ...], bar: Bar) -> Nodes:
-    ranking = masks.ranked()
-    most = min(2 * masks.count_on() + 64, len(ranking))
-    nodes = smallest(runner, ranking, pairs, bar, most=most)
-    if nodes is None:
-        reached = assess(runner, [top(ranking, most)], pairs)[0]
-        raise NotFoundError(
-            f"no circuit of up to {most} nodes reaches task loss {bar.max_loss:.3f} with a "
-            f"complement that separates no pair by {bar.max_separation:.2f} nats; the best of "
-            f"that size has loss {reached.loss:.3f}, separation {reached.worst_separation:.2f}"
-        )
-    return nodes
+def _backups(
+    subject: Subject, reference: Reference, plan: PrunePlan, nodes: Nodes
+) -> Iterator[Found]:
+    """Circuits that do the task without some nodes, one after the other, until there is none.
+
+    They are asked for sufficiency alone: a backup is what takes over, not what is needed today.
+    Gao et al. 2025 find none in their sparse models; in dense ones there are many (Hao and
+    Goldstein 2026).
+    """
+    alone = replace(plan.sufficient_only(), edges=False, controls=False, exhaust=False)
+    asked = Subject.of(subject.spec, subject.model, reference, alone)
+    forbidden = list(nodes)
+    while True:
+        (found,) = find_circuits([asked], reference, alone, forbidden=nodes_of(forbidden))
+        if isinstance(found, NotFoundError):
+            return
+        yield found
+        forbidden += found.nodes

@@ -7,141 +7,229 @@ setting serves every behavior; a fixed pressure collapses the mask or leaves it 
 
 The complement runs beside the circuit in the same forward. What it still tells apart counts as
 loss, so that nodes on parallel paths are drawn into the circuit and not left as a backup.
+
+K searches, for other seeds or behaviors, run as one: everything has a circuit dimension.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import exp
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
+from pytest_circuits.circuit import Nodes
+from pytest_circuits.prune.pool import together
+from pytest_circuits.prune.sides import margins, separation
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
-    from pytest_circuits.circuit.encoding import Batch
     from pytest_circuits.model import Model
-    from pytest_circuits.model.gpt import Hook
+    from pytest_circuits.prune.pool import Drawn, Pool
+
+_TOKENS = {"cpu": 1 << 13, "cuda": 1 << 20}  # of one forward; more searches take turns
+_BARELY_OFF = -0.05  # tau of a node that a search does not start with
+_SMOOTH = 0.1  # share of a step's loss in the running mean that drives the dual variable
 
 
 @dataclass(frozen=True, slots=True)
 class MaskPlan:
-    """Settings of one mask search; the defaults are meant to serve every behavior."""
+    """Settings of a mask search; the defaults are meant to serve every behavior."""
 
-    steps: int = 800
-    pairs: int = 32  # contrast pairs of one step
-    lr: float = 1e-2
+    steps: int = 300
+    pairs: int = 16  # contrast pairs of one step
+    lr: float = 2e-2
     weight_decay: float = 1e-3
     target: float = 0.07  # nats, loss that the dual variable holds
     backup_weight: float = 0.05  # loss per nat that the complement separates pairs by, in the
-    # mean and again for the pair that it separates most
+    # mean and again for the pair that it separates most; 0: the complement does not run
     pressure: float = 1e-3  # first value of the dual variable, nats per node
-    gain: float = 0.03  # speed of the dual variable
-    seed: int = 0
+    gain: float = 0.05  # speed of the dual variable
+    # tau at the start lies between the first and the sum of both. Were all the same, as in the
+    # paper, all nodes would reach zero at once while the loss is still flat, and a chain of nodes
+    # that is cut in two places gives none of them a gradient to come back by.
+    start: float = 0.1
+    spread: float = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One of the searches that run together."""
+
+    pool: Pool
+    seed: int
+    forbidden: Nodes = field(default_factory=lambda: Nodes.of({}))  # may not be kept
+    first: Nodes | None = None  # nodes that are on at the start; None: all of them
 
 
 @dataclass(frozen=True, slots=True)
 class MaskStep:
-    """What happened in one step of the search."""
+    """What happened in one step of K searches."""
 
     step: int
-    task_loss: float  # nats, of the circuit
-    separation: float  # nats, by which the complement still tells pairs apart
-    nodes: int
-    pressure: float
+    loss: Tensor  # [K] nats: task loss of the circuit, and what the complement adds to it
+    nodes: Tensor  # [K]
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What one search has found."""
+
+    ranking: tuple[tuple[str, int], ...]  # all that may be kept, most wanted first
+    smallest: Nodes | None  # the smallest mask on the way whose loss was at its target
 
 
 class Masks:
-    """The parameters of the search, one per node, and their history."""
+    """The parameters of K searches, [K, D] by hook point, and what they have met on the way."""
 
-    def __init__(self, model: Model, *, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
+    def __init__(self, model: Model, searches: Sequence[Search], plan: MaskPlan) -> None:
+        self.model, self.searches = model, searches
+        drawn = [torch.Generator().manual_seed(search.seed) for search in searches]
         self.tau = {
-            hook: (0.1 + 0.01 * torch.randn(width, generator=generator))
+            hook: (
+                plan.start
+                + plan.spread * torch.stack([torch.rand(width, generator=g) for g in drawn])
+            )
             .to(model.device)
             .requires_grad_()
             for hook, width in model.hook_points.items()
         }
         self.history = {hook: torch.zeros_like(tau.detach()) for hook, tau in self.tau.items()}
+        self._fewest = [sum(model.hook_points.values()) + 1] * len(searches)
+        self._smallest: list[Nodes | None] = [None] * len(searches)
+        self._forbid()
+        self._begin()
 
-    def ranked(self) -> list[tuple[str, int]]:
-        """All nodes, most wanted first: by tau, then by its mean over the search, then by name."""
-        order = [
-            (-tau[i], -past[i], position, i, hook)
-            for position, (hook, tau, past) in enumerate(self._values())
-            for i in range(len(tau))
-        ]
-        return [(hook, i) for _, _, _, i, hook in sorted(order)]
+    def learnt(self) -> list[Learnt]:
+        """What each search has found so far.
 
-    def _values(self) -> Iterator[tuple[str, list[float], list[float]]]:
+        Nodes rank by tau, then by its mean over the search, because many end at the clamp, then by
+        their place in the model.
+        """
+        tau = {hook: x.detach().tolist() for hook, x in self.tau.items()}
+        past = {hook: x.tolist() for hook, x in self.history.items()}
+        found = []
+        for k, smallest in enumerate(self._smallest):
+            barred = set(self.searches[k].forbidden)
+            order = sorted(
+                (-tau[hook][k][i], -past[hook][k][i], place, i, hook)
+                for place, (hook, width) in enumerate(self.model.hook_points.items())
+                for i in range(width)
+                if (hook, i) not in barred
+            )
+            found.append(Learnt(tuple((hook, i) for *_, i, hook in order), smallest))
+        return found
+
+    def on(self, k: int) -> Nodes:
+        """The nodes that the mask of one search keeps."""
+        return Nodes.of(
+            {hook: (tau[k] >= 0).nonzero().flatten().tolist() for hook, tau in self.tau.items()}
+        )
+
+    def remember(self, nodes: Tensor, good: Tensor) -> None:
+        """Keep the masks that are smaller than any before, before they change: nodes, good: [K]."""
+        for k, count in enumerate(nodes.tolist()):
+            if good[k] and count < self._fewest[k]:
+                self._fewest[k], self._smallest[k] = int(count), self.on(k)
+
+    @torch.no_grad()
+    def clamp(self, *, share: float) -> None:
+        """Hold the parameters in their range; add a share of them to their history."""
         for hook, tau in self.tau.items():
-            yield hook, tau.detach().tolist(), self.history[hook].tolist()
+            tau.clamp_(-1, 1)
+            self.history[hook] += share * tau
+        self._forbid()
 
-    def count_on(self) -> int:
-        """Nodes whose mask is on."""
-        return sum(int((tau >= 0).sum()) for tau in self.tau.values())
+    @torch.no_grad()
+    def _forbid(self) -> None:
+        for k, search in enumerate(self.searches):
+            for hook, channels in search.forbidden.channels:
+                self.tau[hook][k, list(channels)] = -1
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        """Switch off what a search does not start with, near enough to zero to come back."""
+        for k, search in enumerate(self.searches):
+            if search.first is None:
+                continue
+            for hook, tau in self.tau.items():
+                off = torch.ones(tau.shape[1], dtype=torch.bool)
+                off[list(search.first.at(hook))] = False
+                tau[k, off.to(tau.device)] = _BARELY_OFF
 
 
 def learn(
-    model: Model,
-    fill: Mapping[str, Tensor],
-    batches: Callable[[int], Batch],
-    plan: MaskPlan,
-    masks: Masks,
+    model: Model, fill: Mapping[str, Tensor], masks: Masks, plan: MaskPlan
 ) -> Iterator[MaskStep]:
-    """Search in place, yielding after every step.
-
-    batches: step -> both members of `plan.pairs` contrast pairs, the members of a pair in turn.
-    """
+    """Search in place, yielding after every step."""
     parameters = list(masks.tau.values())
     optimizer = torch.optim.AdamW(
         parameters, lr=plan.lr, betas=(0.9, 0.95), weight_decay=plan.weight_decay
     )
-    pressure, smooth = plan.pressure, plan.target
+    seeds = (np.array([search.seed, 1], dtype=np.uint64) for search in masks.searches)
+    draws = [np.random.Generator(np.random.Philox(key=seed)) for seed in seeds]
+    pressure = torch.full((len(draws),), plan.pressure, device=model.device)
+    smooth = torch.full_like(pressure, plan.target)
     for step in range(plan.steps):
         for group in optimizer.param_groups:
             group["lr"] = plan.lr * (1 - step / plan.steps)
-        on = {hook: _heaviside(tau) for hook, tau in masks.tau.items()}
-        task_loss, separation = _losses(model, fill, batches(step), on)
-        nodes = sum(mask.sum() for mask in on.values())
-        left = F.relu(separation)
-        loss = task_loss + plan.backup_weight * (left.mean() + left.max())
+        prompts = together(
+            [s.pool.draw(r, plan.pairs) for s, r in zip(masks.searches, draws, strict=True)]
+        )
         optimizer.zero_grad(set_to_none=True)
-        (loss + pressure * nodes).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        loss, nodes = _descend(model, fill, masks, plan, prompts=prompts, pressure=pressure)
+        masks.remember(nodes, (loss <= plan.target) & (smooth <= 2 * plan.target))
+        _clip(parameters)
         optimizer.step()
-        _clamp(masks, steps=plan.steps)
-        smooth += 0.1 * (loss.item() - smooth)
-        pressure *= exp(plan.gain * max(min((plan.target - smooth) / plan.target, 1.0), -3.0))
-        yield MaskStep(step, task_loss.item(), separation.mean().item(), int(nodes), pressure)
+        masks.clamp(share=1 / plan.steps)
+        smooth += _SMOOTH * (loss - smooth)
+        pressure *= (plan.gain * ((plan.target - smooth) / plan.target).clamp(-3, 1)).exp()
+        yield MaskStep(step, loss, nodes)
 
 
-def _losses(
-    model: Model, fill: Mapping[str, Tensor], batch: Batch, on: Mapping[str, Tensor]
+def _descend(
+    model: Model,
+    fill: Mapping[str, Tensor],
+    masks: Masks,
+    plan: MaskPlan,
+    *,
+    prompts: Drawn,
+    pressure: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Task loss of the circuit (a scalar) and the complement's separation of every pair [pairs]."""
-    sides = {hook: torch.stack([mask, 1 - mask]) for hook, mask in on.items()}
-    rows, last = batch.tokens.repeat(2, 1), batch.last.repeat(2)
-    logits: Tensor = model.module(rows, _soft(sides, fill), at=last)
-    preferences = batch.preferences(logits.view(2, -1, logits.shape[-1]))  # [2, B, 2]
-    margins = preferences[..., 0] - preferences[..., 1]  # [2, B]
-    return F.softplus(-margins[0]).mean(), margins[1].view(-1, 2).mean(-1)
+    """Gradients of all searches, a few at a time; returns loss and nodes of each, [K]."""
+    losses, counts = torch.zeros_like(pressure), torch.zeros_like(pressure)
+    tokens = prompts.tokens[0].numel() * (2 if plan.backup_weight else 1)
+    few = max(1, _TOKENS[model.device.type] // tokens)
+    for start in range(0, len(pressure), few):
+        part = slice(start, start + few)
+        on = {hook: _heaviside(tau[part]) for hook, tau in masks.tau.items()}
+        loss = _loss(model, fill, on, prompts.part(part), backup_weight=plan.backup_weight)
+        nodes = torch.stack([mask.sum(1) for mask in on.values()]).sum(0)
+        (loss + pressure[part] * nodes).sum().backward()  # type: ignore[no-untyped-call]
+        losses[part], counts[part] = loss.detach(), nodes.detach()
+    return losses, counts
 
 
-def _soft(sides: Mapping[str, Tensor], fill: Mapping[str, Tensor]) -> Hook:
-    """Mix activation and fill by masks [K, D], so that both sides of a mask get gradients."""
-
-    def hook(name: str, x: Tensor) -> Tensor:
-        mask = sides[name][:, None, None, :]
-        constant = fill[name].to(x)
-        by_side = x.view(len(mask), -1, *x.shape[1:])  # [K, B, T, D]
-        return (constant + mask * (by_side - constant)).flatten(0, 1)
-
-    return hook
+def _loss(
+    model: Model,
+    fill: Mapping[str, Tensor],
+    on: Mapping[str, Tensor],
+    prompts: Drawn,
+    *,
+    backup_weight: float,
+) -> Tensor:
+    """Task loss of each circuit, and what its complement still tells apart: [K]."""
+    found = margins(model, fill, on, prompts, complement=backup_weight > 0)
+    loss = F.softplus(-found[:, 0]).mean(-1)
+    if backup_weight > 0:
+        left = F.relu(separation(found[:, 1]))
+        loss = loss + backup_weight * (left.mean(-1) + left.amax(-1))
+    return loss
 
 
 def _heaviside(tau: Tensor) -> Tensor:
@@ -151,7 +239,9 @@ def _heaviside(tau: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _clamp(masks: Masks, *, steps: int) -> None:
-    for hook, tau in masks.tau.items():
-        tau.clamp_(-1, 1)
-        masks.history[hook] += tau / steps
+def _clip(parameters: Sequence[Tensor]) -> None:
+    """Scale the gradients of each search down to a norm of at most 1."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.stack([g.square().sum(1) for g in gradients]).sum(0).sqrt()  # [K]
+    for gradient in gradients:
+        gradient.div_(norm.clamp(min=1.0).unsqueeze(1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +12,14 @@ from pytest_circuits.circuit import View
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_circuits.circuit import Nodes, Runner
+    from numpy.typing import NDArray
+
+    from pytest_circuits.circuit import Edges, Nodes, Runner
     from pytest_circuits.prompts import Pair
+
+    Floats = NDArray[np.float64]
+
+FEW = 32  # pairs that rank candidates, before all of them decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +38,8 @@ class Quality:
 
     loss: float  # nats
     rate: float
-    left: float  # share of prompts on which the complement prefers the answer
-    worst_separation: float  # nats
+    left: float = 0.5  # share of prompts on which the complement prefers the answer
+    worst_separation: float = 0.0  # nats
 
     def reaches(self, bar: Bar) -> bool:
         """Whether the circuit is good enough to be kept."""
@@ -44,17 +50,71 @@ class Quality:
             and self.worst_separation <= bar.max_separation
         )
 
+    def inside(self, alone: Quality) -> Quality:
+        """The same complement with what another quality says of the circuit alone."""
+        return replace(alone, left=self.left, worst_separation=self.worst_separation)
 
-def assess(runner: Runner, circuits: Sequence[Nodes], pairs: Sequence[Pair]) -> list[Quality]:
-    """Quality of several circuits, in batched forwards."""
-    inside = runner.margins_many(pairs, [View.circuit(nodes) for nodes in circuits])  # [K, n, 2]
-    outside = runner.margins_many(pairs, [View.without(nodes) for nodes in circuits])
-    return [
-        Quality(
-            loss=float(np.logaddexp(0, -kept).mean()),
-            rate=float((kept > 0).mean()),
-            left=float((rest > 0).mean()),
-            worst_separation=float(rest.mean(axis=1).max()),
+    def use(self, bar: Bar) -> float:
+        """How much of the room below the bar is used, by the most pressing measure in nats."""
+        return max(self.loss / bar.max_loss, self.worst_separation / bar.max_separation)
+
+    def excess(self, bar: Bar) -> float:
+        """How far above the bar, over all measures; 0 for a circuit that reaches it."""
+        measures = (
+            self.loss / bar.max_loss - 1,
+            (bar.min_rate - self.rate) / max(1 - bar.min_rate, 0.01),
+            (self.left - bar.max_left) / max(bar.max_left - 0.5, 0.01),
+            self.worst_separation / bar.max_separation - 1,
         )
-        for kept, rest in zip(inside, outside, strict=True)
-    ]
+        return sum(max(0.0, measure) for measure in measures)
+
+
+class Judge:
+    """Measures circuits on the evaluation pairs of one behavior, many in a forward."""
+
+    def __init__(
+        self, runner: Runner, pairs: Sequence[Pair], weights: Sequence[float], bar: Bar
+    ) -> None:
+        self.runner, self.bar = runner, bar
+        self.pairs = tuple(pairs)
+        self._weights: Floats = np.asarray(weights, dtype=np.float64)
+
+    def assess(self, circuits: Sequence[Nodes], *, few: bool = False) -> list[Quality]:
+        """Quality of several circuits, each with all weights between its nodes as edges.
+
+        few: on the first FEW pairs alone, for a ranking.
+        """
+        pairs, weights = self._chosen(few=few)
+        inside = self.runner.margins_many(pairs, [View.circuit(nodes) for nodes in circuits])
+        outside = self.runner.margins_many(pairs, [View.without(nodes) for nodes in circuits])
+        return [
+            Quality(
+                loss=_mean(np.logaddexp(0, -kept), weights),
+                rate=_mean(kept > 0, weights),
+                left=_mean(rest > 0, weights),
+                worst_separation=float(rest.mean(axis=1).max()),
+            )
+            for kept, rest in zip(inside, outside, strict=True)
+        ]
+
+    def assess_edges(
+        self, nodes: Nodes, edges: Sequence[Edges], *, few: bool = False
+    ) -> list[Quality]:
+        """Quality of one set of nodes with several sets of edges; the complement has no part."""
+        pairs, weights = self._chosen(few=few)
+        found = self.runner.margins_many(pairs, [View.circuit(nodes, some) for some in edges])
+        return [
+            Quality(loss=_mean(np.logaddexp(0, -kept), weights), rate=_mean(kept > 0, weights))
+            for kept in found
+        ]
+
+    def _chosen(self, *, few: bool) -> tuple[tuple[Pair, ...], Floats]:
+        if not few or len(self.pairs) <= FEW:
+            return self.pairs, self._weights
+        weights = self._weights[:FEW]
+        return self.pairs[:FEW], weights / weights.sum()
+
+
+def _mean(values: NDArray[np.bool_] | Floats, weights: Floats) -> float:
+    """Mean over prompts of values [n, 2], each pair with its weight."""
+    return float(weights @ values.mean(axis=1))

@@ -25,6 +25,8 @@ Edge = tuple[
     Annotated[_Channel, Field(description="source channel")],
     Annotated[_Channel, Field(description="target channel")],
 ]
+# A figure or setting of the search; or one number for each node, by hook point.
+FoundBy = str | int | float | bool | dict[str, tuple[int, ...]]
 
 
 class _Frozen(BaseModel):
@@ -191,7 +193,7 @@ class Spec(_Frozen):
     protocol: Protocol = Protocol()
     regressions: Annotated[tuple[Text, ...], Field(max_length=200)] = ()
     """Prompts that once broke a law; always tried first."""
-    found_by: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    found_by: dict[str, FoundBy] = Field(default_factory=dict)
     """How the circuit was found: the pruner's settings and figures."""
 
 

@@ -56,7 +56,7 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
         lines.append("regressions:  # prompts that once broke a law; always tried first")
         lines += [f"  - {scalar_text(text)}" for text in data["regressions"]]
     if data.get("found_by"):
-        lines += ["found_by:", *_indented(_scalars(data["found_by"]))]
+        lines += ["found_by:", *_indented(_found_by(data["found_by"]))]
     return "\n".join(lines) + "\n"
 
 
@@ -149,8 +149,13 @@ def _flow_mapping(part: Mapping[str, Scalar]) -> str:
     return "{" + ", ".join(f"{key}: {scalar_text(value)}" for key, value in part.items()) + "}"
 
 
-def _scalars(part: Mapping[str, Scalar]) -> Iterator[str]:
-    yield from (f"{scalar_text(key)}: {scalar_text(value)}" for key, value in part.items())
+def _found_by(part: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in part.items():
+        if isinstance(value, dict):
+            yield f"{scalar_text(key)}:"
+            yield from _indented(_nodes(value))
+        else:
+            yield f"{scalar_text(key)}: {scalar_text(value)}"
 
 
 def _indented(lines: Iterable[str]) -> Iterator[str]:

@@ -95,8 +95,11 @@ class Job:
     def write(self, scores: Scores, *, command: str) -> None:
         """Write the model directory, which appears whole or not at all."""
         weights = self.trainer.weights()
-        if not self.world.main:
-            return
+        # The others wait, so that none ends while the model is being written: torchrun would end
+        # this process too if one of them ended in the wrong way.
+        self.world.first(lambda: self._write(weights, scores, command=command))
+
+    def _write(self, weights: dict[str, torch.Tensor], scores: Scores, *, command: str) -> None:
         config, out = self.config, self.folder.out
         trained = Trained(
             final_loss=sum(self.recent) / max(len(self.recent), 1),

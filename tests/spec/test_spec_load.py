@@ -218,7 +218,8 @@ def test_the_example_loads_into_types(load: Load, quote: str) -> None:
         pytest.param(
             "ablation: mean",
             "ablation: mean\nfound_by: {seed: [1]}",
-            "16:18: 'seed' of found_by must be a text or a number or true or false, not a list",
+            "16:18: 'seed' of found_by must be a text or a number or true or false or a mapping, "
+            "not a list",
             id="list for a figure",
         ),
         pytest.param(

@@ -1,0 +1,108 @@
+"""What the same search finds where there is nothing to find.
+
+Masks are an expressive learner: they find circuits for behaviors that make no sense and in models
+that have learnt nothing. So every result stands beside two searches with the same budget: one for
+the behavior with answer and foil swapped in half of the pairs, one in the model with the entries of
+every weight matrix shuffled. Both ask for sufficiency alone, which is the easier thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from pytest_circuits.circuit.interventions import fill_values
+from pytest_circuits.model import measure
+from pytest_circuits.prune.masks import Masks, Search, learn
+from pytest_circuits.prune.sides import margins
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor
+
+    from pytest_circuits.circuit import Nodes
+    from pytest_circuits.model import Model
+    from pytest_circuits.prune.masks import MaskPlan
+    from pytest_circuits.prune.pool import Pool
+    from pytest_circuits.spec import Ablation
+
+CLEARLY = 1.5  # times as many nodes as the circuit: less is no clear difference
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The best that a search without anything to find came to."""
+
+    nodes: int
+    loss: float  # nats, on all pairs that it learnt from
+    reached: bool  # the loss is within the bar of the real search
+
+    def __str__(self) -> str:
+        """`412 nodes`, or how far it stayed from the bar."""
+        if self.reached:
+            return f"{self.nodes} nodes"
+        return f"none: loss {self.loss:.2f} with {self.nodes} nodes"
+
+    def is_far_from(self, nodes: int) -> bool:
+        """Whether a circuit of so many nodes is clearly better than this."""
+        return not self.reached or self.nodes >= CLEARLY * nodes
+
+
+def shuffled_model(model: Model, *, seed: int) -> Model:
+    """The model with the entries of every weight matrix and bias in another order.
+
+    As sparse as before, with the same values, and nothing that was learnt; the bigram table, which
+    is no part of any circuit, is shuffled too.
+    """
+    module = model.module
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    state = {}
+    for name, tensor in sorted(module.state_dict().items()):
+        order = torch.from_numpy(rng.permutation(tensor.numel())).to(tensor.device)
+        state[name] = tensor.flatten()[order].view(tensor.shape)
+    shuffled = type(module)(module.config)
+    shuffled.load_state_dict(state)
+    shuffled.requires_grad_(requires_grad=False).eval().to(model.device)
+    return replace(model, module=shuffled, digest=f"{model.digest} shuffled")
+
+
+def shuffled_fill(shuffled: Model, text: Tensor, ablation: Ablation) -> dict[str, Tensor]:
+    """What ablated nodes of a shuffled model become, measured on the reference text [R, T]."""
+    reference = measure(shuffled.module, text, model_digest=shuffled.digest)
+    return fill_values(reference, ablation)
+
+
+def run_control(
+    model: Model,
+    fill: Mapping[str, Tensor],
+    pool: Pool,
+    plan: MaskPlan,
+    *,
+    seed: int,
+    max_loss: float,
+    tell: Callable[[int], None],
+) -> Control:
+    """Search with the budget of the real one, for sufficiency alone."""
+    alone = replace(plan, backup_weight=0.0)
+    masks = Masks(model, [Search(pool, seed)], plan)
+    for step in learn(model, fill, masks, alone):
+        tell(step.step + 1)
+    smallest = masks.learnt()[0].smallest or masks.on(0)
+    loss = _loss(model, fill, smallest, pool)
+    return Control(smallest.count, loss, reached=loss <= max_loss)
+
+
+@torch.inference_mode()
+def _loss(model: Model, fill: Mapping[str, Tensor], nodes: Nodes, pool: Pool) -> float:
+    on = {
+        hook: torch.zeros(1, width, device=model.device)
+        for hook, width in model.hook_points.items()
+    }
+    for hook, channels in nodes.channels:
+        on[hook][0, list(channels)] = 1
+    return float(F.softplus(-margins(model, fill, on, pool.all, complement=False)).mean())

@@ -1,0 +1,46 @@
+"""Greedy removal from the outputs back to the inputs: a baseline to beat.
+
+In the manner of ACDC (Conmy et al. 2023): what can be ablated without the loss of the behavior is
+ablated for good, node by node. Here on nodes instead of edges, against this project's bar instead
+of a threshold on the KL divergence, and in blocks that are halved where they cannot go as a whole,
+because the nodes are many and most of them can.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_circuits.circuit import all_nodes
+from pytest_circuits.prune.discretise import nodes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_circuits.circuit import Nodes
+    from pytest_circuits.prune.quality import Judge
+
+Node = tuple[str, int]
+
+
+def greedy(
+    judge: Judge, *, forbidden: frozenset[Node] = frozenset()
+) -> Iterator[tuple[str, Nodes]]:
+    """Remove nodes, the last hook point first; yields it and the circuit after each block."""
+    model = judge.runner.model
+    kept = [node for node in all_nodes(model) if node not in forbidden]
+    for hook in reversed(model.hook_points):
+        blocks = [[node for node in kept if node[0] == hook]]
+        while blocks:
+            block = blocks.pop()
+            rest = _without(kept, block)
+            if block and judge.assess([nodes_of(rest)], few=True)[0].reaches(judge.bar):
+                kept = rest
+            elif len(block) > 1:
+                half = len(block) // 2
+                blocks += [block[half:], block[:half]]
+            yield hook, nodes_of(kept)
+
+
+def _without(kept: list[Node], block: list[Node]) -> list[Node]:
+    gone = set(block)
+    return [node for node in kept if node not in gone]

@@ -1,0 +1,43 @@
+"""Settings of a search for circuits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from math import inf
+
+from pytest_circuits.prune.masks import MaskPlan
+
+
+class Method(StrEnum):
+    """How the nodes of a circuit are proposed, before they are refined."""
+
+    MASKS = "masks"
+    ATTRIBUTION = "attribution"
+    GREEDY = "greedy"
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePlan:
+    """Settings of one search; the defaults are meant to serve every behavior."""
+
+    method: Method = Method.MASKS
+    masks: MaskPlan = field(default_factory=MaskPlan)
+    seed: int = 0
+    seeds: int = 1  # mask searches of each behavior, in one batch
+    rounds: int = 3  # of the exchange of nodes
+    edges: bool = True  # whether the edges that are not needed are left out
+    controls: bool = True  # whether the same search runs where there is nothing to find
+    exhaust: bool = False  # whether backups of the circuit are searched for
+    evaluation_pairs: int = 128
+    # Stricter than the claims: their bounds leave room for the prompts that were not seen, and a
+    # harmless update (a cast to bfloat16, say) moves the loss by some hundredths of a nat.
+    loss_share: float = 0.6  # of the claim's max_loss
+    rate_share: float = 0.3  # of the misses that the claim's rate allows
+    left_share: float = 0.5  # of what the claim's max_rate allows above chance
+    separation_share: float = 0.6  # of the protocol's margin
+
+    def sufficient_only(self) -> PrunePlan:
+        """The search that does not ask whether the model needs what it finds."""
+        masks = replace(self.masks, backup_weight=0.0)
+        return replace(self, masks=masks, left_share=inf, separation_share=inf)

@@ -1,0 +1,89 @@
+"""One behavior of one model, prepared for a search: prompts, bar and judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_circuits.circuit import WHOLE, Runner
+from pytest_circuits.circuit.encoding import Encoder
+from pytest_circuits.circuit.interventions import fill_values
+from pytest_circuits.errors import CircuitsError
+from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.prune.pool import Pool, split
+from pytest_circuits.prune.quality import FEW, Bar, Judge
+from pytest_circuits.prune.refine import Proposer
+from pytest_circuits.spec import Ablation, NecessaryClaim, SufficientClaim
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from pytest_circuits.model import Model, Reference
+    from pytest_circuits.prompts import Pair
+    from pytest_circuits.prune.plan import PrunePlan
+    from pytest_circuits.spec import Spec
+
+
+class NotFoundError(CircuitsError):
+    """No circuit reaches the bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is searched: a behavior, the model that has it, and how a circuit of it is judged."""
+
+    spec: Spec
+    model: Model
+    fill: dict[str, Tensor]
+    pool: Pool  # that masks learn from
+    judge: Judge
+    proposer: Proposer
+
+    @classmethod
+    def of(cls, spec: Spec, model: Model, reference: Reference, plan: PrunePlan) -> Subject:
+        """Prepare a search; NotFoundError where there is nothing that a circuit could explain."""
+        if spec.ablation is Ablation.RESAMPLE:
+            raise NotFoundError(
+                f"{spec.circuit}: a search needs mean or zero ablation, where what is left out is "
+                "constant; under resample it is not. Search under mean, then change the ablation"
+            )
+        parts = split(PromptSpace(spec.behavior), evaluation=plan.evaluation_pairs)
+        runner = Runner(model, reference, spec.ablation)
+        judge = Judge(runner, parts.evaluation, parts.weights, bar_of(spec, plan))
+        _require_behavior(spec, judge)
+        fill = fill_values(reference, spec.ablation)
+        encoder = Encoder(model)
+        few = _few(parts.evaluation)
+        proposer = Proposer(judge, fill, Pool.of(few, encoder).all)
+        return cls(spec, model, fill, Pool.of(parts.training, encoder), judge, proposer)
+
+
+def bar_of(spec: Spec, plan: PrunePlan) -> Bar:
+    """What the search asks for, from what the claims ask for."""
+    sufficient = spec.claims.sufficient or SufficientClaim(rate=0.95, max_loss=0.15)
+    necessary = spec.claims.necessary or NecessaryClaim(max_rate=0.65)
+    return Bar(
+        max_loss=plan.loss_share * sufficient.max_loss,
+        min_rate=1 - plan.rate_share * (1 - sufficient.rate),
+        max_left=0.5 + plan.left_share * (necessary.max_rate - 0.5),
+        max_separation=plan.separation_share * spec.protocol.margin,
+    )
+
+
+def _few(pairs: Sequence[Pair]) -> Sequence[Pair]:
+    """Some of the pairs, spread over all of them: a whole space comes in its order."""
+    step = -(-len(pairs) // (2 * FEW))
+    return pairs[::step]
+
+
+def _require_behavior(spec: Spec, judge: Judge) -> None:
+    holds = judge.runner.margins(judge.pairs, WHOLE) > 0
+    rate = float(holds.mean())
+    if rate < judge.bar.min_rate:
+        raise NotFoundError(
+            f"{spec.circuit}: the whole model prefers the answer on {rate:.1%} of {holds.size} "
+            f"prompts, which is no behavior that a circuit could explain: at least "
+            f"{judge.bar.min_rate:.1%} needed; look at the prompts, or take another model"
+        )

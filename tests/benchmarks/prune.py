@@ -1,0 +1,228 @@
+"""The pruner: does it find the true circuit, how small are its circuits, how long does it take?
+
+- Known-answer models (tests/known_models): weights set by hand, another model for every seed; a
+  circuit counts as recovered when its nodes are the true ones, none more and none less.
+- One behavior of the bundled model: from nothing to nodes and edges (`prune_seconds`), beside as
+  many plain forward and backward passes as the mask search has steps, each of the circuit's and the
+  complement's prompts (`prune_over_passes`); controls are no part of either.
+- Many seeds in one batch against one after the other (`batched_speedup`), on a known-answer model
+  and on the bundled one; and compiled circuits against the ablated model (`compiled_speedup`).
+- The other methods on the same behaviors, with the same bar: size, time and what is left without
+  the circuit.
+- Nodes and edges of the specifications in `circuits/`.
+
+Run: python tests/benchmarks/prune.py [--known 20] [--seeds 32] [--behaviors NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from typing import TYPE_CHECKING
+
+from pytest_circuits.circuit import Nodes, View, compile_circuit, count_edges, edges_of
+from pytest_circuits.circuit.encoding import Encoder
+from pytest_circuits.circuit.interventions import run_circuits
+from pytest_circuits.circuit.view import keep_masks
+from pytest_circuits.model import load_model, load_reference
+from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.prune.job import Found, find_circuits
+from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn
+from pytest_circuits.prune.plan import Method, PrunePlan
+from pytest_circuits.prune.subject import NotFoundError, Subject
+from pytest_circuits.spec import load_spec
+from pytest_circuits.spec.load import parse_spec
+from tests.known_models import KINDS, KnownAnswer, quote_copier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_circuits.model import Model, Reference
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAN = PrunePlan(controls=False)
+QUOTE = "single_double_quote"
+SEED_STEPS = 20  # of each search when batched and single searches are compared
+COMPILED_PROMPTS = 1000
+
+
+def known_subject(answer: KnownAnswer, folder: Path, plan: PrunePlan) -> tuple[Subject, Reference]:
+    """A known-answer model, ready to be searched."""
+    model = load_model(answer.write(folder))
+    reference = load_reference(model)
+    spec = parse_spec(answer.spec, path=folder / "known.circuit.yaml").spec
+    return Subject.of(spec, model, reference, plan), reference
+
+
+def bundled_subject(name: str, model: Model, reference: Reference, plan: PrunePlan) -> Subject:
+    """A behavior of the bundled model, ready to be searched."""
+    spec = load_spec(ROOT / "circuits" / f"{name}.circuit.yaml").spec
+    return Subject.of(spec, model, reference, plan)
+
+
+def recovered(kind: Callable[[int], KnownAnswer], seeds: int) -> int:
+    """In how many models of a kind the true nodes are found."""
+    plan = replace(PLAN, edges=False)
+    right = 0
+    for seed in range(seeds):
+        answer = kind(seed)
+        with tempfile.TemporaryDirectory() as folder:
+            subject, reference = known_subject(answer, Path(folder) / "model", plan)
+            (found,) = find_circuits([subject], reference, plan)
+        if isinstance(found, Found) and found.nodes == Nodes.of(answer.nodes):
+            right += 1
+        else:
+            said = found if isinstance(found, NotFoundError) else ", ".join(found.nodes.ids())
+            print(f"  {answer.name} {seed}: not recovered: {said}", flush=True)
+    return right
+
+
+def pass_seconds(subject: Subject, plan: MaskPlan) -> float:
+    """Plain passes of the model, forward and backward, over the prompts of a whole search."""
+    prompts = subject.pool.first(plan.pairs)
+    tokens, at = prompts.tokens[0].repeat(2, 1), prompts.last[0].repeat(2)
+    embedded = torch.zeros(subject.model.config.d_model, requires_grad=True)
+
+    def shift(name: str, x: torch.Tensor) -> torch.Tensor:
+        return x + embedded if name == "0.attn.act_in" else x
+
+    start = time.perf_counter()
+    for _ in range(20):
+        logits = subject.model.module(tokens, shift, at=at)
+        F.cross_entropy(logits, tokens[:, -1]).backward()  # type: ignore[no-untyped-call]
+    return (time.perf_counter() - start) / 20 * plan.steps
+
+
+def batched_speedup(subject: Subject, seeds: int) -> float:
+    """Time of searches one after the other over that of one batch."""
+    plan = replace(PLAN.masks, steps=SEED_STEPS)
+
+    def run(searches: Sequence[Search]) -> float:
+        masks = Masks(subject.model, searches, plan)
+        start = time.perf_counter()
+        for _ in learn(subject.model, subject.fill, masks, plan):
+            pass
+        return time.perf_counter() - start
+
+    every = [Search(subject.pool, seed) for seed in range(seeds)]
+    run(every[:1])
+    return sum(run([search]) for search in every) / run(every)
+
+
+def compiled_speedup(model: Model, reference: Reference) -> float:
+    """Time of the ablated model over that of the compiled circuit, on the same prompts."""
+    loaded = load_spec(ROOT / "circuits" / f"{QUOTE}.circuit.yaml")
+    nodes = Nodes.of(loaded.spec.nodes)
+    pairs = PromptSpace(loaded.spec.behavior).sample(COMPILED_PROMPTS // 2, seed=1)
+    prompts = [prompt for pair in pairs for prompt in (pair.first, pair.second)]
+    encoder = Encoder(model)
+    batches = [
+        encoder.batch([prompts[i] for i in indexes], rows=len(indexes))
+        for indexes in encoder.groups(prompts, rows=256)
+    ]
+    keep = keep_masks([View.circuit(nodes)], model)
+    start = time.perf_counter()
+    circuit = compile_circuit(model, nodes, reference, loaded.spec.ablation)
+    print(f"  compiled in {1000 * (time.perf_counter() - start):.0f} ms")
+    times = []
+    with torch.inference_mode():
+        for run in (
+            lambda batch: run_circuits(
+                model, batch.tokens, at=batch.last, keep=keep, fill=reference.mean
+            ),
+            circuit.preferences,
+        ):
+            run(batches[0])
+            start = time.perf_counter()
+            for batch in batches:
+                run(batch)
+            times.append(time.perf_counter() - start)
+    return times[0] / times[1]
+
+
+def sizes() -> dict[str, tuple[int, int]]:
+    """Nodes and edges of the bundled specifications that have a circuit."""
+    model: Model | None = None
+    found = {}
+    for path in sorted((ROOT / "circuits").glob("*.circuit.yaml")):
+        loaded = load_spec(path)
+        if loaded.spec.nodes:
+            model = model or load_model(loaded.model_path)
+            nodes = Nodes.of(loaded.spec.nodes)
+            edges = count_edges(nodes, model, edges_of(loaded.spec))
+            found[loaded.spec.circuit] = nodes.count, edges
+    return found
+
+
+def compare(names: Sequence[str], model: Model, reference: Reference) -> dict[str, float]:
+    """The methods side by side; returns the seconds of the mask search."""
+    seconds = {}
+    print("| behavior | method | nodes | edges | task loss | separation left | seconds |")
+    print("|---|---|---|---|---|---|---|")
+    for name in names:
+        for method in Method:
+            plan = replace(PLAN, method=method)
+            start = time.perf_counter()
+            subject = bundled_subject(name, model, reference, plan)
+            (found,) = find_circuits([subject], reference, plan)
+            taken = time.perf_counter() - start
+            if method is Method.MASKS:
+                seconds[name] = taken
+            shown = "none good enough | | | |"
+            if isinstance(found, Found):
+                edges = 0 if found.edges is None else found.edges.count
+                shown = (
+                    f"{found.nodes.count} | {edges} | {found.quality.loss:.3f} | "
+                    f"{found.quality.worst_separation:.2f} |"
+                )
+            print(f"| {name} | {method} | {shown} {taken:.0f} |", flush=True)
+    return seconds
+
+
+def main() -> None:
+    """Print the tables and the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--known", type=int, default=20, help="models of each kind")
+    parser.add_argument("--seeds", type=int, default=32, help="searches in one batch")
+    parser.add_argument("--behaviors", nargs="+", default=[QUOTE])
+    asked = parser.parse_args()
+    print(f"threads: {torch.get_num_threads()}")
+    right = {}
+    for kind in KINDS if asked.known else ():
+        right[kind.__name__] = recovered(kind, asked.known)
+        print(f"{kind.__name__}: {right[kind.__name__]} of {asked.known}", flush=True)
+    model = load_model(ROOT / "models" / "tinypython")
+    reference = load_reference(model)
+    seconds = compare(asked.behaviors, model, reference)
+    subject = bundled_subject(asked.behaviors[0], model, reference, PLAN)
+    passes = pass_seconds(subject, PLAN.masks)
+    with tempfile.TemporaryDirectory() as folder:
+        small, _ = known_subject(quote_copier(0), Path(folder) / "model", PLAN)
+        print(f"batched_speedup_known_answer: {batched_speedup(small, asked.seeds):.2f}")
+    found = sizes()
+    for name, (nodes, edges) in found.items():
+        print(f"  {name}: {nodes} nodes, {edges} edges")
+    print(f"known_answer_tried: {len(right) * asked.known}")
+    print(f"known_answer_recovered: {sum(right.values())}")
+    print(f"prune_seconds: {median(seconds.values()):.1f}")
+    print(f"prune_over_passes: {seconds[asked.behaviors[0]] / passes:.2f}")
+    print(f"batched_speedup: {batched_speedup(subject, asked.seeds):.2f}")
+    print(f"compiled_speedup: {compiled_speedup(model, reference):.1f}")
+    print(f"median_nodes: {median(nodes for nodes, _ in found.values()):g}")
+    print(f"quote_nodes: {found[QUOTE][0]}")
+    print(f"quote_edges: {found[QUOTE][1]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Known-answer models on disk, with the specification that has no nodes yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_circuits.circuit import Nodes
+from pytest_circuits.model import load_model, load_reference
+from pytest_circuits.prune.plan import PrunePlan
+from pytest_circuits.prune.subject import Subject
+from pytest_circuits.spec import load_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_circuits.model import Reference
+    from tests.known_models import KnownAnswer
+
+DEFAULT = PrunePlan()
+
+
+@dataclass(frozen=True)
+class Known:
+    """One known-answer model, ready to be searched."""
+
+    spec: Path
+    nodes: Nodes
+    subject: Subject
+    reference: Reference
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Callable[..., Known]:
+    """Write a known-answer model and prepare the search for its circuit."""
+
+    def prepare(answer: KnownAnswer, plan: PrunePlan = DEFAULT) -> Known:
+        model = load_model(answer.write(tmp_path / "model"))
+        path = tmp_path / f"{answer.name}.circuit.yaml"
+        path.write_text(answer.spec, encoding="utf-8")
+        reference = load_reference(model)
+        subject = Subject.of(load_spec(path).spec, model, reference, plan)
+        return Known(path, Nodes.of(answer.nodes), subject, reference)
+
+    return prepare

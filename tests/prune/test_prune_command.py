@@ -1,0 +1,105 @@
+"""`pytest-circuits prune` from the command line."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from pytest_circuits.circuit import Nodes
+from pytest_circuits.cli import main
+from pytest_circuits.spec import load_spec
+from tests.known_models import quote_copier, redundant_quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.prune.conftest import Known
+
+QUICK = ["--steps", "150"]
+
+
+def test_it_writes_a_complete_spec_with_evidence_and_controls(
+    known: Callable[..., Known],
+) -> None:
+    case = known(quote_copier(0))
+    result = CliRunner().invoke(main, ["prune", str(case.spec), *QUICK, "--seeds", "2"])
+    assert result.exit_code == 0, result.output
+    spec = load_spec(case.spec).spec
+    assert Nodes.of(spec.nodes) == case.nodes
+    assert spec.edges is not None
+    assert spec.found_by["edges"] == sum(map(len, spec.edges.values())) > 0
+    assert spec.found_by["nodes"] == case.nodes.count
+    frequency = spec.found_by["seeds_that_found"]
+    assert isinstance(frequency, dict)
+    assert {hook: len(counts) for hook, counts in frequency.items()} == case.nodes.shape
+    assert {count for counts in frequency.values() for count in counts} == {2}
+    assert re.fullmatch(
+        r"none: loss 0\.\d\d with \d+ nodes", str(spec.found_by["shuffled_labels_nodes"])
+    )
+    assert spec.found_by["clearly_better_than_controls"] is True
+    assert f"pytest --circuits {case.spec}" in result.output
+    assert "found by how many of 2 seeds: " in result.output
+
+
+def test_the_result_is_a_function_of_the_seed(known: Callable[..., Known], tmp_path: Path) -> None:
+    case = known(quote_copier(1))
+    texts = []
+    for name in ("a", "b"):
+        out = tmp_path / f"{name}.circuit.yaml"
+        arguments = [*QUICK, "--seed", "3", "--no-controls", "--out", str(out)]
+        assert CliRunner().invoke(main, ["prune", str(case.spec), *arguments]).exit_code == 0
+        texts.append(out.read_text())
+    assert texts[0] == texts[1]
+
+
+def test_a_behavior_that_the_model_does_not_have_is_said_and_the_others_are_written(
+    known: Callable[..., Known], tmp_path: Path
+) -> None:
+    good = known(quote_copier(0)).spec
+    bad = tmp_path / "bad.circuit.yaml"
+    text = good.read_text().replace("circuit: quote_close", "circuit: swapped")
+    cues = re.findall(r"^ {6}(\S+): (\S+)$", text, re.MULTILINE)
+    (first, one), (second, other) = cues[-2:]
+    text = text.replace(f"{first}: {one}", f"{first}: {other}")
+    bad.write_text(text.replace(f"{second}: {other}", f"{second}: {one}"))
+    before = bad.read_text()
+    result = CliRunner().invoke(main, ["prune", str(bad), str(good), *QUICK, "--no-controls"])
+    assert result.exit_code == 1
+    assert "swapped: the whole model prefers the answer on 0.0%" in result.output
+    assert bad.read_text() == before
+    assert load_spec(good).spec.nodes
+
+
+def test_backups_are_searched_with_the_found_nodes_forbidden(
+    known: Callable[..., Known],
+) -> None:
+    case = known(redundant_quote(0))
+    arguments = ["prune", str(case.spec), *QUICK, "--no-controls", "--no-edges", "--exhaust"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "no backup: without these nodes nothing does the task" in result.output
+    assert load_spec(case.spec).spec.found_by["backups"] == 0
+
+
+@pytest.mark.parametrize("method", ["attribution", "greedy"])
+def test_other_methods_lead_to_the_known_circuit_too(
+    known: Callable[..., Known], method: str
+) -> None:
+    case = known(quote_copier(0))
+    arguments = ["prune", str(case.spec), "--method", method, "--no-controls", "--no-edges"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert Nodes.of(load_spec(case.spec).spec.nodes) == case.nodes
+
+
+def test_one_out_file_for_two_specs_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.circuit.yaml" for name in "ab"]
+    for path in paths:
+        path.write_text(quote_copier(0).spec)
+    result = CliRunner().invoke(main, ["prune", *map(str, paths), "--out", str(tmp_path / "c")])
+    assert result.exit_code == 4
+    assert "--out is for one SPEC" in result.output

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import Nodes, all_nodes
+from pytest_circuits.circuit import Nodes, all_nodes, live_edges
 from pytest_circuits.progress import reporting
 from pytest_circuits.prune.attribution import attribute, ranked
 from pytest_circuits.prune.controls import Control, run_control, shuffled_fill, shuffled_model
@@ -179,11 +179,13 @@ def _with_evidence(
     found: Sequence[Nodes], subject: Subject, reference: Reference, plan: PrunePlan
 ) -> Found:
     nodes, *of_seeds = found
-    edges = needed_edges(subject.judge, nodes) if plan.edges else None
-    (quality,) = subject.judge.assess([nodes])
-    if edges is not None:
-        (alone,) = subject.judge.assess_edges(nodes, [edges])
-        quality = quality.inside(alone)
+    edges = None
+    if plan.edges:
+        edges = needed_edges(subject.judge, nodes)
+        # What only mattered through other edges goes too.
+        *_, nodes = nodes, *remove(subject.judge, nodes, edges)
+        edges = live_edges(nodes, subject.model, edges)
+    (quality,) = subject.judge.assess([nodes], edges=edges)
     times = Counter(node for some in of_seeds for node in some)
     return Found(
         nodes=nodes,

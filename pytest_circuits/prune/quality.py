@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,10 +50,6 @@ class Quality:
             and self.worst_separation <= bar.max_separation
         )
 
-    def inside(self, alone: Quality) -> Quality:
-        """The same complement with what another quality says of the circuit alone."""
-        return replace(alone, left=self.left, worst_separation=self.worst_separation)
-
     def use(self, bar: Bar) -> float:
         """How much of the room below the bar is used, by the most pressing measure in nats."""
         return max(self.loss / bar.max_loss, self.worst_separation / bar.max_separation)
@@ -79,13 +75,16 @@ class Judge:
         self.pairs = tuple(pairs)
         self._weights: Floats = np.asarray(weights, dtype=np.float64)
 
-    def assess(self, circuits: Sequence[Nodes], *, few: bool = False) -> list[Quality]:
-        """Quality of several circuits, each with all weights between its nodes as edges.
+    def assess(
+        self, circuits: Sequence[Nodes], *, edges: Edges | None = None, few: bool = False
+    ) -> list[Quality]:
+        """Quality of several circuits, with those of some edges that join nodes of them.
 
-        few: on the first FEW pairs alone, for a ranking.
+        edges: None: all weights. few: on the first FEW pairs alone, for a ranking.
         """
         pairs, weights = self._chosen(few=few)
-        inside = self.runner.margins_many(pairs, [View.circuit(nodes) for nodes in circuits])
+        views = [View.circuit(nodes, edges) for nodes in circuits]
+        inside = self.runner.margins_many(pairs, views)
         outside = self.runner.margins_many(pairs, [View.without(nodes) for nodes in circuits])
         return [
             Quality(

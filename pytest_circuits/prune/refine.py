@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pytest_circuits.circuit import Nodes
+    from pytest_circuits.circuit import Edges, Nodes
     from pytest_circuits.prune.pool import Drawn
     from pytest_circuits.prune.quality import Bar, Judge, Quality
 
@@ -97,11 +97,11 @@ def repair(
     return nodes
 
 
-def remove(judge: Judge, nodes: Nodes) -> Iterator[Nodes]:
+def remove(judge: Judge, nodes: Nodes, edges: Edges | None = None) -> Iterator[Nodes]:
     """Remove nodes that are not missed, the least missed first; yields every smaller circuit."""
 
     def assess(kept: Sequence[Sequence[Node]], *, few: bool) -> list[Quality]:
-        return judge.assess([nodes_of(some) for some in kept], few=few)
+        return judge.assess([nodes_of(some) for some in kept], edges=edges, few=few)
 
     for kept in eliminate(list(nodes), assess, judge.bar, least=1):
         yield nodes_of(kept)

@@ -143,6 +143,8 @@ def test_only_needed_edges_are_kept(known: Callable[..., Known]) -> None:
     for ends, pair in needed:
         fewer = {e: [p for p in pairs if (e, p) != (ends, pair)] for e, pairs in needed.pairs}
         assert not subject.judge.assess_edges(padded, [Edges.of(fewer)])[0].reaches(bar)
+    *_, kept = padded, *remove(subject.judge, padded, needed)
+    assert kept == case.nodes
 
 
 def test_the_smallest_prefix_is_found_although_a_longer_one_may_be_worse(

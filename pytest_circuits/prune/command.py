@@ -85,7 +85,7 @@ _FOUND_NOTHING = 1  # exit code where at least one behavior has no circuit
 @click.option(
     "--controls/--no-controls",
     default=True,
-    help="Run the same search for shuffled labels and in a model with shuffled weights.",
+    help="Run the same mask search for shuffled labels and in a model with shuffled weights.",
 )
 @click.option("--device", help="Device to search on; default: cuda if there, else cpu.")
 def prune(  # noqa: PLR0917  (click passes them by name)
@@ -192,6 +192,8 @@ def _run_group(
             ready.append((each, target, Subject.of(each.spec, model, reference, plan)))
         except NotFoundError as error:
             failed = _tell(error)
+    if not ready:
+        return failed
     subjects = [subject for *_, subject in ready]
     results = find_circuits(subjects, reference, plan)
     for (each, target, _), found in zip(ready, results, strict=True):
@@ -227,8 +229,8 @@ def _report(target: Path, found: Found, plan: PrunePlan) -> None:
         text = ", ".join(f"{node} {count}" for node, count in each)
         click.echo(f"  found by how many of {plan.seeds} seeds: {text}")
     for name, control in found.controls.items():
-        flag = "" if control.is_far_from(found.nodes.count) else "  <- not clearly worse"
-        click.echo(f"  the same search with {name.replace('_', ' ')}: {control}{flag}")
+        flag = "" if control.is_far_from(found.drafted) else "  <- not clearly worse"
+        click.echo(f"  the same masks with {name.replace('_', ' ')}: {control}{flag}")
     for number, backup in enumerate(found.backups or (), start=1):
         click.echo(
             f"  backup {number}: {backup.nodes.count} other nodes do the task at loss "
@@ -265,7 +267,7 @@ def _completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: 
     for name, control in found.controls.items():
         found_by[f"{name}_nodes"] = str(control)
     if found.controls:
-        far = all(c.is_far_from(found.nodes.count) for c in found.controls.values())
+        far = all(c.is_far_from(found.drafted) for c in found.controls.values())
         found_by["clearly_better_than_controls"] = far
     if found.backups is not None:
         found_by["backups"] = len(found.backups)

@@ -37,6 +37,7 @@ class Found:
     nodes: Nodes
     edges: Edges | None  # None: all weights between the nodes
     quality: Quality
+    drafted: int  # nodes before it was refined
     frequency: dict[str, tuple[int, ...]]  # of each node, how many seeds found it
     controls: dict[str, Control]
     backups: tuple[Found, ...] | None  # circuits that take over without it; None: not searched
@@ -63,7 +64,8 @@ def find_circuits(
         except NotFoundError as error:
             yield error
             continue
-        yield _with_evidence(found, subject, reference, plan)
+        drafted = min(nodes.count for nodes in candidates)
+        yield _with_evidence(found, subject, reference, plan, drafted=drafted)
 
 
 def _drafts(
@@ -176,7 +178,12 @@ def _not_found(subject: Subject, candidates: Sequence[Nodes]) -> NotFoundError:
 
 
 def _with_evidence(
-    found: Sequence[Nodes], subject: Subject, reference: Reference, plan: PrunePlan
+    found: Sequence[Nodes],
+    subject: Subject,
+    reference: Reference,
+    plan: PrunePlan,
+    *,
+    drafted: int,
 ) -> Found:
     nodes, *of_seeds = found
     edges = None
@@ -191,6 +198,7 @@ def _with_evidence(
         nodes=nodes,
         edges=edges,
         quality=quality,
+        drafted=drafted,
         frequency={
             hook: tuple(times[hook, channel] for channel in channels)
             for hook, channels in nodes.channels
@@ -217,7 +225,7 @@ def _controls(subject: Subject, reference: Reference, plan: PrunePlan) -> dict[s
                 constants,
                 pool,
                 plan.masks,
-                seed=plan.seed,
+                seeds=range(plan.seed, plan.seed + plan.seeds),
                 max_loss=subject.judge.bar.max_loss,
                 tell=reporter.at,
             )

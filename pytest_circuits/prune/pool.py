@@ -106,8 +106,8 @@ class Split:
 def split(space: PromptSpace, *, evaluation: int) -> Split:
     """Training and evaluation pairs, with none in common unless the whole space is both.
 
-    A space of up to WHOLE_SPACE pairs is run whole by the claims too: what holds on all of it
-    needs no prompts that were not seen.
+    A space of up to WHOLE_SPACE pairs is run whole by the claims too, unless `protocol.pairs` is
+    set below its size: what holds on all of it needs no prompts that were not seen.
     """
     if space.size <= WHOLE_SPACE:
         enumerated = list(space.enumerate())

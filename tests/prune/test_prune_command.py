@@ -67,6 +67,9 @@ def test_a_behavior_that_the_model_does_not_have_is_said_and_the_others_are_writ
     text = text.replace(f"{first}: {one}", f"{first}: {other}")
     bad.write_text(text.replace(f"{second}: {other}", f"{second}: {one}"))
     before = bad.read_text()
+    alone = CliRunner().invoke(main, ["prune", str(bad)])
+    assert alone.exit_code == 1
+    assert "swapped: the whole model prefers the answer on 0.0%" in alone.output
     result = CliRunner().invoke(main, ["prune", str(bad), str(good), *QUICK, "--no-controls"])
     assert result.exit_code == 1
     assert "swapped: the whole model prefers the answer on 0.0%" in result.output

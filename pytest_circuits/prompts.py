@@ -51,6 +51,11 @@ class Pair:
     second: Prompt
 
 
+def prompts_of(pairs: Iterable[Pair]) -> list[Prompt]:
+    """Both members of each pair, in turn."""
+    return [prompt for pair in pairs for prompt in (pair.first, pair.second)]
+
+
 @dataclass(frozen=True, slots=True)
 class PromptSpace:
     """All contrast pairs of a behavior; in each, `first` holds the cue that sorts first."""

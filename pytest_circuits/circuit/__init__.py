@@ -5,6 +5,7 @@ from pytest_circuits.circuit.compiled import CompiledCircuit, compile_circuit
 from pytest_circuits.circuit.controls import random_circuits
 from pytest_circuits.circuit.edges import Edges, count_edges, edges_of, live_edges
 from pytest_circuits.circuit.encoding import Encoder
+from pytest_circuits.circuit.family import Family
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.run import Runner
 from pytest_circuits.circuit.view import WHOLE, View
@@ -14,6 +15,7 @@ __all__ = [
     "CompiledCircuit",
     "Edges",
     "Encoder",
+    "Family",
     "Nodes",
     "Runner",
     "View",

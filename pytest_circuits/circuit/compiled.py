@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from pytest_circuits.circuit.folded import Read, Readout, Stream
+from pytest_circuits.circuit.folded import Read, Readout, Stream, only
 from pytest_circuits.circuit.folded_sublayers import FoldedAttention, FoldedMlp
 from pytest_circuits.circuit.interventions import fill_values
 from pytest_circuits.circuit.view import View, cut_weights
@@ -68,6 +68,7 @@ class Step:
 class CompiledCircuit:
     """A circuit as a network of its own; the logits of the model with all else ablated."""
 
+    varying: tuple[int, ...]  # [M] channels of the residual stream that are carried along
     steps: tuple[Step, ...]
     start: int  # the first step that is not in the tables
     embedding: Tensor  # [V, M] varying channels before it
@@ -114,7 +115,7 @@ class CompiledCircuit:
         After the keys and values of the last attention only those tokens are needed.
         """
         places = torch.arange(tokens.shape[1], device=tokens.device).unsqueeze(0)  # [1, T]
-        values = self.embedding[tokens]
+        values = self.embedding[..., tokens, :]
         if self.positions is not None:
             values = values + self.positions[places]
         stream = Stream(tokens, places, values)
@@ -131,11 +132,11 @@ class CompiledCircuit:
                     q, k, v = (
                         attn.project(stream)
                         if tabled is None
-                        else tuple(table[tokens] for table in tabled)
+                        else tuple(table[..., tokens, :] for table in tabled)
                     )
                     if at is not None and index == last:
                         stream = stream.only(at)
-                        q = q[torch.arange(len(at), device=at.device), at].unsqueeze(1)
+                        q = only(q, at)
                     weights = attn.weights(q, k, stream.places)
                     record(step, weights)
                     written = attn.write(weights, v, stream.places)
@@ -152,10 +153,14 @@ def compile_circuit(
     reference: Reference,
     ablation: Ablation,
     edges: Edges | None = None,
+    *,
+    vocabulary: Tensor | None = None,
 ) -> CompiledCircuit:
     """The circuit of some nodes as a network; under `resample` nothing is constant to fold.
 
     edges: through which the nodes see each other; None: through every weight between them.
+    vocabulary: [V] ids of the only tokens that will stand in prompts; the network then takes their
+    places in it. None: every token of the model.
     """
     if ablation is Ablation.RESAMPLE:
         raise ValueError("a circuit under resample ablation has no constants to fold")
@@ -166,14 +171,22 @@ def compile_circuit(
     by_target = {target: cut for (_, target), cut in cuts.items()}
     _drop_what_nothing_reads(kept, model.config)
     varying = _varying_channels(kept, model.config)
-    steps = tuple(_fold(model, kept, fill, by_target, varying))
-    readout = Readout.of(model.module, kept["final_resid"], fill["final_resid"], varying=varying)
-    embedding = model.module.embed.weight[:, varying]
+    embed = model.module.embed.weight
+    embed = embed if vocabulary is None else embed[vocabulary]
+    steps = tuple(_fold(model, kept, fill, by_target, varying=varying, embed=embed))
+    readout = Readout.of(
+        model.module,
+        kept["final_resid"],
+        fill["final_resid"],
+        varying=varying,
+        vocabulary=vocabulary,
+    )
+    embedding = embed[:, varying]
     positions = model.module.positions
     if positions is None:
-        return _tabled(embedding, steps, readout)
+        return tabled(varying, embedding, steps, readout)
     added = positions[:, varying] if model.config.positions == "added" else None
-    return CompiledCircuit(steps, 0, embedding, None, added, readout)
+    return CompiledCircuit(tuple(varying), steps, 0, embedding, None, added, readout)
 
 
 def _drop_what_nothing_reads(kept: Channels, config: ModelConfig) -> None:
@@ -211,7 +224,9 @@ def _fold(
     kept: Channels,
     fill: Mapping[str, Tensor],
     cuts: Mapping[str, Cut],
+    *,
     varying: Sequence[int],
+    embed: Tensor,
 ) -> list[Step]:
     config, module = model.config, model.module
     place = {channel: i for i, channel in enumerate(varying)}
@@ -226,8 +241,8 @@ def _fold(
             folded = None
             if mine["resid_delta"]:
                 read = Read.of(
-                    _constant_stream(module.embed.weight, tuple(deltas)),
-                    vocabulary=config.vocab_size,
+                    _constant_stream(embed, tuple(deltas)),
+                    vocabulary=len(embed),
                     varying=varying,
                     weight=sublayer.norm.weight,
                     rows=_position_rows(module.positions, sublayer.position_norm),
@@ -266,8 +281,13 @@ def _position_rows(positions: Tensor | None, norm: RMSNorm | None) -> Tensor | N
     return rows
 
 
-def _tabled(embedding: Tensor, steps: tuple[Step, ...], readout: Readout) -> CompiledCircuit:
-    """Run what depends on the token alone for the whole vocabulary: all before an attention."""
+def tabled(
+    varying: Sequence[int], embedding: Tensor, steps: tuple[Step, ...], readout: Readout
+) -> CompiledCircuit:
+    """Run what depends on the token alone for the whole vocabulary: all before an attention.
+
+    embedding: [V, M], without position information.
+    """
     ids = torch.arange(len(embedding), device=embedding.device).unsqueeze(1)  # [V, 1]
     stream = Stream(ids, torch.zeros_like(ids), embedding.unsqueeze(1))
     projected: Projected | None = None
@@ -275,8 +295,9 @@ def _tabled(embedding: Tensor, steps: tuple[Step, ...], readout: Readout) -> Com
     for step in steps:
         if isinstance(step.sublayer, FoldedAttention):
             q, k, v = step.sublayer.project(stream)
-            projected = (q.squeeze(1), k.squeeze(1), v.squeeze(1))
+            projected = (q.squeeze(-2), k.squeeze(-2), v.squeeze(-2))
             break
         stream = step.add(stream, None if step.sublayer is None else step.sublayer(stream))
         start += 1
-    return CompiledCircuit(steps, start, stream.values.squeeze(1), projected, None, readout)
+    table = stream.values.squeeze(-2)
+    return CompiledCircuit(tuple(varying), steps, start, table, projected, None, readout)

@@ -2,6 +2,7 @@
 
 Letters in shapes: B prompts, Q tokens, V vocabulary, P token positions, M varying channels of the
 residual stream, S features that a hook point is computed from, C channels of it that are computed.
+K circuits within one (`family`) put one more dimension in front of B, which no shape here names.
 """
 
 from __future__ import annotations
@@ -39,10 +40,28 @@ class Stream:
 
     def only(self, at: Tensor) -> Stream:
         """The stream at one token of each prompt, at: [B]."""
-        rows = torch.arange(len(at), device=at.device)
-        return Stream(
-            self.tokens[rows, at][:, None], at[:, None], self.values[rows, at].unsqueeze(1)
-        )
+        return Stream(self.tokens.gather(1, at[:, None]), at[:, None], only(self.values, at))
+
+
+def only(x: Tensor, at: Tensor) -> Tensor:
+    """One token of each prompt: [..., B, Q, C] and its index [B] -> [..., B, 1, C]."""
+    return x[..., torch.arange(len(at), device=at.device), at, :].unsqueeze(-2)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Which kept channels of a hook point each of K circuits has; the others are constant."""
+
+    on: Tensor  # [K, 1, 1, kept] bool
+    fill: Tensor  # [kept]
+
+    def __call__(self, kept: Tensor) -> Tensor:
+        """[B, Q, kept] or one for each circuit -> [K, B, Q, kept]."""
+        return torch.where(self.on, kept, self.fill)
+
+
+def _gated(gate: Gate | None, kept: Tensor) -> Tensor:
+    return kept if gate is None else gate(kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +103,7 @@ class Read:
     rows: Tensor | None  # [P, d_positions] concatenated positions, normed
     kept: tuple[int, ...]  # [S] channels of `act_in`
     take: Tensor  # [S] where they are among the varying ones, then the positions
+    gate: Gate | None = None
 
     @classmethod
     def of(
@@ -130,10 +150,10 @@ class Read:
             rows = self.rows[stream.places].expand(*normed.shape[:-1], -1)
             normed = torch.cat([normed, rows], dim=-1)
         kept = normed[..., self.take]
-        if self.cut is None:
-            return kept
-        thresholds = self.cut.thresholds(normed, self.cut.window[stream.tokens] * scale)
-        return kept * (kept.abs() >= thresholds)
+        if self.cut is not None:
+            thresholds = self.cut.thresholds(normed, self.cut.window[stream.tokens] * scale)
+            kept = kept * (kept.abs() >= thresholds)
+        return _gated(self.gate, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +163,11 @@ class Projection:
     weight: Tensor  # [S, C]
     bias: Tensor  # [R, C], the constant inputs folded in; a row for each position, or one
     cut: Cut | None
+    computed: tuple[int, ...]  # [C] channels of the hook point: the kept ones, and those that vary
     kept: tuple[int, ...]  # channels of the hook point
     take: Tensor  # where they are among the computed ones
     function: Callable[[Tensor], Tensor]
+    gate: Gate | None = None
 
     @classmethod
     def of(
@@ -172,6 +194,7 @@ class Projection:
             weight=columns[computed].T.contiguous(),
             bias=constant[:, computed].contiguous(),
             cut=cut,
+            computed=tuple(computed),
             kept=tuple(kept),
             take=torch.tensor([computed.index(c) for c in kept], device=device).long(),
             function=function,
@@ -187,13 +210,13 @@ class Projection:
 
     def __call__(self, features: Tensor, places: Tensor | None = None) -> Tensor:
         """The kept channels [B, Q, kept] from features [B, Q, S]."""
-        bias = self.bias if places is None else self.bias[places]
+        bias = self.bias if places is None else self.bias[..., places, :]
         values = self.function(features @ self.weight + bias)
         kept = values[..., self.take]
-        if self.cut is None:
-            return kept
-        window = self.cut.window if places is None else self.cut.window[places]
-        return kept * (kept.abs() >= self.cut.thresholds(values, window))
+        if self.cut is not None:
+            window = self.cut.window if places is None else self.cut.window[places]
+            kept = kept * (kept.abs() >= self.cut.thresholds(values, window))
+        return _gated(self.gate, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +230,24 @@ class Readout:
     weight: Tensor  # [V, kept]
     constant: Tensor  # [V] what the constant channels add, before the norm's scale
     bias: Tensor  # [V]
-    bigram: Tensor | None  # [V, V]
+    bigram: Tensor | None  # [tokens of prompts, V]
+    gate: Gate | None = None
 
     @classmethod
     def of(
-        cls, module: SparseGPT, kept: Sequence[int], fill: Tensor, *, varying: Sequence[int]
+        cls,
+        module: SparseGPT,
+        kept: Sequence[int],
+        fill: Tensor,
+        *,
+        varying: Sequence[int],
+        vocabulary: Tensor | None = None,
     ) -> Readout:
-        """Fold the unembedding; `fill` is what the channels that are not kept become."""
+        """Fold the unembedding; `fill` is what the channels that are not kept become.
+
+        vocabulary: ids of the only tokens that will stand in prompts; None: all.
+        """
+        bigram = module.bigram
         constant = fill.clone()
         constant[list(kept)] = 0
         weight = module.unembed.weight * module.norm.weight  # [V, D]
@@ -225,7 +259,7 @@ class Readout:
             weight=weight[:, list(kept)],
             constant=weight @ constant,
             bias=module.unembed.bias,
-            bigram=module.bigram,
+            bigram=bigram if bigram is None or vocabulary is None else bigram[vocabulary],
         )
 
     def logits(self, stream: Stream) -> Tensor:
@@ -242,7 +276,7 @@ class Readout:
         return logits if self.bigram is None else logits + self.bigram[stream.tokens, choices]
 
     def _kept(self, stream: Stream) -> tuple[Tensor, Tensor]:
-        kept = stream.values[..., self.take]  # [B, Q, kept]
+        kept = _gated(self.gate, stream.values[..., self.take])  # [B, Q, kept]
         square = self.square + kept.square().sum(-1, keepdim=True)
         return kept, (square / self.width + EPS).rsqrt()
 

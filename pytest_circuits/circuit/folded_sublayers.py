@@ -120,8 +120,10 @@ class FoldedAttention:
 
     def weights(self, q: Tensor, k: Tensor, places: Tensor) -> Tensor:
         """Attention of Q queries at `places` [B, Q] to T keys: [B, A, Q, T], the sink left out."""
-        scores = torch.einsum("bqax,btax->baqt", self.slots[0](q), self.slots[1](k)) * self.scale
-        seen = torch.arange(k.shape[1], device=k.device) <= places.unsqueeze(-1)  # [B, Q, T]
+        scores = (
+            torch.einsum("...qax,...tax->...aqt", self.slots[0](q), self.slots[1](k)) * self.scale
+        )
+        seen = torch.arange(k.shape[-2], device=k.device) <= places.unsqueeze(-1)  # [B, Q, T]
         scores = scores.masked_fill(~seen.unsqueeze(1), -torch.inf)
         if self.sink is None:
             return scores.softmax(-1)
@@ -130,8 +132,8 @@ class FoldedAttention:
 
     def write(self, weights: Tensor, v: Tensor, places: Tensor) -> Tensor:
         """The kept `resid_delta` channels [B, Q, kept]."""
-        mixed = torch.einsum("baqt,btay->bqay", weights, self.slots[2](v))
-        return self.out(mixed.flatten(2), places)
+        mixed = torch.einsum("...aqt,...tay->...qay", weights, self.slots[2](v))
+        return self.out(mixed.flatten(-2), places)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,23 +9,29 @@ from pytest_circuits.circuit import Edges, live_edges
 from pytest_circuits.prune.refine import eliminate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from pytest_circuits.circuit import Nodes
-    from pytest_circuits.prune.quality import Judge, Quality
+    from pytest_circuits.prune.quality import Judge
 
 Edge = tuple[tuple[str, str], tuple[int, int]]  # hook points and channels, source first
 
 
 def needed_edges(judge: Judge, nodes: Nodes) -> Edges:
     """The edges of a circuit that reach the bar without the others."""
-    every = list(live_edges(nodes, judge.runner.model))
+    bar = judge.bar
 
-    def assess(kept: Sequence[Sequence[Edge]], *, few: bool) -> list[Quality]:
-        return judge.assess_edges(nodes, [_edges(some) for some in kept], few=few)
+    def spared(kept: list[Edge]) -> list[int]:
+        parts = [_edges([*kept[:i], *kept[i + 1 :]]) for i in range(len(kept))]
+        alone = judge.alone([(nodes, part) for part in parts])
+        good = [i for i, quality in enumerate(alone) if quality.reaches(bar)]
+        return sorted(good, key=lambda i: (alone[i].use(bar), i))
 
-    kept = every
-    for smaller in eliminate(every, assess, judge.bar, least=0):
+    def reaches(kept: list[Edge]) -> bool:
+        return judge.alone([(nodes, _edges(kept))])[0].reaches(bar)
+
+    kept = list(live_edges(nodes, judge.runner.model))
+    for smaller in eliminate(kept, spared, reaches, least=0):
         kept = smaller
     return _edges(kept)
 

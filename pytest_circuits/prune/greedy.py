@@ -33,7 +33,7 @@ def greedy(
         while blocks:
             block = blocks.pop()
             rest = _without(kept, block)
-            if block and judge.assess([nodes_of(rest)], few=True)[0].reaches(judge.bar):
+            if block and judge.reaches((nodes_of(rest), None)):
                 kept = rest
             elif len(block) > 1:
                 half = len(block) // 2

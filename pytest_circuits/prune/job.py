@@ -156,7 +156,7 @@ def _smaller(subject: Subject, nodes: Nodes, plan: PrunePlan, forbidden: frozens
     """What is left of a good circuit without the nodes that it can spare or exchange."""
     judge, total, best = subject.judge, nodes.count, nodes
     with reporting(f"refining {subject.spec.circuit}", total) as reporter:
-        for best in remove(judge, nodes):
+        for best in remove(judge, subject.proposer, nodes):
             reporter.at(total - best.count, f"{best.count} nodes")
         smaller = exchange(judge, subject.proposer, best, rounds=plan.rounds, forbidden=forbidden)
         for best in smaller:
@@ -190,9 +190,9 @@ def _with_evidence(
     if plan.edges:
         edges = needed_edges(subject.judge, nodes)
         # What only mattered through other edges goes too.
-        *_, nodes = nodes, *remove(subject.judge, nodes, edges)
+        *_, nodes = nodes, *remove(subject.judge, subject.proposer, nodes, edges)
         edges = live_edges(nodes, subject.model, edges)
-    (quality,) = subject.judge.assess([nodes], edges=edges)
+    quality = subject.judge.measure((nodes, edges))
     times = Counter(node for some in of_seeds for node in some)
     return Found(
         nodes=nodes,

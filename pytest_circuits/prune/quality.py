@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from pytest_circuits.circuit import View
+from pytest_circuits.circuit import Encoder, Family, View
+from pytest_circuits.prompts import prompts_of
+from pytest_circuits.prune.discretise import nodes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_circuits.circuit import Edges, Nodes, Runner
+    from pytest_circuits.circuit import Nodes, Runner
+    from pytest_circuits.circuit.family import Member
     from pytest_circuits.prompts import Pair
 
     Floats = NDArray[np.float64]
 
-FEW = 32  # pairs that rank candidates, before all of them decide
+FEW = 32  # pairs that rule a complement out, before all of them decide
+_LARGEST = 512  # nodes up to which circuits are compiled
+_ROWS = 1 << 15  # prompt tokens of one compiled forward, over all its circuits
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +38,18 @@ class Bar:
     max_left: float  # share of prompts on which the complement still prefers the answer
     max_separation: float  # nats, by which the complement may separate any pair
 
+    @property
+    def asks_for_necessity(self) -> bool:
+        """Whether it matters what the model does without the circuit."""
+        return min(self.max_left, self.max_separation) < inf
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:
     """How one circuit and its complement do on the evaluation pairs."""
 
-    loss: float  # nats
-    rate: float
+    loss: float = 0.0  # nats
+    rate: float = 1.0
     left: float = 0.5  # share of prompts on which the complement prefers the answer
     worst_separation: float = 0.0  # nats
 
@@ -66,7 +78,11 @@ class Quality:
 
 
 class Judge:
-    """Measures circuits on the evaluation pairs of one behavior, many in a forward."""
+    """Measures circuits on the evaluation pairs of one behavior.
+
+    What circuits do alone is run compiled, many at once, and costs little. What the model does
+    without one needs a whole forward each, so it is asked last.
+    """
 
     def __init__(
         self, runner: Runner, pairs: Sequence[Pair], weights: Sequence[float], bar: Bar
@@ -74,44 +90,99 @@ class Judge:
         self.runner, self.bar = runner, bar
         self.pairs = tuple(pairs)
         self._weights: Floats = np.asarray(weights, dtype=np.float64)
+        self._compiled = _Compiled(runner, self.pairs)
+        self._hardest = np.arange(len(self.pairs))  # what the last complement separated most first
 
-    def assess(
-        self, circuits: Sequence[Nodes], *, edges: Edges | None = None, few: bool = False
-    ) -> list[Quality]:
-        """Quality of several circuits, with those of some edges that join nodes of them.
-
-        edges: None: all weights. few: on the first FEW pairs alone, for a ranking.
-        """
-        pairs, weights = self._chosen(few=few)
-        views = [View.circuit(nodes, edges) for nodes in circuits]
-        inside = self.runner.margins_many(pairs, views)
-        outside = self.runner.margins_many(pairs, [View.without(nodes) for nodes in circuits])
+    def assess(self, circuits: Sequence[Nodes]) -> list[Quality]:
+        """Quality of several circuits, with all weights between their nodes, and complements."""
+        alone = self.alone([(nodes, None) for nodes in circuits])
+        rest = self.runner.margins_many(self.pairs, [View.without(nodes) for nodes in circuits])
         return [
-            Quality(
-                loss=_mean(np.logaddexp(0, -kept), weights),
-                rate=_mean(kept > 0, weights),
-                left=_mean(rest > 0, weights),
-                worst_separation=float(rest.mean(axis=1).max()),
+            self._with_complement(quality, margins)
+            for quality, margins in zip(alone, rest, strict=True)
+        ]
+
+    def measure(self, member: Member) -> Quality:
+        """Quality of one circuit by the ablated model itself, as the claims will run it."""
+        views = [View.circuit(*member), View.without(member[0])]
+        alone, rest = (self.runner.margins_many(self.pairs, [view])[0] for view in views)
+        return self._with_complement(self._alone(alone), rest)
+
+    def alone(self, members: Sequence[Member]) -> list[Quality]:
+        """Quality of several circuits, each with its edges, as if nothing were left without."""
+        return [self._alone(margins) for margins in self._compiled.margins(members)]
+
+    def _alone(self, margins: Floats) -> Quality:
+        return Quality(
+            loss=_mean(np.logaddexp(0, -margins), self._weights),
+            rate=_mean(margins > 0, self._weights),
+        )
+
+    def _with_complement(self, quality: Quality, margins: Floats) -> Quality:
+        left, apart = _mean(margins > 0, self._weights), margins.mean(axis=1)
+        return replace(quality, left=left, worst_separation=float(apart.max()))
+
+    def reaches(self, member: Member) -> bool:
+        """Whether one circuit and its complement are good enough; what is cheap to ask first."""
+        if not self.alone([member])[0].reaches(self.bar):
+            return False
+        if not self.bar.asks_for_necessity:
+            return True
+        view = View.without(member[0])
+        hardest = [self.pairs[i] for i in self._hardest[:FEW]]
+        if len(hardest) < len(self.pairs):
+            apart = self.runner.margins_many(hardest, [view])[0].mean(axis=1)
+            if apart.max() > self.bar.max_separation:
+                return False
+        margins = self.runner.margins_many(self.pairs, [view])[0]
+        self._hardest = np.argsort(-margins.mean(axis=1), kind="stable")
+        return self._with_complement(Quality(), margins).reaches(self.bar)
+
+
+class _Compiled:
+    """Circuits alone on fixed pairs, as parts of one compiled circuit that is made when needed."""
+
+    def __init__(self, runner: Runner, pairs: Sequence[Pair]) -> None:
+        self._runner, self._pairs = runner, pairs
+        prompts, encoder = prompts_of(pairs), Encoder(runner.model)
+        self._count = len(prompts)
+        self._batches = [
+            (indexes, encoder.batch([prompts[i] for i in indexes], rows=len(indexes)))
+            for indexes in encoder.groups(prompts, rows=len(prompts))
+        ]
+        self._family: Family | None = None
+
+    def margins(self, members: Sequence[Member]) -> Floats:
+        """Margins of K circuits, [K, n, 2]."""
+        union = {node for nodes, _ in members for node in nodes}
+        if len(union) > _LARGEST:
+            views = [View.circuit(nodes, edges) for nodes, edges in members]
+            return self._runner.margins_many(self._pairs, views)
+        family = self._around(union)
+        found = np.empty((len(members), self._count))
+        for indexes, batch in self._batches:
+            few = max(1, _ROWS // batch.tokens.numel())
+            for start in range(0, len(members), few):
+                part = slice(start, start + few)
+                answer, foil = family.preferences(members[part], batch).unbind(-1)
+                found[part, indexes] = (answer - foil).double().cpu().numpy()
+        return found.reshape(len(members), -1, 2)
+
+    def _around(self, nodes: set[tuple[str, int]]) -> Family:
+        """A family that holds some nodes and not many others."""
+        known = self._family
+        if (
+            known is None
+            or not nodes <= set(known.nodes)
+            or known.nodes.count > 4 * len(nodes) + 64
+        ):
+            runner = self._runner
+            tokens = torch.cat([batch.tokens.flatten() for _, batch in self._batches])
+            known = Family.of(
+                runner.model, nodes_of(sorted(nodes)), runner.reference, runner.ablation, tokens
             )
-            for kept, rest in zip(inside, outside, strict=True)
-        ]
-
-    def assess_edges(
-        self, nodes: Nodes, edges: Sequence[Edges], *, few: bool = False
-    ) -> list[Quality]:
-        """Quality of one set of nodes with several sets of edges; the complement has no part."""
-        pairs, weights = self._chosen(few=few)
-        found = self.runner.margins_many(pairs, [View.circuit(nodes, some) for some in edges])
-        return [
-            Quality(loss=_mean(np.logaddexp(0, -kept), weights), rate=_mean(kept > 0, weights))
-            for kept in found
-        ]
-
-    def _chosen(self, *, few: bool) -> tuple[tuple[Pair, ...], Floats]:
-        if not few or len(self.pairs) <= FEW:
-            return self.pairs, self._weights
-        weights = self._weights[:FEW]
-        return self.pairs[:FEW], weights / weights.sum()
+            self._family = known
+        return known
 
 
 def _mean(values: NDArray[np.bool_] | Floats, weights: Floats) -> float:

@@ -1,4 +1,4 @@
-"""Make a discrete circuit good enough, then smaller: add, remove and exchange nodes.
+"""Make a discrete circuit good enough, then smaller: add, remove and exchange nodes and edges.
 
 Masks are learnt together and end where many of them depend on each other. What is left is a search
 over sets of nodes: gradients at the discrete circuit propose, measured quality decides.
@@ -21,56 +21,78 @@ if TYPE_CHECKING:
 
     from pytest_circuits.circuit import Edges, Nodes
     from pytest_circuits.prune.pool import Drawn
-    from pytest_circuits.prune.quality import Bar, Judge, Quality
+    from pytest_circuits.prune.quality import Judge
 
 T = TypeVar("T")
 Node = tuple[str, int]
 
-_PROPOSED = 12  # nodes that are tried at a time, alone and the first few together
+_PROPOSED = 12  # nodes that a repair tries at a time, alone and the first few together
 _TOGETHER = (2, 4, 8)
 _LARGEST = 64  # nodes that a repair adds at most
-_EXCHANGED = 8  # nodes that are tried in place of others, in a round
-_TRIED = 4  # of them, so many are followed by a removal
+_EXCHANGED = 48  # nodes that are tried in place of others, in a round
+_TRIED = 6  # of them, so many are followed by a removal
 _SHARP = 8.0  # of the soft maximum over pairs, per bar
 
 
 class Proposer:
-    """Says which nodes would help a circuit most if they were added to it, to first order."""
+    """Says to first order which nodes would help a circuit most, and which it could spare."""
 
     def __init__(self, judge: Judge, fill: Mapping[str, Tensor], prompts: Drawn) -> None:
         self._judge, self._fill, self._prompts = judge, fill, prompts
 
     def additions(self, nodes: Nodes, *, forbidden: frozenset[Node] = frozenset()) -> list[Node]:
-        """Nodes outside a circuit, the most helpful first."""
-        gradient = self._gradient(nodes)
+        """Nodes outside a circuit, the most helpful first.
+
+        A loss or a separation far below its bar asks for no help.
+        """
+        on = self._masks(nodes)
+        found = margins(self._judge.runner.model, self._fill, on, self._prompts)[0]  # [2, P]
+        loss = F.softplus(-found[0]).mean() / self._judge.bar.max_loss
+        slopes = _slopes(F.relu(loss - 0.5) + F.relu(self._worst(found[1]) - 0.5), on)
         taken = forbidden.union(nodes)
         outside = [
             (slope, place, i, hook)
-            for place, (hook, slopes) in enumerate(gradient.items())
-            for i, slope in enumerate(slopes)
+            for place, (hook, row) in enumerate(slopes.items())
+            for i, slope in enumerate(row)
             if (hook, i) not in taken
         ]
         return [(hook, i) for *_, i, hook in sorted(outside)]
 
-    def _gradient(self, nodes: Nodes) -> dict[str, list[float]]:
-        """Slope of what presses against the bar, by the mask of each node."""
-        runner, bar = self._judge.runner, self._judge.bar
+    def separation_without(self, nodes: Nodes) -> list[float]:
+        """What the complement would tell apart, in bars, if it had one node of a circuit each."""
+        left = {hook: 1 - mask.detach() for hook, mask in self._masks(nodes).items()}
+        for mask in left.values():
+            mask.requires_grad_()
+        model = self._judge.runner.model
+        found = margins(model, self._fill, left, self._prompts, complement=False)[0]
+        worst = self._worst(found[0])
+        slopes = _slopes(worst, left)
+        return [worst.item() + slopes[hook][channel] for hook, channel in nodes]
+
+    def _worst(self, complement: Tensor) -> Tensor:
+        """The separation of the pair that a complement tells apart most, softly: [P] -> []."""
+        apart = separation(complement) / self._judge.bar.max_separation
+        return torch.logsumexp(_SHARP * apart, 0) / _SHARP
+
+    def _masks(self, nodes: Nodes) -> dict[str, Tensor]:
+        model = self._judge.runner.model
         on = {
-            hook: torch.zeros(1, width, device=runner.model.device)
-            for hook, width in runner.model.hook_points.items()
+            hook: torch.zeros(1, width, device=model.device)
+            for hook, width in model.hook_points.items()
         }
         for hook, mask in on.items():
             mask[0, list(nodes.at(hook))] = 1
             mask.requires_grad_()
-        found = margins(runner.model, self._fill, on, self._prompts)[0]  # [2, P]
-        loss = F.softplus(-found[0]).mean() / bar.max_loss
-        apart = separation(found[1]) / bar.max_separation
-        worst = torch.logsumexp(_SHARP * apart, 0) / _SHARP
-        (F.relu(loss - 0.5) + F.relu(worst - 0.5)).backward()  # type: ignore[no-untyped-call]
-        return {
-            hook: [0.0] * mask.shape[1] if mask.grad is None else mask.grad[0].tolist()
-            for hook, mask in on.items()
-        }
+        return on
+
+
+def _slopes(value: Tensor, masks: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """The gradient of a value by masks [1, D], by hook point."""
+    gradients = torch.autograd.grad(value, list(masks.values()), allow_unused=True)
+    return {
+        hook: [0.0] * mask.shape[1] if gradient is None else gradient[0].tolist()
+        for (hook, mask), gradient in zip(masks.items(), gradients, strict=True)
+    }
 
 
 def repair(
@@ -97,13 +119,23 @@ def repair(
     return nodes
 
 
-def remove(judge: Judge, nodes: Nodes, edges: Edges | None = None) -> Iterator[Nodes]:
+def remove(
+    judge: Judge, proposer: Proposer, nodes: Nodes, edges: Edges | None = None
+) -> Iterator[Nodes]:
     """Remove nodes that are not missed, the least missed first; yields every smaller circuit."""
+    bar = judge.bar
 
-    def assess(kept: Sequence[Sequence[Node]], *, few: bool) -> list[Quality]:
-        return judge.assess([nodes_of(some) for some in kept], edges=edges, few=few)
+    def spared(kept: list[Node]) -> list[int]:
+        parts = [(nodes_of(_without(kept, {i})), edges) for i in range(len(kept))]
+        alone, left = judge.alone(parts), proposer.separation_without(nodes_of(kept))
+        uses = [max(q.use(bar), apart) for q, apart in zip(alone, left, strict=True)]
+        good = [i for i, quality in enumerate(alone) if quality.reaches(bar)]
+        return sorted(good, key=lambda i: (uses[i], i))
 
-    for kept in eliminate(list(nodes), assess, judge.bar, least=1):
+    def reaches(kept: list[Node]) -> bool:
+        return judge.reaches((nodes_of(kept), edges))
+
+    for kept in eliminate(list(nodes), spared, reaches, least=1):
         yield nodes_of(kept)
 
 
@@ -120,11 +152,11 @@ def exchange(
     for _ in range(rounds):
         proposed = proposer.additions(nodes, forbidden=frozenset(tried))[:_EXCHANGED]
         larger = [nodes_of([*nodes, node]) for node in proposed]
-        qualities = judge.assess(larger, few=True)
-        order = sorted(range(len(larger)), key=lambda i: (qualities[i].use(judge.bar), i))
+        alone = judge.alone([(some, None) for some in larger])
+        order = sorted(range(len(larger)), key=lambda i: (alone[i].use(judge.bar), i))
         for i in order[:_TRIED]:
             tried.add(proposed[i])
-            *_, smaller = larger[i], *remove(judge, larger[i])
+            *_, smaller = larger[i], *remove(judge, proposer, larger[i])
             if smaller.count < nodes.count:
                 nodes = smaller
                 yield nodes
@@ -135,49 +167,32 @@ def exchange(
 
 def eliminate(
     items: list[T],
-    assess: Callable[..., list[Quality]],
-    bar: Bar,
+    spared: Callable[[list[T]], list[int]],
+    reaches: Callable[[list[T]], bool],
     *,
     least: int,
 ) -> Iterator[list[T]]:
-    """Remove items that are not missed, the least missed first; yields every smaller list.
+    """Remove items that are not missed; yields every smaller list.
 
-    Each round ranks the items by what leaving one out costs, on few pairs first, and removes the
-    largest part of the ranking's head that still reaches the bar on all of them. At the end no
-    single item can be left out.
+    spared: which items may be left out one at a time, the least missed first. Of these the largest
+    part of the head is removed that still reaches the bar. At the end no single item can be left
+    out: each that may is tried.
     """
-    few = True
     while len(items) > least:
-        left_out = assess([[*items[:i], *items[i + 1 :]] for i in range(len(items))], few=few)
-        order = sorted(range(len(items)), key=lambda i: (left_out[i].use(bar), i))
-        passing = [i for i in order if left_out[i].reaches(bar)]
-        smaller = _without_most(items, passing, assess, bar, least=least)
-        if smaller is not None:
-            items = smaller
-            yield items
-        elif few:
-            few = False
+        candidates = spared(items)
+        size = min(max(1, len(candidates) // 2), len(items) - least)
+        while candidates:
+            smaller = _without(items, set(candidates[:size]))
+            if reaches(smaller):
+                items = smaller
+                yield items
+                break
+            if size == 1:
+                candidates = candidates[1:]
+            size = max(1, size // 2)
         else:
             return
 
 
-def _without_most(
-    items: list[T],
-    passing: list[int],
-    assess: Callable[..., list[Quality]],
-    bar: Bar,
-    *,
-    least: int,
-) -> list[T] | None:
-    """Items without as many of those that pass alone as can go together, halving their number."""
-    size = min(max(1, len(passing) // 2), len(items) - least)
-    while passing:
-        removed = set(passing[:size])
-        smaller = [item for i, item in enumerate(items) if i not in removed]
-        (quality,) = assess([smaller], few=False)
-        if quality.reaches(bar):
-            return smaller
-        if size == 1:
-            passing = passing[1:]
-        size = max(1, size // 2)
-    return None
+def _without(items: Sequence[T], positions: set[int]) -> list[T]:
+    return [item for i, item in enumerate(items) if i not in positions]

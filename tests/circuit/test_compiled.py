@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,30 +9,22 @@ import pytest
 import torch
 
 from pytest_circuits.circuit import (
-    Edges,
     Nodes,
     Runner,
     View,
-    all_nodes,
     compile_circuit,
-    live_edges,
-    random_circuits,
 )
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.interventions import fill_values, run_circuits
 from pytest_circuits.circuit.view import cut_weights, keep_masks
 from pytest_circuits.model import (
     Model,
-    ModelConfig,
-    Reference,
-    SparseGPT,
     load_model,
     load_reference,
-    measure,
-    train_tokenizer,
 )
 from pytest_circuits.prompts import Pair, PromptSpace
 from pytest_circuits.spec import Ablation, load_spec
+from tests.circuit.random_models import VARIANTS, random_model, some_circuits, some_edges
 from tests.known_models import (
     BIAS_NODE,
     NOWHERE,
@@ -45,73 +36,7 @@ from tests.known_models import (
     write_quote_copier,
 )
 
-CPU = torch.device("cpu")
 FOLDED = [Ablation.MEAN, Ablation.ZERO]
-SHAPE: dict[str, Any] = {"n_layer": 2, "d_model": 24, "d_head": 4, "d_mlp": 40, "max_tokens": 16}
-EVERYWHERE = {
-    **dict.fromkeys(("attn.act_in", "attn.q", "attn.k", "attn.v", "attn.resid_delta"), 0.5),
-    **dict.fromkeys(("mlp.act_in", "mlp.post_act", "mlp.resid_delta"), 0.4),
-    **dict.fromkeys(("attn.resid", "mlp.resid"), 0.6),
-}
-VARIANTS: dict[str, dict[str, Any]] = {
-    "as trained": {},
-    "relu": {"activation": "relu"},
-    "no cut": {"activation_share": 1.0},
-    "no sinks": {"sinks": False},
-    "no sinks, no cut": {"sinks": False, "activation_share": 1.0},
-    "no bigram": {"bigram": False},
-    "nearly all cut": {"activation_share": 0.05},
-    "little cut": {"activation_share": 0.9},
-    "another share at each point": {"activation_shares": {"attn.q": 1.0, "mlp.post_act": 0.6}},
-    "the stream cut too": {"activation_shares": EVERYWHERE},
-    "positions added": {"positions": "added"},
-    "positions concatenated": {"positions": "concatenated", "d_positions": 6},
-    "concatenated, no cut": {
-        "positions": "concatenated",
-        "d_positions": 6,
-        "activation_share": 1.0,
-    },
-    "heads wider than the stream": {"n_head": 9},
-    "four layers": {"n_layer": 4},
-}
-
-
-def _random_model(**changes: Any) -> tuple[Model, Reference]:  # noqa: ANN401  (of the config)
-    """Weights as sparse as those of trained models, and no two magnitudes that tie by design."""
-    tokenizer = train_tokenizer(["a b c"], vocab_size=260, special=())
-    config = ModelConfig(vocab_size=tokenizer.vocab_size, **{**SHAPE, **changes})
-    generator = torch.Generator().manual_seed(7)
-    module = SparseGPT(config)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            drawn = torch.randn(parameter.shape, generator=generator) * 0.5
-            dense = parameter.dim() < 2 or "bigram" in name or "positions" in name
-            alive = torch.rand(parameter.shape, generator=generator) < (1.0 if dense else 0.25)
-            parameter.copy_(drawn * alive + ("norm" in name))
-    module.requires_grad_(requires_grad=False).eval()
-    tokens = torch.randint(config.vocab_size, (16, config.max_tokens), generator=generator)
-    reference = measure(module, tokens, model_digest="none")
-    return Model(Path(), config, tokenizer, module, "none", CPU), reference
-
-
-def _circuits(model: Model, reference: Reference) -> list[Nodes]:
-    """The empty circuit, the full one, full ones with gaps, and random ones of several sizes."""
-    widths = model.hook_points
-    gaps = ("act_in", ".q", ".k", ".v", "attn", "post_act", "resid_delta", "0.", "final")
-    shapes = [
-        Nodes.of({hook: range(max(1, int(share * width))) for hook, width in widths.items()})
-        for share in (0.03, 0.1, 0.3, 0.7)
-    ]
-    return [
-        Nodes(()),
-        all_nodes(model),
-        *(Nodes.of({h: range(w) for h, w in widths.items() if gap not in h}) for gap in gaps),
-        *(
-            drawn
-            for seed, shape in enumerate(shapes)
-            for drawn in random_circuits(shape, reference, count=3, seed=seed)
-        ),
-    ]
 
 
 @pytest.mark.parametrize("ablation", FOLDED)
@@ -119,10 +44,10 @@ def _circuits(model: Model, reference: Reference) -> list[Nodes]:
 def test_a_compiled_circuit_gives_the_logits_of_the_ablated_model(
     changes: dict[str, Any], ablation: Ablation
 ) -> None:
-    model, reference = _random_model(**changes)
+    model, reference = random_model(**changes)
     fill = fill_values(reference, ablation)
     tokens, at = reference.tokens[:5, :11], torch.tensor([10, 0, 3, 7, 1])
-    circuits = _circuits(model, reference)
+    circuits = some_circuits(model, reference)
     keep = keep_masks([View.circuit(nodes) for nodes in circuits], model)
     expected = run_circuits(model, tokens, at=None, keep=keep, fill=fill)
     compiled = [compile_circuit(model, nodes, reference, ablation) for nodes in circuits]
@@ -132,23 +57,15 @@ def test_a_compiled_circuit_gives_the_logits_of_the_ablated_model(
     torch.testing.assert_close(at_one, expected[:, torch.arange(5), at], rtol=1e-5, atol=1e-5)
 
 
-def _some_edges(nodes: Nodes, model: Model, *, share: float, seed: int) -> Edges:
-    rng = np.random.default_rng(seed)
-    everything = live_edges(nodes, model)
-    return Edges.of(
-        {ends: [p for p in pairs if rng.random() < share] for ends, pairs in everything.pairs}
-    )
-
-
 @pytest.mark.parametrize("ablation", FOLDED)
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 def test_a_compiled_circuit_of_some_edges_gives_the_logits_of_the_ablated_model(
     changes: dict[str, Any], ablation: Ablation
 ) -> None:
-    model, reference = _random_model(**changes)
+    model, reference = random_model(**changes)
     circuits = [
-        (nodes, _some_edges(nodes, model, share=share, seed=seed))
-        for seed, nodes in enumerate(_circuits(model, reference)[1:])
+        (nodes, some_edges(nodes, model, share=share, seed=seed))
+        for seed, nodes in enumerate(some_circuits(model, reference)[1:])
         for share in (0.0, 0.3, 0.9)
     ]
     views = [View.circuit(nodes, edges) for nodes, edges in circuits]

@@ -117,7 +117,7 @@ def test_a_circuit_with_a_node_missing_is_repaired_and_one_with_too_many_is_cut_
         repaired = repair(subject.judge, subject.proposer, case.nodes.without(*node))
         assert repaired == case.nodes
     padded = nodes_of([*case.nodes, *(("0.mlp.post_act", i) for i in range(12))])
-    *_, kept = remove(subject.judge, padded)
+    *_, kept = remove(subject.judge, subject.proposer, padded)
     assert kept == case.nodes
     assert list(exchange(subject.judge, subject.proposer, case.nodes, rounds=2)) == []
 
@@ -138,12 +138,11 @@ def test_only_needed_edges_are_kept(known: Callable[..., Known]) -> None:
     assert 0 < needed.count < every.count
     assert set(needed) <= set(every)
     bar = subject.judge.bar
-    (quality,) = subject.judge.assess_edges(padded, [needed])
-    assert quality.reaches(bar)
+    assert subject.judge.alone([(padded, needed)])[0].reaches(bar)
     for ends, pair in needed:
         fewer = {e: [p for p in pairs if (e, p) != (ends, pair)] for e, pairs in needed.pairs}
-        assert not subject.judge.assess_edges(padded, [Edges.of(fewer)])[0].reaches(bar)
-    *_, kept = padded, *remove(subject.judge, padded, needed)
+        assert not subject.judge.alone([(padded, Edges.of(fewer))])[0].reaches(bar)
+    *_, kept = padded, *remove(subject.judge, subject.proposer, padded, needed)
     assert kept == case.nodes
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 EPS = 1e-4  # nats: nearer to a tie than this is a tie; float32 logits differ by about 1e-5
 CONTROL_PAIRS = 16  # pairs on which the circuit is compared with random ones
 SIGNAL_PAIRS = 16  # pairs on which a node's signal is recorded
+CHECKED_PAIRS = 32  # pairs on which a compiled circuit is held against the ablated model
 
 
 @dataclass(frozen=True)

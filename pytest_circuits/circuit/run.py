@@ -104,7 +104,7 @@ class Runner:
             if circuit is None:
                 scores = self._forward(batch, [view], rows=ROWS)[0]
             else:
-                scores = self._run_compiled(batch, circuit)
+                scores = self._run_compiled(batch, view, circuit)
             for prompt, (answer, foil) in zip(batch, scores, strict=True):
                 known[prompt] = (float(answer), float(foil))
         return [known[p] for p in prompts]
@@ -121,18 +121,19 @@ class Runner:
         for indexes in self._encoder.groups(prompts, rows=ROWS):
             batch = [prompts[i] for i in indexes]
             ablated = self._forward(batch, [view], rows=len(batch))[0]
-            if not agree(self._run_compiled(batch, circuit), ablated):
+            if not agree(self._run_compiled(batch, view, circuit), ablated):
                 return None
         return circuit
 
     def _run_compiled(
-        self, prompts: Sequence[Prompt], circuit: CompiledCircuit
+        self, prompts: Sequence[Prompt], view: View, circuit: CompiledCircuit
     ) -> NDArray[np.float64]:
         """Logits of answer and foil, [len(prompts), 2]."""
         batch = self._encoder.batch(prompts, rows=ROWS)
         self.compiled += len(prompts)
         scores: NDArray[np.float64] = circuit.preferences(batch).double().cpu().numpy()
-        return scores[: len(prompts)]
+        (found,) = _shifted(scores[None, : len(prompts)], prompts, [view])
+        return found
 
     @torch.inference_mode()
     def _forward(
@@ -153,7 +154,7 @@ class Runner:
             )
         self.forwards += len(views) * len(prompts)
         scores: NDArray[np.float64] = batch.preferences(logits).double().cpu().numpy()
-        return scores[:, : len(prompts)]
+        return _shifted(scores[:, : len(prompts)], prompts, views)
 
     @torch.inference_mode()
     def _record(self, prompts: Sequence[Prompt], nodes: Nodes) -> NDArray[np.float64]:
@@ -182,6 +183,16 @@ class Runner:
         for row, prompt in enumerate(prompts):
             picks[row] = int.from_bytes(hashlib.sha256(prompt.text.encode()).digest()[:8]) % size
         return fill_values(self.reference, self.ablation, picks=picks)
+
+
+def _shifted(
+    scores: NDArray[np.float64], prompts: Sequence[Prompt], views: Sequence[View]
+) -> NDArray[np.float64]:
+    """Logits [K, B, 2] with what each view adds to them."""
+    if all(view.shift is None for view in views):
+        return scores
+    moved: NDArray[np.float64] = scores + np.array([[v.added(p) for p in prompts] for v in views])
+    return moved
 
 
 def _members(pairs: Sequence[Pair]) -> list[Prompt]:

@@ -1,0 +1,40 @@
+"""What evidence says about a calibrated circuit, so that nobody takes it for a plain one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_circuits.circuit import calibrated
+from pytest_circuits.claims.statistics import softplus
+from pytest_circuits.spec import Calibration, cues, quoted
+
+if TYPE_CHECKING:
+    from pytest_circuits.claims.statistics import Floats
+    from pytest_circuits.spec import Spec
+
+
+def calibration_measures(spec: Spec, margins: Floats | None = None) -> dict[str, float]:
+    """The calibration as measures of a claim; none for a plain circuit.
+
+    margins: of the circuit alone, [n, 2], for the task loss that it would have without.
+    """
+    found = spec.calibration
+    if found is None:
+        return {}
+    measures = {"calibration_scale": found.scale, "calibration_shift": found.shift}
+    if margins is not None:
+        back = Calibration(scale=1.0, shift=-found.shift)
+        measures["task_loss_uncalibrated"] = float(softplus(calibrated(margins, back)).mean())
+    return measures
+
+
+def calibration_remark(spec: Spec) -> str:
+    """The calibration in words, as the end of a reason; empty for a plain circuit."""
+    if spec.calibration is None:
+        return ""
+    (_, first), _ = cues(spec.behavior)
+    found = spec.calibration
+    return (
+        f" (the circuit is calibrated: {found.shift:+g} nats for {quoted(first)}, and the task "
+        f"loss takes its preferences times {found.scale:g})"
+    )

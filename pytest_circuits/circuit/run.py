@@ -132,8 +132,7 @@ class Runner:
         batch = self._encoder.batch(prompts, rows=ROWS)
         self.compiled += len(prompts)
         scores: NDArray[np.float64] = circuit.preferences(batch).double().cpu().numpy()
-        (found,) = _shifted(scores[None, : len(prompts)], prompts, [view])
-        return found
+        return _shifted(scores[None, : len(prompts)], prompts, [view]).squeeze(0)
 
     @torch.inference_mode()
     def _forward(

@@ -138,7 +138,7 @@ class Bench:
     @property
     def alone(self) -> str:
         """How texts call that run: nobody is to take a calibrated circuit for a plain one."""
-        return "circuit alone" if self.spec.calibration is None else "circuit alone, calibrated"
+        return "circuit alone" if self.spec.calibration is None else "calibrated circuit alone"
 
     @cached_property
     def without(self) -> View:

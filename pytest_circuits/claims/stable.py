@@ -15,7 +15,11 @@ from pytest_circuits.claims.baseline import (
     signals_of,
 )
 from pytest_circuits.claims.bench import EPS
-from pytest_circuits.claims.calibration import calibration_measures, calibration_remark
+from pytest_circuits.claims.calibration import (
+    calibration_measures,
+    calibration_remark,
+    shift_findings,
+)
 from pytest_circuits.claims.claim import Claim, Run, median_size, preference, run_of
 from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
 from pytest_circuits.claims.findings import Finding, conclude, confidence, law_finding, not_finite
@@ -104,6 +108,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             typical=median_size(before),
             whose="the preference of the baseline's circuit",
         ),
+        *shift_findings(bench.spec, before),
     ]
     measures = {
         "correlation": float(alike.mean()),

@@ -10,7 +10,11 @@ from pytest_circuits.circuit import WHOLE, View, calibrated, fit
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.baseline import delta
 from pytest_circuits.claims.bench import EPS
-from pytest_circuits.claims.calibration import calibration_measures, calibration_remark
+from pytest_circuits.claims.calibration import (
+    calibration_measures,
+    calibration_remark,
+    shift_findings,
+)
 from pytest_circuits.claims.claim import Claim, Run, median_size, preference, run_of
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.findings import (
@@ -78,6 +82,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         law_finding(
             law, margin=protocol.margin, typical=median_size(alone), whose="its preference"
         ),
+        *shift_findings(bench.spec, alone),
     ]
     measures = {
         "control_loss": float(np.median(others)),

@@ -18,13 +18,13 @@ from pytest_circuits.prompts import PromptSpace
 from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import split
 from pytest_circuits.prune.subject import NotFoundError, Subject, bar_of
-from pytest_circuits.spec import Calibration
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_circuits.circuit import Edges, Nodes
     from pytest_circuits.prune.quality import Quality
+    from pytest_circuits.spec import Calibration
 
     Floats = NDArray[np.float64]
 
@@ -73,6 +73,6 @@ def calibrate(
 
 def _not_good_enough(subject: Subject, nodes: Nodes, reason: str) -> NotFoundError:
     return NotFoundError(
-        f"{subject.spec.circuit}: a circuit of {nodes.count} nodes was found that is not good enough "
-        f"when calibrated: {reason}. Search without --calibrate"
+        f"{subject.spec.circuit}: the circuit of {nodes.count} nodes that was found is not good "
+        f"enough when calibrated: {reason}. Search without --calibrate"
     )

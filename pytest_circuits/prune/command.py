@@ -233,10 +233,10 @@ def _report(target: Path, found: Found, plan: PrunePlan) -> None:
         f"separation without them {found.quality.worst_separation:.2f} nats"
     )
     if found.calibrated:
-        fitted = found.calibrated.calibration
+        fitted, plain = found.calibrated.calibration, found.calibrated.plain
         click.echo(
-            f"  calibrated: scale {fitted.scale:g}, shift {fitted.shift:g} nats; task loss without: "
-            f"{found.calibrated.plain.loss:.3f}"
+            f"  calibrated: scale {fitted.scale:g}, shift {fitted.shift:g} nats; without, the task "
+            f"loss is {plain.loss:.3f}"
         )
     if plan.seeds > 1:
         each = zip(found.nodes.ids(), _counts(found), strict=True)

@@ -246,8 +246,9 @@ def _backups(
     Gao et al. 2025 find none in their sparse models; in dense ones there are many (Hao and
     Goldstein 2026).
     """
-    alone = replace(plan.sufficient_only(), edges=False, controls=False, exhaust=False)
-    alone = replace(alone, calibrate=False)  # what is good enough before it is one too
+    alone = replace(
+        plan.sufficient_only(), edges=False, controls=False, exhaust=False, calibrate=False
+    )
     asked = Subject.of(subject.spec, subject.model, reference, alone)
     forbidden = list(nodes)
     while True:

@@ -72,8 +72,8 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     rate = interval.against(limits.rate, n=sample.n, exhaustive=sample.exhaustive)
     scale = 1.0 if bench.spec.calibration is None else bench.spec.calibration.scale
     loss = sample.mean(softplus(scale * alone), protocol.alpha)
-    own = softplus(scale * bench.runner.margins(bench.control_pairs, bench.circuit)).mean()
-    others = _control_losses(bench, random)
+    own = _compared_losses(bench, bench.runner.margins(bench.control_pairs, bench.circuit)[None])
+    others = _compared_losses(bench, random)  # [K]
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
     findings = [
         at_least(rate, what=f"the {bench.alone} prefers the answer", alpha=protocol.alpha),
@@ -103,18 +103,17 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     )
 
 
-def _control_losses(bench: Bench, random: Floats) -> Floats:
-    """Task loss [K] of the controls, each with the best calibration where the circuit has one.
+def _compared_losses(bench: Bench, margins: Floats) -> Floats:
+    """Task loss [K] of circuits on the control pairs, from their margins [K, n, 2].
 
-    Theirs are fitted to the very prompts on which they are compared, which the circuit's is not.
+    Where the circuit is calibrated, it and the controls are fitted alike, each to these pairs: what
+    a specification says must not be an advantage that random circuits do not have.
     """
-    plain: Floats = softplus(random).mean(axis=(1, 2))
-    if bench.spec.calibration is None:
-        return plain
-    whole = bench.runner.margins(bench.control_pairs, WHOLE)
-    fitted = [softplus(calibrated(each, fit(each, whole))).mean() for each in random]
-    best: Floats = np.minimum(plain, fitted)
-    return best
+    if bench.spec.calibration is not None:
+        whole = bench.runner.margins(bench.control_pairs, WHOLE)
+        margins = np.stack([calibrated(each, fit(each, whole)) for each in margins])
+    losses: Floats = softplus(margins).mean(axis=(1, 2))
+    return losses
 
 
 def _control_margins(bench: Bench) -> Floats:

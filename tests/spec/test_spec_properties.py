@@ -101,9 +101,8 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
         )
     )
     edges = draw(st.none() | edges_among(nodes))
-    calibration = st.fixed_dictionaries(
-        {"scale": st.floats(0, 10, exclude_min=True), "shift": st.floats(-20, 20)}
-    )
+    numbers = {"scale": st.floats(0, 10, exclude_min=True), "shift": st.floats(-20, 20)}
+    calibration = draw(st.none() | st.fixed_dictionaries(numbers))
     return {
         "version": 1,
         "circuit": draw(names),
@@ -117,7 +116,7 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
         "ablation": draw(st.sampled_from(["mean", "zero", "resample"])),
         "nodes": nodes,
         **({} if edges is None else {"edges": edges}),
-        **draw(st.just({}) | st.fixed_dictionaries({"calibration": calibration})),
+        **({} if calibration is None else {"calibration": calibration}),
         "claims": {name: claims[name] for name in kept},
         "protocol": {"margin": draw(st.floats(0.01, 9)), "pairs": draw(st.integers(100, 900))},
         "found_by": draw(st.dictionaries(texts, figures, max_size=3)),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_circuits.circuit.view import View
     from pytest_circuits.model import Model
 
-# On the bundled model compiling and checking take as long as 150 prompts through the ablated model,
+# On the bundled model compiling and checking take as long as some 150 prompts of the ablated model,
 # and a circuit of a third of all nodes runs no faster compiled.
 LEAST_PROMPTS = 256
 LARGEST_SHARE = 0.1  # of all nodes of the model

@@ -1,5 +1,6 @@
 """Run a model with nodes ablated, many circuits at once."""
 
+from pytest_circuits.circuit.calibration import calibrated, fit, shift_of
 from pytest_circuits.circuit.check import check_circuit
 from pytest_circuits.circuit.compiled import CompiledCircuit, compile_circuit
 from pytest_circuits.circuit.controls import random_circuits
@@ -20,10 +21,13 @@ __all__ = [
     "Runner",
     "View",
     "all_nodes",
+    "calibrated",
     "check_circuit",
     "compile_circuit",
     "count_edges",
     "edges_of",
+    "fit",
     "live_edges",
     "random_circuits",
+    "shift_of",
 ]

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from pytest_circuits.circuit.compiled import compile_circuit
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.interventions import fill_values, run_circuits
+from pytest_circuits.circuit.standin import agree, pays
 from pytest_circuits.circuit.view import WHOLE, View, cut_weights, keep_masks
+from pytest_circuits.prompts import prompts_of
 from pytest_circuits.spec import Ablation
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from pytest_circuits.circuit.compiled import CompiledCircuit
     from pytest_circuits.circuit.nodes import Nodes
     from pytest_circuits.model import Model, Reference
     from pytest_circuits.prompts import Pair, Prompt
@@ -40,13 +44,26 @@ class Runner:
         self.model = model
         self.reference = reference
         self.ablation = ablation
-        self.forwards = 0  # prompt-forwards done so far
+        self.forwards = 0  # prompt-forwards of the model done so far
+        self.compiled = 0  # prompts that compiled circuits ran instead
         self._encoder = Encoder(model)
         self._scores: defaultdict[View, dict[Prompt, tuple[float, float]]] = defaultdict(dict)
+        self._checks: dict[View, tuple[Pair, ...]] = {}
+        self._compiled: dict[View, CompiledCircuit | None] = {}
+
+    def expect(self, view: View, *, prompts: int, check: Sequence[Pair]) -> None:
+        """Announce how many prompts a view will be asked, before it is asked any.
+
+        Where that pays, the view runs as a compiled circuit, provided that on the pairs of `check`
+        this gives the logits of the ablated model. Both have to be given by the specification: how
+        a view runs must not depend on what happens to be asked first.
+        """
+        if pays(view, self.model, self.ablation, prompts=prompts):
+            self._checks[view] = tuple(check)
 
     def margins(self, pairs: Sequence[Pair], view: View) -> NDArray[np.float64]:
         """Logit of the answer minus logit of the foil, in nats: [n, 2], both members of n pairs."""
-        scores = self._scored(_members(pairs), view)
+        scores = self._scored(prompts_of(pairs), view)
         return np.asarray([a - f for a, f in scores], dtype=np.float64).reshape(len(pairs), 2)
 
     def logits(self, prompt: Prompt, view: View) -> tuple[float, float]:
@@ -55,7 +72,7 @@ class Runner:
 
     def margins_many(self, pairs: Sequence[Pair], views: Sequence[View]) -> NDArray[np.float64]:
         """Margins of many views at once, [K, n, 2]; K circuits share one forward, none is kept."""
-        prompts = _members(pairs)
+        prompts = prompts_of(pairs)
         scores = np.empty((len(views), len(prompts), 2))
         for start in range(0, len(views), CIRCUITS):
             chunk = slice(start, start + CIRCUITS)
@@ -69,7 +86,7 @@ class Runner:
 
         Returns [nodes, 2n]; the columns are first and second member of the pairs in turn.
         """
-        prompts = _members(pairs)
+        prompts = prompts_of(pairs)
         signals = np.empty((nodes.count, len(prompts)))
         for indexes in self._encoder.groups(prompts, rows=ROWS):
             signals[:, indexes] = self._record([prompts[i] for i in indexes], nodes)
@@ -82,12 +99,41 @@ class Runner:
     def _scored(self, prompts: Sequence[Prompt], view: View) -> list[tuple[float, float]]:
         known = self._scores[view]
         missing = list(dict.fromkeys(p for p in prompts if p not in known))
+        circuit = self._compiled_view(view) if missing else None
         for indexes in self._encoder.groups(missing, rows=ROWS):
             batch = [missing[i] for i in indexes]
-            scores = self._forward(batch, [view], rows=ROWS)[0]
+            if circuit is None:
+                scores = self._forward(batch, [view], rows=ROWS)[0]
+            else:
+                scores = self._run_compiled(batch, view, circuit)
             for prompt, (answer, foil) in zip(batch, scores, strict=True):
                 known[prompt] = (float(answer), float(foil))
         return [known[p] for p in prompts]
+
+    def _compiled_view(self, view: View) -> CompiledCircuit | None:
+        """The compiled circuit that a view runs as; None: it runs as the ablated model."""
+        if view not in self._compiled:
+            self._compiled[view] = self._checked(view) if view in self._checks else None
+        return self._compiled[view]
+
+    def _checked(self, view: View) -> CompiledCircuit | None:
+        circuit = compile_circuit(self.model, view.nodes, self.reference, self.ablation, view.edges)
+        prompts = prompts_of(self._checks[view])
+        for indexes in self._encoder.groups(prompts, rows=ROWS):
+            batch = [prompts[i] for i in indexes]
+            ablated = self._forward(batch, [view], rows=len(batch))[0]
+            if not agree(self._run_compiled(batch, view, circuit), ablated):
+                return None
+        return circuit
+
+    def _run_compiled(
+        self, prompts: Sequence[Prompt], view: View, circuit: CompiledCircuit
+    ) -> NDArray[np.float64]:
+        """Logits of answer and foil, [len(prompts), 2]."""
+        batch = self._encoder.batch(prompts, rows=ROWS)
+        self.compiled += len(prompts)
+        scores: NDArray[np.float64] = circuit.preferences(batch).double().cpu().numpy()
+        return _shifted(scores[None, : len(prompts)], prompts, [view]).squeeze(0)
 
     @torch.inference_mode()
     def _forward(
@@ -108,7 +154,7 @@ class Runner:
             )
         self.forwards += len(views) * len(prompts)
         scores: NDArray[np.float64] = batch.preferences(logits).double().cpu().numpy()
-        return scores[:, : len(prompts)]
+        return _shifted(scores[:, : len(prompts)], prompts, views)
 
     @torch.inference_mode()
     def _record(self, prompts: Sequence[Prompt], nodes: Nodes) -> NDArray[np.float64]:
@@ -139,5 +185,11 @@ class Runner:
         return fill_values(self.reference, self.ablation, picks=picks)
 
 
-def _members(pairs: Sequence[Pair]) -> list[Prompt]:
-    return [prompt for pair in pairs for prompt in (pair.first, pair.second)]
+def _shifted(
+    scores: NDArray[np.float64], prompts: Sequence[Prompt], views: Sequence[View]
+) -> NDArray[np.float64]:
+    """Logits [K, B, 2] with what each view adds to them."""
+    if all(view.shift is None for view in views):
+        return scores
+    moved: NDArray[np.float64] = scores + np.array([[v.added(p) for p in prompts] for v in views])
+    return moved

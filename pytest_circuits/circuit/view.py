@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_circuits.circuit.edges import Edges
     from pytest_circuits.model import Model
     from pytest_circuits.model.gpt import Ends
+    from pytest_circuits.prompts import Prompt
 
 
 class Kept(Enum):
@@ -30,17 +31,35 @@ class Kept(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Shift:
+    """A constant that a run adds to the logit of one of the two answers of a behavior."""
+
+    answer: str
+    nats: float
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """One way to run a model; equal views give equal logits."""
 
     kept: Kept
     nodes: Nodes
     edges: Edges | None = None  # of a circuit; None: every weight between its nodes
+    shift: Shift | None = None  # of a circuit that is calibrated
 
     @classmethod
-    def circuit(cls, nodes: Nodes, edges: Edges | None = None) -> View:
+    def circuit(
+        cls, nodes: Nodes, edges: Edges | None = None, *, shift: Shift | None = None
+    ) -> View:
         """Only the circuit: everything outside it is ablated, edges that are not listed too."""
-        return cls(Kept.NODES, nodes, edges)
+        return cls(Kept.NODES, nodes, edges, shift)
+
+    def added(self, prompt: Prompt) -> tuple[float, float]:
+        """What is added to the logits of answer and foil after a prompt, in nats."""
+        if self.shift is None:
+            return 0.0, 0.0
+        nats = self.shift.nats
+        return (nats, 0.0) if prompt.answer == self.shift.answer else (0.0, nats)
 
     @classmethod
     def without(cls, nodes: Nodes) -> View:

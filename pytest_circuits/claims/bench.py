@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_circuits.circuit import Nodes, Runner, View, random_circuits
+from pytest_circuits.circuit import Nodes, Runner, View, random_circuits, shift_of
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.search import stream
 from pytest_circuits.prompts import PromptSpace
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 EPS = 1e-4  # nats: nearer to a tie than this is a tie; float32 logits differ by about 1e-5
 CONTROL_PAIRS = 16  # pairs on which the circuit is compared with random ones
 SIGNAL_PAIRS = 16  # pairs on which a node's signal is recorded
+CHECKED_PAIRS = 32  # pairs on which a compiled circuit is held against the ablated model
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,13 @@ class Bench:
 
     @cached_property
     def circuit(self) -> View:
-        """The model with everything outside the circuit ablated."""
-        return View.circuit(self.nodes, self.edges)
+        """The model with everything outside the circuit ablated, and the shift if it has one."""
+        return View.circuit(self.nodes, self.edges, shift=shift_of(self.spec))
+
+    @property
+    def alone(self) -> str:
+        """How texts call that run: nobody is to take a calibrated circuit for a plain one."""
+        return "circuit alone" if self.spec.calibration is None else "calibrated circuit alone"
 
     @cached_property
     def without(self) -> View:

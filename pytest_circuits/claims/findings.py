@@ -33,12 +33,16 @@ def conclude(
     rate: Rate | None = None,
     law: Law | None = None,
     measures: Mapping[str, float | None] | None = None,
+    remark: str = "",
 ) -> Evidence:
-    """Evidence whose verdict is the worst of the findings; no finding at all is not a pass."""
+    """Evidence whose verdict is the worst of the findings; no finding at all is not a pass.
+
+    remark: stands at the end of the reason, whatever the verdict.
+    """
     if not findings:
         return Evidence(claim, Verdict.INCONCLUSIVE, "nothing was tested", rate, law)
     verdict = min((finding.verdict for finding in findings), key=WORST_FIRST.index)
-    reason = "; ".join(f.sentence for f in findings if f.verdict is verdict)
+    reason = "; ".join(f.sentence for f in findings if f.verdict is verdict) + remark
     finite = {
         # Adding zero makes a negative zero a plain one, so that equal evidence has equal bytes.
         name: value + 0.0 if value is not None and np.isfinite(value) else None

@@ -12,7 +12,7 @@ from pytest_circuits.claims.baseline import (
     check_recorded,
     facts,
 )
-from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.bench import CHECKED_PAIRS, Bench
 from pytest_circuits.model import load_reference
 
 if TYPE_CHECKING:
@@ -38,13 +38,25 @@ def make_bench(
     ablation = loaded.spec.ablation
     runner = Runner(model, load_reference(model), ablation)
     nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
-    if baseline is None:
-        return Bench(loaded, runner, nodes, edges, None, search_seed)
-    if isinstance(baseline, Recorded):
+    if baseline is None or isinstance(baseline, Recorded):
         bench = Bench(loaded, runner, nodes, edges, baseline, search_seed)
-        check_recorded(bench, baseline)
-        check_comparable(model, baseline.model, what="the recorded baseline")
+        if baseline is not None:
+            check_recorded(bench, baseline)
+            check_comparable(model, baseline.model, what="the recorded baseline")
+        _announce(bench, runner)
         return bench
     check_comparable(model, facts(baseline), what=f"the baseline model {baseline.path}")
     live = Live(Runner(baseline, load_reference(baseline), ablation))
-    return Bench(loaded, runner, nodes, edges, live, search_seed)
+    bench = Bench(loaded, runner, nodes, edges, live, search_seed)
+    _announce(bench, runner, live.runner)
+    return bench
+
+
+def _announce(bench: Bench, *runners: Runner) -> None:
+    """Tell runners how much the claims ask of the circuit alone: at least all of the sample."""
+    for runner in runners:
+        runner.expect(
+            bench.circuit,
+            prompts=2 * len(bench.sample.pairs),
+            check=bench.sample.few(CHECKED_PAIRS, seed=bench.seed),
+        )

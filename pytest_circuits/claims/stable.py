@@ -15,6 +15,11 @@ from pytest_circuits.claims.baseline import (
     signals_of,
 )
 from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.calibration import (
+    calibration_measures,
+    calibration_remark,
+    shift_findings,
+)
 from pytest_circuits.claims.claim import Claim, Run, median_size, preference, run_of
 from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
 from pytest_circuits.claims.findings import Finding, conclude, confidence, law_finding, not_finite
@@ -39,7 +44,7 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
     else:
         recorded = baseline
         before = Run("baseline's circuit", lambda p: margins_of(recorded, bench, p), None)
-    return (before, run_of(bench.runner, bench.circuit, name="circuit alone"))
+    return (before, run_of(bench.runner, bench.circuit, name=bench.alone))
 
 
 def _breaks(margins: tuple[Floats, ...], margin: float) -> Bools:
@@ -103,6 +108,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             typical=median_size(before),
             whose="the preference of the baseline's circuit",
         ),
+        *shift_findings(bench.spec, before),
     ]
     measures = {
         "correlation": float(alike.mean()),
@@ -110,8 +116,16 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "delta_to_baseline": -interval.estimate,
         "min_correlation": limits.min_correlation,
         "rate_before": sample.rate(before > EPS, protocol.alpha).estimate,
+        **calibration_measures(bench.spec),
     }
-    return conclude("stable", findings, rate=rate, law=law, measures=measures)
+    return conclude(
+        "stable",
+        findings,
+        rate=rate,
+        law=law,
+        measures=measures,
+        remark=calibration_remark(bench.spec),
+    )
 
 
 def _drop_finding(rate: Rate, alpha: float) -> Finding:

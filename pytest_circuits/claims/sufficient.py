@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_circuits.circuit import WHOLE, View
+from pytest_circuits.circuit import WHOLE, View, calibrated, fit
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.baseline import delta
 from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.calibration import (
+    calibration_measures,
+    calibration_remark,
+    shift_findings,
+)
 from pytest_circuits.claims.claim import Claim, Run, median_size, preference, run_of
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.findings import (
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
 def _runs(bench: Bench) -> tuple[Run, ...]:
     return (
         run_of(bench.runner, WHOLE, name="whole model"),
-        run_of(bench.runner, bench.circuit, name="circuit alone"),
+        run_of(bench.runner, bench.circuit, name=bench.alone),
     )
 
 
@@ -65,17 +70,19 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         return broken
     interval = _interval(bench, bench.runner)
     rate = interval.against(limits.rate, n=sample.n, exhaustive=sample.exhaustive)
-    loss = sample.mean(softplus(alone), protocol.alpha)
-    own = softplus(bench.runner.margins(bench.control_pairs, bench.circuit)).mean()
-    others = softplus(random).mean(axis=(1, 2))  # [K]
+    scale = 1.0 if bench.spec.calibration is None else bench.spec.calibration.scale
+    loss = sample.mean(softplus(scale * alone), protocol.alpha)
+    own = _compared_losses(bench, bench.runner.margins(bench.control_pairs, bench.circuit)[None])
+    others = _compared_losses(bench, random)  # [K]
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
     findings = [
-        at_least(rate, what="the circuit alone prefers the answer", alpha=protocol.alpha),
+        at_least(rate, what=f"the {bench.alone} prefers the answer", alpha=protocol.alpha),
         _loss_finding(loss, limits.max_loss, bench),
         against_controls(p, controls=len(others), what="the circuit's task loss is lower than"),
         law_finding(
             law, margin=protocol.margin, typical=median_size(alone), whose="its preference"
         ),
+        *shift_findings(bench.spec, alone),
     ]
     measures = {
         "control_loss": float(np.median(others)),
@@ -84,8 +91,29 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "max_loss": limits.max_loss,
         "task_loss": loss.estimate,
         "task_loss_upper": loss.upper,
+        **calibration_measures(bench.spec, alone),
     }
-    return conclude("sufficient", findings, rate=rate, law=law, measures=measures)
+    return conclude(
+        "sufficient",
+        findings,
+        rate=rate,
+        law=law,
+        measures=measures,
+        remark=calibration_remark(bench.spec),
+    )
+
+
+def _compared_losses(bench: Bench, margins: Floats) -> Floats:
+    """Task loss [K] of circuits on the control pairs, from their margins [K, n, 2].
+
+    Where the circuit is calibrated, it and the controls are fitted alike, each to these pairs: what
+    a specification says must not be an advantage that random circuits do not have.
+    """
+    if bench.spec.calibration is not None:
+        whole = bench.runner.margins(bench.control_pairs, WHOLE)
+        margins = np.stack([calibrated(each, fit(each, whole)) for each in margins])
+    losses: Floats = softplus(margins).mean(axis=(1, 2))
+    return losses
 
 
 def _control_margins(bench: Bench) -> Floats:

@@ -81,6 +81,12 @@ _FOUND_NOTHING = 1  # exit code where at least one behavior has no circuit
     help="Search again with the nodes that were found forbidden, until nothing is found: the "
     "backups of the circuit. They are reported, not written.",
 )
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Fit a scale and a shift of the circuit's preference at the end, and write them as its "
+    "`calibration`: it may be less sure than the model, and need fewer nodes.",
+)
 @click.option("--edges/--no-edges", default=True, help="List the edges that the circuit needs.")
 @click.option(
     "--controls/--no-controls",
@@ -98,6 +104,7 @@ def prune(  # noqa: PLR0917  (click passes them by name)
     seeds: int,
     sufficient_only: bool,  # noqa: FBT001  (so does it with these)
     exhaust: bool,  # noqa: FBT001
+    calibrate: bool,  # noqa: FBT001
     edges: bool,  # noqa: FBT001
     controls: bool,  # noqa: FBT001
     device: str | None,
@@ -125,6 +132,7 @@ def prune(  # noqa: PLR0917  (click passes them by name)
         exhaust=exhaust,
     )
     plan = plan.sufficient_only() if sufficient_only else plan
+    plan = plan.calibrated() if calibrate else plan
     try:
         failed = _run(loaded, targets, plan, model_path, usable_device(device))
     except KeyboardInterrupt:
@@ -224,6 +232,12 @@ def _report(target: Path, found: Found, plan: PrunePlan) -> None:
         f"{target}: {found.nodes.count} nodes, {edges}, task loss {found.quality.loss:.3f}, worst "
         f"separation without them {found.quality.worst_separation:.2f} nats"
     )
+    if found.calibrated:
+        fitted, plain = found.calibrated.calibration, found.calibrated.plain
+        click.echo(
+            f"  calibrated: scale {fitted.scale:g}, shift {fitted.shift:g} nats; without, the task "
+            f"loss is {plain.loss:.3f}"
+        )
     if plan.seeds > 1:
         each = zip(found.nodes.ids(), _counts(found), strict=True)
         text = ", ".join(f"{node} {count}" for node, count in each)
@@ -260,6 +274,9 @@ def _completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: 
         "task_loss": float(f"{found.quality.loss:.4g}"),
         "worst_separation": float(f"{found.quality.worst_separation:.4g}"),
     }
+    if found.calibrated:
+        plain = found.calibrated.plain.loss
+        found_by["task_loss_uncalibrated"] = float(f"{plain:.4g}")
     if found.edges is not None:
         found_by["edges"] = found.edges.count
     if plan.seeds > 1:
@@ -275,6 +292,7 @@ def _completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: 
         update={
             "model": Path(where).as_posix(),
             "nodes": dict(found.nodes.channels),
+            "calibration": found.calibrated and found.calibrated.calibration,
             "edges": None if found.edges is None else found.edges.listed(),
             "found_by": found_by,
         }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_circuits.circuit import Nodes, all_nodes, live_edges
 from pytest_circuits.progress import reporting
 from pytest_circuits.prune.attribution import attribute, ranked
+from pytest_circuits.prune.calibrate import Calibrated, calibrate
 from pytest_circuits.prune.controls import Control, run_control, shuffled_fill, shuffled_model
 from pytest_circuits.prune.discretise import nodes_of, smallest
 from pytest_circuits.prune.edges import needed_edges
@@ -41,6 +42,7 @@ class Found:
     frequency: dict[str, tuple[int, ...]]  # of each node, how many seeds found it
     controls: dict[str, Control]
     backups: tuple[Found, ...] | None  # circuits that take over without it; None: not searched
+    calibrated: Calibrated | None = None  # with it goes the quality; None: not calibrated
 
 
 def find_circuits(
@@ -61,11 +63,12 @@ def find_circuits(
     for subject, candidates in zip(subjects, drafts, strict=True):
         try:
             found = _refined(subject, candidates, plan, barred)
+            drafted = min(nodes.count for nodes in candidates)
+            complete = _with_evidence(found, subject, reference, plan, drafted=drafted)
         except NotFoundError as error:
             yield error
             continue
-        drafted = min(nodes.count for nodes in candidates)
-        yield _with_evidence(found, subject, reference, plan, drafted=drafted)
+        yield complete
 
 
 def _drafts(
@@ -193,11 +196,12 @@ def _with_evidence(
         *_, nodes = nodes, *remove(subject.judge, subject.proposer, nodes, edges)
         edges = live_edges(nodes, subject.model, edges)
     quality = subject.judge.measure((nodes, edges))
+    calibrated = calibrate(subject, nodes, edges, quality, plan) if plan.calibrate else None
     times = Counter(node for some in of_seeds for node in some)
     return Found(
         nodes=nodes,
         edges=edges,
-        quality=quality,
+        quality=calibrated.quality if calibrated else quality,
         drafted=drafted,
         frequency={
             hook: tuple(times[hook, channel] for channel in channels)
@@ -205,6 +209,7 @@ def _with_evidence(
         },
         controls=_controls(subject, reference, plan) if plan.controls else {},
         backups=tuple(_backups(subject, reference, plan, nodes)) if plan.exhaust else None,
+        calibrated=calibrated,
     )
 
 
@@ -241,7 +246,9 @@ def _backups(
     Gao et al. 2025 find none in their sparse models; in dense ones there are many (Hao and
     Goldstein 2026).
     """
-    alone = replace(plan.sufficient_only(), edges=False, controls=False, exhaust=False)
+    alone = replace(
+        plan.sufficient_only(), edges=False, controls=False, exhaust=False, calibrate=False
+    )
     asked = Subject.of(subject.spec, subject.model, reference, alone)
     forbidden = list(nodes)
     while True:

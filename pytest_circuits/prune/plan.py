@@ -29,6 +29,7 @@ class PrunePlan:
     edges: bool = True  # whether the edges that are not needed are left out
     controls: bool = True  # whether the same search runs where there is nothing to find
     exhaust: bool = False  # whether backups of the circuit are searched for
+    calibrate: bool = False  # whether the circuit is calibrated at the end
     evaluation_pairs: int = 128
     # Stricter than the claims: their bounds leave room for the prompts that were not seen, and a
     # harmless update (a cast to bfloat16, say) moves the loss by some hundredths of a nat.
@@ -36,6 +37,11 @@ class PrunePlan:
     rate_share: float = 0.3  # of the misses that the claim's rate allows
     left_share: float = 0.5  # of what the claim's max_rate allows above chance
     separation_share: float = 0.6  # of the protocol's margin
+
+    def calibrated(self) -> PrunePlan:
+        """The search for circuits that are calibrated: they may be less sure before."""
+        masks = replace(self.masks, target=0.16)
+        return replace(self, masks=masks, loss_share=1.5, calibrate=True)
 
     def sufficient_only(self) -> PrunePlan:
         """The search that does not ask whether the model needs what it finds."""

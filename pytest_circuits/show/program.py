@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_circuits.circuit import Nodes, compile_circuit, edges_of, live_edges
+from pytest_circuits.circuit import Nodes, compile_circuit, edges_of, live_edges, shift_of
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.folded_sublayers import FoldedAttention, FoldedMlp
 from pytest_circuits.show.heads import attends, head_lines, value_names
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_circuits.circuit import CompiledCircuit, Edges
     from pytest_circuits.circuit.compiled import Step
     from pytest_circuits.circuit.folded import Projection, Read
+    from pytest_circuits.circuit.view import Shift
     from pytest_circuits.model import Model, Reference
     from pytest_circuits.prompts import Pair
     from pytest_circuits.spec import Spec
@@ -49,13 +50,25 @@ def program(spec: Spec, model: Model, reference: Reference, pair: Pair) -> str:
             *wrapped(spec.description.split(), spec.circuit + ": " * bool(spec.description)),
             f"{nodes.count} nodes, {joined.count} edges. {_CONSTANT[spec.ablation]}",
             *_LEGEND,
+            *_calibration(spec),
         ],
         _embedding(model, compiled, pair),
         *(_sublayer(step, model, compiled, pair) for step in compiled.steps),
-        _final(model, compiled, pair),
+        _final(model, compiled, pair, shift_of(spec)),
         _idle(nodes, model, joined, compiled),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _calibration(spec: Spec) -> list[str]:
+    shift, calibration = shift_of(spec), spec.calibration
+    if shift is None or calibration is None:
+        return []
+    text = (
+        f"Calibrated: {number(shift.nats)} nats are added for {token(shift.answer)}, and the task "
+        f"loss takes the preference times {number(calibration.scale)}."
+    )
+    return wrapped(text.split(" "), "")
 
 
 def _embedding(model: Model, compiled: CompiledCircuit, pair: Pair) -> list[str]:
@@ -175,8 +188,9 @@ def _made_of(
     ]
 
 
-def _final(model: Model, compiled: CompiledCircuit, pair: Pair) -> list[str]:
+def _final(model: Model, compiled: CompiledCircuit, pair: Pair, shift: Shift | None) -> list[str]:
     """How the kept channels push the first answer against the second."""
+    nats = 0.0 if shift is None else shift.nats  # for the answer of a pair's first member
     readout = compiled.readout
     prompts = (pair.first, pair.second)
     batch = Encoder(model).batch(prompts, rows=2)
@@ -193,14 +207,16 @@ def _final(model: Model, compiled: CompiledCircuit, pair: Pair) -> list[str]:
         for index in batch.tokens[[0, 1], batch.last].tolist():
             name = f"bigram of {token(model.decode_token(index))}"
             pushes[name] = readout.bigram[index, answer] - readout.bigram[index, foil]
+    if shift is not None:
+        pushes["calibration"] = torch.tensor(nats)
     return [
         f"push for {token(pair.first.answer)} against {token(pair.first.foil)}, a unit of each",
         *aligned([(name, [number(float(x))]) for name, x in pushes.items()], indent=2),
         *(
             f"  after {quoted(prompt.text)}: {token(prompt.answer)} over {token(prompt.foil)} "
-            f"by {number(one - other)} nats"
-            for prompt, (one, other) in zip(
-                prompts, compiled.preferences(batch).tolist(), strict=True
+            f"by {number(one - other + moved)} nats"
+            for prompt, (one, other), moved in zip(
+                prompts, compiled.preferences(batch).tolist(), (nats, -nats), strict=True
             )
         ),
     ]

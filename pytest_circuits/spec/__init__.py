@@ -6,12 +6,14 @@ from pytest_circuits.spec.bounded_yaml import parse_yaml, read_yaml
 from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec, spec_digest
 from pytest_circuits.spec.problems import Problem, quoted, suggest, visible
 from pytest_circuits.spec.schema import json_schema
+from pytest_circuits.spec.template import cues
 from pytest_circuits.spec.tree import Limits, Tree
 from pytest_circuits.spec.typed import read_as
 from pytest_circuits.spec.types import (
     Ablation,
     BehavesClaim,
     Behavior,
+    Calibration,
     ChoiceSlot,
     Claims,
     IntegerSlot,
@@ -32,6 +34,7 @@ __all__ = [
     "Ablation",
     "BehavesClaim",
     "Behavior",
+    "Calibration",
     "ChoiceSlot",
     "Claims",
     "IntegerSlot",
@@ -47,6 +50,7 @@ __all__ = [
     "Tree",
     "WordList",
     "WordsSlot",
+    "cues",
     "dump_spec",
     "edge_ends",
     "edge_key",

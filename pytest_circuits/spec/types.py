@@ -170,6 +170,15 @@ class Protocol(_Frozen):
     """Random circuits of the same shape that the circuit has to beat."""
 
 
+class Calibration(_Frozen):
+    """How the circuit's own preference is read where it runs alone: `scale * (it + shift)`."""
+
+    scale: Annotated[float, Field(gt=0, le=10)]
+    """By how much the task loss multiplies the preference; no rate and no law heeds it."""
+    shift: Annotated[float, Field(ge=-20, le=20)]
+    """Nats added to the preference for the answer of the cue that sorts first."""
+
+
 class Spec(_Frozen):
     """One circuit, the behavior that it explains and the claims made about it."""
 
@@ -189,6 +198,8 @@ class Spec(_Frozen):
     edges: dict[EdgeKey, Annotated[tuple[Edge, ...], _UNIQUE]] | None = None
     """The edges of the circuit: for `SOURCE -> TARGET`, two hook points of one sublayer, its pairs
     of [source channel, target channel]. Left out: every nonzero weight between two of the nodes."""
+    calibration: Calibration | None = None
+    """The calibration of the circuit, as `prune --calibrate` fits it. Left out: none."""
     claims: Claims
     protocol: Protocol = Protocol()
     regressions: Annotated[tuple[Text, ...], Field(max_length=200)] = ()

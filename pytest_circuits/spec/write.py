@@ -49,6 +49,8 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
         lines += ["edges:", *_indented(_edges(spec.edges))]
     elif spec.edges is not None:
         lines.append("edges: {}")
+    if data.get("calibration"):
+        lines.append(f"calibration: {_flow_mapping(data['calibration'])}")
     lines += ["claims:", *_indented(_flow_mappings(data["claims"]))]
     if data.get("protocol"):
         lines.append(f"protocol: {_flow_mapping(data['protocol'])}")

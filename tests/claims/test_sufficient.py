@@ -23,6 +23,14 @@ def test_the_path_of_the_quote_is_sufficient(bench_of: MakeBench) -> None:
     assert evidence.measures["control_p"] == pytest.approx(1 / 40)
 
 
+def test_the_circuit_runs_compiled_where_the_claims_ask_much_of_it(bench_of: MakeBench) -> None:
+    much, little = bench_of(QUOTE_PATH), bench_of(QUOTE_PATH, protocol="{pairs: 100, search: 30}")
+
+    assert run_claim(much, "sufficient").verdict is run_claim(little, "sufficient").verdict
+    assert much.runner.compiled > 600
+    assert little.runner.compiled == 0
+
+
 @pytest.mark.parametrize(
     "nodes", [WEAK_PATH, BRACKET_PATH, {"final_resid": [2]}], ids=["weak", "bracket", "no path"]
 )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.plugin.conftest import spec_text
+
 if TYPE_CHECKING:
     from tests.plugin.conftest import Repository
 
@@ -15,7 +17,12 @@ pytest.importorskip("xdist")
 
 def test_workers_give_the_same_evidence_as_one_process(repository: Repository) -> None:
     repository.write_good_spec()
-    repository.write_good_spec("quote_again")
+    text = spec_text(name="runs_compiled", claims=("behaves", "sufficient"))
+    many = "{words: {count: [1, 4], from: [alpha, beta, gamma, delta]}}"
+    text = text.replace("{choice: [alpha, beta, gamma, delta]}", many)
+    repository.write(
+        "circuits/runs_compiled.circuit.yaml", text.replace("pairs: 100", "pairs: 250")
+    )
 
     alone = repository.gate("--circuits-report=alone.json")
     together = repository.gate("-n2", "--circuits-report=together.json")

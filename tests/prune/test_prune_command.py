@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pytest_circuits.circuit import Nodes
+from pytest_circuits.claims import Verdict, make_bench, run_claim
 from pytest_circuits.cli import main
 from pytest_circuits.spec import load_spec
 from tests.known_models import quote_copier, redundant_quote
@@ -93,10 +94,12 @@ def test_other_methods_lead_to_the_known_circuit_too(
     known: Callable[..., Known], method: str
 ) -> None:
     case = known(quote_copier(0))
+    case.spec.write_text(case.spec.read_text() + "calibration: {scale: 9, shift: 9}\n")
     arguments = ["prune", str(case.spec), "--method", method, "--no-controls", "--no-edges"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     assert Nodes.of(load_spec(case.spec).spec.nodes) == case.nodes
+    assert load_spec(case.spec).spec.calibration is None  # that of another circuit
 
 
 def test_one_out_file_for_two_specs_is_refused_before_anything_runs(tmp_path: Path) -> None:
@@ -106,3 +109,24 @@ def test_one_out_file_for_two_specs_is_refused_before_anything_runs(tmp_path: Pa
     result = CliRunner().invoke(main, ["prune", *map(str, paths), "--out", str(tmp_path / "c")])
     assert result.exit_code == 4
     assert "--out is for one SPEC" in result.output
+
+
+def test_a_circuit_is_calibrated_on_request_and_the_specification_says_how(
+    known: Callable[..., Known],
+) -> None:
+    case = known(quote_copier(0))
+    arguments = ["prune", str(case.spec), *QUICK, "--no-controls", "--no-edges"]
+    case.spec.write_text(case.spec.read_text() + "calibration: {scale: 9, shift: 9}\n")
+    result = CliRunner().invoke(main, [*arguments, "--calibrate"])
+    assert result.exit_code == 0, result.output
+    loaded = load_spec(case.spec)
+    spec = loaded.spec
+    assert Nodes.of(spec.nodes) == case.nodes
+    assert spec.calibration is not None
+    assert spec.calibration.scale != 9
+    assert f"calibrated: scale {spec.calibration.scale:g}, shift" in result.output
+    assert isinstance(plain := spec.found_by["task_loss_uncalibrated"], float)
+    assert spec.found_by["task_loss"] != plain
+    evidence = run_claim(make_bench(loaded, case.subject.model), "sufficient")
+    assert evidence.verdict is Verdict.PASS
+    assert evidence.measures["task_loss_uncalibrated"] == pytest.approx(plain, abs=0.01)

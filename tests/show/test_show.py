@@ -169,3 +169,14 @@ def test_numbers_and_sums_are_short() -> None:
 def test_a_piece_is_never_broken() -> None:
     lines = wrapped(["x" * 40] * 4, "head ")
     assert lines == [f"head {'x' * 40} {'x' * 40}", f"     {'x' * 40} {'x' * 40}"]
+
+
+def test_a_calibration_is_shown_and_moves_what_is_preferred(folder: Path) -> None:
+    plain = _shown(folder)
+    shown = _shown(folder, extra="calibration: {scale: 1.7, shift: -0.5}\n")
+    line = """Calibrated: -0.5 nats are added for '"', and the task loss takes the preference"""
+    assert f"{line} times 1.7." in shown.replace("\n", " ")
+    assert re.search(r"  calibration +\S* *= -0.5\n", shown)
+    before, after = ([float(n) for n in re.findall(r"by (\S+) nats", x)] for x in (plain, shown))
+    assert after == pytest.approx([before[0] - 0.5, before[1] + 0.5], abs=0.06)
+    assert "alibrat" not in plain

@@ -247,3 +247,49 @@ def test_edges_are_not_held_against_nodes_that_are_broken(
 
     (line,) = first_lines(bad)
     assert line.startswith("q.circuit.yaml:17:24: node 2 of hook point '0.mlp.post_act' must be")
+
+
+@pytest.mark.parametrize(
+    ("calibration", "line"),
+    [
+        (
+            "{scale: 0, shift: 0}",
+            "15:22: 'scale' of calibration must be a number above 0 and at most 10",
+        ),
+        (
+            "{scale: -1.5, shift: 0}",
+            "15:22: 'scale' of calibration must be a number above 0 and at most 10",
+        ),
+        (
+            "{scale: 1.0e+9, shift: 0}",
+            "15:22: 'scale' of calibration must be a number above 0 and at most 10",
+        ),
+        (
+            "{scale: .nan, shift: 0}",
+            "15:22: 'scale' of calibration must be a number above 0 and at most 10",
+        ),
+        (
+            "{scale: 2, shift: .inf}",
+            "15:32: 'shift' of calibration must be a number from -20 to 20",
+        ),
+        (
+            "{scale: 2, shift: 1.0e+9}",
+            "15:32: 'shift' of calibration must be a number from -20 to 20",
+        ),
+        ("{scale: 2, shift: '1'}", "15:32: 'shift' of calibration must be a number from -20 to 20"),
+        (
+            "{scale: 2}",
+            "15:1: 'shift' is missing in calibration; it must be a number from -20 to 20",
+        ),
+        ("{scale: 2, shift: 1, skale: 1}", "15:35: unknown key 'skale' in calibration"),
+        ("2", "15:14: 'calibration' must be a mapping with the keys scale, shift"),
+    ],
+)
+def test_a_calibration_that_makes_no_sense_is_named_at_its_place(
+    first_lines: FirstLines, quote: str, calibration: str, line: str
+) -> None:
+    bad = quote.replace("ablation:", f"calibration: {calibration}\nablation:", 1)
+
+    (found,) = first_lines(bad)
+
+    assert found.startswith(f"q.circuit.yaml:{line}")

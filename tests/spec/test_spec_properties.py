@@ -101,6 +101,8 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
         )
     )
     edges = draw(st.none() | edges_among(nodes))
+    numbers = {"scale": st.floats(0, 10, exclude_min=True), "shift": st.floats(-20, 20)}
+    calibration = draw(st.none() | st.fixed_dictionaries(numbers))
     return {
         "version": 1,
         "circuit": draw(names),
@@ -114,6 +116,7 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
         "ablation": draw(st.sampled_from(["mean", "zero", "resample"])),
         "nodes": nodes,
         **({} if edges is None else {"edges": edges}),
+        **({} if calibration is None else {"calibration": calibration}),
         "claims": {name: claims[name] for name in kept},
         "protocol": {"margin": draw(st.floats(0.01, 9)), "pairs": draw(st.integers(100, 900))},
         "found_by": draw(st.dictionaries(texts, figures, max_size=3)),
@@ -214,6 +217,9 @@ def test_what_decides_the_evidence_is_in_the_digest(load: Load, quote: str) -> N
         "[31, 406]": "[31, 407]",
         "claims:": "protocol: {margin: 2.0}\nclaims:",
         "ablation:": "edges: {}\nablation:",
+        "nodes:": "calibration: {scale: 1, shift: 0}\nnodes:",
+        "  - \"x = 'a": '  - "x = \'a"\ncalibration: {scale: 2, shift: 0}  #',
+        "description:": "calibration: {scale: 2, shift: 0.5}\ndescription:",
         "regressions:": "edges: {1.attn.k -> 0.mlp.post_act: [[30, 31]]}\nregressions:",
     }
 
@@ -222,7 +228,7 @@ def test_what_decides_the_evidence_is_in_the_digest(load: Load, quote: str) -> N
     assert len(digests | {load(quote).digest}) == len(changes) + 1
 
 
-def test_a_specification_without_edges_has_the_digest_that_it_had_before_there_were_any(
+def test_a_specification_without_edges_or_calibration_has_the_digest_that_it_had_before_them(
     load: Load, quote: str
 ) -> None:
     assert load(quote).digest == DIGEST

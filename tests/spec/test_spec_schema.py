@@ -28,9 +28,12 @@ def test_the_committed_schema_is_the_one_that_the_types_give() -> None:
     assert committed == json.dumps(json_schema(), indent=2, sort_keys=True) + "\n"
 
 
-@pytest.mark.parametrize("edges", ["", "edges: {}\n", f"edges: {{{EDGES}}}\n"])
-def test_the_schema_accepts_the_example(load: Load, quote: str, edges: str) -> None:
-    assert errors(load(quote + edges).tree.value) == []
+@pytest.mark.parametrize(
+    "more",
+    ["", "edges: {}\n", f"edges: {{{EDGES}}}\n", "calibration: {scale: 1.7, shift: -0.3}\n"],
+)
+def test_the_schema_accepts_the_example(load: Load, quote: str, more: str) -> None:
+    assert errors(load(quote + more).tree.value) == []
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,11 @@ def test_the_schema_accepts_the_example(load: Load, quote: str, edges: str) -> N
         ("ablation:", "edges: {1.attn.k -> 0.mlp.post_act: [[30, 31, 1]]}\nablation:"),
         ("ablation:", "edges: {1.attn.k -> 0.mlp.post_act: [[30, 31], [30, 31]]}\nablation:"),
         ("ablation:", "edges: {1.attn.k -> 0.mlp.post_act: [[30, -1]]}\nablation:"),
+        ("ablation:", "calibration: {scale: 0, shift: 0.5}\nablation:"),
+        ("ablation:", "calibration: {scale: 10.5, shift: 0.5}\nablation:"),
+        ("ablation:", "calibration: {scale: 2, shift: -21}\nablation:"),
+        ("ablation:", "calibration: {scale: 2}\nablation:"),
+        ("ablation:", "calibration: null\nablation:"),
         ("      '\"': '\"'\n", ""),
     ],
 )

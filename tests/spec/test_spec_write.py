@@ -24,6 +24,7 @@ def test_a_specification_is_written_as_a_person_would_write_it(load: Load, quote
         quote.replace("[31, 406]", f"[{nodes}]").replace(
             "ablation: mean",
             f"ablation: mean\nedges: {{1.attn.k -> 0.mlp.post_act: [{pairs}]}}\n"
+            "calibration: {shift: -0.3, scale: 1.7}\n"
             "protocol: {margin: 0.5}\nfound_by: {seed: 7, lr: 1e-5}",
         )
     )
@@ -60,6 +61,7 @@ nodes:
 edges:
   1.attn.k -> 0.mlp.post_act: [[30, 110], [30, 109], [30, 108], [30, 107], [30, 106], [30, 105],
     [30, 104], [30, 103], [30, 102], [30, 101]]
+calibration: {scale: 1.7, shift: -0.3}
 claims:
   behaves:    {rate: 0.99}
   sufficient: {rate: 0.98, max_loss: 0.15}

@@ -1,0 +1,78 @@
+"""Calibrate a circuit that was found, and hold it against the bar of a plain search.
+
+A search for circuits that are to be calibrated asks less of their loss, because the calibration is
+to sharpen what they prefer; which they prefer, and by how much, is asked of the plain circuit all
+the same. So the calibration is fitted once, at the end, to prompts that trained the masks, and the
+evaluation prompts decide about the circuit with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_circuits.circuit import WHOLE, View, calibrated, fit
+from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.prune.plan import PrunePlan
+from pytest_circuits.prune.pool import split
+from pytest_circuits.prune.subject import NotFoundError, Subject, bar_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_circuits.circuit import Edges, Nodes
+    from pytest_circuits.prune.quality import Quality
+    from pytest_circuits.spec import Calibration
+
+    Floats = NDArray[np.float64]
+
+FITTED_PAIRS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """A circuit's calibration, and how it does on the evaluation prompts with and without."""
+
+    calibration: Calibration
+    quality: Quality
+    plain: Quality
+
+
+def calibrate(
+    subject: Subject, nodes: Nodes, edges: Edges | None, plain: Quality, plan: PrunePlan
+) -> Calibrated:
+    """Fit the calibration of a circuit; NotFoundError where it is not good enough with it.
+
+    plain: its quality without.
+    """
+    spec, runner, view = subject.spec, subject.judge.runner, View.circuit(nodes, edges)
+    parts = split(PromptSpace(spec.behavior), evaluation=plan.evaluation_pairs)
+    fitted = parts.training[:FITTED_PAIRS]
+    found = fit(runner.margins(fitted, view), runner.margins(fitted, WHOLE))
+    if found is None:
+        raise _not_good_enough(subject, nodes, "no calibration within its bounds helps")
+    margins = runner.margins(parts.evaluation, view)
+    moved = calibrated(margins, found.model_copy(update={"scale": 1.0}))  # as rates and laws see it
+    weights = np.array(parts.weights)
+    quality = replace(
+        plain,
+        loss=float(weights @ np.logaddexp(0, -found.scale * moved).mean(axis=1)),
+        rate=float(weights @ (moved > 0).mean(axis=1)),
+    )
+    bar, typical = bar_of(spec, PrunePlan()), float(np.median(np.abs(moved)))
+    if quality.loss > bar.max_loss or quality.rate < bar.min_rate:
+        reached = f"its task loss is {quality.loss:.3f} (at most {bar.max_loss:.3f} wanted)"
+        raise _not_good_enough(subject, nodes, f"{reached}, its rate {quality.rate:.3f}")
+    if typical < spec.protocol.margin:
+        reason = f"it prefers by {typical:.2f} nats, less than the margin of the laws"
+        raise _not_good_enough(subject, nodes, reason)
+    return Calibrated(found, quality, plain)
+
+
+def _not_good_enough(subject: Subject, nodes: Nodes, reason: str) -> NotFoundError:
+    return NotFoundError(
+        f"{subject.spec.circuit}: the circuit of {nodes.count} nodes that was found is not good "
+        f"enough when calibrated: {reason}. Search without --calibrate"
+    )

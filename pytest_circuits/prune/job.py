@@ -196,6 +196,8 @@ def _with_evidence(
         *_, nodes = nodes, *remove(subject.judge, subject.proposer, nodes, edges)
         edges = live_edges(nodes, subject.model, edges)
     quality = subject.judge.measure((nodes, edges))
+    if not quality.reaches(subject.judge.bar):  # AbsTopK may cut a tie in another way
+        raise _not_found(subject, [nodes])
     calibrated = calibrate(subject, nodes, edges, quality, plan) if plan.calibrate else None
     times = Counter(node for some in of_seeds for node in some)
     return Found(

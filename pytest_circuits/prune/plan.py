@@ -25,7 +25,7 @@ class PrunePlan:
     masks: MaskPlan = field(default_factory=MaskPlan)
     seed: int = 0
     seeds: int = 1  # mask searches of each behavior, in one batch
-    rounds: int = 3  # of the exchange of nodes
+    rounds: int = 4  # of the exchange of nodes
     edges: bool = True  # whether the edges that are not needed are left out
     controls: bool = True  # whether the same search runs where there is nothing to find
     exhaust: bool = False  # whether backups of the circuit are searched for

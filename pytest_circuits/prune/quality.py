@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEW = 32  # pairs that rule a complement out, before all of them decide
-_LARGEST = 512  # nodes up to which circuits are compiled
+LARGEST = 512  # nodes up to which circuits are compiled
 _ROWS = 1 << 15  # prompt tokens of one compiled forward, over all its circuits
 
 
@@ -155,7 +155,7 @@ class _Compiled:
     def margins(self, members: Sequence[Member]) -> Floats:
         """Margins of K circuits, [K, n, 2]."""
         union = {node for nodes, _ in members for node in nodes}
-        if len(union) > _LARGEST:
+        if len(union) > LARGEST:
             views = [View.circuit(nodes, edges) for nodes, edges in members]
             return self._runner.margins_many(self._pairs, views)
         family = self._around(union)

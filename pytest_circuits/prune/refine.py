@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from pytest_circuits.prune.discretise import nodes_of
+from pytest_circuits.prune.quality import LARGEST
 from pytest_circuits.prune.sides import margins, separation
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ Node = tuple[str, int]
 _PROPOSED = 12  # nodes that a repair tries at a time, alone and the first few together
 _TOGETHER = (2, 4, 8)
 _LARGEST = 64  # nodes that a repair adds at most
+_RANKED = 128  # nodes that are tried at a time where there are too many to leave each out
 _EXCHANGED = 48  # nodes that are tried in place of others, in a round
 _TRIED = 6  # of them, so many are followed by a removal
 _SHARP = 8.0  # of the soft maximum over pairs, per bar
@@ -57,6 +59,16 @@ class Proposer:
             if (hook, i) not in taken
         ]
         return [(hook, i) for *_, i, hook in sorted(outside)]
+
+    def pressure_without(self, nodes: Nodes) -> list[float]:
+        """The loss or the separation, in bars, whichever is the greater without each node."""
+        on = self._masks(nodes)
+        model, bar = self._judge.runner.model, self._judge.bar
+        found = margins(model, self._fill, on, self._prompts, complement=False)[0]
+        loss = F.softplus(-found[0]).mean() / bar.max_loss
+        slopes = _slopes(loss, on)
+        losses = [loss.item() - slopes[hook][channel] for hook, channel in nodes]
+        return [max(each) for each in zip(losses, self.separation_without(nodes), strict=True)]
 
     def separation_without(self, nodes: Nodes) -> list[float]:
         """What the complement would tell apart, in bars, if it had one node of a circuit each."""
@@ -126,6 +138,9 @@ def remove(
     bar = judge.bar
 
     def spared(kept: list[Node]) -> list[int]:
+        if len(kept) > LARGEST:
+            uses = proposer.pressure_without(nodes_of(kept))
+            return sorted(range(len(kept)), key=lambda i: (uses[i], i))[:_RANKED]
         parts = [(nodes_of(_without(kept, {i})), edges) for i in range(len(kept))]
         alone, left = judge.alone(parts), proposer.separation_without(nodes_of(kept))
         uses = [max(q.use(bar), apart) for q, apart in zip(alone, left, strict=True)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_circuits.errors import STOPPED, UsageError
 from pytest_circuits.progress import reporting
 from pytest_circuits.prune.folders import place_of
-from pytest_circuits.prune.jobs import CRASHED, Ended, end_of, name_of, told
+from pytest_circuits.prune.jobs import CRASHED, GO_ON, Ended, end_of, name_of, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,7 +129,6 @@ def _ended(
         say(f"{name}: {error}")
         return Ended(CRASHED, "")
     except utils.UncompletedJobError as error:
-        say(
-            f"{name}: {error}\n{name}: what it had found is kept: run the same command again to go on"
-        )
+        say(f"{name}: {error}")
+        say(f"{name}: {GO_ON}")
         return Ended(STOPPED, "")

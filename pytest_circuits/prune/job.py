@@ -68,7 +68,7 @@ def find_circuits(
     barred = forbidden or Nodes.of({})
     notes = notes or [Notes()] * len(subjects)
     kept = [
-        note.about(*circumstances(subject, reference, plan), list(barred))
+        note.about(circumstances(subject, reference, plan), list(barred))
         for subject, note in zip(subjects, notes, strict=True)
     ]
     drafts = _drafts(subjects, plan, barred, kept)

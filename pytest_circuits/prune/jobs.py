@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_circuits.prune.request import Request
 
 CRASHED = 70  # exit status of a job with an error that is no user's (EX_SOFTWARE of sysexits.h)
+GO_ON = "what it had found is kept: run the same command again to go on"
 _BADNESS = (0, 1, STOPPED, REFUSED, MISUSED, CRASHED)  # exit statuses, the worst last
 _ENDS = {0: "found", 1: "no circuit found"}
 
@@ -151,8 +152,5 @@ class _Work:
             self._running.discard(process)
         if status >= 0 or self._stopped:
             return status if status >= 0 else STOPPED
-        self.say(
-            f"{name}: its process was ended by {Signals(-status).name}; what it had found is "
-            "kept: run the same command again to go on"
-        )
+        self.say(f"{name}: its process was ended by {Signals(-status).name}; {GO_ON}")
         return STOPPED

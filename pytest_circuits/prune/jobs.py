@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CRASHED = 70  # exit status of a job with an error that is no user's (EX_SOFTWARE of sysexits.h)
 GO_ON = "what it had found is kept: run the same command again to go on"
+_WORKER = "pytest_circuits.prune.worker"
 _BADNESS = (0, 1, STOPPED, REFUSED, MISUSED, CRASHED)  # exit statuses, the worst last
 _ENDS = {0: "found", 1: "no circuit found"}
 
@@ -129,7 +130,7 @@ class _Work:
             if self._stopped:
                 return None
             process = subprocess.Popen(  # noqa: S603  (this Python, and no shell)
-                [sys.executable, "-m", "pytest_circuits.prune.worker", request.to_json()],
+                [sys.executable, "-m", _WORKER, request.to_json()],
                 stdin=subprocess.PIPE,  # ends with this process, and the worker with it
                 stdout=out,
                 stderr=subprocess.PIPE,

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import signal
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,13 +15,15 @@ from click.testing import CliRunner
 
 import pytest_circuits
 from pytest_circuits.cli import main
+from pytest_circuits.files import write_atomic
 from pytest_circuits.lock import hold
 from pytest_circuits.model import checkpoint
 from pytest_circuits.prune import masks, notes, run
 from pytest_circuits.prune.folders import folders_of
 from pytest_circuits.prune.notes import NOWHERE, Notes
-from pytest_circuits.prune.request import Request
+from pytest_circuits.spec import load_spec
 from tests.known_models import quote_copier
+from tests.prune.conftest import request_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,11 +92,11 @@ class Mishap:
 def mishap(monkeypatch: pytest.MonkeyPatch) -> Mishap:
     """Count the steps of masks, and die when so many files are about to be written or just were."""
     found = Mishap(0)
-    write, descend = notes.write_atomic, masks._descend
+    descend = masks._descend
 
     def deadly(path: Path, content: bytes) -> None:
         found.strike()
-        write(path, content)
+        write_atomic(path, content)
         found.strike()
 
     def counted(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
@@ -114,19 +116,21 @@ def test_a_search_that_is_killed_again_and_again_comes_to_the_same_bytes(
     whole = case.prune()
     assert whole.exit_code == 0, whole.output
     texts, steps = case.texts(), mishap.steps
-    assert texts != list(case.before)
+    assert [load_spec(path).spec.found_by["started_from"] for path in case.specs] == ["spec"] * 2
     assert not case.kept.exists()
     case.undo()
-    mishap.steps, kills = 0, 0
-    for left in (1, 4, 5, 2, 7, 8, 3, 100):
+    mishap.steps, kills, half_done = 0, 0, False
+    for left in (1, 4, 5, 2, 9, 12, 9, 4, 3, 8, 100):
         mishap.left = left
         result = case.prune()
         if result.exit_code == 0:
             break
         assert result.exit_code == 9
         kills += 1
+        half_done |= case.texts()[0] == texts[0] and case.texts()[1] == case.before[1]
     assert result.exit_code == 0, result.output
-    assert kills == 7
+    assert kills == 10
+    assert half_done
     assert case.texts() == texts
     assert result.stdout == whole.stdout
     assert not case.kept.exists()
@@ -282,12 +286,24 @@ def test_a_damaged_note_is_worked_out_again(tmp_path: Path, damage: bytes) -> No
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
-    assert [Notes().once(lambda value=value: value) for value in (1, 2)] == [1, 2]
+    note = Notes().about("something")
+    assert note.once(lambda: 1) == 1
+    assert note.once(lambda: 2) == 2
     NOWHERE.save(lambda: pytest.fail("nobody asked"), now=True)
     assert NOWHERE.load() is None
 
 
 def _folder(spec: Path) -> Path:
-    options = dict.fromkeys(field.name for field in fields(Request))
-    (folder,) = folders_of(Request(**{**options, "specs": (str(spec),), "targets": (str(spec),)}))
+    (folder,) = folders_of(request_for(spec))
     return folder
+
+
+def test_masks_start_from_what_another_method_proposes(case: Case) -> None:
+    command = ["prune", str(case.specs[0]), "--steps", "1", "--no-controls", "--no-edges"]
+    result = CliRunner().invoke(main, [*command, "--start-from", "attribution"])
+    assert result.exit_code == 0, result.output
+    first = re.search(r"1/1  (\d+) nodes", result.stderr)
+    assert first is not None
+    found_by = load_spec(case.specs[0]).spec.found_by
+    assert found_by["started_from"] == "attribution"
+    assert int(str(found_by["nodes"])) <= int(first[1]) < 100

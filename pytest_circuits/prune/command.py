@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_circuits.spec import LoadedSpec
 
+_OF_CLUSTER = ("cluster", "partition", "minutes", "gpus")  # options
 _CONCLUDED = (0, 1)  # exit statuses of a search that is over, with or without a circuit
 
 
@@ -142,8 +143,10 @@ def prune(
     cluster = _cluster(jobs=jobs, **{name: options.pop(name) for name in _OF_CLUSTER})
     if options["start"] != "all" and options["method"] != "masks":
         raise UsageError("--start-from is about masks; leave it or --method away")
-    targets = _targets(specs, out)
     devices = device.split(",") if device else [None]
+    if cluster is not None and len(devices) > 1:
+        raise UsageError("--cluster gives each job its own GPUs; name one --device")
+    targets = _targets(specs, out)
     request = Request(
         specs=tuple(map(str, specs)),
         targets=tuple(map(str, targets)),
@@ -154,8 +157,6 @@ def prune(
     try:
         with interruptions():
             if cluster is not None:
-                if len(devices) > 1:
-                    raise UsageError("--cluster gives each job its own GPUs; name one --device")
                 status = _finished(request, on_cluster(request, cluster))
             elif jobs is not None or len(devices) > 1:
                 at_once = jobs or len(devices)
@@ -169,9 +170,6 @@ def prune(
             "go on"
         ) from None
     raise SystemExit(status)
-
-
-_OF_CLUSTER = ("cluster", "partition", "minutes", "gpus")
 
 
 def _cluster(

@@ -14,14 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import pytest_circuits
-from pytest_circuits.errors import CircuitsError, StoppedError, UsageError
+from pytest_circuits.errors import MISUSED, CircuitsError, StoppedError, exit_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-_REFUSED = 2  # exit status of input that cannot be used
-_MISUSED = 4  # and of a command that asks for what cannot be done, as pytest has it
-_STOPPED = 75  # and of work that can be gone on with (EX_TEMPFAIL of sysexits.h)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +77,14 @@ class _LazyGroup(click.Group):
             sys.exit(super().main(args, standalone_mode=False, **extra) or 0)
         except click.ClickException as error:
             error.show()
-            sys.exit(_MISUSED if isinstance(error, click.UsageError) else error.exit_code)
+            sys.exit(MISUSED if isinstance(error, click.UsageError) else error.exit_code)
         except click.Abort:
             click.echo("Aborted.", err=True)
             sys.exit(1)
         except CircuitsError as error:
             stopped = isinstance(error, StoppedError)
             click.echo(f"{error}" if stopped else f"Error: {error}", err=True)
-            misused = _MISUSED if isinstance(error, UsageError) else _REFUSED
-            sys.exit(_STOPPED if stopped else misused)
+            sys.exit(exit_status(error))
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

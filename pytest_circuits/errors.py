@@ -43,3 +43,15 @@ class UsageError(CircuitsError):
 
 class StoppedError(CircuitsError):
     """Work that was asked to stop; its state is saved, and it can be gone on with."""
+
+
+REFUSED = 2  # exit status of input that cannot be used
+MISUSED = 4  # and of a command that asks for what cannot be done, as pytest has it
+STOPPED = 75  # and of work that can be gone on with (EX_TEMPFAIL of sysexits.h)
+
+
+def exit_status(error: CircuitsError) -> int:
+    """What a command that an error ends says to its caller."""
+    if isinstance(error, StoppedError):
+        return STOPPED
+    return MISUSED if isinstance(error, UsageError) else REFUSED

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_circuits.circuit import Nodes
     from pytest_circuits.model import Model
     from pytest_circuits.prune.masks import MaskPlan
+    from pytest_circuits.prune.notes import Checkpoints
     from pytest_circuits.prune.pool import Pool
     from pytest_circuits.spec import Ablation
 
@@ -87,11 +88,12 @@ def run_control(
     seeds: Sequence[int],
     max_loss: float,
     tell: Callable[[int], None],
+    checkpoints: Checkpoints,
 ) -> Control:
     """Search with the budget of the real one, for sufficiency alone."""
     alone = replace(plan, backup_weight=0.0)
     masks = Masks(model, [Search(pool, seed) for seed in seeds], plan)
-    for step in learn(model, fill, masks, alone):
+    for step in learn(model, fill, masks, alone, checkpoints):
         tell(step.step + 1)
     found = []
     for k, learnt in enumerate(masks.learnt()):

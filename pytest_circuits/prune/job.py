@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from pytest_circuits.circuit import Nodes, all_nodes, live_edges
@@ -15,16 +16,22 @@ from pytest_circuits.prune.discretise import nodes_of, smallest
 from pytest_circuits.prune.edges import needed_edges
 from pytest_circuits.prune.greedy import greedy
 from pytest_circuits.prune.masks import Masks, Search, learn
-from pytest_circuits.prune.plan import Method
+from pytest_circuits.prune.notes import Notes
+from pytest_circuits.prune.plan import Method, Start
 from pytest_circuits.prune.refine import exchange, remove, repair
+from pytest_circuits.prune.stages import circuits, circumstances, control, with_edges
 from pytest_circuits.prune.subject import NotFoundError, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from torch import Tensor
 
     from pytest_circuits.circuit import Edges
-    from pytest_circuits.model import Reference
+    from pytest_circuits.model import Model, Reference
+    from pytest_circuits.prune.notes import Checkpoints
     from pytest_circuits.prune.plan import PrunePlan
+    from pytest_circuits.prune.pool import Pool
     from pytest_circuits.prune.quality import Quality
 
 Node = tuple[str, int]
@@ -51,20 +58,29 @@ def find_circuits(
     plan: PrunePlan,
     *,
     forbidden: Nodes | None = None,
+    notes: Sequence[Notes] = (),
 ) -> Iterator[Found | NotFoundError]:
     """The smallest circuit of each behavior, in the order of the subjects, of one model.
 
     The masks of all of them are learnt in one batch. A behavior for which no circuit is good
     enough gives the error that says so, and the others go on. forbidden: nodes that no circuit may
-    have, which asks for the backup of a circuit.
+    have, which asks for the backup of a circuit. notes: where what is found on the way is kept, one
+    a subject, so that a search that was killed goes on from there to the same result.
     """
     barred = forbidden or Nodes.of({})
-    drafts = _drafts(subjects, plan, barred)
-    for subject, candidates in zip(subjects, drafts, strict=True):
+    notes = notes or [Notes()] * len(subjects)
+    kept = [
+        note.about(circumstances(subject, reference, plan), list(barred))
+        for subject, note in zip(subjects, notes, strict=True)
+    ]
+    drafts = _drafts(subjects, plan, barred, kept)
+    for subject, candidates, note in zip(subjects, drafts, kept, strict=True):
         try:
-            found = _refined(subject, candidates, plan, barred)
+            found = circuits(
+                note.about("refined"), partial(_refined, subject, candidates, plan, barred)
+            )
             drafted = min(nodes.count for nodes in candidates)
-            complete = _with_evidence(found, subject, reference, plan, drafted=drafted)
+            complete = _with_evidence(found, subject, reference, plan, drafted=drafted, note=note)
         except NotFoundError as error:
             yield error
             continue
@@ -72,48 +88,87 @@ def find_circuits(
 
 
 def _drafts(
-    subjects: Sequence[Subject], plan: PrunePlan, forbidden: Nodes
+    subjects: Sequence[Subject], plan: PrunePlan, forbidden: Nodes, notes: Sequence[Notes]
 ) -> Iterator[list[Nodes]]:
     """Nodes to begin with, for each subject a few alternatives."""
     match plan.method:
         case Method.MASKS:
-            yield from _by_masks(subjects, plan, forbidden)
-        case Method.ATTRIBUTION:
-            yield from ([_by_attribution(subject, forbidden)] for subject in subjects)
-        case Method.GREEDY:
-            yield from ([_by_removal(subject, forbidden)] for subject in subjects)
+            yield from _by_masks(subjects, plan, forbidden, notes)
+        case Method.ATTRIBUTION | Method.GREEDY:
+            for subject, note in zip(subjects, notes, strict=True):
+                yield [_proposed(subject, Start(plan.method), forbidden, note)]
+
+
+def _proposed(subject: Subject, start: Start, forbidden: Nodes, note: Notes) -> Nodes:
+    """The nodes that another method than masks begins with."""
+    match start:
+        case Start.ALL:
+            return all_nodes(subject.model)
+        case Start.SPEC:
+            return Nodes.of(subject.spec.nodes)
+        case Start.ATTRIBUTION:
+            propose = _by_attribution
+        case Start.GREEDY:
+            propose = _by_removal
+    (nodes,) = circuits(note.about(start), lambda: [propose(subject, forbidden)])
+    return nodes
 
 
 def _by_masks(
-    subjects: Sequence[Subject], plan: PrunePlan, forbidden: Nodes
+    subjects: Sequence[Subject], plan: PrunePlan, forbidden: Nodes, notes: Sequence[Notes]
 ) -> Iterator[list[Nodes]]:
+    batch = notes[0].about("masks", [note.key for note in notes])
+    learnt = cache(lambda: _learnt(subjects, plan, forbidden, notes, batch))
+    for index, (subject, note) in enumerate(zip(subjects, notes, strict=True)):
+        yield circuits(
+            note.about("drafts", batch.key), partial(_of_masks, learnt, index, subject, plan)
+        )
+
+
+def _learnt(
+    subjects: Sequence[Subject],
+    plan: PrunePlan,
+    forbidden: Nodes,
+    notes: Sequence[Notes],
+    batch: Notes,
+) -> Masks:
+    """The masks of all seeds of all subjects, learnt."""
     length = max(subject.pool.length for subject in subjects)
-    seeds = range(plan.seed, plan.seed + plan.seeds)
-    searches = [
-        Search(subject.pool.padded(length), seed, forbidden)
-        for subject in subjects
-        for seed in seeds
+    first = [
+        None if plan.start is Start.ALL else _proposed(subject, plan.start, forbidden, note)
+        for subject, note in zip(subjects, notes, strict=True)
     ]
-    first = subjects[0]
-    masks = Masks(first.model, searches, plan.masks)
-    about = f"masks of {first.spec.circuit}"
+    searches = [
+        Search(subject.pool.padded(length), seed, forbidden, nodes)
+        for subject, nodes in zip(subjects, first, strict=True)
+        for seed in range(plan.seed, plan.seed + plan.seeds)
+    ]
+    model, fill = subjects[0].model, subjects[0].fill
+    masks = Masks(model, searches, plan.masks)
+    about = f"masks of {subjects[0].spec.circuit}"
     if len(searches) > 1:
         about = f"masks of {len(searches)} searches"
     with reporting(about, plan.masks.steps) as reporter:
-        for step in learn(first.model, first.fill, masks, plan.masks):
-            nodes, loss = step.nodes.mean().item(), step.loss.mean().item()
-            reporter.at(step.step + 1, f"{nodes:.0f} nodes  loss {loss:.3f}")
-    learnt = masks.learnt()
-    for index, subject in enumerate(subjects):
-        candidates = []
-        for k in range(index * plan.seeds, (index + 1) * plan.seeds):
-            on = masks.on(k)
-            candidates += [nodes for nodes in (learnt[k].smallest, on) if nodes is not None][:1]
-            if learnt[k].smallest is None:
-                times, more = _TOP_OF_RANKING
-                prefix = smallest(subject.judge, learnt[k].ranking, most=times * on.count + more)
-                candidates[-1] = prefix or on
-        yield candidates
+        for step in learn(model, fill, masks, plan.masks, batch.checkpoints()):
+            count, loss = step.nodes.mean().item(), step.loss.mean().item()
+            reporter.at(step.step + 1, f"{count:.0f} nodes  loss {loss:.3f}")
+    return masks
+
+
+def _of_masks(
+    batch: Callable[[], Masks], index: int, subject: Subject, plan: PrunePlan
+) -> list[Nodes]:
+    """What the masks of one subject lead to, one circuit a seed."""
+    masks = batch()
+    candidates, learnt = [], masks.learnt()
+    for k in range(index * plan.seeds, (index + 1) * plan.seeds):
+        on = masks.on(k)
+        candidates += [nodes for nodes in (learnt[k].smallest, on) if nodes is not None][:1]
+        if learnt[k].smallest is None:
+            times, more = _TOP_OF_RANKING
+            prefix = smallest(subject.judge, learnt[k].ranking, most=times * on.count + more)
+            candidates[-1] = prefix or on
+    return candidates
 
 
 def _by_attribution(subject: Subject, forbidden: Nodes) -> Nodes:
@@ -187,14 +242,12 @@ def _with_evidence(
     plan: PrunePlan,
     *,
     drafted: int,
+    note: Notes,
 ) -> Found:
     nodes, *of_seeds = found
     edges = None
     if plan.edges:
-        edges = needed_edges(subject.judge, nodes)
-        # What only mattered through other edges goes too.
-        *_, nodes = nodes, *remove(subject.judge, subject.proposer, nodes, edges)
-        edges = live_edges(nodes, subject.model, edges)
+        nodes, edges = with_edges(note.about("edges"), partial(_by_edges, subject, nodes))
     quality = subject.judge.measure((nodes, edges))
     if not quality.reaches(subject.judge.bar):  # AbsTopK may cut a tie in another way
         raise _not_found(subject, [nodes])
@@ -209,13 +262,22 @@ def _with_evidence(
             hook: tuple(times[hook, channel] for channel in channels)
             for hook, channels in nodes.channels
         },
-        controls=_controls(subject, reference, plan) if plan.controls else {},
-        backups=tuple(_backups(subject, reference, plan, nodes)) if plan.exhaust else None,
+        controls=_controls(subject, reference, plan, note) if plan.controls else {},
+        backups=tuple(_backups(subject, reference, plan, nodes, note)) if plan.exhaust else None,
         calibrated=calibrated,
     )
 
 
-def _controls(subject: Subject, reference: Reference, plan: PrunePlan) -> dict[str, Control]:
+def _by_edges(subject: Subject, nodes: Nodes) -> tuple[Nodes, Edges]:
+    """The edges that a circuit needs, and its nodes without those that other edges needed."""
+    edges = needed_edges(subject.judge, nodes)
+    *_, nodes = nodes, *remove(subject.judge, subject.proposer, nodes, edges)
+    return nodes, live_edges(nodes, subject.model, edges)
+
+
+def _controls(
+    subject: Subject, reference: Reference, plan: PrunePlan, note: Notes
+) -> dict[str, Control]:
     """The same search for a behavior that makes no sense, and in a model that knows nothing."""
     shuffled = shuffled_model(subject.model, seed=plan.seed)
     fill = shuffled_fill(shuffled, reference.tokens, subject.spec.ablation)
@@ -223,24 +285,36 @@ def _controls(subject: Subject, reference: Reference, plan: PrunePlan) -> dict[s
         "shuffled_labels": (subject.model, subject.fill, subject.pool.swapped(seed=plan.seed)),
         "shuffled_weights": (shuffled, fill, subject.pool),
     }
-    found = {}
-    for name, (model, constants, pool) in wheres.items():
-        about = f"control of {subject.spec.circuit}: {name.replace('_', ' ')}"
-        with reporting(about, plan.masks.steps) as reporter:
-            found[name] = run_control(
-                model,
-                constants,
-                pool,
-                plan.masks,
-                seeds=range(plan.seed, plan.seed + plan.seeds),
-                max_loss=subject.judge.bar.max_loss,
-                tell=reporter.at,
-            )
-    return found
+    return {
+        name: control(
+            note.about(name),
+            partial(_control, subject, plan, name, where, note.about(name).checkpoints()),
+        )
+        for name, where in wheres.items()
+    }
+
+
+def _control(
+    subject: Subject,
+    plan: PrunePlan,
+    name: str,
+    where: tuple[Model, Mapping[str, Tensor], Pool],
+    checkpoints: Checkpoints,
+) -> Control:
+    about = f"control of {subject.spec.circuit}: {name.replace('_', ' ')}"
+    with reporting(about, plan.masks.steps) as reporter:
+        return run_control(
+            *where,
+            plan.masks,
+            seeds=range(plan.seed, plan.seed + plan.seeds),
+            max_loss=subject.judge.bar.max_loss,
+            tell=reporter.at,
+            checkpoints=checkpoints,
+        )
 
 
 def _backups(
-    subject: Subject, reference: Reference, plan: PrunePlan, nodes: Nodes
+    subject: Subject, reference: Reference, plan: PrunePlan, nodes: Nodes, note: Notes
 ) -> Iterator[Found]:
     """Circuits that do the task without some nodes, one after the other, until there is none.
 
@@ -249,12 +323,19 @@ def _backups(
     Goldstein 2026).
     """
     alone = replace(
-        plan.sufficient_only(), edges=False, controls=False, exhaust=False, calibrate=False
+        plan.sufficient_only(),
+        start=Start.ALL,
+        edges=False,
+        controls=False,
+        exhaust=False,
+        calibrate=False,
     )
     asked = Subject.of(subject.spec, subject.model, reference, alone)
     forbidden = list(nodes)
     while True:
-        (found,) = find_circuits([asked], reference, alone, forbidden=nodes_of(forbidden))
+        (found,) = find_circuits(
+            [asked], reference, alone, forbidden=nodes_of(forbidden), notes=[note]
+        )
         if isinstance(found, NotFoundError):
             return
         yield found

@@ -16,12 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
 from pytest_circuits.circuit import Nodes
-from pytest_circuits.prune.pool import together
+from pytest_circuits.prune.course import Course
+from pytest_circuits.prune.notes import NOWHERE
 from pytest_circuits.prune.sides import margins, separation
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_circuits.model import Model
+    from pytest_circuits.prune.notes import Checkpoints
     from pytest_circuits.prune.pool import Drawn, Pool
 
 _TOKENS = {"cpu": 1 << 13, "cuda": 1 << 20}  # of one forward; more searches take turns
@@ -100,8 +101,7 @@ class Masks:
             for hook, width in model.hook_points.items()
         }
         self.history = {hook: torch.zeros_like(tau.detach()) for hook, tau in self.tau.items()}
-        self._fewest = [sum(model.hook_points.values()) + 1] * len(searches)
-        self._smallest: list[Nodes | None] = [None] * len(searches)
+        self.smallest: list[Nodes | None] = [None] * len(searches)  # that was good enough
         self._forbid()
         self._begin()
 
@@ -114,7 +114,7 @@ class Masks:
         tau = {hook: x.detach().tolist() for hook, x in self.tau.items()}
         past = {hook: x.tolist() for hook, x in self.history.items()}
         found = []
-        for k, smallest in enumerate(self._smallest):
+        for k, smallest in enumerate(self.smallest):
             barred = set(self.searches[k].forbidden)
             order = sorted(
                 (-tau[hook][k][i], -past[hook][k][i], place, i, hook)
@@ -134,8 +134,9 @@ class Masks:
     def remember(self, nodes: Tensor, good: Tensor) -> None:
         """Keep the masks that are smaller than any before, before they change: nodes, good: [K]."""
         for k, count in enumerate(nodes.tolist()):
-            if good[k] and count < self._fewest[k]:
-                self._fewest[k], self._smallest[k] = int(count), self.on(k)
+            known = self.smallest[k]
+            if good[k] and (known is None or count < known.count):
+                self.smallest[k] = self.on(k)
 
     @torch.no_grad()
     def clamp(self, *, share: float) -> None:
@@ -164,31 +165,33 @@ class Masks:
 
 
 def learn(
-    model: Model, fill: Mapping[str, Tensor], masks: Masks, plan: MaskPlan
+    model: Model,
+    fill: Mapping[str, Tensor],
+    masks: Masks,
+    plan: MaskPlan,
+    checkpoints: Checkpoints = NOWHERE,
 ) -> Iterator[MaskStep]:
-    """Search in place, yielding after every step."""
-    parameters = list(masks.tau.values())
-    optimizer = torch.optim.AdamW(
-        parameters, lr=plan.lr, betas=(0.9, 0.95), weight_decay=plan.weight_decay
-    )
-    seeds = (np.array([search.seed, 1], dtype=np.uint64) for search in masks.searches)
-    draws = [np.random.Generator(np.random.Philox(key=seed)) for seed in seeds]
-    pressure = torch.full((len(draws),), plan.pressure, device=model.device)
-    smooth = torch.full_like(pressure, plan.target)
-    for step in range(plan.steps):
-        for group in optimizer.param_groups:
+    """Search in place, yielding after every step, from the newest checkpoint if there is one."""
+    course, parameters = Course(masks, plan), list(masks.tau.values())
+    if (found := checkpoints.load()) is not None:
+        course.restore(*found)
+    pressure, smooth = course.pressure, course.smooth
+    for step in range(course.done, plan.steps):
+        for group in course.optimizer.param_groups:
             group["lr"] = plan.lr * (1 - step / plan.steps)
-        prompts = together(
-            [s.pool.draw(r, plan.pairs) for s, r in zip(masks.searches, draws, strict=True)]
-        )
-        optimizer.zero_grad(set_to_none=True)
-        loss, nodes = _descend(model, fill, masks, plan, prompts=prompts, pressure=pressure)
+        prompts = course.prompts()
+        course.optimizer.zero_grad(set_to_none=True)
+        # Where the loss is far above its target, nothing presses but the way back.
+        room = ((3 * plan.target - smooth) / (2 * plan.target)).clamp(0, 1)
+        loss, nodes = _descend(model, fill, masks, plan, prompts=prompts, pressure=room * pressure)
         masks.remember(nodes, (loss <= plan.target) & (smooth <= 2 * plan.target))
         _clip(parameters)
-        optimizer.step()
+        course.optimizer.step()
         masks.clamp(share=1 / plan.steps)
         smooth += _SMOOTH * (loss - smooth)
         pressure *= (plan.gain * ((plan.target - smooth) / plan.target).clamp(-3, 1)).exp()
+        course.done = step + 1
+        checkpoints.save(course.state, now=course.done == plan.steps)
         yield MaskStep(step, loss, nodes)
 
 

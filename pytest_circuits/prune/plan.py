@@ -17,11 +17,21 @@ class Method(StrEnum):
     GREEDY = "greedy"
 
 
+class Start(StrEnum):
+    """The nodes that a mask search starts with."""
+
+    ALL = "all"
+    ATTRIBUTION = "attribution"  # those that the method of this name proposes
+    GREEDY = "greedy"  # the same
+    SPEC = "spec"  # those that the specification has
+
+
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
     """Settings of one search; the defaults are meant to serve every behavior."""
 
     method: Method = Method.MASKS
+    start: Start = Start.ALL  # of the masks; their controls always start with all nodes
     masks: MaskPlan = field(default_factory=MaskPlan)
     seed: int = 0
     seeds: int = 1  # mask searches of each behavior, in one batch

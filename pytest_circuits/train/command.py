@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from pytest_circuits.errors import CircuitsError, StoppedError, UsageError
+from pytest_circuits.lock import hold
 from pytest_circuits.spec.typed import read_as
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.cores import let_idle_threads_sleep
-from pytest_circuits.train.lock import hold
 from pytest_circuits.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def _trained(
     plan: TrainConfig, folder: RunFolder, world: World, *, source: Path, resume: bool
 ) -> Scores | None:
     """Scores of the model that was made; None where the run had been finished before."""
+    from pytest_circuits.stopping import stop_requests  # noqa: PLC0415
     from pytest_circuits.train.job import prepared  # noqa: PLC0415  (torch)
-    from pytest_circuits.train.stopping import stop_requests  # noqa: PLC0415
 
     finished = folder.finished
     with hold(folder.path) if world.main else nullcontext():

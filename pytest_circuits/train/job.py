@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pytest_circuits.stopping import Stop
     from pytest_circuits.train.config import TrainConfig
     from pytest_circuits.train.distributed import World
     from pytest_circuits.train.run_folder import RunFolder
-    from pytest_circuits.train.stopping import Stop
 
 _REFERENCE_SEED = 1  # which windows the reference takes, whatever the seed of the run
 _RECENT = 100  # steps whose mean loss is told

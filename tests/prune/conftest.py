@@ -10,6 +10,7 @@ import pytest
 from pytest_circuits.circuit import Nodes
 from pytest_circuits.model import load_model, load_reference
 from pytest_circuits.prune.plan import PrunePlan
+from pytest_circuits.prune.request import Request
 from pytest_circuits.prune.subject import Subject
 from pytest_circuits.spec import load_spec
 
@@ -21,6 +22,27 @@ if TYPE_CHECKING:
     from tests.known_models import KnownAnswer
 
 DEFAULT = PrunePlan()
+
+
+def request_for(path: Path) -> Request:
+    """What a quick search for the circuit in a file is asked for, which takes its place."""
+    return Request(
+        specs=(str(path),),
+        targets=(str(path),),
+        model=None,
+        state=None,
+        device=None,
+        method="attribution",
+        start="all",
+        steps=300,
+        seed=0,
+        seeds=1,
+        sufficient_only=False,
+        exhaust=False,
+        calibrate=False,
+        edges=False,
+        controls=False,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""One trainer a run folder."""
+"""One process a folder of state."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_circuits import lock
 from pytest_circuits.errors import UsageError
-from pytest_circuits.train.lock import hold
+from pytest_circuits.lock import hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 HOLDER = """\
 import sys
 from pathlib import Path
-from pytest_circuits.train.lock import hold
+from pytest_circuits.lock import hold
 with hold(Path(sys.argv[1])):
     print("holds", flush=True)
     sys.stdin.read()
@@ -119,3 +121,29 @@ def test_a_lock_that_cannot_be_opened_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "lock").mkdir()
     with pytest.raises(UsageError, match="cannot be written"):
         hold(tmp_path).__enter__()
+
+
+def test_a_lock_that_its_holder_has_removed_is_taken_anew(tmp_path: Path) -> None:
+    with hold(tmp_path / "run"):
+        shutil.rmtree(tmp_path / "run")
+        with hold(tmp_path / "run"):
+            assert not _is_free(tmp_path / "run")
+        assert _is_free(tmp_path / "run")
+
+
+def test_a_lock_that_is_removed_while_it_is_taken_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment between the opening of the file and the lock on it."""
+    take = lock._take
+    times = iter([True, False])
+
+    def slow(descriptor: int) -> None:
+        if next(times):
+            (tmp_path / "lock").unlink()
+        take(descriptor)
+
+    monkeypatch.setattr(lock, "_take", slow)
+    with hold(tmp_path):
+        monkeypatch.undo()
+        assert not _is_free(tmp_path)

@@ -1,4 +1,8 @@
-"""Asking a training run to stop: a signal sets a flag, and the loop decides when."""
+"""Asking long work to stop: a signal sets a flag and the loop decides when, or ends it at once.
+
+The first is for work whose state can only be saved between two steps; the second for work that
+saves its state now and then, and loses no more than a kill would.
+"""
 
 from __future__ import annotations
 
@@ -64,3 +68,39 @@ def stop_requests() -> Iterator[Stop]:
         yield stop
     finally:
         restore()
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the work to end; its argument is the name of the signal."""
+
+
+@contextmanager
+def interruptions() -> Iterator[None]:
+    """Raise `Interrupted` at the first SIGTERM, SIGINT or SIGUSR1, wherever the work is.
+
+    What ends the work is not disturbed by a second signal, unless that one comes half a second
+    later or more. Outside the main thread, where no signals arrive, nothing is raised.
+    """
+    first: list[float] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        del frame
+        now = time.monotonic()
+        if not first or now - first[0] > _ECHO:
+            first.append(now)
+            raise Interrupted(signal.Signals(number).name)
+
+    previous = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        for number in _SIGNALS:
+            signal.signal(number, receive)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        if first:  # the echo would end the process before it has said how to go on
+            time.sleep(max(0.0, first[0] + _ECHO - time.monotonic()))
+        for number, handler in previous.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

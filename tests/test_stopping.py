@@ -1,4 +1,4 @@
-"""Signals that ask a training run to stop."""
+"""Signals that ask long work to stop."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import time
 
 import pytest
 
-from pytest_circuits.train import stopping
-from pytest_circuits.train.stopping import Stop, stop_requests
+from pytest_circuits import stopping
+from pytest_circuits.stopping import Interrupted, Stop, interruptions, stop_requests
 
 ASKING = ["SIGTERM", "SIGINT", "SIGUSR1"]
 LOOP = """\
 import time
-from pytest_circuits.train.stopping import stop_requests
+from pytest_circuits.stopping import stop_requests
 with stop_requests() as stop:
     print("ready", flush=True)
     while not stop.asked:
@@ -120,3 +120,41 @@ def test_timeout_which_signals_twice_leaves_time_to_save() -> None:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)  # it treats this as the end of its time
         assert process.communicate() == ("saved after SIGTERM\n", "")
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_an_interruption_is_raised_where_the_work_is_and_its_echo_is_not(
+    name: str,
+) -> None:
+    before = [signal.getsignal(getattr(signal, each)) for each in ASKING]
+    ended = False
+    with pytest.raises(Interrupted, match=name), interruptions():  # noqa: PT012  (a sequence)
+        try:
+            _send(name)
+        finally:
+            _send(name)
+            ended = True
+    assert ended
+    assert [signal.getsignal(getattr(signal, each)) for each in ASKING] == before
+
+
+def test_a_later_interruption_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "_ECHO", 0.0)
+    with interruptions():
+        for _ in range(2):
+            with pytest.raises(Interrupted):
+                _send("SIGTERM")
+
+
+def test_outside_the_main_thread_nothing_is_interrupted() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    seen: list[object] = []
+
+    def work() -> None:
+        with interruptions():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]

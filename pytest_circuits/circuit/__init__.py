@@ -6,6 +6,7 @@ from pytest_circuits.circuit.controls import random_circuits
 from pytest_circuits.circuit.edges import Edges, count_edges, edges_of, live_edges
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.circuit.rest import Rest
 from pytest_circuits.circuit.run import Runner
 from pytest_circuits.circuit.view import WHOLE, View
 
@@ -15,6 +16,7 @@ __all__ = [
     "Edges",
     "Encoder",
     "Nodes",
+    "Rest",
     "Runner",
     "View",
     "all_nodes",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_circuits.circuit import WHOLE, View
+from pytest_circuits.circuit import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.baseline import delta
 from pytest_circuits.claims.bench import EPS
@@ -60,7 +60,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     limits, protocol, sample = bench.spec.claims.sufficient, bench.spec.protocol, bench.sample
     assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
     alone = bench.runner.margins(sample.pairs, bench.circuit)
-    random = _control_margins(bench)
+    random = bench.controls_alone
     if broken := not_finite("sufficient", law, circuit_alone=alone, random_circuits=random):
         return broken
     interval = _interval(bench, bench.runner)
@@ -86,11 +86,6 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "task_loss_upper": loss.upper,
     }
     return conclude("sufficient", findings, rate=rate, law=law, measures=measures)
-
-
-def _control_margins(bench: Bench) -> Floats:
-    views = [View.circuit(nodes) for nodes in bench.controls]
-    return bench.runner.margins_many(bench.control_pairs, views)  # [K, n, 2]
 
 
 def _loss_finding(loss: Interval, max_loss: float, bench: Bench) -> Finding:

@@ -34,6 +34,9 @@ _CLAIMS = {
         "the circuit is not worse than in the baseline, and its nodes do the same",
         at_most=True,
     ),
+    "faithful": Words(
+        "the circuit does it as the whole model does, whatever part of the rest is ablated"
+    ),
 }
 _STATES: dict[str, tuple[str, str]] = {
     Verdict.FAIL: ("does not hold", "do not hold"),

@@ -10,10 +10,12 @@ from pytest_circuits.spec.tree import Limits, Tree
 from pytest_circuits.spec.typed import read_as
 from pytest_circuits.spec.types import (
     Ablation,
+    Ambiguous,
     BehavesClaim,
     Behavior,
     ChoiceSlot,
     Claims,
+    FaithfulClaim,
     IntegerSlot,
     NecessaryClaim,
     Protocol,
@@ -30,10 +32,12 @@ from pytest_circuits.spec.write import dump_spec, scalar_text, write_spec
 
 __all__ = [
     "Ablation",
+    "Ambiguous",
     "BehavesClaim",
     "Behavior",
     "ChoiceSlot",
     "Claims",
+    "FaithfulClaim",
     "IntegerSlot",
     "Limits",
     "LoadedSpec",

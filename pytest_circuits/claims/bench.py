@@ -98,6 +98,7 @@ class Bench:
     edges: Edges | None = None  # None: every weight between the nodes
     baseline: Recorded | Live | None = None
     search_seed: int | None = None  # what --hypothesis-seed gave; None: from the specification
+    others: tuple[LoadedSpec, ...] = ()  # behaviors that `specific` compares with
     tried: dict[str, set[Pair]] = field(default_factory=dict)  # per claim, what the search tried
 
     @property

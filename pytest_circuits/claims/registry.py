@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_circuits.claims.behaves import BEHAVES
 from pytest_circuits.claims.faithful import FAITHFUL
 from pytest_circuits.claims.necessary import NECESSARY
+from pytest_circuits.claims.specific import SPECIFIC
 from pytest_circuits.claims.stable import STABLE
 from pytest_circuits.claims.sufficient import SUFFICIENT
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_circuits.spec import Spec
 
 CLAIMS: dict[str, Claim] = {
-    claim.name: claim for claim in (BEHAVES, SUFFICIENT, NECESSARY, STABLE, FAITHFUL)
+    claim.name: claim for claim in (BEHAVES, SUFFICIENT, NECESSARY, STABLE, FAITHFUL, SPECIFIC)
 }
 
 

@@ -158,6 +158,15 @@ class FaithfulClaim(_Frozen):
     """The greatest total variation of a kept head's attention from that in the whole model."""
 
 
+class SpecificClaim(_Frozen):
+    """Ablating the circuit hurts this behavior, and others not."""
+
+    others: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50), _UNIQUE]
+    """Other behaviors of the same model: `NAME` is `NAME.circuit.yaml` beside this file."""
+    max_drop: Share
+    """The greatest drop of another behavior's share of prompts with this circuit ablated."""
+
+
 class Claims(_Frozen):
     """The claims that are put to the test; one that is left out is not tested."""
 
@@ -168,6 +177,7 @@ class Claims(_Frozen):
     necessary: NecessaryClaim | None = None
     stable: StableClaim | None = None
     faithful: FaithfulClaim | None = None
+    specific: SpecificClaim | None = None
 
 
 class Ambiguous(_Frozen):

@@ -7,13 +7,13 @@ behavior. Known-answer models add what cannot be derived from a right circuit: a
 ablation finds and the model does not need, half of a redundant pair, a node that only biases the
 answer, the right circuit padded with half of the model, a mechanism that has moved, and what only
 `faithful` is made for: a path that works because the norm shrinks with the rest, attention that is
-bypassed, a node that changes its role, a pair of nodes outside of the circuit that cancel.
+bypassed, a node that changes its role, a pair of nodes outside of the circuit that cancel; and what
+only `specific` is: the circuits of two behaviors as one.
 
 A redundant circuit is no source: it can spare any one node, so that the rest is not wrong.
 
 A defect is missed when every claim passes; a false alarm is a right circuit of which one does not.
-The baseline is the model itself. Bundled circuits do not declare `faithful`, so that it catches
-none of the wrong ones beside them.
+The baseline is the model itself. Bundled circuits declare the first four claims alone.
 
 Run: python tests/benchmarks/defects.py [--circuits circuits] [--zero SPEC ...]
 """
@@ -41,6 +41,7 @@ from tests.known_models import (
     BIAS_NODE,
     BRACKET_PATH,
     NOWHERE,
+    OTHER,
     OUT,
     QUOTE_PATH,
     WEAK_PATH,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_NEEDED = [ROOT / "examples" / "not_needed" / "else_elif_not_needed.circuit.yaml"]
+KNOWN = ("behaves", "sufficient", "necessary", "stable", "faithful", "specific")
 SHOWN = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "unsure"}
 
 
@@ -124,16 +126,23 @@ def known_answers(folder: Path) -> list[Case]:
         behavior: str = "quote",
         ablation: str = "mean",
     ) -> Case:
-        text = quote_spec(nodes, behavior=behavior, ablation=ablation, claims=[*CLAIMS])
+        text = quote_spec(nodes, behavior=behavior, ablation=ablation, claims=KNOWN)
         loaded = parse_spec(text, path=folder / "known.circuit.yaml")
         bench = make_bench(loaded, then or in_model, baseline=in_model)
         return Case(name, bench, right, source=then is None and in_model is not redundant)
 
+    for behavior in OTHER:
+        text = quote_spec({}, name=behavior, behavior=behavior)
+        (folder / f"{behavior}.circuit.yaml").write_text(text)
     copier, redundant = model("copier", Weights()), model("redundant", Weights(weak=1.5))
     biased = model("biased", Weights(bias=24.0))
     updated = model("updated", Weights(path=1.4, jitter=0.05))
     moved = model("moved", Weights(path=0.01, weak=1.5))
-    strong, cancelling = model("strong", Weights(path=10)), model("cancelling", Weights(cancel=8))
+    strong, cancelling = (
+        model("strong", Weights(path=10.0)),
+        model("cancelling", Weights(cancel=8.0)),
+    )
+    two = merged(QUOTE_PATH, BRACKET_PATH)
     joined = merged(WEAK_PATH, {"final_resid": [OUT]})
     turned = merged(QUOTE_PATH, {"0.attn.resid_delta": [NOWHERE], "final_resid": [NOWHERE]})
     bypass = {hook: nodes for hook, nodes in QUOTE_PATH.items() if hook[-2:] not in (".q", ".k")}
@@ -153,6 +162,7 @@ def known_answers(folder: Path) -> list[Case]:
         case("norm cheat: weak copy and a true node", joined, copier, right=False, ablation="zero"),
         case("attention is bypassed", bypass, strong, right=False),
         case("a node changes its role", turned, model("t", Weights(turned=0.5)), right=False),
+        case("circuits of two behaviors", two, copier, right=False),
         case("ablations cancel", QUOTE_PATH, cancelling, right=False),
     ]
 

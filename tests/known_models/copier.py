@@ -66,6 +66,7 @@ BRACKET_PATH: Circuit = {
     "final_resid": [OUT_BRACKET],
 }
 BIAS_NODE: Circuit = {"final_resid": [BIAS]}
+OTHER = {"quote": "bracket", "bracket": "quote"}  # file of the other behavior, for `specific`
 NAMES = ("x", "name", "user_id", "value")
 WORDS = ("alpha", "beta", "gamma", "delta", "kappa", "sigma", "omega", "theta")
 
@@ -128,6 +129,7 @@ def quote_spec(
         "necessary": "{max_rate: 0.65}",
         "stable": "{max_drop: 0.02}",
         "faithful": "{rate: 0.9, max_gap: 0.2}",
+        "specific": f"{{others: [{OTHER[behavior]}], max_drop: 0.1}}",
     }
     declared = "".join(f"  {claim}: {thresholds[claim]}\n" for claim in claims)
     return (

@@ -74,6 +74,8 @@ def _interval(bench: Bench, runner: Runner) -> Interval:
 def _decide(bench: Bench, law: Law) -> Evidence:
     limits, protocol, sample = bench.spec.claims.faithful, bench.spec.protocol, bench.sample
     assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    if not bench.nodes.count:
+        return conclude("faithful", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
     whole = bench.runner.margins(sample.pairs, WHOLE)
     worst = bench.runner.margins(sample.pairs, bench.worst)
     if broken := not_finite(
@@ -145,8 +147,6 @@ def _inside_findings(bench: Bench, inside: Inside, limits: FaithfulClaim) -> lis
 
 def _correlation(bench: Bench, inside: Inside, least: float) -> Finding:
     alike = inside.correlations
-    if not len(alike):
-        return Finding(Verdict.FAIL, "the circuit has no nodes")
     mean = float(alike.mean())
     order = np.argsort(alike, kind="stable")
     ids = bench.nodes.ids()
@@ -213,8 +213,8 @@ def _inside_measures(inside: Inside) -> dict[str, float | None]:
     apart = inside.attention.mean(axis=1) if len(inside.heads) else np.zeros(1)
     return {
         "attention_distance": float(apart.max()),
-        "correlation": float(inside.correlations.mean()) if len(inside.correlations) else None,
-        "correlation_least": float(inside.correlations.min(initial=1)),
+        "correlation": float(inside.correlations.mean()),
+        "correlation_least": float(inside.correlations.min()),
     }
 
 

@@ -89,8 +89,8 @@ def look_inside(bench: Bench) -> Inside:
         correlations=_correlations(np.concatenate(tokens, axis=2)),
         contrasts=_contrasts(means),
         heads=heads,
-        attention=attention.reshape(len(heads), -1, 2).mean(axis=2),
-        uneven=uneven.reshape(len(heads), -1, 2).mean(axis=2),
+        attention=attention.reshape(len(heads), len(pairs), 2).mean(axis=2),
+        uneven=uneven.reshape(len(heads), len(pairs), 2).mean(axis=2),
     )
 
 

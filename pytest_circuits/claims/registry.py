@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_circuits.claims.behaves import BEHAVES
 from pytest_circuits.claims.faithful import FAITHFUL
+from pytest_circuits.claims.minimal import MINIMAL
 from pytest_circuits.claims.necessary import NECESSARY
 from pytest_circuits.claims.specific import SPECIFIC
 from pytest_circuits.claims.stable import STABLE
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from pytest_circuits.spec import Spec
 
 CLAIMS: dict[str, Claim] = {
-    claim.name: claim for claim in (BEHAVES, SUFFICIENT, NECESSARY, STABLE, FAITHFUL, SPECIFIC)
+    claim.name: claim
+    for claim in (BEHAVES, SUFFICIENT, NECESSARY, STABLE, FAITHFUL, MINIMAL, SPECIFIC)
 }
 
 

@@ -37,6 +37,7 @@ _CLAIMS = {
     "faithful": Words(
         "the circuit does it as the whole model does, whatever part of the rest is ablated"
     ),
+    "minimal": Words("each node and each listed edge of the circuit earns its place"),
     "specific": Words("ablating the circuit hurts this behavior, and others not", at_most=True),
 }
 _STATES: dict[str, tuple[str, str]] = {

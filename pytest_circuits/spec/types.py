@@ -158,6 +158,13 @@ class FaithfulClaim(_Frozen):
     """The greatest total variation of a kept head's attention from that in the whole model."""
 
 
+class MinimalClaim(_Frozen):
+    """Each node and each listed edge of the circuit earns its place against random ones."""
+
+    quantile: Share
+    """Of random nodes that are added: the share that each part, taken out, has to outdo."""
+
+
 class SpecificClaim(_Frozen):
     """Ablating the circuit hurts this behavior, and others not."""
 
@@ -177,6 +184,7 @@ class Claims(_Frozen):
     necessary: NecessaryClaim | None = None
     stable: StableClaim | None = None
     faithful: FaithfulClaim | None = None
+    minimal: MinimalClaim | None = None
     specific: SpecificClaim | None = None
 
 

@@ -8,7 +8,8 @@ ablation finds and the model does not need, half of a redundant pair, a node tha
 answer, the right circuit padded with half of the model, a mechanism that has moved, and what only
 `faithful` is made for: a path that works because the norm shrinks with the rest, attention that is
 bypassed, a node that changes its role, a pair of nodes outside of the circuit that cancel; and what
-only `specific` is: the circuits of two behaviors as one.
+only `specific` is: the circuits of two behaviors as one; and what only `minimal` is: a node that
+the circuit does not need.
 
 A redundant circuit is no source: it can spare any one node, so that the rest is not wrong.
 
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 NOT_NEEDED = [ROOT / "examples" / "not_needed" / "else_elif_not_needed.circuit.yaml"]
 KNOWN = ("behaves", "sufficient", "necessary", "stable", "faithful", "specific")
+ALL = (*KNOWN, "minimal")  # of a circuit without the query, which is constant
 SHOWN = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "unsure"}
 
 
@@ -122,14 +124,16 @@ def known_answers(folder: Path) -> list[Case]:
         in_model: Model,
         *,
         right: bool,
+        claims: tuple[str, ...] = KNOWN,
         then: Model | None = None,
         behavior: str = "quote",
         ablation: str = "mean",
     ) -> Case:
-        text = quote_spec(nodes, behavior=behavior, ablation=ablation, claims=KNOWN)
+        text = quote_spec(nodes, behavior=behavior, ablation=ablation, claims=claims)
         loaded = parse_spec(text, path=folder / "known.circuit.yaml")
         bench = make_bench(loaded, then or in_model, baseline=in_model)
-        return Case(name, bench, right, source=then is None and in_model is not redundant)
+        source = then is None and in_model is not redundant and claims == KNOWN
+        return Case(name, bench, right, source=source)
 
     for behavior in OTHER:
         text = quote_spec({}, name=behavior, behavior=behavior)
@@ -143,6 +147,11 @@ def known_answers(folder: Path) -> list[Case]:
         model("cancelling", Weights(cancel=8.0)),
     )
     two = merged(QUOTE_PATH, BRACKET_PATH)
+    needed, bracket = (
+        {hook: channels for hook, channels in path.items() if hook != "0.attn.q"}
+        for path in (QUOTE_PATH, BRACKET_PATH)
+    )
+    idle = merged(needed, {"1.mlp.post_act": [30]})
     joined = merged(WEAK_PATH, {"final_resid": [OUT]})
     turned = merged(QUOTE_PATH, {"0.attn.resid_delta": [NOWHERE], "final_resid": [NOWHERE]})
     bypass = {hook: nodes for hook, nodes in QUOTE_PATH.items() if hook[-2:] not in (".q", ".k")}
@@ -162,6 +171,10 @@ def known_answers(folder: Path) -> list[Case]:
         case("norm cheat: weak copy and a true node", joined, copier, right=False, ablation="zero"),
         case("attention is bypassed", bypass, strong, right=False),
         case("a node changes its role", turned, model("t", Weights(turned=0.5)), right=False),
+        case("known quote, minimal", needed, copier, right=True, claims=ALL),
+        case("known bracket, minimal", bracket, copier, right=True, behavior="bracket", claims=ALL),
+        case("a node that is constant", QUOTE_PATH, copier, right=False, claims=ALL),
+        case("a node that is idle", idle, copier, right=False, claims=ALL),
         case("circuits of two behaviors", two, copier, right=False),
         case("ablations cancel", QUOTE_PATH, cancelling, right=False),
     ]

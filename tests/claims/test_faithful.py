@@ -163,3 +163,17 @@ def test_a_wrong_rule_is_told_where_the_rules_disagree(bench_of: MakeBench) -> N
     assert wrong.verdict is Verdict.FAIL
     assert "of 3 prompts that tell rules apart" in wrong.reason
     assert "alpha beta'" in wrong.reason
+
+
+def test_without_nodes_nothing_is_faithful(bench_of: MakeBench) -> None:
+    evidence = found(faithful(bench_of, {}))
+
+    assert evidence.verdict is Verdict.FAIL
+    assert "the circuit has no nodes" in evidence.reason
+
+
+def test_without_a_head_there_is_no_attention_to_compare(bench_of: MakeBench) -> None:
+    evidence = found(faithful(bench_of, {"final_resid": [OUT]}))
+
+    assert evidence.verdict is Verdict.FAIL
+    assert evidence.measures["attention_distance"] == 0

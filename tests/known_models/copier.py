@@ -129,6 +129,7 @@ def quote_spec(
         "necessary": "{max_rate: 0.65}",
         "stable": "{max_drop: 0.02}",
         "faithful": "{rate: 0.9, max_gap: 0.2}",
+        "minimal": "{quantile: 0.9}",
         "specific": f"{{others: [{OTHER[behavior]}], max_drop: 0.1}}",
     }
     declared = "".join(f"  {claim}: {thresholds[claim]}\n" for claim in claims)

@@ -62,6 +62,7 @@ def _gains(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequence[Pa
     slope = np.zeros((len(parts), rest.size))
     for _, batch, fill in runner.batches(pairs):
         slope += part_gradients(runner.model, batch, fill, rest, parts)
+    runner.forwards += 2 * len(pairs) * len(parts)
     gains: Floats = np.where(np.stack(parts), -slope, slope)
     return gains
 

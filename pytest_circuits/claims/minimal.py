@@ -136,18 +136,19 @@ def _finding(
     if unneeded:
         offer, measures = _smaller(bench, unneeded)
         text = (
-            f"{len(unneeded)} of {len(parts)} parts do not change more, when they are taken out, "
-            f"than {bar}: {_named(unneeded)}; {offer}"
+            f"taking out {len(unneeded)} of {len(parts)} parts changes no more than {bar} do: "
+            f"{_named(unneeded)}; {offer}"
         )
         return Finding(Verdict.FAIL, text), measures
     if unsure:
         text = (
-            f"{len(unsure)} of {len(parts)} parts are not shown to change more than {bar}: "
+            f"taking out {len(unsure)} of {len(parts)} parts is not shown to change more than "
+            f"{bar} do: "
             f"{_named(unsure)} (undecided: more protocol.controls)"
         )
         return Finding(Verdict.INCONCLUSIVE, text), {}
     sure = confidence(bench.spec.protocol.alpha)
-    text = f"each of {len(parts)} parts changes more, when it is taken out, than {bar} ({sure})"
+    text = f"taking out any of {len(parts)} parts changes more than {bar} do ({sure} for each)"
     return Finding(Verdict.PASS, text), {}
 
 
@@ -164,7 +165,8 @@ def _smaller(bench: Bench, unneeded: Sequence[Part]) -> tuple[str, dict[str, flo
     if not last:
         return "none of them can go alone without loss", {}
     nodes, edges = circuits[last]
-    which = "them" if last == len(unneeded) else f"the first {last}"
+    every = "it" if len(unneeded) == 1 else "them"
+    which = every if last == len(unneeded) else f"the first {last}"
     text = (
         f"without {which} {nodes.count} nodes and {count_edges(nodes, bench.model, edges)} edges "
         f"are left, with a task loss of {losses[last]:.3g} nats (now {losses[0]:.3g})"

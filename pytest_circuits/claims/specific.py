@@ -95,7 +95,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     outdone = _outdone(bench, harms)
     findings = [
         *_drop_findings(others, drops, limits.max_drop, alpha),
-        *(_less_than(own, harm, alpha) for harm in harms),
+        *_harm_findings(own, harms, alpha),
         _control_finding(outdone, alpha),
     ]
     worst = max(range(len(drops)), key=lambda place: drops[place].upper)
@@ -183,19 +183,29 @@ def _drop_findings(
     return findings
 
 
-def _less_than(own: Interval, harm: _Harm, alpha: float) -> Finding:
-    """Decide whether something else is hurt less than this behavior."""
-    text = (
-        f"ablating the circuit raises the loss of {harm.name} by {harm.loss.estimate:.3g} nats, "
-        f"that of this behavior by {own.estimate:.3g}"
-    )
-    if own.lower > harm.loss.upper:
-        return Finding(Verdict.PASS, text)
-    if own.upper < harm.loss.lower:
-        return Finding(Verdict.FAIL, f"{text}: not less (with {confidence(alpha)})")
-    if own.lower == own.upper and harm.loss.lower == harm.loss.upper:
-        return Finding(Verdict.FAIL, f"{text}: not less")
-    return Finding(Verdict.INCONCLUSIVE, f"{text}: not shown to be less (raise protocol.pairs)")
+def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[Finding]:
+    """Decide whether everything else is hurt less than this behavior."""
+    endings = {
+        Verdict.PASS: "",
+        Verdict.FAIL: f": not less (with {confidence(alpha)})",
+        Verdict.INCONCLUSIVE: ": not shown to be less (raise protocol.pairs)",
+    }
+    by_verdict: dict[Verdict, list[str]] = {}
+    for harm in harms:
+        raised = f"that of {harm.name} by {harm.loss.estimate:.3g}"
+        by_verdict.setdefault(_less(own, harm.loss), []).append(raised)
+    here = f"ablating the circuit raises the loss by {own.estimate:.3g} nats here"
+    return [
+        Finding(verdict, f"{here}, {', '.join(raised)}{endings[verdict]}")
+        for verdict, raised in by_verdict.items()
+    ]
+
+
+def _less(own: Interval, other: Interval) -> Verdict:
+    """Whether another loss grows less than this one."""
+    if own.lower > other.upper:
+        return Verdict.PASS
+    return Verdict.FAIL if own.upper <= other.lower else Verdict.INCONCLUSIVE
 
 
 SPECIFIC = Claim(

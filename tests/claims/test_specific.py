@@ -51,6 +51,7 @@ def test_the_path_of_one_behavior_leaves_the_other(
     evidence = run_claim(there, "specific")
 
     assert evidence.verdict is Verdict.PASS
+    assert f"nats here, that of {OTHER[behavior]} by" in evidence.reason
     assert f"{OTHER[behavior]} ({there.others[0].digest[:12]}) 0.0 %" in evidence.reason
     assert evidence.measures["harm"] == pytest.approx(
         0.74 if behavior == "quote" else 0.69, abs=0.05

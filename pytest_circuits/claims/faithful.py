@@ -87,6 +87,14 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     ):
         return broken
     inside = look_inside(bench)
+    if broken := not_finite(
+        "faithful",
+        law,
+        frozen_norms=inside.frozen[:, None],
+        nodes_interchanged=inside.interchanged,
+        attention=inside.attention,
+    ):
+        return broken
     interval = _interval(bench, bench.runner)
     rate = interval.against(limits.rate, n=sample.n, exhaustive=sample.exhaustive)
     gaps = _gaps(bench, inside)

@@ -22,7 +22,14 @@ from pytest_circuits.spec.template import (
     hole_names,
     parse_template,
 )
-from pytest_circuits.spec.types import Behavior, ChoiceSlot, IntegerSlot, Slot, WordsSlot
+from pytest_circuits.spec.types import (
+    Ambiguous,
+    Behavior,
+    ChoiceSlot,
+    IntegerSlot,
+    Slot,
+    WordsSlot,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -245,7 +252,22 @@ def check_prompts(
         for kind, loc, text, hint in _faults(pair, reader, loaded.spec.behavior, max_tokens):
             if (kind, loc) not in found:
                 found[kind, loc] = loaded.problem_at(loc, text, hint, key=kind == "contrast")
+    for loc, text in _ambiguous_faults(loaded.spec.disambiguate, reader, max_tokens):
+        found["ambiguous", loc] = loaded.problem_at(loc, text)
     return tuple(sorted(found.values(), key=lambda problem: (problem.line, problem.col)))
+
+
+def _ambiguous_faults(
+    items: Iterable[Ambiguous], reader: _Reader, most: int
+) -> Iterator[tuple[Loc, str]]:
+    for index, item in enumerate(items):
+        ids = reader.tokens(item.prompt)
+        if not 0 < len(ids) <= most:
+            text = f"the prompt {quoted(item.prompt)} has {len(ids)} tokens"
+            yield ("disambiguate", index, "prompt"), f"{text}; the model reads 1 to {most}"
+        for place, word in enumerate(item.between):
+            if fault := _not_one_token(Prompt(item.prompt, *item.between), word, reader):
+                yield ("disambiguate", index, "between", place), fault
 
 
 _PROMPT: Loc = ("behavior", "prompt")

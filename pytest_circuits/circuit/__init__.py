@@ -8,6 +8,7 @@ from pytest_circuits.circuit.edges import Edges, count_edges, edges_of, live_edg
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.family import Family
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.circuit.rest import Rest
 from pytest_circuits.circuit.run import Runner
 from pytest_circuits.circuit.view import WHOLE, View
 
@@ -18,6 +19,7 @@ __all__ = [
     "Encoder",
     "Family",
     "Nodes",
+    "Rest",
     "Runner",
     "View",
     "all_nodes",

@@ -23,15 +23,18 @@ from pytest_circuits.prompts import prompts_of
 from pytest_circuits.spec import Ablation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from pytest_circuits.circuit.compiled import CompiledCircuit
+    from pytest_circuits.circuit.encoding import Batch
     from pytest_circuits.circuit.nodes import Nodes
     from pytest_circuits.model import Model, Reference
     from pytest_circuits.prompts import Pair, Prompt
+
+    Fill = dict[str, Tensor]
 
 ROWS = 64  # prompts of one forward and circuit
 CIRCUITS = 8  # circuits of one forward
@@ -91,6 +94,18 @@ class Runner:
         for indexes in self._encoder.groups(prompts, rows=ROWS):
             signals[:, indexes] = self._record([prompts[i] for i in indexes], nodes)
         return signals
+
+    def batches(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], Batch, Fill]]:
+        """Both members of pairs in batches, for runs of another kind than views.
+
+        Gives the prompts' indexes (those of pair i are 2i and 2i + 1), the batch, and what an
+        ablated activation becomes in it.
+        """
+        prompts = prompts_of(pairs)
+        for indexes in self._encoder.groups(prompts, rows=ROWS):
+            chosen = [prompts[i] for i in indexes]
+            batch = self._encoder.batch(chosen, rows=len(chosen))
+            yield indexes, batch, self._fill(chosen, rows=len(chosen))
 
     def tokens(self, prompt: Prompt) -> tuple[str, ...]:
         """A prompt's tokens as text."""

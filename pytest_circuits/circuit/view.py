@@ -12,7 +12,7 @@ from pytest_circuits.circuit.interventions import Cut
 from pytest_circuits.circuit.nodes import Nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -46,6 +46,7 @@ class View:
     nodes: Nodes
     edges: Edges | None = None  # of a circuit; None: every weight between its nodes
     shift: Shift | None = None  # of a circuit that is calibrated
+    cut: Edges | None = None  # weights that carry the ablation's value, whatever nodes are kept
 
     @classmethod
     def circuit(
@@ -62,9 +63,9 @@ class View:
         return (nats, 0.0) if prompt.answer == self.shift.answer else (0.0, nats)
 
     @classmethod
-    def without(cls, nodes: Nodes) -> View:
-        """The complement: only the circuit is ablated."""
-        return cls(Kept.REST, nodes)
+    def without(cls, nodes: Nodes, cut: Edges | None = None) -> View:
+        """The complement: only the circuit is ablated, and the weights `cut` if given."""
+        return cls(Kept.REST, nodes, cut=cut)
 
 
 WHOLE = View(Kept.EVERYTHING, Nodes(()))
@@ -84,32 +85,44 @@ def keep_masks(views: Sequence[View], model: Model) -> dict[str, Tensor]:
 
 
 def cut_weights(views: Sequence[View], model: Model) -> dict[Ends, Cut]:
-    """The weights that circuits with listed edges cut: the others between two of their nodes."""
-    listed = {row: view for row, view in enumerate(views) if view.edges is not None}
+    """The weights that views cut: those that they name, and those that their circuits do not."""
+    cutting = {r: v for r, v in enumerate(views) if (v.edges, v.cut) != (None, None)}
     cuts = {}
-    for ends, weight in model.edge_matrices().items() if listed else ():
+    for ends, weight in model.edge_matrices().items() if cutting else ():
         sources, targets = (
-            sorted({channel for view in listed.values() for channel in view.nodes.at(hook)})
-            for hook in ends
+            sorted({c for view in cutting.values() for c in _touched(view, ends, end)})
+            for end in (0, 1)
         )
         share = torch.zeros(len(views), len(targets), len(sources))
-        for row, view in listed.items():
-            share[row] = _unlisted(view, ends, sources, targets)
+        for row, view in cutting.items():
+            share[row] = _cut_share(view, ends, sources, targets)
         cut = Cut.of(sources, targets, share.to(model.device))
         if bool((cut.share * cut.among(weight)).any()):
             cuts[ends] = cut
     return cuts
 
 
-def _unlisted(view: View, ends: Ends, sources: Sequence[int], targets: Sequence[int]) -> Tensor:
-    """1 for each pair of a view's nodes that is not among its edges, [targets, sources]."""
-    kept = [set(view.nodes.at(hook)) for hook in ends]
-    share = torch.outer(
-        torch.tensor([float(channel in kept[1]) for channel in targets]),
-        torch.tensor([float(channel in kept[0]) for channel in sources]),
-    )
+def _touched(view: View, ends: Ends, end: int) -> Iterator[int]:
+    """The channels at one end of the weights that a view may cut."""
+    if view.edges is not None:
+        yield from view.nodes.at(ends[end])
+    if view.cut is not None:
+        yield from (pair[end] for pair in view.cut.between(ends))
+
+
+def _cut_share(view: View, ends: Ends, sources: Sequence[int], targets: Sequence[int]) -> Tensor:
+    """1 for each weight that a view cuts, [targets, sources]."""
+    if view.edges is None:
+        share = torch.zeros(len(targets), len(sources))
+    else:
+        kept = [set(view.nodes.at(hook)) for hook in ends]
+        share = torch.outer(
+            torch.tensor([float(channel in kept[1]) for channel in targets]),
+            torch.tensor([float(channel in kept[0]) for channel in sources]),
+        )
     columns, rows = ({c: i for i, c in enumerate(channels)} for channels in (sources, targets))
-    edges = () if view.edges is None else view.edges.between(ends)
-    among = [(rows[j], columns[i]) for i, j in edges if i in columns and j in rows]
-    share[[row for row, _ in among], [column for _, column in among]] = 0
+    for edges, value in ((view.edges, 0.0), (view.cut, 1.0)):
+        for i, j in () if edges is None else edges.between(ends):
+            if i in columns and j in rows:
+                share[rows[j], columns[i]] = value
     return share

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_circuits.circuit import Nodes, Runner, View, random_circuits, shift_of
+from pytest_circuits.circuit import Nodes, Rest, Runner, View, random_circuits, shift_of
 from pytest_circuits.claims import statistics
+from pytest_circuits.claims.parts import find_worst, parts_margins, random_parts
 from pytest_circuits.claims.search import stream
 from pytest_circuits.prompts import PromptSpace
 
@@ -98,6 +99,7 @@ class Bench:
     edges: Edges | None = None  # None: every weight between the nodes
     baseline: Recorded | Live | None = None
     search_seed: int | None = None  # what --hypothesis-seed gave; None: from the specification
+    others: tuple[LoadedSpec, ...] = ()  # behaviors that `specific` compares with
     tried: dict[str, set[Pair]] = field(default_factory=dict)  # per claim, what the search tried
 
     @property
@@ -152,9 +154,46 @@ class Bench:
         return random_circuits(self.nodes, self.runner.reference, count=count, seed=self.seed)
 
     @cached_property
+    def controls_alone(self) -> Floats:
+        """Margins of each random circuit alone on the pairs of the controls, [K, n, 2]."""
+        views = [View.circuit(nodes) for nodes in self.controls]
+        return self.runner.margins_many(self.control_pairs, views)
+
+    @cached_property
+    def controls_without(self) -> Floats:
+        """The same with only the random circuit ablated, [K, n, 2]."""
+        views = [View.without(nodes) for nodes in self.controls]
+        return self.runner.margins_many(self.control_pairs, views)
+
+    @cached_property
     def control_pairs(self) -> tuple[Pair, ...]:
         """The prompts on which the circuit is compared with the controls."""
         return self.sample.few(CONTROL_PAIRS, seed=self.seed)
+
+    def control_mean(self, values: Floats, alpha: float | None = None) -> Interval:
+        """Mean of a value of each of the pairs of the controls, [n]; alpha: the protocol's."""
+        if self.sample.exhaustive and len(values) == len(self.sample.pairs):
+            return statistics.whole(values, self.sample.weights)
+        return statistics.mean(values, self.spec.protocol.alpha if alpha is None else alpha)
+
+    @cached_property
+    def rest(self) -> Rest:
+        """What the circuit leaves out."""
+        return Rest.of(self.nodes, self.edges, self.model)
+
+    @cached_property
+    def parts_margins(self) -> Floats:
+        """Margins with random parts of the rest ablated, [fractions, draws, n, 2]."""
+        return parts_margins(self, random_parts(self))
+
+    @cached_property
+    def worst(self) -> View:
+        """The model without the part of the rest whose ablation was found to hurt most."""
+        return find_worst(self, random_parts(self), self.parts_margins)
+
+    def random(self, *, stream: int) -> np.random.Generator:
+        """A source of random numbers of its own for each purpose."""
+        return _generator(self.seed, stream=stream)
 
     @cached_property
     def signal_pairs(self) -> tuple[Pair, ...]:

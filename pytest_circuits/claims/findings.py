@@ -74,6 +74,24 @@ def at_most(rate: Rate, *, what: str, alpha: float) -> Finding:
     return Finding(verdict, _sentence(rate, verdict, what, alpha, ("at most", rate.upper)))
 
 
+def gap_finding(gap: statistics.Interval, most: float, *, what: str, alpha: float) -> Finding:
+    """Decide how much higher than the whole model's a task loss may be, in nats."""
+    verdict = statistics.at_most(gap, most)
+    seen = f"{what} the task loss is {gap.estimate:+.3g} nats from the whole model's"
+    needed = f"at most {most:+g} allowed"
+    if gap.lower == gap.upper:
+        return Finding(verdict, f"{seen} ({needed})")
+    sure = f"with {confidence(alpha)}"
+    text = {
+        Verdict.PASS: f"{seen} (at most {gap.upper:+.3g} {sure}; {needed})",
+        Verdict.FAIL: f"{seen} (at least {gap.lower:+.3g} {sure}; {needed})",
+        Verdict.INCONCLUSIVE: (
+            f"{seen}, truly between {gap.lower:+.3g} and {gap.upper:+.3g}: undecided ({needed})"
+        ),
+    }
+    return Finding(verdict, text[verdict])
+
+
 def law_finding(law: Law, *, margin: float, typical: float, whose: str) -> Finding:
     """Decide a law: broken by one prompt, or without meaning when no prompt could break it.
 

@@ -144,7 +144,7 @@ def counterexample(bench: Bench, claim: Claim, pair: Pair, member: int) -> Count
 
 
 def _no_search() -> None:
-    """The law of this claim is about recorded prompts, all of which are looked at anyway."""
+    """The claim has no law for prompts that could be searched: what there is to see, is seen."""
 
 
 def _regressions(bench: Bench) -> list[tuple[str, Pair]]:

@@ -13,6 +13,7 @@ from pytest_circuits.claims.baseline import (
     facts,
 )
 from pytest_circuits.claims.bench import CHECKED_PAIRS, Bench
+from pytest_circuits.claims.others import load_others
 from pytest_circuits.model import load_reference
 
 if TYPE_CHECKING:
@@ -33,13 +34,14 @@ def make_bench(
     search_seed: what `--hypothesis-seed` gave; without it the specification decides.
 
     Raises ModelError when the model has no reference or cannot be compared with the baseline, and
-    BaselineError when the baseline was recorded for something else.
+    BaselineError when the baseline was recorded for something else, SpecError when another
+    specification that this one names cannot be used.
     """
     ablation = loaded.spec.ablation
     runner = Runner(model, load_reference(model), ablation)
-    nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
+    nodes, edges, others = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec), load_others(loaded)
     if baseline is None or isinstance(baseline, Recorded):
-        bench = Bench(loaded, runner, nodes, edges, baseline, search_seed)
+        bench = Bench(loaded, runner, nodes, edges, baseline, search_seed, others)
         if baseline is not None:
             check_recorded(bench, baseline)
             check_comparable(model, baseline.model, what="the recorded baseline")
@@ -47,7 +49,7 @@ def make_bench(
         return bench
     check_comparable(model, facts(baseline), what=f"the baseline model {baseline.path}")
     live = Live(Runner(baseline, load_reference(baseline), ablation))
-    bench = Bench(loaded, runner, nodes, edges, live, search_seed)
+    bench = Bench(loaded, runner, nodes, edges, live, search_seed, others)
     _announce(bench, runner, live.runner)
     return bench
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_circuits.circuit import WHOLE, View
+from pytest_circuits.circuit import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.baseline import delta
 from pytest_circuits.claims.bench import EPS
@@ -73,7 +73,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
     whole = bench.runner.margins(sample.pairs, WHOLE)
     without = bench.runner.margins(sample.pairs, bench.without)
-    random = _control_margins(bench)
+    random = bench.controls_without
     if broken := not_finite(
         "necessary", law, whole_model=whole, without_the_circuit=without, random_circuits=random
     ):
@@ -104,11 +104,6 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "separation_whole": sample.mean(whole, protocol.alpha).estimate,
     }
     return conclude("necessary", findings, rate=rate, law=law, measures=measures)
-
-
-def _control_margins(bench: Bench) -> Floats:
-    views = [View.without(nodes) for nodes in bench.controls]
-    return bench.runner.margins_many(bench.control_pairs, views)  # [K, n, 2]
 
 
 def _fragility(left: Bools, alpha: float) -> Finding:

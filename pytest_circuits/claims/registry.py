@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_circuits.claims.behaves import BEHAVES
+from pytest_circuits.claims.faithful import FAITHFUL
+from pytest_circuits.claims.minimal import MINIMAL
 from pytest_circuits.claims.necessary import NECESSARY
+from pytest_circuits.claims.specific import SPECIFIC
 from pytest_circuits.claims.stable import STABLE
 from pytest_circuits.claims.sufficient import SUFFICIENT
 
@@ -13,7 +16,10 @@ if TYPE_CHECKING:
     from pytest_circuits.claims.claim import Claim
     from pytest_circuits.spec import Spec
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (BEHAVES, SUFFICIENT, NECESSARY, STABLE)}
+CLAIMS: dict[str, Claim] = {
+    claim.name: claim
+    for claim in (BEHAVES, SUFFICIENT, NECESSARY, STABLE, FAITHFUL, MINIMAL, SPECIFIC)
+}
 
 
 def declared(spec: Spec) -> tuple[str, ...]:

@@ -99,6 +99,25 @@ def control_p(worse_than_random: int, controls: int) -> float:
     return (worse_than_random + 1) / (controls + 1)
 
 
+def share_p(hits: int, n: int, share: float) -> float:
+    """P-value of the hypothesis that a rate is at least `share`, against its being lower. Exact."""
+    from scipy.special import bdtr  # noqa: PLC0415
+
+    return float(bdtr(hits, n, share)) if n else 1.0
+
+
+def holm(p: Floats, alpha: float) -> Bools:
+    """Which hypotheses to reject, so that a true one is among them with probability alpha at most.
+
+    Holm 1979: the smallest p-value is held against alpha / m, the next one against alpha / (m - 1).
+    """
+    order = np.argsort(p, kind="stable")
+    reached = p[order] <= alpha / np.arange(len(p), 0, -1)
+    rejected = np.zeros(len(p), dtype=np.bool_)
+    rejected[order[np.cumprod(reached).astype(bool)]] = True
+    return rejected
+
+
 def at_least(interval: Interval, threshold: float) -> Verdict:
     """Pass when the lower bound reaches the threshold, fail when the upper bound misses it."""
     return _decide(interval.lower - threshold, interval.upper - threshold)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_circuits.circuit import WHOLE, View, calibrated, fit
+from pytest_circuits.circuit import WHOLE, calibrated, fit
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.baseline import delta
 from pytest_circuits.claims.bench import EPS
@@ -65,7 +65,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     limits, protocol, sample = bench.spec.claims.sufficient, bench.spec.protocol, bench.sample
     assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
     alone = bench.runner.margins(sample.pairs, bench.circuit)
-    random = _control_margins(bench)
+    random = bench.controls_alone
     if broken := not_finite("sufficient", law, circuit_alone=alone, random_circuits=random):
         return broken
     interval = _interval(bench, bench.runner)
@@ -114,11 +114,6 @@ def _compared_losses(bench: Bench, margins: Floats) -> Floats:
         margins = np.stack([calibrated(each, fit(each, whole)) for each in margins])
     losses: Floats = softplus(margins).mean(axis=(1, 2))
     return losses
-
-
-def _control_margins(bench: Bench) -> Floats:
-    views = [View.circuit(nodes) for nodes in bench.controls]
-    return bench.runner.margins_many(bench.control_pairs, views)  # [K, n, 2]
 
 
 def _loss_finding(loss: Interval, max_loss: float, bench: Bench) -> Finding:

@@ -34,6 +34,11 @@ _CLAIMS = {
         "the circuit is not worse than in the baseline, and its nodes do the same",
         at_most=True,
     ),
+    "faithful": Words(
+        "the circuit does it as the whole model does, whatever part of the rest is ablated"
+    ),
+    "minimal": Words("each node and each listed edge of the circuit earns its place"),
+    "specific": Words("ablating the circuit hurts this behavior, and others not", at_most=True),
 }
 _STATES: dict[str, tuple[str, str]] = {
     Verdict.FAIL: ("does not hold", "do not hold"),

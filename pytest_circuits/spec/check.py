@@ -63,6 +63,12 @@ def check_spec(spec: Spec) -> Iterator[Fault]:
     yield from _check_nodes(spec)
     for key, pairs in (spec.edges or {}).items():
         yield from _check_edges(key, pairs, spec.nodes)
+    if spec.claims.specific:
+        yield from _repeated(
+            ("claims", "specific", "others"), spec.claims.specific.others, what="circuit"
+        )
+    for index, item in enumerate(spec.disambiguate):
+        yield from _repeated(("disambiguate", index, "between"), item.between, what="token")
     yield from _check_claims(spec)
 
 

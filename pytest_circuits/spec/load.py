@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 # What decides the evidence. A description, or where the model lies, does not.
 _DECISIVE = (
-    *("version", "circuit", "behavior", "ablation", "nodes", "edges", "calibration", "protocol"),
+    *("version", "circuit", "behavior", "ablation", "nodes", "edges", "calibration"),
+    *("protocol", "disambiguate"),
 )
 # Stands in for the parts of a broken file, so that its other parts are checked all the same.
 _STAND_IN: dict[str, Any] = {
@@ -106,11 +107,13 @@ def spec_digest(spec: Spec) -> str:
 
     Whatever leaves the evidence as it is leaves the digest as it is: comments, the order of keys
     and of nodes and edges, the description, the claims' thresholds, the regressions, the model's
-    path. A specification that does not list its edges, or is not calibrated, has the digest that it
-    had before any could.
+    path. A specification without a newer key (edges, calibration, disambiguate) has the digest that
+    it had before there was any.
     """
     decisive: dict[str, Any] = spec.model_dump(mode="json", by_alias=True, include=set(_DECISIVE))
     decisive["nodes"] = {hook: sorted(indexes) for hook, indexes in decisive["nodes"].items()}
+    if not decisive["disambiguate"]:
+        del decisive["disambiguate"]
     listed = decisive.pop("edges")
     if listed is not None:
         decisive["edges"] = {key: sorted(pairs) for key, pairs in listed.items()}

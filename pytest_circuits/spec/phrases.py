@@ -22,6 +22,8 @@ _NAMES: tuple[tuple[tuple[str | None, ...], str], ...] = (
     (("nodes", _ANY, _ANY), "node {1} of hook point {0}"),
     (("edges", _ANY), "{0} of edges"),
     (("edges", _ANY, _ANY), "edge {1} of {0}"),
+    (("disambiguate", _ANY), "prompt {0} of disambiguate"),
+    (("disambiguate", _ANY, _ANY), "{1} of prompt {0} of disambiguate"),
     (("regressions", _ANY), "regression {0}"),
     ((_ANY,), "{0}"),
 )
@@ -87,8 +89,9 @@ def _expected_list(part: dict[str, Any]) -> str:
     if "prefixItems" in part:
         names = [item.get("description", "") for item in part["prefixItems"]]
         shown = names if all(names) else ["least", "most"]
-        return f"a list of two whole numbers, [{listed(shown)}]"
-    kinds = {"string": "texts", "array": "pairs"}
+        what = "texts" if part["prefixItems"][0].get("type") == "string" else "whole numbers"
+        return f"a list of two {what}, [{listed(shown)}]"
+    kinds = {"string": "texts", "array": "pairs", "object": "mappings"}
     what = kinds.get(part["items"].get("type"), "whole numbers")
     if part.get("minItems"):
         return f"a list of {part['minItems']} to {part['maxItems']:,} {what}"

@@ -144,6 +144,36 @@ class StableClaim(_Frozen):
     """The least mean correlation of the nodes' activations with those of the baseline."""
 
 
+class FaithfulClaim(_Frozen):
+    """The circuit does the job as the whole model does it, whatever part of the rest is ablated."""
+
+    rate: Share
+    """The least share of prompts with the worst part of the rest ablated that was found."""
+    max_gap: Annotated[float, Field(gt=0, lt=0.6931)]
+    """The greatest task loss above the whole model's, in nats: with random parts of the rest and
+    the worst one ablated, with frozen norms, and with nodes at the whole model's values."""
+    min_correlation: Share = 0.9
+    """The least mean correlation of the nodes' activations with those in the whole model."""
+    max_attention: Share = 0.25
+    """The greatest total variation of a kept head's attention from that in the whole model."""
+
+
+class MinimalClaim(_Frozen):
+    """Each node and each listed edge of the circuit earns its place against random ones."""
+
+    quantile: Share
+    """Of random nodes that are added: the share that each part, taken out, has to outdo."""
+
+
+class SpecificClaim(_Frozen):
+    """Ablating the circuit hurts this behavior, and others not."""
+
+    others: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50), _UNIQUE]
+    """Other behaviors of the same model: `NAME` is `NAME.circuit.yaml` beside this file."""
+    max_drop: Share
+    """The greatest drop of another behavior's share of prompts with this circuit ablated."""
+
+
 class Claims(_Frozen):
     """The claims that are put to the test; one that is left out is not tested."""
 
@@ -153,6 +183,21 @@ class Claims(_Frozen):
     sufficient: SufficientClaim | None = None
     necessary: NecessaryClaim | None = None
     stable: StableClaim | None = None
+    faithful: FaithfulClaim | None = None
+    minimal: MinimalClaim | None = None
+    specific: SpecificClaim | None = None
+
+
+class Ambiguous(_Frozen):
+    """A prompt on which two rules that both fit the behavior disagree."""
+
+    prompt: Text
+    """The text, as it is: no slots are filled."""
+    between: tuple[
+        Annotated[Text, Field(description="one rule's token")],
+        Annotated[Text, Field(description="the other's")],
+    ]
+    """The two continuations, each one token."""
 
 
 class Protocol(_Frozen):
@@ -202,6 +247,9 @@ class Spec(_Frozen):
     """The calibration of the circuit, as `prune --calibrate` fits it. Left out: none."""
     claims: Claims
     protocol: Protocol = Protocol()
+    disambiguate: Annotated[tuple[Ambiguous, ...], Field(max_length=200)] = ()
+    """Prompts on which rules that both fit the behavior disagree: there `faithful` wants circuit
+    and whole model to agree."""
     regressions: Annotated[tuple[Text, ...], Field(max_length=200)] = ()
     """Prompts that once broke a law; always tried first."""
     found_by: dict[str, FoundBy] = Field(default_factory=dict)

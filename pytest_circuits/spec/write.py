@@ -54,6 +54,11 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
     lines += ["claims:", *_indented(_flow_mappings(data["claims"]))]
     if data.get("protocol"):
         lines.append(f"protocol: {_flow_mapping(data['protocol'])}")
+    if data.get("disambiguate"):
+        lines.append("disambiguate:  # prompts on which rules that fit the behavior disagree")
+        for item in data["disambiguate"]:
+            tokens = ", ".join(map(scalar_text, item["between"]))
+            lines.append(f"  - {{prompt: {scalar_text(item['prompt'])}, between: [{tokens}]}}")
     if data.get("regressions"):
         lines.append("regressions:  # prompts that once broke a law; always tried first")
         lines += [f"  - {scalar_text(text)}" for text in data["regressions"]]

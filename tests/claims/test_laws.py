@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from pytest_circuits.circuit import WHOLE
 from pytest_circuits.claims import CLAIMS, LawBroken, finish, given_test, run_claim
-from tests.known_models import BRACKET_PATH, QUOTE_PATH
+from tests.known_models import BRACKET_PATH, QUOTE_PATH, quote_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,8 +124,10 @@ def test_a_violation_that_only_the_sample_holds_breaks_the_law_too(bench_of: Mak
     assert "the circuit alone prefers" in evidence.law.counterexample.violation
 
 
-def test_evidence_is_the_same_in_every_run_and_order(bench_of: MakeBench) -> None:
-    first, again = bench_of(QUOTE_PATH), bench_of(QUOTE_PATH)
+def test_evidence_is_the_same_in_every_run_and_order(bench_of: MakeBench, tmp_path: Path) -> None:
+    other = quote_spec({}, name="bracket", behavior="bracket")
+    (tmp_path / "bracket.circuit.yaml").write_text(other)
+    first, again = (bench_of(QUOTE_PATH, claims=tuple(CLAIMS)) for _ in range(2))
 
     forwards = {claim: run_claim(first, claim) for claim in CLAIMS}
     backwards = {claim: run_claim(again, claim) for claim in reversed(CLAIMS)}

@@ -34,6 +34,7 @@ DETECT, TYPE, OUT = 0, 1, 2
 DETECT_AGAIN, TYPE_AGAIN, WEAK_OUT = 3, 4, 5
 DETECT_BRACKET, TYPE_BRACKET, OUT_BRACKET = 6, 7, 8
 NOWHERE, BIAS = 9, 10
+CANCEL = (62, 63)  # two channels of the noise, where they are made to cancel
 NOISE = slice(11, D_MLP)  # channels and neurons that carry something, but nothing about the cue
 NOISE_HEADS = slice(3 * D_HEAD, D_MODEL)
 SHARP, READ = 8.0, 1.5  # constant query of a copying head; weight of the unembedding
@@ -65,6 +66,7 @@ BRACKET_PATH: Circuit = {
     "final_resid": [OUT_BRACKET],
 }
 BIAS_NODE: Circuit = {"final_resid": [BIAS]}
+OTHER = {"quote": "bracket", "bracket": "quote"}  # file of the other behavior, for `specific`
 NAMES = ("x", "name", "user_id", "value")
 WORDS = ("alpha", "beta", "gamma", "delta", "kappa", "sigma", "omega", "theta")
 
@@ -77,6 +79,12 @@ class Weights:
     weak: float = 0.01  # the same for its copy: hardly anything, or 1.5 for a full backup
     bracket: float = 1.5  # the same for the second behavior
     bias: float = 8.0  # how much a channel of the last word adds to one of the two quotes
+    cancel: float = (
+        0.0  # what each of two more channels of the words adds, to one quote and the other
+    )
+    turned: float = (
+        0.0  # how much head 0 takes from a channel that head 1 writes, where nothing reads
+    )
     jitter: float = 0.0  # random change of every weight that matters to no behavior
     seed: int = 0
 
@@ -120,6 +128,9 @@ def quote_spec(
         "sufficient": "{rate: 0.95, max_loss: 0.15}",
         "necessary": "{max_rate: 0.65}",
         "stable": "{max_drop: 0.02}",
+        "faithful": "{rate: 0.9, max_gap: 0.2}",
+        "minimal": "{quantile: 0.9}",
+        "specific": f"{{others: [{OTHER[behavior]}], max_drop: 0.1}}",
     }
     declared = "".join(f"  {claim}: {thresholds[claim]}\n" for claim in claims)
     return (
@@ -176,6 +187,11 @@ def _module(tokenizer: Tokenizer, weights: Weights) -> SparseGPT:
     state["mlp.1.up.weight"][0, OUT], state["mlp.1.up.weight"][1, OUT] = 1.0, -1.0
     state["mlp.1.down.weight"][NOWHERE, 0], state["mlp.1.down.weight"][NOWHERE, 1] = 1.0, -1.0
     _unembed(state["unembed.weight"], tokenizer, bias=weights.bias)
+    if weights.cancel:
+        _cancelling(state, tokenizer, size=weights.cancel)
+    if weights.turned:
+        state["attn.0.out.weight"][NOWHERE, 0] = -weights.turned
+        state["attn.0.out.weight"][NOWHERE, D_HEAD] = 3 * weights.turned
     module.load_state_dict(state)
     return module
 
@@ -227,6 +243,19 @@ def _copying_head(
     state["attn.0.k.weight"][channel, detect] = 2.0
     state["attn.0.v.weight"][channel, kind] = 1.0
     state["attn.0.out.weight"][write, channel] = size
+
+
+def _cancelling(state: dict[str, Tensor], tokenizer: Tokenizer, *, size: float) -> None:
+    """Two channels that all words have, one for a quote and one against it: ablate both or none."""
+    channels = list(CANCEL)
+    for index in range(tokenizer.vocab_size):
+        state["embed.weight"][index, channels] = 2.0 * tokenizer.token(index).strip().isalpha()
+    for layer in range(2):  # nothing else may write there, or the two would differ
+        state[f"attn.{layer}.out.weight"][channels] = 0.0
+        state[f"mlp.{layer}.down.weight"][channels] = 0.0
+    state["unembed.weight"][:, channels] = 0.0
+    single = tokenizer.encode("'")[0]
+    state["unembed.weight"][single, channels] = torch.tensor([size, -size])
 
 
 def _unembed(unembed: Tensor, tokenizer: Tokenizer, *, bias: float) -> None:

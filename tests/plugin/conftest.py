@@ -28,6 +28,7 @@ THRESHOLDS = {
     "sufficient": "{rate: 0.95, max_loss: 0.15}",
     "necessary": "{max_rate: 0.65}",
     "stable": "{max_drop: 0.02}",
+    "faithful": "{rate: 0.9, max_gap: 0.2}",
 }
 THREE = ("behaves", "sufficient", "necessary")
 FOUR = (*THREE, "stable")

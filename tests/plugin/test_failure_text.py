@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Rate, Verdict
 from pytest_circuits.report.failure import Subject, failure_text
+from tests.known_models import WEAK_PATH
+from tests.plugin.conftest import spec_text
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Repository
@@ -129,3 +131,22 @@ def test_each_line_style_of_pytest_works(repository: Repository) -> None:
 
     assert result.ret == 1
     result.stdout.fnmatch_lines(["circuits/weak_path.circuit.yaml:*: sufficient: *"])
+
+
+def test_an_unfaithful_circuit_is_refused_on_one_screen(repository: Repository) -> None:
+    repository.write(
+        "circuits/weak.circuit.yaml",
+        spec_text(name="weak", nodes=WEAK_PATH, claims=("faithful",)),
+    )
+
+    result = repository.gate()
+
+    assert result.ret == 1
+    lines = result.stdout.lines
+    first = lines.index("weak: faithful: fail  (circuits/weak.circuit.yaml:22)")
+    last = next(i for i, line in enumerate(lines) if line.startswith("  keep it"))
+    assert last - first < 40
+    assert max(map(len, lines[first:last])) <= 100
+    text = " ".join(" ".join(lines[first:last]).split())
+    assert "whatever part of the rest is ablated" in text
+    assert "with the worst part found of the rest ablated, the answer is preferred on" in text

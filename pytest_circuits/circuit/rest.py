@@ -1,0 +1,141 @@
+"""The rest of a model beside a circuit, any part of which can be ablated while the circuit stays.
+
+`sufficient` ablates all of the rest at once, and ablations can cancel each other. What the circuit
+does has to survive the ablation of any part of the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn.functional import softplus
+
+from pytest_circuits.circuit.edges import Edges, live_edges
+from pytest_circuits.circuit.interventions import Cut, cut_edges
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.view import View
+from pytest_circuits.model.gpt import no_join
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from pytest_circuits.circuit.encoding import Batch
+    from pytest_circuits.model import Model
+    from pytest_circuits.model.gpt import Ends, Hook
+
+    Part = NDArray[np.bool_]  # [size of the rest], what of it is ablated
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a circuit leaves out: nodes, then the weights between its nodes that it does not list.
+
+    A part of it is a vector of booleans in this order.
+    """
+
+    nodes: tuple[tuple[str, int], ...]
+    edges: tuple[tuple[Ends, tuple[int, int]], ...]
+
+    @classmethod
+    def of(cls, nodes: Nodes, edges: Edges | None, model: Model) -> Rest:
+        """The rest of a model."""
+        kept = set(nodes)
+        others = tuple(
+            (hook, channel)
+            for hook, width in model.hook_points.items()
+            for channel in range(width)
+            if (hook, channel) not in kept
+        )
+        listed = None if edges is None else set(edges)
+        among = () if listed is None else live_edges(nodes, model)
+        return cls(others, tuple(edge for edge in among if edge not in (listed or ())))
+
+    @property
+    def size(self) -> int:
+        """Nodes and weights that can be ablated."""
+        return len(self.nodes) + len(self.edges)
+
+    def without(self, part: Part) -> View:
+        """The model with a part of the rest ablated."""
+        off = np.flatnonzero(part).tolist()
+        channels: dict[str, list[int]] = {}
+        pairs: dict[Ends, list[tuple[int, int]]] = {}
+        for index in off:
+            if index < len(self.nodes):
+                hook, channel = self.nodes[index]
+                channels.setdefault(hook, []).append(channel)
+            else:
+                ends, pair = self.edges[index - len(self.nodes)]
+                pairs.setdefault(ends, []).append(pair)
+        return View.without(Nodes.of(channels), Edges.of(pairs) if pairs else None)
+
+
+def part_gradients(
+    model: Model, batch: Batch, fill: Mapping[str, Tensor], rest: Rest, parts: Sequence[Part]
+) -> NDArray[np.float64]:
+    """How the summed task loss of a batch grows with the ablation of each element, [K, size].
+
+    An element that is ablated by a share lies between what it carries and the ablation's value; the
+    derivatives are taken at shares of zero and one, those of K parts in one forward.
+    """
+    off = torch.tensor(np.stack(parts), dtype=torch.float32, device=model.device)
+    off.requires_grad_()
+    with torch.enable_grad():
+        cuts = _soft_cuts(rest, off[:, len(rest.nodes) :])
+        logits: Tensor = model.module(
+            batch.tokens.repeat(len(parts), 1),
+            _mixing(_soft_masks(model, rest, off), fill),
+            join=cut_edges(cuts, fill) if cuts else no_join,
+            at=batch.last.repeat(len(parts)),
+        )
+        chosen = batch.preferences(logits.view(len(parts), -1, logits.shape[-1]))  # [K, B, 2]
+        loss = softplus(chosen[..., 1] - chosen[..., 0]).sum()
+        (gradient,) = torch.autograd.grad(loss, off)
+    found: NDArray[np.float64] = gradient.double().cpu().numpy()
+    return found
+
+
+def _soft_masks(model: Model, rest: Rest, off: Tensor) -> dict[str, Tensor]:
+    """What is kept of each channel, [K, D] by hook point; all of the circuit's own."""
+    places: dict[str, tuple[list[int], list[int]]] = {}
+    for index, (hook, channel) in enumerate(rest.nodes):
+        columns, channels = places.setdefault(hook, ([], []))
+        columns.append(index)
+        channels.append(channel)
+    masks = {}
+    for hook, width in model.hook_points.items():
+        columns, channels = places.get(hook, ([], []))
+        into = torch.tensor(channels, dtype=torch.long, device=off.device)
+        masks[hook] = off.new_ones(len(off), width).index_copy(1, into, 1 - off[:, columns])
+    return masks
+
+
+def _soft_cuts(rest: Rest, off: Tensor) -> dict[Ends, Cut]:
+    """Shares of the unlisted weights that are cut; off: [K, edges of the rest]."""
+    by_ends: dict[Ends, list[int]] = {}
+    for index, (ends, _) in enumerate(rest.edges):
+        by_ends.setdefault(ends, []).append(index)
+    cuts = {}
+    for ends, indexes in by_ends.items():
+        pairs = [rest.edges[index][1] for index in indexes]
+        sources, targets = (sorted({pair[end] for pair in pairs}) for end in (0, 1))
+        place = [targets.index(j) * len(sources) + sources.index(i) for i, j in pairs]
+        share = off.new_zeros(len(off), len(targets) * len(sources))
+        share = share.index_copy(1, torch.tensor(place, device=off.device), off[:, indexes])
+        cuts[ends] = Cut.of(sources, targets, share.view(len(off), len(targets), len(sources)))
+    return cuts
+
+
+def _mixing(masks: Mapping[str, Tensor], fill: Mapping[str, Tensor]) -> Hook:
+    def hook(name: str, x: Tensor) -> Tensor:
+        mask, constant = masks[name][:, None, None, :], fill[name].to(x)
+        by_circuit = x.view(len(mask), -1, *x.shape[1:])  # [K, B, T, D]
+        return (constant + mask * (by_circuit - constant)).flatten(0, 1)
+
+    return hook

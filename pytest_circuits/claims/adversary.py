@@ -1,0 +1,78 @@
+"""The part of the rest whose ablation hurts a circuit most, as far as a bounded search finds it.
+
+One part serves all prompts: an ablation chosen prompt by prompt could exploit their noise. The
+search sees other prompts than those on which its result is judged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_circuits.circuit.rest import part_gradients
+from pytest_circuits.claims.statistics import softplus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_circuits.circuit import Rest, Runner
+    from pytest_circuits.circuit.rest import Part
+    from pytest_circuits.claims.statistics import Floats
+    from pytest_circuits.prompts import Pair
+
+STEPS = 3
+FLIPS = (1, 8, 64, 512)  # elements that a candidate changes, the most promising first
+
+
+def worst_part(runner: Runner, pairs: Sequence[Pair], rest: Rest, starts: Sequence[Part]) -> Part:
+    """A part of the rest with as high a task loss, on these pairs, as a few steps can reach.
+
+    Each step takes the gradient of the loss by the ablation of every element, from each of the
+    starts at once, and tries to change the most promising few, some and many elements; what hurts
+    most becomes the next start. All candidates of a step share their forwards. Ties go to the
+    earlier candidate, so that the result is a function of the arguments.
+    """
+    parts = list(starts)
+    losses = _losses(runner, pairs, rest, parts)
+    for _ in range(STEPS):
+        gains = _gains(runner, pairs, rest, parts)  # [K, size]
+        candidates = [list(_flipped(part, gain)) for part, gain in zip(parts, gains, strict=True)]
+        flat = [part for several in candidates for part in several]
+        if not flat:
+            break
+        found = iter(_losses(runner, pairs, rest, flat))
+        for k, several in enumerate(candidates):
+            for part in several:
+                loss = next(found)
+                if loss > losses[k]:
+                    parts[k], losses[k] = part, loss
+    return parts[int(np.argmax(losses))]
+
+
+def _losses(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequence[Part]) -> Floats:
+    """Task loss in nats of each of K parts ablated, [K]; what is not a number hurts without end."""
+    margins = runner.margins_many(pairs, [rest.without(part) for part in parts])
+    losses: Floats = softplus(margins).mean(axis=(1, 2))
+    return np.where(np.isfinite(losses), losses, np.inf)
+
+
+def _gains(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequence[Part]) -> Floats:
+    """How much the loss should grow, to first order, when an element is changed: [K, size]."""
+    slope = np.zeros((len(parts), rest.size))
+    for _, batch, fill in runner.batches(pairs):
+        slope += part_gradients(runner.model, batch, fill, rest, parts)
+    runner.forwards += 2 * len(pairs) * len(parts)
+    gains: Floats = np.where(np.stack(parts), -slope, slope)
+    return gains
+
+
+def _flipped(part: Part, gain: Floats) -> Iterator[Part]:
+    """Parts that differ in the elements with the largest gains, as long as these are gains."""
+    order = np.argsort(-gain, kind="stable")
+    useful = int((gain > 0).sum())
+    for count in dict.fromkeys(min(flips, useful) for flips in FLIPS):
+        if count:
+            changed = part.copy()
+            changed[order[:count]] ^= True
+            yield changed

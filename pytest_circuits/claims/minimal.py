@@ -1,0 +1,190 @@
+"""`minimal`: each node and each listed edge of the circuit earns its place.
+
+Shi et al. 2024, section 3.3: taking a part out of the circuit has to change more than adding a
+random one to it does. What their code leaves open is decided here: a part is shown to be needed by
+an exact bound of its own, and named as not needed under Holm's correction for all parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_circuits.circuit import Edges, View, count_edges
+from pytest_circuits.circuit.additions import kind_of, random_additions, with_node
+from pytest_circuits.claims import statistics
+from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.claim import Claim
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite, percent
+from pytest_circuits.claims.statistics import softplus
+from pytest_circuits.spec import edge_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_circuits.circuit import Nodes
+    from pytest_circuits.claims.bench import Bench
+    from pytest_circuits.claims.evidence import Evidence, Law
+    from pytest_circuits.claims.statistics import Floats
+    from pytest_circuits.model.gpt import Ends
+
+PAIRS = 4  # on which parts are taken out and random ones added
+SLACK = 0.01  # nats, by which the task loss of a smaller circuit that is offered may be higher
+_SHOWN = 6  # parts that a sentence names
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A node or an edge of the circuit."""
+
+    name: str
+    kind: str  # of hook point: random nodes of this kind are what it has to outdo
+    node: tuple[str, int] | None = None
+    edge: tuple[Ends, tuple[int, int]] | None = None
+
+    def taken_from(self, nodes: Nodes, edges: Edges | None) -> tuple[Nodes, Edges | None]:
+        """A circuit without it."""
+        if self.node is not None:
+            return nodes.without(*self.node), edges
+        kept: dict[Ends, list[tuple[int, int]]] = {}
+        for ends, pair in edges or ():
+            if (ends, pair) != self.edge:
+                kept.setdefault(ends, []).append(pair)
+        return nodes, Edges.of(kept)
+
+
+def parts_of(nodes: Nodes, edges: Edges | None) -> list[Part]:
+    """The nodes of a circuit, then its listed edges; an edge is of the kind of its target."""
+    found = [
+        Part(name, kind_of(hook), node=(hook, channel))
+        for name, (hook, channel) in zip(nodes.ids(), nodes, strict=True)
+    ]
+    for ends, (source, target) in edges or ():
+        name = f"{edge_key(*ends)} [{source}, {target}]"
+        found.append(Part(name, kind_of(ends[1]), edge=(ends, (source, target))))
+    return found
+
+
+def _decide(bench: Bench, law: Law) -> Evidence:
+    limits, alpha = bench.spec.claims.minimal, bench.spec.protocol.alpha
+    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    if not bench.nodes.count:
+        return conclude("minimal", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
+    parts = parts_of(bench.nodes, bench.edges)
+    own = _margins(bench, [bench.circuit])  # [1, n, 2]
+    taken = _margins(bench, [View.circuit(*p.taken_from(bench.nodes, bench.edges)) for p in parts])
+    added = _added(bench)
+    if broken := not_finite("minimal", law, circuit_alone=own[0], parts_taken_out=taken, **added):
+        return broken
+    effects = np.abs(taken - own).mean(axis=(1, 2))  # [parts]
+    random = {kind: np.abs(margins - own).mean(axis=(1, 2)) for kind, margins in added.items()}
+    outdone = [
+        random[part.kind] < effect - EPS for part, effect in zip(parts, effects, strict=True)
+    ]
+    p = np.array([statistics.share_p(int(o.sum()), len(o), limits.quantile) for o in outdone])
+    surplus = statistics.holm(p, alpha)
+    shown = [
+        statistics.at_least(statistics.rate(o, alpha), limits.quantile) is Verdict.PASS
+        for o in outdone
+    ]
+    order = np.argsort(effects, kind="stable")
+    unneeded = [parts[i] for i in order if surplus[i]]
+    unsure = [parts[i] for i in order if not surplus[i] and not shown[i]]
+    finding, smaller = _finding(bench, parts, unneeded, unsure)
+    measures = {
+        "effect_least": float(effects.min()),
+        "parts": float(len(parts)),
+        "parts_not_needed": float(len(unneeded)),
+        "parts_not_shown": float(len(unsure)),
+        "random_effect": float(np.quantile(np.concatenate([*random.values()]), limits.quantile)),
+        **smaller,
+    }
+    return conclude("minimal", [finding], measures=measures)
+
+
+def _margins(bench: Bench, views: Sequence[View]) -> Floats:
+    return bench.runner.margins_many(bench.sample.few(PAIRS, seed=bench.seed), views)
+
+
+def _added(bench: Bench) -> dict[str, Floats]:
+    """Margins [K, n, 2] of the circuit with one random node more, by the node's kind."""
+    added = random_additions(
+        bench.nodes,
+        bench.model,
+        bench.runner.reference,
+        count=bench.spec.protocol.controls,
+        rng=bench.random(stream=6),
+    )
+    views = [
+        View.circuit(*with_node(bench.nodes, bench.edges, node, bench.model))
+        for several in added.values()
+        for node in several
+    ]
+    ends = np.cumsum([len(several) for several in added.values()])[:-1]
+    return dict(zip(added, np.split(_margins(bench, views), ends), strict=True))
+
+
+def _finding(
+    bench: Bench, parts: Sequence[Part], unneeded: Sequence[Part], unsure: Sequence[Part]
+) -> tuple[Finding, dict[str, float | None]]:
+    limits = bench.spec.claims.minimal
+    assert limits is not None  # noqa: S101
+    bar = f"{percent(limits.quantile)} of random nodes that are added"
+    if unneeded:
+        offer, measures = _smaller(bench, unneeded)
+        text = (
+            f"taking out {len(unneeded)} of {len(parts)} parts changes no more than {bar} do: "
+            f"{_named(unneeded)}; {offer}"
+        )
+        return Finding(Verdict.FAIL, text), measures
+    if unsure:
+        text = (
+            f"taking out {len(unsure)} of {len(parts)} parts is not shown to change more than "
+            f"{bar} do: "
+            f"{_named(unsure)} (undecided: more protocol.controls)"
+        )
+        return Finding(Verdict.INCONCLUSIVE, text), {}
+    sure = confidence(bench.spec.protocol.alpha)
+    text = f"taking out any of {len(parts)} parts changes more than {bar} do ({sure} for each)"
+    return Finding(Verdict.PASS, text), {}
+
+
+def _smaller(bench: Bench, unneeded: Sequence[Part]) -> tuple[str, dict[str, float | None]]:
+    """The smallest circuit that does as well without some of these parts, least needed first."""
+    circuits = [(bench.nodes, bench.edges)]
+    for part in unneeded:
+        circuits.append(part.taken_from(*circuits[-1]))
+    margins = bench.runner.margins_many(
+        bench.control_pairs, [View.circuit(*circuit) for circuit in circuits]
+    )
+    losses = softplus(margins).mean(axis=(1, 2))
+    last = max(np.flatnonzero(losses <= losses[0] + SLACK).tolist())
+    if not last:
+        return "none of them can go alone without loss", {}
+    nodes, edges = circuits[last]
+    every = "it" if len(unneeded) == 1 else "them"
+    which = every if last == len(unneeded) else f"the first {last}"
+    text = (
+        f"without {which} {nodes.count} nodes and {count_edges(nodes, bench.model, edges)} edges "
+        f"are left, with a task loss of {losses[last]:.3g} nats (now {losses[0]:.3g})"
+    )
+    return text, {"smaller_nodes": float(nodes.count), "smaller_task_loss": float(losses[last])}
+
+
+def _named(parts: Sequence[Part]) -> str:
+    more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
+    return ", ".join(part.name for part in parts[:_SHOWN]) + more
+
+
+MINIMAL = Claim(
+    "minimal",
+    lambda _bench: (),
+    lambda margins, _margin: np.zeros(margins[0].shape, dtype=np.bool_),
+    lambda _pair, _member, _margins: "",
+    _decide,
+    searchable=lambda _bench: False,  # a claim about the circuit's parts, not about any one prompt
+    scanned=lambda _bench: (),
+)

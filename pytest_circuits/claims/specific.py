@@ -1,0 +1,219 @@
+"""`specific`: ablating the circuit hurts this behavior, and not just any.
+
+A circuit that every behavior runs through is necessary for each of them and explains none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_circuits.circuit import WHOLE, View
+from pytest_circuits.circuit.text import text_losses
+from pytest_circuits.claims import statistics
+from pytest_circuits.claims.bench import EPS, draw_sample
+from pytest_circuits.claims.claim import Claim
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.findings import (
+    Finding,
+    conclude,
+    confidence,
+    not_finite,
+    percent,
+)
+from pytest_circuits.claims.statistics import softplus
+from pytest_circuits.prompts import PromptSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_circuits.claims.bench import Bench, Sample
+    from pytest_circuits.claims.evidence import Evidence, Law
+    from pytest_circuits.claims.statistics import Bools, Floats, Interval
+    from pytest_circuits.spec import LoadedSpec
+
+PAIRS = 100  # of each other behavior; a space that is not larger is run whole
+MOST = 0.5  # of the random circuits
+FEW = 4  # pairs of it, and windows of text, on which random circuits are ablated
+WINDOWS = 32  # of reference text
+TEXT = "general text"
+
+
+@dataclass(frozen=True, slots=True)
+class _Harm:
+    """What ablating the circuit does elsewhere: losses in nats, [K] those of random circuits."""
+
+    name: str
+    loss: Interval  # how much it grows; each bound at half of alpha
+    few: float  # the same on what the random circuits are ablated on
+    random: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """Another behavior: how its rate drops, and what random circuits do to it."""
+
+    loaded: LoadedSpec
+    sample: Sample
+    whole: Floats  # margins [n, 2]
+    without: Floats
+    random: Floats  # [K, FEW, 2], of its first pairs
+
+    def harm(self, alpha: float) -> _Harm:
+        before, after = softplus(self.whole), softplus(self.without)
+        few = self.random.shape[1]
+        own = before[:few].mean()
+        return _Harm(
+            self.loaded.spec.circuit,
+            self.sample.mean(after - before, alpha),
+            float(after[:few].mean() - own),
+            softplus(self.random).mean(axis=(1, 2)) - own,
+        )
+
+
+def _decide(bench: Bench, law: Law) -> Evidence:
+    limits, alpha = bench.spec.claims.specific, bench.spec.protocol.alpha
+    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    whole = bench.runner.margins(bench.sample.pairs, WHOLE)
+    without = bench.runner.margins(bench.sample.pairs, bench.without)
+    others = [_measured(bench, loaded) for loaded in bench.others]
+    text = _text(bench, alpha / 2)
+    for name, margins in (
+        ("whole model", whole),
+        ("without the circuit", without),
+        ("random circuits", bench.controls_without.reshape(-1, 2)),
+        ("text", np.array([[text.few, *text.random]])),
+        *((o.loaded.spec.circuit, np.concatenate([o.whole, o.without])) for o in others),
+    ):
+        if broken := not_finite("specific", law, **{name.replace(" ", "_"): margins}):
+            return broken
+    drops = [o.sample.drop(o.whole > EPS, o.without > EPS, alpha) for o in others]
+    own = bench.sample.mean(softplus(without) - softplus(whole), alpha / 2)
+    harms = [*(other.harm(alpha / 2) for other in others), text]
+    outdone = _outdone(bench, harms)
+    findings = [
+        *_drop_findings(others, drops, limits.max_drop, alpha),
+        *_harm_findings(own, harms, alpha),
+        _control_finding(outdone, alpha),
+    ]
+    worst = max(range(len(drops)), key=lambda place: drops[place].upper)
+    sample = others[worst].sample
+    rate = drops[worst].against(limits.max_drop, n=sample.n, exhaustive=sample.exhaustive)
+    measures = {
+        "control_p": statistics.control_p(int((~outdone).sum()), len(outdone)),
+        "harm": own.estimate,
+        "harm_others": max(harm.loss.estimate for harm in harms[:-1]),
+        "harm_text": text.loss.estimate,
+        "others": float(len(others)),
+    }
+    return conclude("specific", findings, rate=rate, measures=measures)
+
+
+def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
+    seed = int(loaded.digest[:15], 16)
+    sample = draw_sample(PromptSpace(loaded.spec.behavior), count=PAIRS, seed=seed)
+    views = [View.without(nodes) for nodes in bench.controls]
+    return _Other(
+        loaded,
+        sample,
+        bench.runner.margins(sample.pairs, WHOLE),
+        bench.runner.margins(sample.pairs, bench.without),
+        bench.runner.margins_many(sample.pairs[:FEW], views),
+    )
+
+
+def _text(bench: Bench, alpha: float) -> _Harm:
+    whole, without = text_losses(bench.runner, [WHOLE, bench.without], windows=WINDOWS)
+    views = [WHOLE, bench.without, *(View.without(nodes) for nodes in bench.controls)]
+    few = text_losses(bench.runner, views, windows=FEW).mean(axis=1)
+    if not np.isfinite(without - whole).all():
+        return _Harm(TEXT, statistics.Interval(np.nan, np.nan, np.nan), np.nan, few[2:])
+    loss = statistics.mean(without - whole, alpha)
+    return _Harm(TEXT, loss, float(few[1] - few[0]), few[2:] - few[0])
+
+
+def _outdone(bench: Bench, harms: Sequence[_Harm]) -> Bools:
+    """Which random circuits hurt this behavior less, beyond what they do elsewhere: [K]."""
+    pairs = bench.control_pairs
+    before = softplus(bench.runner.margins(pairs, WHOLE)).mean()
+    here = softplus(bench.runner.margins(pairs, bench.without)).mean() - before
+    random = softplus(bench.controls_without).mean(axis=(1, 2)) - before  # [K]
+    own = here - max(harm.few for harm in harms)
+    outdone: Bools = random - np.max([harm.random for harm in harms], axis=0) < own - EPS
+    return outdone
+
+
+def _control_finding(outdone: Bools, alpha: float) -> Finding:
+    """Decide whether most random circuits are outdone; see `necessary` for why not all of them."""
+    verdict = statistics.at_least(statistics.rate(outdone, alpha), MOST)
+    seen = (
+        "ablated, it hurts this behavior beyond what it does elsewhere, more than "
+        f"{int(outdone.sum())} of {len(outdone)} random circuits of the same shape"
+    )
+    ends = {
+        Verdict.PASS: "",
+        Verdict.FAIL: ": no more specific than chance",
+        Verdict.INCONCLUSIVE: ": undecided (more protocol.controls)",
+    }
+    return Finding(verdict, seen + ends[verdict])
+
+
+def _drop_findings(
+    others: Sequence[_Other], drops: Sequence[Interval], most: float, alpha: float
+) -> list[Finding]:
+    findings, kept = [], []
+    for other, drop in zip(others, drops, strict=True):
+        verdict = statistics.at_most(drop, most)
+        named = f"{other.loaded.spec.circuit} ({other.loaded.digest[:12]})"
+        if verdict is Verdict.PASS:
+            kept.append(f"{named} {percent(max(0.0, drop.estimate))}")
+            continue
+        seen = f"without the circuit, the rate of {named} drops by {percent(drop.estimate)}"
+        if other.sample.exhaustive:
+            sure = f"over all {other.sample.n} prompts"
+        else:
+            sure = f"between {percent(drop.lower)} and {percent(drop.upper)}"
+            sure += f" with {confidence(alpha)}"
+        findings.append(Finding(verdict, f"{seen} ({sure}; at most {percent(most)} allowed)"))
+    if kept:
+        text = f"without the circuit, the rates of others drop by at most {percent(most)}: "
+        findings.append(Finding(Verdict.PASS, text + ", ".join(kept)))
+    return findings
+
+
+def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[Finding]:
+    """Decide whether everything else is hurt less than this behavior."""
+    endings = {
+        Verdict.PASS: "",
+        Verdict.FAIL: f": not less (with {confidence(alpha)})",
+        Verdict.INCONCLUSIVE: ": not shown to be less (raise protocol.pairs)",
+    }
+    by_verdict: dict[Verdict, list[str]] = {}
+    for harm in harms:
+        raised = f"that of {harm.name} by {harm.loss.estimate:.3g}"
+        by_verdict.setdefault(_less(own, harm.loss), []).append(raised)
+    here = f"ablating the circuit raises the loss by {own.estimate:.3g} nats here"
+    return [
+        Finding(verdict, f"{here}, {', '.join(raised)}{endings[verdict]}")
+        for verdict, raised in by_verdict.items()
+    ]
+
+
+def _less(own: Interval, other: Interval) -> Verdict:
+    """Whether another loss grows less than this one."""
+    if own.lower > other.upper:
+        return Verdict.PASS
+    return Verdict.FAIL if own.upper <= other.lower else Verdict.INCONCLUSIVE
+
+
+SPECIFIC = Claim(
+    "specific",
+    lambda _bench: (),
+    lambda margins, _margin: np.zeros(margins[0].shape, dtype=np.bool_),
+    lambda _pair, _member, _margins: "",
+    _decide,
+    searchable=lambda _bench: False,  # a claim about other prompts than those of its behavior
+    scanned=lambda _bench: (),
+)

@@ -1,0 +1,107 @@
+"""`minimal` holds when each part of the circuit earns its place, and names those that do not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from pytest_circuits.circuit import Nodes, live_edges
+from pytest_circuits.claims import Verdict, run_claim
+from pytest_circuits.claims.statistics import holm
+from tests.known_models import NOISE, QUOTE_PATH, WEAK_PATH, Circuit, merged
+
+if TYPE_CHECKING:
+    from pytest_circuits.claims import Bench, Evidence
+    from pytest_circuits.model import Model
+    from tests.claims.conftest import MakeBench
+
+# A query that is constant is the same before and after mean ablation, and needs no node.
+NEEDED: Circuit = {hook: nodes for hook, nodes in QUOTE_PATH.items() if hook != "0.attn.q"}
+CLAIMS = ("behaves", "sufficient", "necessary", "minimal")
+PROTOCOL = "{pairs: 300, search: 10, controls: 59}"
+
+
+def circuit(bench_of: MakeBench, nodes: Circuit, **options: str) -> Bench:
+    return bench_of(nodes, **{"claims": CLAIMS, "protocol": PROTOCOL, **options})
+
+
+def found(bench: Bench) -> Evidence:
+    return run_claim(bench, "minimal")
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_each_node_of_the_path_earns_its_place(bench_of: MakeBench, name: str) -> None:
+    evidence = found(circuit(bench_of, NEEDED, name=name))
+
+    assert evidence.verdict is Verdict.PASS
+    assert evidence.reason.startswith("taking out any of 6 parts changes more than 90.0 % of")
+
+
+def test_under_zero_ablation_the_constant_query_is_needed_too(bench_of: MakeBench) -> None:
+    assert found(circuit(bench_of, QUOTE_PATH, ablation="zero")).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ({"0.attn.q": [0]}, ["0.attn.q[0]"]),
+        ({"1.mlp.post_act": [30]}, ["1.mlp.post_act[30]"]),
+        ({"final_resid": [NOISE.start]}, [f"final_resid[{NOISE.start}]"]),
+    ],
+    ids=["constant", "idle", "noise"],
+)
+def test_a_node_that_is_not_needed_is_named_and_the_smaller_circuit_offered(
+    bench_of: MakeBench, more: Circuit, names: list[str]
+) -> None:
+    bench = circuit(bench_of, merged(NEEDED, more))
+
+    evidence = found(bench)
+
+    assert {run_claim(bench, claim).verdict for claim in CLAIMS[:3]} == {Verdict.PASS}
+    assert evidence.verdict is Verdict.FAIL
+    assert f"random nodes that are added do: {', '.join(names)}; without it 6 nodes" in (
+        evidence.reason
+    )
+    assert evidence.measures["smaller_nodes"] == 6
+
+
+def test_an_edge_that_is_not_needed_is_named(bench_of: MakeBench, copier: Model) -> None:
+    nodes = merged(NEEDED, {"0.attn.v": [8], "0.attn.act_in": [4]})
+    listed = live_edges(Nodes.of(nodes), copier).listed()
+    extra = "".join(f"\n  {key}: {[list(pair) for pair in pairs]}" for key, pairs in listed.items())
+
+    evidence = found(circuit(bench_of, nodes, extra=f"edges:{extra}\n"))
+
+    assert evidence.verdict is Verdict.FAIL
+    assert "0.attn.act_in -> 0.attn.v [4, 8]" in evidence.reason
+    assert "0.attn.act_in -> 0.attn.k" not in evidence.reason
+
+
+def test_too_few_random_nodes_show_nothing(bench_of: MakeBench) -> None:
+    few = PROTOCOL.replace("59", "19")
+
+    evidence = found(circuit(bench_of, NEEDED, protocol=few))
+
+    assert evidence.verdict is Verdict.INCONCLUSIVE
+    assert "more protocol.controls" in evidence.reason
+
+
+def test_a_circuit_that_does_nothing_is_not_minimal(bench_of: MakeBench) -> None:
+    assert found(circuit(bench_of, WEAK_PATH)).verdict is not Verdict.PASS
+
+
+def test_holm_holds_the_smallest_against_the_strictest_level() -> None:
+    p = np.array([0.04, 0.001, 0.02, 0.012])
+
+    assert holm(p, 0.05).tolist() == [True, True, True, True]
+    assert holm(np.array([0.03, 0.001, 0.03]), 0.05).tolist() == [False, True, False]
+    assert holm(np.array([0.02, 0.06]), 0.05).tolist() == [True, False]
+    assert not holm(np.array([]), 0.05).any()
+
+
+def test_without_nodes_nothing_is_minimal(bench_of: MakeBench) -> None:
+    evidence = found(circuit(bench_of, {}))
+
+    assert (evidence.verdict, evidence.reason) == (Verdict.FAIL, "the circuit has no nodes")

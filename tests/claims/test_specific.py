@@ -1,0 +1,109 @@
+"""`specific` holds for a circuit of this behavior, and not for one that everything runs through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_circuits.claims import Bench, Verdict, make_bench, run_claim
+from pytest_circuits.errors import SpecError
+from pytest_circuits.spec import load_spec
+from tests.known_models import (
+    BRACKET_PATH,
+    OTHER,
+    QUOTE_PATH,
+    WEAK_PATH,
+    Circuit,
+    merged,
+    quote_spec,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_circuits.model import Model
+
+CLAIMS = ("sufficient", "necessary", "specific")
+
+
+def bench(
+    folder: Path, model: Model, nodes: Circuit, *, behavior: str = "quote", **options: str
+) -> Bench:
+    """A circuit of one behavior; the other one lies beside it."""
+    there = OTHER[behavior]
+    (folder / f"{there}.circuit.yaml").write_text(quote_spec({}, name=there, behavior=there))
+    options.setdefault("protocol", "{pairs: 100, search: 10, controls: 19}")
+    path = folder / "q.circuit.yaml"
+    path.write_text(quote_spec(nodes, behavior=behavior, claims=CLAIMS, **options))
+    return make_bench(load_spec(path), model)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "behavior"),
+    [(QUOTE_PATH, "quote"), (BRACKET_PATH, "bracket")],
+)
+def test_the_path_of_one_behavior_leaves_the_other(
+    tmp_path: Path, copier: Model, nodes: Circuit, behavior: str
+) -> None:
+    there = bench(tmp_path, copier, nodes, behavior=behavior)
+
+    evidence = run_claim(there, "specific")
+
+    assert evidence.verdict is Verdict.PASS
+    assert f"nats here, that of {OTHER[behavior]} by" in evidence.reason
+    assert f"{OTHER[behavior]} ({there.others[0].digest[:12]}) 0.0 %" in evidence.reason
+    assert evidence.measures["harm"] == pytest.approx(
+        0.74 if behavior == "quote" else 0.69, abs=0.05
+    )
+    assert evidence.measures["harm_others"] == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_it_holds_whatever_the_seed(tmp_path: Path, copier: Model, name: str) -> None:
+    there = bench(tmp_path, copier, QUOTE_PATH, name=name)
+
+    assert run_claim(there, "specific").verdict is Verdict.PASS
+
+
+def test_a_circuit_that_two_behaviors_need_is_specific_to_neither(
+    tmp_path: Path, copier: Model
+) -> None:
+    both = merged(QUOTE_PATH, BRACKET_PATH)
+    there = bench(tmp_path, copier, both, protocol="{pairs: 300, search: 10, controls: 39}")
+
+    evidence = run_claim(there, "specific")
+
+    assert run_claim(there, "sufficient").verdict is Verdict.PASS
+    assert run_claim(there, "necessary").verdict is Verdict.PASS
+    assert evidence.verdict is Verdict.FAIL
+    assert "without the circuit, the rate of bracket" in evidence.reason
+
+
+def test_a_circuit_that_nothing_needs_is_not_specific(tmp_path: Path, copier: Model) -> None:
+    evidence = run_claim(bench(tmp_path, copier, WEAK_PATH), "specific")
+
+    assert evidence.verdict is not Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("others", "problem"),
+    [
+        ("brackt", "there is no 'brackt.circuit.yaml' beside this file; did you mean 'bracket'?"),
+        ("q", "'q' is this circuit itself: it is not another behavior"),
+        ("alien", "'alien' is about another model, 'elsewhere'; name behaviors of the same model"),
+    ],
+)
+def test_others_that_cannot_be_used_are_named_at_their_place(
+    tmp_path: Path, copier: Model, others: str, problem: str
+) -> None:
+    (tmp_path / "alien.circuit.yaml").write_text(quote_spec({}, name="alien", model="elsewhere"))
+    bench(tmp_path, copier, QUOTE_PATH)
+    path = tmp_path / "q.circuit.yaml"
+    path.write_text(path.read_text().replace("[bracket]", f"[{others}]"))
+
+    with pytest.raises(SpecError) as caught:
+        make_bench(load_spec(path), copier)
+
+    line = path.read_text().splitlines().index(f"  specific: {{others: [{others}], max_drop: 0.1}}")
+    assert str(caught.value).splitlines()[0] == f"{path}:{line + 1}:23: {problem}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_circuits.claims.behaves import BEHAVES
+from pytest_circuits.claims.blind import BLIND
+from pytest_circuits.claims.depends_on import DEPENDS_ON
 from pytest_circuits.claims.necessary import NECESSARY
 from pytest_circuits.claims.stable import STABLE
 from pytest_circuits.claims.sufficient import SUFFICIENT
@@ -13,7 +15,17 @@ if TYPE_CHECKING:
     from pytest_circuits.claims.claim import Claim
     from pytest_circuits.spec import Spec
 
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (BEHAVES, SUFFICIENT, NECESSARY, STABLE)}
+CLAIMS: dict[str, Claim] = {
+    claim.name: claim
+    for claim in (
+        BEHAVES,
+        SUFFICIENT,
+        NECESSARY,
+        STABLE,
+        BLIND,
+        DEPENDS_ON,
+    )
+}
 
 
 def declared(spec: Spec) -> tuple[str, ...]:

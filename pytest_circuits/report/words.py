@@ -22,6 +22,7 @@ class Words:
 
     sentence: str
     at_most: bool = False
+    partner: str = "the other cue: answer and foil swapped"  # what a prompt's partner is
 
 
 _CLAIMS = {
@@ -34,6 +35,11 @@ _CLAIMS = {
         "the circuit is not worse than in the baseline, and its nodes do the same",
         at_most=True,
     ),
+    "blind": Words(
+        "whatever the slots hold, the preference is the same",
+        partner="the same with other values of the slots",
+    ),
+    "depends_on": Words("what the slots hold moves the preference"),
 }
 _STATES: dict[str, tuple[str, str]] = {
     Verdict.FAIL: ("does not hold", "do not hold"),

@@ -9,11 +9,14 @@ from pytest_circuits.spec.schema import json_schema
 from pytest_circuits.spec.tree import Limits, Tree
 from pytest_circuits.spec.typed import read_as
 from pytest_circuits.spec.types import (
+    WITHOUT_NODES,
     Ablation,
     BehavesClaim,
     Behavior,
+    BlindClaim,
     ChoiceSlot,
     Claims,
+    DependsOnClaim,
     IntegerSlot,
     NecessaryClaim,
     Protocol,
@@ -29,11 +32,14 @@ from pytest_circuits.spec.types import (
 from pytest_circuits.spec.write import dump_spec, scalar_text, write_spec
 
 __all__ = [
+    "WITHOUT_NODES",
     "Ablation",
     "BehavesClaim",
     "Behavior",
+    "BlindClaim",
     "ChoiceSlot",
     "Claims",
+    "DependsOnClaim",
     "IntegerSlot",
     "Limits",
     "LoadedSpec",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from pytest_circuits.circuit import WHOLE
-from pytest_circuits.claims import CLAIMS, LawBroken, finish, given_test, run_claim
+from pytest_circuits.claims import LawBroken, declared, finish, given_test, run_claim
 from tests.known_models import BRACKET_PATH, QUOTE_PATH
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def test_a_violation_that_only_the_sample_holds_breaks_the_law_too(bench_of: Mak
 def test_evidence_is_the_same_in_every_run_and_order(bench_of: MakeBench) -> None:
     first, again = bench_of(QUOTE_PATH), bench_of(QUOTE_PATH)
 
-    forwards = {claim: run_claim(first, claim) for claim in CLAIMS}
-    backwards = {claim: run_claim(again, claim) for claim in reversed(CLAIMS)}
+    forwards = {claim: run_claim(first, claim) for claim in declared(first.spec)}
+    backwards = {claim: run_claim(again, claim) for claim in reversed(declared(again.spec))}
 
     assert forwards == backwards

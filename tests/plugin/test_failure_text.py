@@ -129,3 +129,9 @@ def test_each_line_style_of_pytest_works(repository: Repository) -> None:
 
     assert result.ret == 1
     result.stdout.fnmatch_lines(["circuits/weak_path.circuit.yaml:*: sufficient: *"])
+
+
+def test_the_partner_of_a_change_is_called_what_it_is() -> None:
+    lines = str(failure_text(replace(EVIDENCE, claim="blind"), SUBJECT)).splitlines()
+
+    assert '  partner   "x = \'alpha"  (the same with other values of the slots)' in lines

@@ -91,6 +91,7 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
         "sufficient": {"rate": draw(shares), "max_loss": draw(st.floats(0.01, 0.69))},
         "necessary": {"max_rate": draw(st.floats(0.51, 0.99))},
         "stable": {"max_drop": draw(shares), "min_correlation": draw(shares)},
+        "depends_on": {"slots": [cue], "rate": draw(shares)},
     }
     kept = draw(st.lists(st.sampled_from(sorted(claims)), min_size=1, unique=True))
     nodes = draw(

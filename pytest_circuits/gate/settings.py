@@ -40,6 +40,7 @@ class Settings:
     report: Path | None
     device: str | None  # None: cuda when there is one, else cpu
     device_source: str = "default"
+    require: tuple[str, ...] = ()  # claims that every specification has to make
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -91,6 +92,12 @@ def add_options(parser: pytest.Parser) -> None:
         type="args",
         default=list(DEFAULT_PATHS),
     )
+    parser.addini(
+        "circuits_require",
+        "claims that every specification has to declare; those about a circuit, if it has nodes "
+        "(default: none)",
+        type="args",
+    )
 
 
 def refuse_stray_options(config: pytest.Config) -> None:
@@ -125,7 +132,19 @@ def read_settings(config: pytest.Config) -> Settings:
         report=None if report is None else report.path,
         device=_option(config, "circuits_device") or config.getini("circuits_device") or None,
         device_source="command line" if config.getoption("circuits_device") else "ini file",
+        require=_require(config),
     )
+
+
+def _require(config: pytest.Config) -> tuple[str, ...]:
+    from pytest_circuits.spec import Claims, quoted, suggest  # noqa: PLC0415  (loaded for a gate)
+
+    names = tuple(config.getini("circuits_require"))
+    for name in names:
+        if name not in Claims.model_fields:
+            hint = suggest(name, Claims.model_fields) or f"known: {', '.join(Claims.model_fields)}"
+            raise pytest.UsageError(f"circuits_require: there is no claim {quoted(name)}; {hint}")
+    return names
 
 
 def ini_folder(config: pytest.Config) -> Path:

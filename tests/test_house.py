@@ -23,6 +23,7 @@ LAYERS = {
     "model": {"errors", "files", "progress", "spec"},
     "circuit": {"errors", "model", "prompts", "spec"},
     "claims": {"changes", "circuit", "errors", "files", "model", "prompts", "spec"},
+    "plan": {"changes", "circuit", "claims", "model", "prompts", "spec"},
     "prune": {"circuit", "errors", "model", "progress", "prompts", "spec"},
     "show": {"circuit", "errors", "model", "prompts", "spec"},
     "train": {"circuit", "errors", "files", "model", "progress", "prompts", "spec"},
@@ -31,7 +32,7 @@ LAYERS = {
     "gate": {"circuit", "claims", "errors", "files", "model", "prompts", "report", "spec"},
     "plugin": {"gate"},
     "__main__": {"cli"},
-    "cli": {"convert", "errors", "model", "prune", "show", "spec", "train"},
+    "cli": {"convert", "errors", "model", "plan", "prune", "show", "spec", "train"},
 }
 
 

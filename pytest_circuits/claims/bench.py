@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,6 +101,7 @@ class Bench:
     edges: Edges | None = None  # None: every weight between the nodes
     baseline: Recorded | Live | None = None
     search_seed: int | None = None  # what --hypothesis-seed gave; None: from the specification
+    selfcheck: int = 0  # another number, another seed; see `selfcheck.py`
     tried: dict[str, set[Pair]] = field(default_factory=dict)  # per claim, what the search tried
     changed: dict[tuple[str, ...], Sample] = field(default_factory=dict)  # see `changes`
 
@@ -121,7 +123,10 @@ class Bench:
     @cached_property
     def seed(self) -> int:
         """Decides every random choice; the same for the same specification."""
-        return int(self.loaded.digest[:15], 16)
+        digest = self.loaded.digest
+        if self.selfcheck:
+            digest = sha256(f"{digest} selfcheck {self.selfcheck}".encode()).hexdigest()
+        return int(digest[:15], 16)
 
     @cached_property
     def space(self) -> PromptSpace:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 DEFAULT_PATHS = ("circuits",)
+MOST_SEEDS = 1000
 
 
 class Update(StrEnum):
@@ -40,6 +41,7 @@ class Settings:
     report: Path | None
     device: str | None  # None: cuda when there is one, else cpu
     device_source: str = "default"
+    selfcheck: int = 0  # seeds under which the gate is put to the test itself
     require: tuple[str, ...] = ()  # claims that every specification has to make
 
 
@@ -82,6 +84,12 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DEVICE",
         help="device of the models (default: cuda if there, else cpu)",
     )
+    group.addoption(
+        "--circuits-selfcheck",
+        metavar="N",
+        help="test each circuit's claims themselves under N seeds: green for the model against "
+        "itself, red for a shuffled circuit (default: not)",
+    )
     parser.addini("circuits_model", "twin of --circuits-model, relative to this file")
     parser.addini("circuits_baseline", "twin of --circuits-baseline, relative to this file")
     parser.addini("circuits_report", "twin of --circuits-report, relative to this file")
@@ -105,7 +113,7 @@ def refuse_stray_options(config: pytest.Config) -> None:
 
     Without this, a forgotten `--circuits` is a green run that tested no circuit.
     """
-    for name in ("model", "baseline", "update", "update-in-ci", "report", "device"):
+    for name in ("model", "baseline", "update", "update-in-ci", "report", "device", "selfcheck"):
         if config.getoption(f"circuits_{name.replace('-', '_')}") not in {None, False}:
             raise pytest.UsageError(
                 f"--circuits-{name} does nothing without --circuits; add --circuits to run the gate"
@@ -132,8 +140,23 @@ def read_settings(config: pytest.Config) -> Settings:
         report=None if report is None else report.path,
         device=_option(config, "circuits_device") or config.getini("circuits_device") or None,
         device_source="command line" if config.getoption("circuits_device") else "ini file",
+        selfcheck=_selfcheck(config),
         require=_require(config),
     )
+
+
+def _selfcheck(config: pytest.Config) -> int:
+    given = _option(config, "circuits_selfcheck")
+    if given is None:
+        return 0
+    if (
+        not (given.isascii() and given.isdecimal() and len(given) < 5)
+        or not 1 <= int(given) <= MOST_SEEDS
+    ):
+        raise pytest.UsageError(
+            f"--circuits-selfcheck: {given} is not a number of seeds from 1 to {MOST_SEEDS}"
+        )
+    return int(given)
 
 
 def _require(config: pytest.Config) -> tuple[str, ...]:

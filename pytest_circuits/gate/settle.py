@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_circuits.claims import SELFCHECK
 from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Verdict
 from pytest_circuits.gate.state import Outcome
 from pytest_circuits.report.record import Result, Run, State, evidence_from_json
@@ -27,7 +28,7 @@ def settle(gate: Gate) -> Run:
 
     def order(expected: Expected) -> tuple[int, int]:
         position = place[expected.circuit]
-        return position, circuits[position].declared.index(expected.claim)
+        return position, (*circuits[position].declared, SELFCHECK).index(expected.claim)
 
     results = tuple(
         _result(gate, expected) for expected in sorted(gate.expected.values(), key=order)

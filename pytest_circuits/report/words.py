@@ -39,6 +39,9 @@ _CLAIMS = {
         "whatever the slots hold, the preference is the same",
         partner="the same with other values of the slots",
     ),
+    "selfcheck": Words(
+        "by any seed, the model against itself is green and a shuffled circuit is red"
+    ),
     "depends_on": Words("what the slots hold moves the preference"),
 }
 _STATES: dict[str, tuple[str, str]] = {

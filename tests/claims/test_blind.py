@@ -34,7 +34,7 @@ behavior:
 ablation: mean
 claims:
   {claim}
-protocol: {{pairs: 300, search: 40}}
+protocol: {{pairs: 300, search: 40, margin: {margin}}}
 {extra}"""
 
 
@@ -58,8 +58,9 @@ def bench_of(
     most: int = 5,
     extra: str = "",
     circuit: str = "quote_close",
+    margin: float = 1.0,
 ) -> Bench:
-    text = TEXT.format(claim=claim, names=names, most=most, extra=extra)
+    text = TEXT.format(claim=claim, names=names, most=most, extra=extra, margin=margin)
     text = text.replace("quote_close", circuit)
     return make_bench(parse_spec(text, path=model.path / "q.circuit.yaml"), model)
 

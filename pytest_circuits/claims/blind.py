@@ -117,23 +117,31 @@ def _inside(bench: Bench, most: float) -> tuple[list[Finding], dict[str, float |
     }
     findings = [_lonely(lonely, encoder, bench)] if lonely else []
     if changes:
-        parts = parts_of(bench.model, seed=bench.seed)
-        before = bench.runner.margins(changes, WHOLE)[:, 0]  # [n]
-        shifts = np.abs(margins_with_sent(bench.runner, changes, parts) - before)  # [K, n]
-        part, worst = np.unravel_index(np.nan_to_num(shifts, nan=np.inf).argmax(), shifts.shape)
-        measures["shift_inside"] = float(shifts[part, worst])
-        seen = f"exchanging {parts[part].name} of their tokens alone moves the preference by"
-        findings.append(_moved(seen, float(shifts[part, worst]), most, changes[int(worst)]))
+        finding, measures["shift_inside"] = _exchanged(bench, changes, most)
+        findings.append(finding)
     return findings, measures
 
 
-def _moved(seen: str, shift: float, most: float, change: Pair) -> Finding:
-    if shift < most:  # a NaN is not
-        sentence = f"no part of what their tokens send moves it by more than {shift:.2f} nats"
-        return Finding(Verdict.PASS, sentence)
-    where = f"after {quoted(change.first.text)} with what {quoted(change.second.text)} sends"
-    sentence = f"{seen} {shift:.2f} nats {where} (less than {most:g} needed): a path uses them"
-    return Finding(Verdict.FAIL, sentence)
+def _exchanged(bench: Bench, changes: Sequence[Pair], most: float) -> tuple[Finding, float]:
+    """Exchange each part of what the slots' tokens send, and keep the greatest shift."""
+    parts = parts_of(bench.model, seed=bench.seed)
+    before = bench.runner.margins(changes, WHOLE)[:, 0]  # [n]
+    shifts = np.abs(margins_with_sent(bench.runner, changes, parts) - before)  # [K, n]
+    shifts = np.nan_to_num(shifts, nan=np.inf)
+    part, worst = np.unravel_index(shifts.argmax(), shifts.shape)
+    shift, change = float(shifts[part, worst]), changes[int(worst)]
+    if shift < most:
+        sentence = (
+            f"at {len(changes)} prompts no part of what their tokens send moves it by more than "
+            f"{shift:.2f} nats"
+        )
+        return Finding(Verdict.PASS, sentence), shift
+    sentence = (
+        f"exchanging {parts[part].name} of their tokens alone moves the preference by {shift:.2f} "
+        f"nats, after {quoted(change.first.text)} with what {quoted(change.second.text)} sends "
+        f"(less than {most:g} needed): a path uses them"
+    )
+    return Finding(Verdict.FAIL, sentence), shift
 
 
 def _lonely(lonely: Sequence[Prompt], encoder: Encoder, bench: Bench) -> Finding:

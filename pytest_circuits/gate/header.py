@@ -30,6 +30,8 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
         "update": ""
         if settings.update is Update.NONE
         else f"{settings.update} baselines are recorded",
+        "require": ", ".join(settings.require),
+        "selfcheck": several(settings.selfcheck, "seed") if settings.selfcheck else "",
         "report": benches.shown(settings.report) if settings.report else "",
     }
     width = max(map(len, rows))

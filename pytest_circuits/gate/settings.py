@@ -90,6 +90,10 @@ def add_options(parser: pytest.Parser) -> None:
         help="test each circuit's claims themselves under N seeds: green for the model against "
         "itself, red for a shuffled circuit (default: not)",
     )
+    _add_ini_values(parser)
+
+
+def _add_ini_values(parser: pytest.Parser) -> None:
     parser.addini("circuits_model", "twin of --circuits-model, relative to this file")
     parser.addini("circuits_baseline", "twin of --circuits-baseline, relative to this file")
     parser.addini("circuits_report", "twin of --circuits-report, relative to this file")

@@ -48,7 +48,7 @@ class Grade:
     """What one run showed about one circuit."""
 
     level: Level
-    proven: tuple[str, ...]  # claims that hold, by running the whole space
+    proven: tuple[str, ...]  # claims that hold, with rates over the whole space
     sampled: tuple[str, ...]  # the others that hold
     failed: tuple[str, ...]
     undecided: tuple[str, ...]  # or not run

@@ -34,7 +34,7 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
         "selfcheck": several(settings.selfcheck, "seed") if settings.selfcheck else "",
         "report": benches.shown(settings.report) if settings.report else "",
     }
-    width = max(map(len, rows))
+    width = max(len(name) for name, text in rows.items() if text)
     tested = several(len(specs), "specification")
     title = f"circuits: {tested} in {_folders(benches, specs)}; {_versions()}"
     return [title, *(f"  {name:{width}}  {clean(text)}" for name, text in rows.items() if text)]

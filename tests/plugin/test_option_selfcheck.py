@@ -19,6 +19,7 @@ def test_the_selfcheck_is_an_item_of_its_own(repository: Repository) -> None:
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
+            "  selfcheck  2 seeds",
             "circuits/quote_close.circuit.yaml::quote_close::selfcheck PASSED*",
             "pass     quote_close  selfcheck *-",
             "*model against itself is green under 2 seeds; a shuffled circuit is red under 2 seeds",

@@ -33,6 +33,9 @@ COMMANDS = {
         "pytest_circuits.convert.command:convert",
         "Read published weight-sparse models and circuits.",
     ),
+    "plan": Entry(
+        "pytest_circuits.plan.command:plan", "Say what claims need and cost before a run."
+    ),
     "prune": Entry("pytest_circuits.prune.command:prune", "Find the circuit of a behavior."),
     "reference": Entry(
         "pytest_circuits.model.command:reference", "Measure the activations that ablation uses."

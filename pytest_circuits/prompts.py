@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from pytest_circuits.spec.problems import Problem
     from pytest_circuits.spec.tree import Loc
 
+Values: TypeAlias = "Mapping[str, str]"  # what each slot holds
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -72,14 +74,22 @@ class PromptSpace:
     @property
     def size(self) -> int:
         """The number of pairs, counting each way to fill the slots once."""
-        return prod(_slot_size(slot) for _, slot in self._slots())
+        return self.ways()
+
+    def ways(self, *names: str) -> int:
+        """Return the number of ways to fill these slots, or all."""
+        return prod(_slot_size(slot) for _, slot in self._slots(names))
 
     def strategy(self) -> SearchStrategy[Pair]:
         """Return the strategy of all pairs; it shrinks to first choices, few and small values."""
+        return self.values().map(self.pair)
+
+    def values(self, *names: str) -> SearchStrategy[Values]:
+        """Return the strategy of the values of these slots, or of all; it shrinks likewise."""
         from hypothesis import strategies as st  # noqa: PLC0415  (an import that costs 0.2 s)
 
-        slots = {name: _slot_strategy(slot) for name, slot in self._slots()}
-        return st.fixed_dictionaries(slots).map(self._pair)
+        slots = {name: _slot_strategy(slot) for name, slot in self._slots(names)}
+        return st.fixed_dictionaries(slots)
 
     def sample(self, n: int, *, seed: int) -> tuple[Pair, ...]:
         """Return `n` independent pairs from the declared distribution; equal seeds, equal pairs.
@@ -89,30 +99,26 @@ class PromptSpace:
             seed: any whole number that is not negative.
 
         """
+        drawn = self.draws(seed=seed)
+        return tuple(self.pair(next(drawn)) for _ in range(n))
+
+    def draws(self, *names: str, seed: int) -> Iterator[Values]:
+        """Give independent draws of the values of these slots, or of all, without an end."""
         below = _counter(seed)
-        slots = self._slots()
-        return tuple(
-            self._pair({name: _draw(slot, below) for name, slot in slots}) for _ in range(n)
-        )
+        slots = self._slots(names)
+        while True:
+            yield {name: _draw(slot, below) for name, slot in slots}
 
     def enumerate(self) -> Iterator[tuple[Pair, float]]:
         """Give every pair once with its probability, the simplest first; these sum to one."""
-        yield from ((self._pair(values), weight) for values, weight in _fillings(self._slots()))
+        yield from ((self.pair(values), weight) for values, weight in self.fillings())
 
-    def parse(self, text: str) -> Pair | None:
-        """Return the pair of which a literal prompt is one member, if it fits the template.
+    def fillings(self, *names: str) -> Iterator[tuple[Values, float]]:
+        """Give every way to fill these slots, or all, once with its probability."""
+        yield from _fillings(self._slots(names))
 
-        The text may hold values that its slots do not list; only the cue has to be one of the two.
-        """
-        values = fit_prompt(self.behavior, text)
-        return None if values is None else self._pair(values)
-
-    def _slots(self) -> list[tuple[str, Slot]]:
-        """Return the slots in the order of the template."""
-        names = hole_names(parse_template(self.behavior.prompt))
-        return [(name, self.behavior.slots[name]) for name in names if name in self.behavior.slots]
-
-    def _pair(self, values: Mapping[str, str]) -> Pair:
+    def pair(self, values: Values) -> Pair:
+        """Return the contrast pair of one way to fill the slots."""
         parts = parse_template(self.behavior.prompt)
         name = cue_name(self.behavior)
         (cue, answer), (other_cue, other_answer) = cues(self.behavior)
@@ -120,6 +126,20 @@ class PromptSpace:
             Prompt(fill(parts, {**values, name: cue}), answer, other_answer),
             Prompt(fill(parts, {**values, name: other_cue}), other_answer, answer),
         )
+
+    def parse(self, text: str) -> Pair | None:
+        """Return the pair of which a literal prompt is one member, if it fits the template.
+
+        The text may hold values that its slots do not list; only the cue has to be one of the two.
+        """
+        values = fit_prompt(self.behavior, text)
+        return None if values is None else self.pair(values)
+
+    def _slots(self, only: Sequence[str] = ()) -> list[tuple[str, Slot]]:
+        """Return the slots in the order of the template: these, or all."""
+        names = hole_names(parse_template(self.behavior.prompt))
+        known = [name for name in names if name in self.behavior.slots]
+        return [(name, self.behavior.slots[name]) for name in known if name in only or not only]
 
 
 def _slot_size(slot: Slot) -> int:

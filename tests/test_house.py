@@ -21,9 +21,11 @@ LAYERS = {
     "stopping": set(),
     "spec": {"errors", "files"},
     "prompts": {"errors", "spec"},
+    "changes": {"prompts", "spec"},
     "model": {"errors", "files", "progress", "spec"},
     "circuit": {"errors", "model", "prompts", "spec"},
-    "claims": {"circuit", "errors", "files", "model", "prompts", "spec"},
+    "claims": {"changes", "circuit", "errors", "files", "model", "prompts", "spec"},
+    "plan": {"changes", "circuit", "claims", "model", "prompts", "spec"},
     "prune": {
         "circuit",
         "errors",
@@ -52,7 +54,7 @@ LAYERS = {
     "gate": {"circuit", "claims", "errors", "files", "model", "prompts", "report", "spec"},
     "plugin": {"gate"},
     "__main__": {"cli"},
-    "cli": {"convert", "errors", "model", "prune", "show", "spec", "train"},
+    "cli": {"convert", "errors", "model", "plan", "prune", "show", "spec", "train"},
 }
 
 

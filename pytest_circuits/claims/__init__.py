@@ -12,9 +12,11 @@ from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Rate,
 from pytest_circuits.claims.laws import LawBroken, finish, given_test, run_claim
 from pytest_circuits.claims.making import make_bench
 from pytest_circuits.claims.registry import CLAIMS, declared
+from pytest_circuits.claims.selfcheck import SELFCHECK, run_selfcheck
 
 __all__ = [
     "CLAIMS",
+    "SELFCHECK",
     "Bench",
     "Counterexample",
     "Evidence",
@@ -34,5 +36,6 @@ __all__ = [
     "read_baseline",
     "record_baseline",
     "run_claim",
+    "run_selfcheck",
     "write_baseline",
 ]

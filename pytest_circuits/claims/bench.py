@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_circuits.changes import ChangeSpace
 from pytest_circuits.circuit import Nodes, Rest, Runner, View, random_circuits, shift_of
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.parts import find_worst, parts_margins, random_parts
@@ -17,6 +19,7 @@ from pytest_circuits.prompts import PromptSpace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hypothesis.strategies import SearchStrategy
     from numpy.typing import NDArray
 
     from pytest_circuits.circuit import Edges
@@ -30,6 +33,7 @@ EPS = 1e-4  # nats: nearer to a tie than this is a tie; float32 logits differ by
 CONTROL_PAIRS = 16  # pairs on which the circuit is compared with random ones
 SIGNAL_PAIRS = 16  # pairs on which a node's signal is recorded
 CHECKED_PAIRS = 32  # pairs on which a compiled circuit is held against the ablated model
+MOST_CHANGES = 20_000  # that are all run where the space is
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,9 @@ class Bench:
     baseline: Recorded | Live | None = None
     search_seed: int | None = None  # what --hypothesis-seed gave; None: from the specification
     others: tuple[LoadedSpec, ...] = ()  # behaviors that `specific` compares with
+    selfcheck: int = 0  # another number, another seed; see `selfcheck.py`
     tried: dict[str, set[Pair]] = field(default_factory=dict)  # per claim, what the search tried
+    changed: dict[tuple[str, ...], Sample] = field(default_factory=dict)  # see `changes`
 
     @property
     def spec(self) -> Spec:
@@ -120,7 +126,10 @@ class Bench:
     @cached_property
     def seed(self) -> int:
         """Decides every random choice; the same for the same specification."""
-        return int(self.loaded.digest[:15], 16)
+        digest = self.loaded.digest
+        if self.selfcheck:
+            digest = sha256(f"{digest} selfcheck {self.selfcheck}".encode()).hexdigest()
+        return int(digest[:15], 16)
 
     @cached_property
     def space(self) -> PromptSpace:
@@ -131,6 +140,13 @@ class Bench:
     def sample(self) -> Sample:
         """The prompts of every rate of this circuit."""
         return draw_sample(self.space, count=self.spec.protocol.pairs, seed=self.seed)
+
+    def changes(self, *slots: str) -> Sample:
+        """Changes of what these slots hold: one from each draw of the sample, or all there are."""
+        if slots not in self.changed:
+            space = ChangeSpace(self.space, slots)
+            self.changed[slots] = _draw_changes(space, self.sample, seed=self.seed)
+        return self.changed[slots]
 
     @cached_property
     def circuit(self) -> View:
@@ -203,7 +219,11 @@ class Bench:
     @cached_property
     def searched_pairs(self) -> tuple[Pair, ...]:
         """The pairs that every search of this circuit tries, as long as it finds nothing."""
-        return stream(self.space, search=self.spec.protocol.search, start=self.search_start)
+        return self.stream(self.space.strategy())
+
+    def stream(self, strategy: SearchStrategy[Pair]) -> tuple[Pair, ...]:
+        """The pairs of a strategy that a search tries, as long as it finds nothing."""
+        return stream(strategy, search=self.spec.protocol.search, start=self.search_start)
 
 
 def draw_sample(space: PromptSpace, *, count: int, seed: int) -> Sample:
@@ -217,6 +237,22 @@ def draw_sample(space: PromptSpace, *, count: int, seed: int) -> Sample:
     member = _generator(seed, stream=1).integers(2, size=count)
     weights = np.full(count, 1 / count)
     return Sample(tuple(pairs), weights, member, exhaustive=False)
+
+
+def _draw_changes(space: ChangeSpace, sample: Sample, *, seed: int) -> Sample:
+    """Changes of the prompts of a sample; of a whole space all, unless they are very many."""
+    if sample.exhaustive and space.most <= MOST_CHANGES:
+        pairs, weights = zip(*space.enumerate(), strict=True)
+        member = np.zeros(len(pairs), dtype=np.int64)
+        return Sample(pairs, np.array(weights), member, exhaustive=True)
+    members = sample.member.tolist()
+    if sample.exhaustive:
+        members = _generator(seed, stream=3).integers(2, size=len(members)).tolist()
+    pairs = space.sample(members, seed=seed, other_seed=seed + 1)
+    count = len(pairs)
+    return Sample(
+        pairs, np.full(count, 1 / count), np.zeros(count, dtype=np.int64), exhaustive=False
+    )
 
 
 def _generator(seed: int, *, stream: int) -> np.random.Generator:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from pytest_circuits.changes import ChangeSpace
     from pytest_circuits.circuit import Runner, View
     from pytest_circuits.claims.bench import Bench
     from pytest_circuits.claims.evidence import Evidence, Law
@@ -36,6 +37,8 @@ class Claim:
     violation: one sentence about a pair and its member that break it, from margins [2] of each run.
     searchable: whether Hypothesis can try any prompt of the space.
     scanned: the pairs of the rate, each of which the law is held against besides.
+    margin: of the law, in nats.
+    changes: all that the law is about where that is changes of prompts and not contrast pairs.
     """
 
     name: str
@@ -45,6 +48,8 @@ class Claim:
     decide: Callable[[Bench, Law], Evidence]
     searchable: Callable[[Bench], bool] = lambda _bench: True
     scanned: Callable[[Bench], Sequence[Pair]] = lambda bench: bench.sample.pairs
+    margin: Callable[[Bench], float] = lambda bench: bench.spec.protocol.margin
+    changes: Callable[[Bench], ChangeSpace] | None = None
 
 
 def run_of(runner: Runner, view: View, *, name: str) -> Run:

@@ -19,6 +19,8 @@ from pytest_circuits.claims.search import configured
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hypothesis.strategies import SearchStrategy
+
     from pytest_circuits.claims.bench import Bench
     from pytest_circuits.claims.claim import Claim
     from pytest_circuits.claims.evidence import Evidence
@@ -52,8 +54,8 @@ def given_test(bench: Bench, claim_name: str, nodeid: str = "") -> Callable[[], 
         check(bench, claim, [pair])
 
     law.__qualname__ = nodeid or claim_name
-    test = given(pair=bench.space.strategy())(law)
-    for text, pair in reversed(_regressions(bench)):
+    test = given(pair=_strategy(bench, claim))(law)
+    for text, pair in reversed(_regressions(bench, claim)):
         test = example(pair=pair).via(f"regression {text!r}")(test)
     phases = (Phase.explicit, Phase.generate, Phase.shrink)
     return configured(
@@ -67,7 +69,8 @@ def _fetch_ahead(bench: Bench, claim: Claim) -> None:
     An optimisation only: a pair that is not among them is evaluated when it is tried. The stream
     is a function of the seed, so that a search without an outcome draws the same pairs.
     """
-    pairs = [*(pair for _, pair in _regressions(bench)), *bench.searched_pairs]
+    pairs = [pair for _, pair in _regressions(bench, claim)]
+    pairs += bench.stream(_strategy(bench, claim)) if claim.changes else bench.searched_pairs
     for run in claim.runs(bench):
         run.margins(pairs)
 
@@ -116,7 +119,7 @@ def breaks(bench: Bench, claim: Claim, pairs: Sequence[Pair]) -> Bools:
     runs = tuple(run.margins(pairs) for run in claim.runs(bench))
     broken = ~np.isfinite(np.stack(runs)).all(axis=0)
     with np.errstate(invalid="ignore"):
-        return broken | claim.breaks(runs, bench.spec.protocol.margin)
+        return broken | claim.breaks(runs, claim.margin(bench))
 
 
 def counterexample(bench: Bench, claim: Claim, pair: Pair, member: int) -> Counterexample:
@@ -147,9 +150,16 @@ def _no_search() -> None:
     """The claim has no law for prompts that could be searched: what there is to see, is seen."""
 
 
-def _regressions(bench: Bench) -> list[tuple[str, Pair]]:
+def _strategy(bench: Bench, claim: Claim) -> SearchStrategy[Pair]:
+    return claim.changes(bench).strategy() if claim.changes else bench.space.strategy()
+
+
+def _regressions(bench: Bench, claim: Claim) -> list[tuple[str, Pair]]:
     """The prompts that once broke a law; the loader has refused those that do not fit."""
-    fitted = [(text, bench.space.parse(text)) for text in bench.spec.regressions]
+    texts = bench.spec.regressions
+    if claim.changes:
+        return [(text, change) for text in texts for change in claim.changes(bench).of(text)]
+    fitted = [(text, bench.space.parse(text)) for text in texts]
     return [(text, pair) for text, pair in fitted if pair is not None]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_circuits.claims.behaves import BEHAVES
+from pytest_circuits.claims.blind import BLIND
+from pytest_circuits.claims.depends_on import DEPENDS_ON
 from pytest_circuits.claims.faithful import FAITHFUL
 from pytest_circuits.claims.minimal import MINIMAL
 from pytest_circuits.claims.necessary import NECESSARY
@@ -18,7 +20,17 @@ if TYPE_CHECKING:
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
-    for claim in (BEHAVES, SUFFICIENT, NECESSARY, STABLE, FAITHFUL, MINIMAL, SPECIFIC)
+    for claim in (
+        BEHAVES,
+        SUFFICIENT,
+        NECESSARY,
+        STABLE,
+        FAITHFUL,
+        MINIMAL,
+        SPECIFIC,
+        BLIND,
+        DEPENDS_ON,
+    )
 }
 
 

@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_circuits.prompts import Pair, PromptSpace
+    from hypothesis.strategies import SearchStrategy
+
+    from pytest_circuits.prompts import Pair
 
 
 def configured(
@@ -34,13 +36,13 @@ def configured(
     return seeded
 
 
-def stream(space: PromptSpace, *, search: int, start: int) -> tuple[Pair, ...]:
+def stream(strategy: SearchStrategy[Pair], *, search: int, start: int) -> tuple[Pair, ...]:
     """The pairs that a search tries, in order, as long as it finds nothing; each once."""
     pairs: dict[Pair, None] = {}
 
     def record(pair: Pair) -> None:
         pairs[pair] = None
 
-    test = given(pair=space.strategy())(record)
+    test = given(pair=strategy)(record)
     configured(test, search=search, start=start, phases=(Phase.generate,))()
     return tuple(pairs)

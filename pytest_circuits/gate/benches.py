@@ -43,6 +43,7 @@ class Prepared:
     path: Path  # of the specification, absolute
     shown: str  # the same as the user can open it
     options: tuple[str, ...]  # that a command needs to test the same model again
+    selfcheck: int  # seeds under which the gate is put to the test itself; 0: not at all
     will_record: bool  # the run records the baseline, so that `stable` decides nothing yet
 
     def line_of(self, claim: str) -> int:
@@ -162,6 +163,7 @@ class Benches:
             path=path,
             shown=self.shown(path),
             options=self._options(),
+            selfcheck=self.settings.selfcheck,
             will_record=update is Update.CHANGED or (update is Update.NEW and not bench.baseline),
         )
 
@@ -233,6 +235,8 @@ class Benches:
         ]
         if given.device and given.device_source == "command line":
             options += ["--circuits-device", given.device]
+        if given.selfcheck:
+            options.append(f"--circuits-selfcheck={given.selfcheck}")
         if self.search_seed is not None:
             options.append(f"--hypothesis-seed={self.search_seed}")
         return tuple(options)

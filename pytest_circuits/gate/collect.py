@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_circuits.claims import Evidence, LawBroken, Verdict, finish, given_test
+from pytest_circuits.claims import (
+    SELFCHECK,
+    Evidence,
+    LawBroken,
+    Verdict,
+    finish,
+    given_test,
+    run_selfcheck,
+)
 from pytest_circuits.errors import CircuitsError
 from pytest_circuits.report.failure import Subject, failure_text
 from pytest_circuits.report.record import evidence_to_json
@@ -53,6 +61,10 @@ class Circuit(pytest.Collector):
             item = ClaimItem.from_parent(self, name=claim, callobj=test)
             item.prepared = self.prepared
             yield item
+        if self.prepared.selfcheck:
+            item = ClaimItem.from_parent(self, name=SELFCHECK, callobj=_decided_below)
+            item.prepared = self.prepared
+            yield item
 
 
 class ClaimItem(pytest.Function):
@@ -69,7 +81,10 @@ class ClaimItem(pytest.Function):
             super().runtest()
         except LawBroken as error:
             broken = error.counterexample
-        self.evidence = finish(bench, self.name, broken)
+        if self.name == SELFCHECK:
+            self.evidence = run_selfcheck(bench, seeds=self.prepared.selfcheck)
+        else:
+            self.evidence = finish(bench, self.name, broken)
         self.user_properties += _properties(self.evidence)
         if self.evidence.verdict is not Verdict.PASS and not self.is_recording:
             raise ClaimFailed(self.evidence.reason)
@@ -102,6 +117,10 @@ class ClaimItem(pytest.Function):
         """Where the claim stands; the line is counted from 0, as pytest does."""
         line = self.prepared.line_of(self.name) - 1
         return self.path, line, f"{self.prepared.circuit.name}::{self.name}"
+
+
+def _decided_below() -> None:
+    """A selfcheck has no search of its own."""
 
 
 def _properties(evidence: Evidence) -> list[tuple[str, object]]:

@@ -19,6 +19,7 @@ _TAKE_A_VALUE = frozenset(
         "--circuits-report",
         "--circuits-device",
         "--circuits-update",
+        "--circuits-selfcheck",
     }
 )
 

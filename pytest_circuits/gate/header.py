@@ -30,9 +30,11 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
         "update": ""
         if settings.update is Update.NONE
         else f"{settings.update} baselines are recorded",
+        "require": ", ".join(settings.require),
+        "selfcheck": several(settings.selfcheck, "seed") if settings.selfcheck else "",
         "report": benches.shown(settings.report) if settings.report else "",
     }
-    width = max(map(len, rows))
+    width = max(len(name) for name, text in rows.items() if text)
     tested = several(len(specs), "specification")
     title = f"circuits: {tested} in {_folders(benches, specs)}; {_versions()}"
     return [title, *(f"  {name:{width}}  {clean(text)}" for name, text in rows.items() if text)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 DEFAULT_PATHS = ("circuits",)
+MOST_SEEDS = 1000
 
 
 class Update(StrEnum):
@@ -40,6 +41,8 @@ class Settings:
     report: Path | None
     device: str | None  # None: cuda when there is one, else cpu
     device_source: str = "default"
+    selfcheck: int = 0  # seeds under which the gate is put to the test itself
+    require: tuple[str, ...] = ()  # claims that every specification has to make
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -81,6 +84,16 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="DEVICE",
         help="device of the models (default: cuda if there, else cpu)",
     )
+    group.addoption(
+        "--circuits-selfcheck",
+        metavar="N",
+        help="test each circuit's claims themselves under N seeds: green for the model against "
+        "itself, red for a shuffled circuit (default: not)",
+    )
+    _add_ini_values(parser)
+
+
+def _add_ini_values(parser: pytest.Parser) -> None:
     parser.addini("circuits_model", "twin of --circuits-model, relative to this file")
     parser.addini("circuits_baseline", "twin of --circuits-baseline, relative to this file")
     parser.addini("circuits_report", "twin of --circuits-report, relative to this file")
@@ -91,6 +104,12 @@ def add_options(parser: pytest.Parser) -> None:
         type="args",
         default=list(DEFAULT_PATHS),
     )
+    parser.addini(
+        "circuits_require",
+        "claims that every specification has to declare; those about a circuit, if it has nodes "
+        "(default: none)",
+        type="args",
+    )
 
 
 def refuse_stray_options(config: pytest.Config) -> None:
@@ -98,7 +117,7 @@ def refuse_stray_options(config: pytest.Config) -> None:
 
     Without this, a forgotten `--circuits` is a green run that tested no circuit.
     """
-    for name in ("model", "baseline", "update", "update-in-ci", "report", "device"):
+    for name in ("model", "baseline", "update", "update-in-ci", "report", "device", "selfcheck"):
         if config.getoption(f"circuits_{name.replace('-', '_')}") not in {None, False}:
             raise pytest.UsageError(
                 f"--circuits-{name} does nothing without --circuits; add --circuits to run the gate"
@@ -125,7 +144,34 @@ def read_settings(config: pytest.Config) -> Settings:
         report=None if report is None else report.path,
         device=_option(config, "circuits_device") or config.getini("circuits_device") or None,
         device_source="command line" if config.getoption("circuits_device") else "ini file",
+        selfcheck=_selfcheck(config),
+        require=_require(config),
     )
+
+
+def _selfcheck(config: pytest.Config) -> int:
+    given = _option(config, "circuits_selfcheck")
+    if given is None:
+        return 0
+    if (
+        not (given.isascii() and given.isdecimal() and len(given) < 5)
+        or not 1 <= int(given) <= MOST_SEEDS
+    ):
+        raise pytest.UsageError(
+            f"--circuits-selfcheck: {given} is not a number of seeds from 1 to {MOST_SEEDS}"
+        )
+    return int(given)
+
+
+def _require(config: pytest.Config) -> tuple[str, ...]:
+    from pytest_circuits.spec import Claims, quoted, suggest  # noqa: PLC0415  (loaded for a gate)
+
+    names = tuple(config.getini("circuits_require"))
+    for name in names:
+        if name not in Claims.model_fields:
+            hint = suggest(name, Claims.model_fields) or f"known: {', '.join(Claims.model_fields)}"
+            raise pytest.UsageError(f"circuits_require: there is no claim {quoted(name)}; {hint}")
+    return names
 
 
 def ini_folder(config: pytest.Config) -> Path:

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_circuits.claims import SELFCHECK
 from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Verdict
 from pytest_circuits.gate.state import Outcome
 from pytest_circuits.report.record import Result, Run, State, evidence_from_json
+from pytest_circuits.spec import WITHOUT_NODES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pytest_circuits.gate.state import Expected, Gate
+    from pytest_circuits.report.record import Circuit
 
 
 def settle(gate: Gate) -> Run:
@@ -25,7 +28,7 @@ def settle(gate: Gate) -> Run:
 
     def order(expected: Expected) -> tuple[int, int]:
         position = place[expected.circuit]
-        return position, circuits[position].declared.index(expected.claim)
+        return position, (*circuits[position].declared, SELFCHECK).index(expected.claim)
 
     results = tuple(
         _result(gate, expected) for expected in sorted(gate.expected.values(), key=order)
@@ -79,15 +82,22 @@ def _judged(
 
 def _problems(gate: Gate, results: tuple[Result, ...]) -> Iterator[str]:
     states = [result.state for result in results]
-    deselected, absent = states.count(State.DESELECTED), states.count(State.NOT_RUN)
+    deselected, unrun = states.count(State.DESELECTED), states.count(State.NOT_RUN)
     if deselected:
         were = "claim was" if deselected == 1 else "claims were"
         yield (
             f"{deselected} {were} deselected (-k, -m, --deselect, --lf); "
             "to gate on a part, name its files or node ids instead"
         )
-    if absent and not gate.refused:  # pytest runs nothing when it could not collect everything
-        yield f"{absent} {'claim' if absent == 1 else 'claims'} did not run"
+    if unrun and not gate.refused:  # pytest runs nothing when it could not collect everything
+        yield f"{unrun} {'claim' if unrun == 1 else 'claims'} did not run"
+    for circuit in gate.circuits.values():
+        absent = _not_declared(circuit, gate.settings.require)
+        if absent:
+            yield (
+                f"{circuit.spec}: circuit {circuit.name} does not declare {', '.join(absent)}, "
+                "which circuits_require asks for"
+            )
     collected = {circuit.spec for circuit in gate.circuits.values()} | set(gate.refused)
     for path in gate.found.specs:
         name = gate.benches.relative(path)
@@ -96,3 +106,12 @@ def _problems(gate: Gate, results: tuple[Result, ...]) -> Iterator[str]:
                 f"{name}: lies where the gate looks, but pytest did not collect it "
                 "(norecursedirs, --ignore, --lf, a conftest.py?)"
             )
+
+
+def _not_declared(circuit: Circuit, required: Sequence[str]) -> list[str]:
+    """The required claims that are missing; without nodes there is nothing that some are about."""
+    return [
+        name
+        for name in required
+        if name not in circuit.declared and (circuit.nodes or name in WITHOUT_NODES)
+    ]

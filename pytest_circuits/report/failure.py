@@ -76,7 +76,8 @@ def failure_text(evidence: Evidence, subject: Subject) -> FailureText:
     )
     lines: list[Line] = [head, (), *_claim_block(evidence)]
     if evidence.law and evidence.law.counterexample:
-        lines += [(), *_example_block(evidence.law.counterexample, evidence.law.searched)]
+        partner = words.words_of(evidence.claim).partner
+        lines += [(), *_example_block(evidence.law.counterexample, evidence.law.searched, partner)]
     lines += [(), *_block("reproduce", [subject.command])]
     if evidence.law and evidence.law.counterexample:
         prompt = _yaml(evidence.law.counterexample.prompt)
@@ -104,14 +105,14 @@ def _claim_block(evidence: Evidence) -> list[Line]:
     return lines + _block("measures", wrapped(measures, _WIDTH - _LABEL))
 
 
-def _example_block(example: Counterexample, searched: int) -> list[Line]:
+def _example_block(example: Counterexample, searched: int, partner: str) -> list[Line]:
     answer = f"{quoted(example.answer)}, foil {quoted(example.foil)}"
     tokens = " ".join(quoted(token) for token in example.tokens)
     return [
         _row("law", f"broken; the smallest prompt found that breaks it, of {searched} tried:"),
         _row("prompt", quoted(example.prompt), red=True),
         _row("answer", answer),
-        _row("partner", f"{quoted(example.partner)}  (the other cue: answer and foil swapped)"),
+        _row("partner", f"{quoted(example.partner)}  ({partner})"),
         *_block("tokens", textwrap.wrap(tokens, _WIDTH - _LABEL, break_on_hyphens=False)),
         *_logits_table(example),
     ]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest_circuits
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Rate, Verdict
+from pytest_circuits.report.grade import grade
 
 SCHEMA_VERSION = 1
 DELTA = "delta_to_baseline"  # the measure that differs from the baseline's rate
@@ -207,6 +208,7 @@ def _circuit(circuit: Circuit, run: Run) -> Json:
         "digest": circuit.digest,
         "nodes": circuit.nodes,
         "edges": circuit.edges,
+        "grade": grade(circuit, results).to_json(),
         "reference_digest": circuit.reference_digest,
         "claims": [evidence_to_json(result.evidence) for result in results],
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report import words
+from pytest_circuits.report.grade import grade, warning
 from pytest_circuits.report.record import DELTA, State
 from pytest_circuits.report.text import clean, wrapped
 
@@ -41,7 +42,9 @@ def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) ->
         if result and (verbose or result.state not in {State.RAN, State.NOT_RUN}):
             lines += _paragraph(result.evidence.reason, indent=4, width=width)
     if table:
-        lines.append(())
+        lines += [(), *_grades(run), ()]
+    if text := warning([] if run.refused else run.circuits):
+        lines += _paragraph(text, indent=0, width=width, markup={"yellow": True})
     for note in run.notes:
         lines += _paragraph(note, indent=0, width=width)
     for problem in run.problems:
@@ -110,6 +113,20 @@ def _cells(result: Result, *, ascii_only: bool) -> tuple[str, ...]:
         words.count(rate),
         words.points(result.evidence.measures.get(DELTA)),
     )
+
+
+def _grades(run: Run) -> list[Line]:
+    """One row per circuit: how much was shown about it, and why it is not more."""
+    grades = {circuit.name: grade(circuit, run.results) for circuit in run.circuits}
+    rows = [
+        ("grade", "circuit", "evidence"),
+        *((g.level.value, clean(name), g.sentence) for name, g in grades.items()),
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    return [
+        (Span(f"{_aligned(row[:2], widths)}  {row[2]}", {"bold": True} if not place else {}),)
+        for place, row in enumerate(rows)
+    ]
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

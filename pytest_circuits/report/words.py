@@ -22,6 +22,7 @@ class Words:
 
     sentence: str
     at_most: bool = False
+    partner: str = "the other cue: answer and foil swapped"  # what a prompt's partner is
 
 
 _CLAIMS = {
@@ -39,6 +40,14 @@ _CLAIMS = {
     ),
     "minimal": Words("each node and each listed edge of the circuit earns its place"),
     "specific": Words("ablating the circuit hurts this behavior, and others not", at_most=True),
+    "blind": Words(
+        "whatever the slots hold, the preference is the same",
+        partner="the same with other values of the slots",
+    ),
+    "selfcheck": Words(
+        "by any seed, the model against itself is green and a shuffled circuit is red"
+    ),
+    "depends_on": Words("what the slots hold moves the preference"),
 }
 _STATES: dict[str, tuple[str, str]] = {
     Verdict.FAIL: ("does not hold", "do not hold"),

@@ -10,13 +10,16 @@ from pytest_circuits.spec.template import cues
 from pytest_circuits.spec.tree import Limits, Tree
 from pytest_circuits.spec.typed import read_as
 from pytest_circuits.spec.types import (
+    WITHOUT_NODES,
     Ablation,
     Ambiguous,
     BehavesClaim,
     Behavior,
+    BlindClaim,
     Calibration,
     ChoiceSlot,
     Claims,
+    DependsOnClaim,
     FaithfulClaim,
     IntegerSlot,
     MinimalClaim,
@@ -35,13 +38,16 @@ from pytest_circuits.spec.types import (
 from pytest_circuits.spec.write import dump_spec, scalar_text, write_spec
 
 __all__ = [
+    "WITHOUT_NODES",
     "Ablation",
     "Ambiguous",
     "BehavesClaim",
     "Behavior",
+    "BlindClaim",
     "Calibration",
     "ChoiceSlot",
     "Claims",
+    "DependsOnClaim",
     "FaithfulClaim",
     "IntegerSlot",
     "Limits",

@@ -205,6 +205,33 @@ def _check_claims(spec: Spec) -> Iterator[Fault]:
         yield Fault(
             ("claims",), "no claims: nothing would be tested", "add 'behaves: {rate: 0.99}'"
         )
+    blind, depends = spec.claims.blind, spec.claims.depends_on
+    for claim, named in (
+        ("blind", blind and blind.slots),
+        ("depends_on", depends and depends.slots),
+    ):
+        yield from _check_slots(claim, named or (), spec)
+
+
+def _check_slots(claim: str, named: Sequence[str], spec: Spec) -> Iterator[Fault]:
+    """Slots that a claim names: they exist and can be changed, and no claim denies another."""
+    loc, slots, cue = ("claims", claim, "slots"), spec.behavior.slots, cue_name(spec.behavior)
+    yield from _repeated(loc, named, what="slot")
+    for index, name in enumerate(named):
+        slot = slots.get(name)
+        if name == cue and claim == "blind":
+            text = f"{quoted(name)} is the cue, which decides the answer"
+            yield Fault((*loc, index), text, "name it under 'depends_on' or not at all")
+        elif slot is None and name != cue:
+            known = [*slots] if claim == "blind" else [*slots, cue]
+            hint = suggest(name, known) or f"known: {listed(known)}"
+            yield Fault((*loc, index), f"there is no slot {quoted(name)}", hint)
+        elif slot is not None and _is_fixed(slot):
+            text = f"slot {quoted(name)} has one value: there is nothing to change it to"
+            yield Fault((*loc, index), text)
+        elif claim == "depends_on" and spec.claims.blind and name in spec.claims.blind.slots:
+            text = f"the preference cannot both be blind to {quoted(name)} and depend on it"
+            yield Fault((*loc, index), text, "keep one of the two")
 
 
 def _check_regressions(spec: Spec) -> Iterator[Fault]:
@@ -239,6 +266,18 @@ def _reversed(loc: Loc, bounds: tuple[int, int]) -> Iterator[Fault]:
         yield Fault(
             loc, f"the bounds are reversed: {least} is more than {most}", f"write [{most}, {least}]"
         )
+
+
+def _is_fixed(slot: Slot) -> bool:
+    """Say whether a slot has one value only."""
+    match slot:
+        case ChoiceSlot():
+            return len(slot.choice) == 1
+        case IntegerSlot():
+            return slot.integer[0] == slot.integer[1]
+        case WordsSlot():
+            least, most = slot.words.count
+            return least == most and (most == 0 or len(slot.words.from_) == 1)
 
 
 def _longest(slot: Slot) -> int:

@@ -13,7 +13,7 @@ from pytest_circuits.errors import SpecError
 from pytest_circuits.spec.bounded_yaml import parse_yaml, read_yaml
 from pytest_circuits.spec.check import check_spec
 from pytest_circuits.spec.typed import refusal, typed, validated
-from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.types import WITHOUT_NODES, Spec
 
 if TYPE_CHECKING:
     from pytest_circuits.spec.problems import Problem
@@ -36,6 +36,7 @@ _STAND_IN: dict[str, Any] = {
 _NEEDS: dict[str | int, str] = {
     "regressions": "behavior",
     "edges": "nodes",
+    "claims": "behavior",
 }  # a part that is checked against another part
 
 
@@ -69,13 +70,13 @@ class LoadedSpec:
         return self.tree.problem(loc, text, hint=hint, key=key)
 
     def require_nodes(self) -> None:
-        """Make sure that there is a circuit, if a claim is about one: `behaves` is about the model.
+        """Make sure that there is a circuit, if a claim is about one and not about the model.
 
         Raises:
             SpecError: the specification lists no nodes.
 
         """
-        about_nodes = self.spec.claims.model_dump(exclude_none=True).keys() - {"behaves"}
+        about_nodes = self.spec.claims.model_dump(exclude_none=True).keys() - WITHOUT_NODES
         if about_nodes and not any(self.spec.nodes.values()):
             text = f"circuit '{self.spec.circuit}' has no nodes yet"
             hint = f"find them with: pytest-circuits prune {self.path}"
@@ -136,12 +137,17 @@ def _load(tree: Tree) -> LoadedSpec:
         *(
             tree.problem(fault.loc, fault.text, hint=fault.hint, key=fault.key)
             for fault in check_spec(checked)
-            if not {None, fault.loc[0], _NEEDS.get(fault.loc[0], fault.loc[0])} & broken
+            if not {None, fault.loc[0], _needed(fault.loc)} & broken
         ),
     ]
     if spec is None or problems:
         raise refusal(problems)
     return LoadedSpec(spec=spec, path=tree.path, digest=spec_digest(spec), tree=tree)
+
+
+def _needed(loc: Loc) -> str | int | None:
+    """Return the part that a place of another part is checked against, if it is."""
+    return _NEEDS.get(loc[0]) if len(loc) > 1 else None
 
 
 def _mended(value: Value, broken: set[str | int | None]) -> Spec:

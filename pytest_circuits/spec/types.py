@@ -174,6 +174,26 @@ class SpecificClaim(_Frozen):
     """The greatest drop of another behavior's share of prompts with this circuit ablated."""
 
 
+class BlindClaim(_Frozen):
+    """What these slots hold does not decide the preference, and hardly moves it."""
+
+    slots: Annotated[tuple[Name, ...], Field(min_length=1, max_length=32), _UNIQUE]
+    """The slots that must not matter, changed together."""
+    rate: Share
+    """The least share of changes that leave the preference with the same token."""
+    max_shift: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Nats that a change may move the preference by; left out: the margin of the protocol."""
+
+
+class DependsOnClaim(_Frozen):
+    """What these slots hold moves the preference; the cue moves it to the other answer."""
+
+    slots: Annotated[tuple[Name, ...], Field(min_length=1, max_length=32), _UNIQUE]
+    """The slots, or the cue, that must matter, each by itself."""
+    rate: Share
+    """The least share of changes that move the preference by the margin of the protocol."""
+
+
 class Claims(_Frozen):
     """The claims that are put to the test; one that is left out is not tested."""
 
@@ -186,6 +206,8 @@ class Claims(_Frozen):
     faithful: FaithfulClaim | None = None
     minimal: MinimalClaim | None = None
     specific: SpecificClaim | None = None
+    blind: BlindClaim | None = None
+    depends_on: DependsOnClaim | None = None
 
 
 class Ambiguous(_Frozen):
@@ -254,6 +276,10 @@ class Spec(_Frozen):
     """Prompts that once broke a law; always tried first."""
     found_by: dict[str, FoundBy] = Field(default_factory=dict)
     """How the circuit was found: the pruner's settings and figures."""
+
+
+# The claims that are about the whole model: a specification that makes no other needs no nodes.
+WITHOUT_NODES = frozenset({"behaves", "blind", "depends_on"})
 
 
 def edge_key(source: str, target: str) -> str:

@@ -146,14 +146,20 @@ def _wrapped(head: str, items: Iterable[str], tail: str, *, width: int) -> Itera
     yield line
 
 
-def _flow_mappings(parts: Mapping[str, Mapping[str, Scalar]]) -> Iterator[str]:
+def _flow_mappings(parts: Mapping[str, Mapping[str, Scalar | list[Scalar]]]) -> Iterator[str]:
     width = max(map(len, parts), default=0) + 1
     for name, part in parts.items():
         yield f"{name + ':':{width}} {_flow_mapping(part)}"
 
 
-def _flow_mapping(part: Mapping[str, Scalar]) -> str:
-    return "{" + ", ".join(f"{key}: {scalar_text(value)}" for key, value in part.items()) + "}"
+def _flow_mapping(part: Mapping[str, Scalar | list[Scalar]]) -> str:
+    return "{" + ", ".join(f"{key}: {_flow(value)}" for key, value in part.items()) + "}"
+
+
+def _flow(value: Scalar | list[Scalar]) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(scalar_text, value)) + "]"
+    return scalar_text(value)
 
 
 def _found_by(part: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from pytest_circuits.circuit import WHOLE
-from pytest_circuits.claims import CLAIMS, LawBroken, finish, given_test, run_claim
+from pytest_circuits.claims import CLAIMS, LawBroken, declared, finish, given_test, run_claim
 from tests.known_models import BRACKET_PATH, QUOTE_PATH, quote_spec
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def test_evidence_is_the_same_in_every_run_and_order(bench_of: MakeBench, tmp_pa
     (tmp_path / "bracket.circuit.yaml").write_text(other)
     first, again = (bench_of(QUOTE_PATH, claims=tuple(CLAIMS)) for _ in range(2))
 
-    forwards = {claim: run_claim(first, claim) for claim in CLAIMS}
-    backwards = {claim: run_claim(again, claim) for claim in reversed(CLAIMS)}
+    forwards = {claim: run_claim(first, claim) for claim in declared(first.spec)}
+    backwards = {claim: run_claim(again, claim) for claim in reversed(declared(again.spec))}
 
     assert forwards == backwards

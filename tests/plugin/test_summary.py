@@ -60,6 +60,14 @@ def test_each_claim_has_one_aligned_row() -> None:
         "pass     quote_close  behaves    99.4 % (≥ 98.1 %)  ≥ 95.0 %          500           -",
         "pass     quote_close  necessary  50.0 %             ≤ 65.0 %  whole space        -1.2",
         "",
+        "grade    circuit      evidence",
+        (
+            "partial  quote_close  2 claims hold, 1 by proof, 1 by sample; "
+            "not declared: sufficient, stable"
+        ),
+        "",
+        "warning: core claims are not declared, and so not tested: quote_close",
+        "(sufficient, stable)",
         "gate: PASS for models/tiny (aaaaaaaaaaaa) - 2 claims about 1 circuit hold",
     ]
 

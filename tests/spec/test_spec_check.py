@@ -293,3 +293,70 @@ def test_a_calibration_that_makes_no_sense_is_named_at_its_place(
     (found,) = first_lines(bad)
 
     assert found.startswith(f"q.circuit.yaml:{line}")
+
+
+@pytest.mark.parametrize(
+    ("claims", "lines"),
+    [
+        pytest.param(
+            "blind: {slots: [nam], rate: 0.9}",
+            ["20:19: there is no slot 'nam'; did you mean 'name'?"],
+            id="misspelt",
+        ),
+        pytest.param(
+            "blind: {slots: [quote], rate: 0.9}",
+            [
+                (
+                    "20:19: 'quote' is the cue, which decides the answer; "
+                    "name it under 'depends_on' or not at all"
+                )
+            ],
+            id="cue",
+        ),
+        pytest.param(
+            "depends_on: {slots: [quote, x], rate: 0.9}",
+            ["20:31: there is no slot 'x'; known: name, words, quote"],
+            id="unknown",
+        ),
+        pytest.param(
+            "blind: {slots: [name, name], rate: 0.9}",
+            ["20:25: slot 'name' is listed twice; keep one"],
+            id="twice",
+        ),
+        pytest.param(
+            "blind: {slots: [name], rate: 0.9}\n  depends_on: {slots: [name], rate: 0.9}",
+            [
+                (
+                    "21:24: the preference cannot both be blind to 'name' and depend on it; "
+                    "keep one of the two"
+                )
+            ],
+            id="both",
+        ),
+        pytest.param(
+            "blind: {slots: [], rate: 0.9}",
+            ["20:18: 'slots' of claim 'blind' must be a list of 1 to 32 texts, not of 0"],
+            id="none",
+        ),
+    ],
+)
+def test_claims_about_slots_name_slots_that_can_change(
+    first_lines: FirstLines, quote: str, claims: str, lines: list[str]
+) -> None:
+    bad = quote.replace("behaves:    {rate: 0.99}", claims)
+
+    assert first_lines(bad) == [f"q.circuit.yaml:{line}" for line in lines]
+
+
+@pytest.mark.parametrize(
+    "slot", ["{choice: [x]}", "{integer: [3, 3]}", "{words: {from: [x], count: [2, 2]}}"]
+)
+def test_a_slot_with_one_value_cannot_be_changed(
+    first_lines: FirstLines, quote: str, slot: str
+) -> None:
+    bad = quote.replace("{choice: [alpha, beta, user_id]}", slot)
+    bad = bad.replace("behaves:    {rate: 0.99}", "depends_on: {slots: [name], rate: 0.9}")
+
+    assert first_lines(bad) == [
+        "q.circuit.yaml:20:24: slot 'name' has one value: there is nothing to change it to"
+    ]

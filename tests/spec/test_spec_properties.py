@@ -97,6 +97,7 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
             "others": draw(st.lists(names, min_size=1, max_size=3, unique=True)),
             "max_drop": draw(shares),
         },
+        "depends_on": {"slots": [cue], "rate": draw(shares)},
     }
     kept = draw(st.lists(st.sampled_from(sorted(claims)), min_size=1, unique=True))
     nodes = draw(

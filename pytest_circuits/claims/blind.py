@@ -1,0 +1,168 @@
+"""`blind`: what some slots hold does not matter to the preference, outwardly or by any path.
+
+Outwardly: prompts that differ in these slots alone. By any path: what the slots' tokens send on is
+exchanged in part, so that paths show that cancel each other (see `circuit.sent`).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_circuits.changes import ChangeSpace
+from pytest_circuits.circuit import WHOLE, Encoder
+from pytest_circuits.circuit.sent import aligned, margins_with_sent, parts_of
+from pytest_circuits.claims.baseline import delta
+from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.claim import Claim, Run, median_size, preference, run_of
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.findings import Finding, at_least, conclude, law_finding, not_finite
+from pytest_circuits.spec import quoted
+from pytest_circuits.spec.problems import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_circuits.circuit import Runner
+    from pytest_circuits.claims.bench import Bench
+    from pytest_circuits.claims.evidence import Evidence, Law
+    from pytest_circuits.claims.statistics import Bools, Floats, Interval
+    from pytest_circuits.prompts import Pair, Prompt
+    from pytest_circuits.spec import BlindClaim
+
+INSIDE = 64  # changes of which what the slots' tokens send on is exchanged
+
+
+def _limits(bench: Bench) -> BlindClaim:
+    limits = bench.spec.claims.blind
+    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    return limits
+
+
+def _max_shift(bench: Bench) -> float:
+    limits = _limits(bench)
+    return bench.spec.protocol.margin if limits.max_shift is None else limits.max_shift
+
+
+def _changes(bench: Bench) -> ChangeSpace:
+    return ChangeSpace(bench.space, _limits(bench).slots)
+
+
+def _scanned(bench: Bench) -> Sequence[Pair]:
+    return bench.changes(*_limits(bench).slots).pairs
+
+
+def _runs(bench: Bench) -> tuple[Run, ...]:
+    whole = run_of(bench.runner, WHOLE, name="whole model")
+    return whole, Run("on the partner", lambda changes: whole.margins(changes)[:, ::-1], None)
+
+
+def _breaks(margins: tuple[Floats, ...], margin: float) -> Bools:
+    before, after = margins
+    moved: Bools = np.abs(before - after) >= margin
+    return moved
+
+
+def _violation(change: Pair, member: int, margins: tuple[Floats, ...]) -> str:
+    before, after = (float(found[member]) for found in margins)
+    return (
+        f"the whole model {preference(before, change, member)} here, and with other values of the "
+        f"slots it {preference(after, change, member)}: a shift of {abs(before - after):.2f} nats"
+    )
+
+
+def _interval(bench: Bench, runner: Runner) -> Interval:
+    changes = bench.changes(*_limits(bench).slots)
+    before, after = runner.margins(changes.pairs, WHOLE).T  # each [n]
+    same = (np.minimum(before, after) > EPS) | (np.maximum(before, after) < -EPS)
+    return changes.rate(np.stack([same, same], axis=1), bench.spec.protocol.alpha)
+
+
+def _decide(bench: Bench, law: Law) -> Evidence:
+    limits, protocol = _limits(bench), bench.spec.protocol
+    changes, most = bench.changes(*limits.slots), _max_shift(bench)
+    whole = bench.runner.margins(changes.pairs, WHOLE)
+    if broken := not_finite("blind", law, whole_model=whole):
+        return broken
+    interval = _interval(bench, bench.runner)
+    rate = interval.against(limits.rate, n=changes.n, exhaustive=changes.exhaustive)
+    what = f"other values of {listed(limits.slots)} leave the preference with the same token"
+    inside, measures = _inside(bench, most)
+    findings = [
+        at_least(rate, what=what, alpha=protocol.alpha),
+        law_finding(
+            law, margin=most, typical=median_size(whole), whose="the whole model's preference"
+        ),
+        *inside,
+    ]
+    measures |= {
+        "delta_to_baseline": delta(bench, "blind", interval, _interval),
+        "max_shift": most,
+        "shift": float(np.abs(whole[:, 0] - whole[:, 1]).max()),
+    }
+    return conclude("blind", findings, rate=rate, law=law, measures=measures)
+
+
+def _inside(bench: Bench, most: float) -> tuple[list[Finding], dict[str, float | None]]:
+    """Decide whether the preference moves as what the slots' tokens send is exchanged in part."""
+    encoder = Encoder(bench.model)
+    changes, lonely = _changes(bench).fitting(
+        INSIDE, seed=bench.seed, fits=partial(aligned, encoder)
+    )
+    measures: dict[str, float | None] = {
+        "exchanged": float(len(changes)),
+        "not_exchanged": float(len(lonely)),
+    }
+    findings = [_lonely(lonely, encoder, bench)] if lonely else []
+    if changes:
+        finding, measures["shift_inside"] = _exchanged(bench, changes, most)
+        findings.append(finding)
+    return findings, measures
+
+
+def _exchanged(bench: Bench, changes: Sequence[Pair], most: float) -> tuple[Finding, float]:
+    """Exchange each part of what the slots' tokens send, and keep the greatest shift."""
+    parts = parts_of(bench.model, seed=bench.seed)
+    before = bench.runner.margins(changes, WHOLE)[:, 0]  # [n]
+    shifts = np.abs(margins_with_sent(bench.runner, changes, parts) - before)  # [K, n]
+    shifts = np.nan_to_num(shifts, nan=np.inf)
+    part, worst = np.unravel_index(shifts.argmax(), shifts.shape)
+    shift, change = float(shifts[part, worst]), changes[int(worst)]
+    if shift < most:
+        sentence = (
+            f"at {len(changes)} prompts no part of what their tokens send moves it by more than "
+            f"{shift:.2f} nats"
+        )
+        return Finding(Verdict.PASS, sentence), shift
+    sentence = (
+        f"exchanging {parts[part].name} of their tokens alone moves the preference by {shift:.2f} "
+        f"nats, after {quoted(change.first.text)} with what {quoted(change.second.text)} sends "
+        f"(less than {most:g} needed): a path uses them"
+    )
+    return Finding(Verdict.FAIL, sentence), shift
+
+
+def _lonely(lonely: Sequence[Prompt], encoder: Encoder, bench: Bench) -> Finding:
+    """Say which prompt has no other values of as many tokens: its paths were not looked at."""
+    shortest = min(lonely, key=lambda prompt: (len(prompt.text), prompt.text))
+    slots = listed(_limits(bench).slots)
+    sentence = (
+        f"what the tokens of {slots} send could not be exchanged at {len(lonely)} prompts, as at "
+        f"{quoted(shortest.text)} ({len(encoder.tokens(shortest))} tokens): no other values were "
+        f"found that have as many tokens; give {slots} values that have, or leave this one out"
+    )
+    return Finding(Verdict.INCONCLUSIVE, sentence)
+
+
+BLIND = Claim(
+    "blind",
+    _runs,
+    _breaks,
+    _violation,
+    _decide,
+    scanned=_scanned,
+    margin=_max_shift,
+    changes=_changes,
+)

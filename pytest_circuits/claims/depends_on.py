@@ -1,0 +1,127 @@
+"""`depends_on`: what each of some slots holds moves the preference; the cue decides it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_circuits.circuit import WHOLE
+from pytest_circuits.claims.baseline import delta
+from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.claim import Claim, Run, run_of
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.findings import Finding, at_least, conclude, not_finite
+from pytest_circuits.spec.problems import quoted
+from pytest_circuits.spec.template import cue_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_circuits.circuit import Runner
+    from pytest_circuits.claims.bench import Bench, Sample
+    from pytest_circuits.claims.evidence import Evidence, Law
+    from pytest_circuits.claims.statistics import Bools, Floats, Interval
+    from pytest_circuits.prompts import Pair
+    from pytest_circuits.spec import DependsOnClaim
+
+
+def _limits(bench: Bench) -> DependsOnClaim:
+    limits = bench.spec.claims.depends_on
+    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    return limits
+
+
+def _on_cue(bench: Bench) -> bool:
+    """Only of the cue it is known where a change should lead, so that a law can be about it."""
+    return cue_name(bench.spec.behavior) in _limits(bench).slots
+
+
+def _scanned(bench: Bench) -> Sequence[Pair]:
+    return bench.sample.pairs if _on_cue(bench) else ()
+
+
+def _runs(bench: Bench) -> tuple[Run, ...]:
+    return (run_of(bench.runner, WHOLE, name="whole model"),)
+
+
+def _breaks(margins: tuple[Floats, ...], _margin: float) -> Bools:
+    (whole,) = margins
+    blind = whole.sum(axis=1) <= EPS  # [n]
+    return np.stack([blind, blind], axis=1)
+
+
+def _violation(_pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
+    (whole,) = margins
+    return (
+        "the cue makes no difference, or the wrong one: answer minus foil is "
+        f"{whole[member]:.2f} nats here, {whole[1 - member]:.2f} on the other prompt"
+    )
+
+
+def _moved(bench: Bench, runner: Runner, slot: str) -> tuple[Sample, Bools]:
+    """Changes of a slot, and which of them [n] move the preference as they should."""
+    cue, margin = slot == cue_name(bench.spec.behavior), bench.spec.protocol.margin
+    changes = bench.sample if cue else bench.changes(slot)
+    margins = runner.margins(changes.pairs, WHOLE)  # [n, 2]
+    if cue:
+        return changes, (margins.min(axis=1) > EPS) & (margins.sum(axis=1) >= margin)
+    return changes, np.abs(margins[:, 0] - margins[:, 1]) >= margin
+
+
+def _interval(bench: Bench, runner: Runner, slot: str) -> Interval:
+    changes, moved = _moved(bench, runner, slot)
+    return changes.rate(np.stack([moved, moved], axis=1), bench.spec.protocol.alpha)
+
+
+def _least(bench: Bench, runner: Runner) -> Interval:
+    intervals = [_interval(bench, runner, slot) for slot in _limits(bench).slots]
+    return min(intervals, key=lambda interval: interval.lower)
+
+
+def _decide(bench: Bench, law: Law) -> Evidence:
+    limits, protocol = _limits(bench), bench.spec.protocol
+    findings, rates = [], []
+    for slot in limits.slots:
+        changes, _ = _moved(bench, bench.runner, slot)
+        whole = bench.runner.margins(changes.pairs, WHOLE)
+        if broken := not_finite("depends_on", law, whole_model=whole):
+            return broken
+        interval = _interval(bench, bench.runner, slot)
+        rate = interval.against(limits.rate, n=changes.n, exhaustive=changes.exhaustive)
+        to = " to the other answer" if slot == cue_name(bench.spec.behavior) else ""
+        what = f"changing {quoted(slot)} moves the preference{to} by {protocol.margin:g} nats"
+        findings.append(at_least(rate, what=what, alpha=protocol.alpha))
+        rates.append(rate)
+    if _on_cue(bench):
+        findings.append(_law_finding(law))
+    return conclude(
+        "depends_on",
+        findings,
+        rate=min(rates, key=lambda rate: rate.lower),
+        law=law if _on_cue(bench) else None,
+        measures={
+            "delta_to_baseline": delta(bench, "depends_on", _least(bench, bench.runner), _least),
+            **{
+                f"rate_{slot}": rate.estimate
+                for slot, rate in zip(limits.slots, rates, strict=True)
+            },
+        },
+    )
+
+
+def _law_finding(law: Law) -> Finding:
+    if law.counterexample is not None:
+        return Finding(Verdict.FAIL, law.counterexample.violation)
+    return Finding(Verdict.PASS, f"no counterexample in {law.searched} prompts")
+
+
+DEPENDS_ON = Claim(
+    "depends_on",
+    _runs,
+    _breaks,
+    _violation,
+    _decide,
+    searchable=_on_cue,
+    scanned=_scanned,
+)

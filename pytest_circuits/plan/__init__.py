@@ -1,0 +1,1 @@
+"""What a specification will need and cost, before it is run."""

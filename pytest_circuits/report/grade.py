@@ -1,0 +1,137 @@
+"""How much is shown about a circuit: one word, and the line that says why.
+
+A specification that declares little passes easily. Its grade says so, in every report of a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.report.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_circuits.claims.evidence import Evidence
+    from pytest_circuits.report.record import Circuit, Json, Result
+
+CORE = ("behaves", "sufficient", "necessary", "stable")
+BEYOND = ("faithful", "minimal", "specific")
+
+
+class Level(StrEnum):
+    """The grades, from the worst to the best."""
+
+    REFUTED = "refuted"
+    UNDECIDED = "undecided"
+    BEHAVIOR = "behavior"
+    PARTIAL = "partial"
+    CORE = "core"
+    FULL = "full"
+
+
+MEANINGS = {
+    Level.REFUTED: "a claim that it declares does not hold",
+    Level.UNDECIDED: "a claim that it declares is not decided, or did not run",
+    Level.BEHAVIOR: "its claims hold, and it names no circuit: nothing is said about how",
+    Level.PARTIAL: "its claims hold, and core claims are missing",
+    Level.CORE: f"the core claims hold: {', '.join(CORE)}",
+    Level.FULL: f"the core claims hold, and {', '.join(BEYOND)} besides",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What one run showed about one circuit."""
+
+    level: Level
+    proven: tuple[str, ...]  # claims that hold, with rates over the whole space
+    sampled: tuple[str, ...]  # the others that hold
+    failed: tuple[str, ...]
+    undecided: tuple[str, ...]  # or not run
+    undeclared: tuple[str, ...]  # of the core claims
+    control_p: float | None  # how rarely a random circuit of the shape is as good as this one
+
+    @property
+    def sentence(self) -> str:
+        """Why it is this grade, in one line."""
+        held = len(self.proven) + len(self.sampled)
+        how = " by proof" if self.proven else " by sample"
+        if self.proven and self.sampled:
+            how = f", {len(self.proven)} by proof, {len(self.sampled)} by sample"
+        count = "1 claim holds" if held == 1 else f"{held} claims hold"
+        parts = [count + how] if held else []
+        parts += [
+            f"{what}: {', '.join(names)}"
+            for what, names in (("failed", self.failed), ("not decided", self.undecided))
+            if names
+        ]
+        if self.control_p is not None:
+            parts.append(f"better than random circuits (p = {self.control_p:.3f})")
+        if self.undeclared:
+            parts.append(f"not declared: {', '.join(self.undeclared)}")
+        return "; ".join(parts)
+
+    def to_json(self) -> Json:
+        """The fields of the evidence record."""
+        return {
+            "level": self.level.value,
+            "meaning": MEANINGS[self.level],
+            "proven": list(self.proven),
+            "sampled": list(self.sampled),
+            "failed": list(self.failed),
+            "undecided": list(self.undecided),
+            "undeclared": list(self.undeclared),
+            "control_p": self.control_p,
+        }
+
+
+def grade(circuit: Circuit, results: Sequence[Result]) -> Grade:
+    """Grade a circuit by the results of its claims; a claim without a result did not run."""
+    found = {r.evidence.claim: r.evidence for r in results if r.circuit == circuit.name}
+    held = [name for name in circuit.declared if _verdict(found.get(name)) is Verdict.PASS]
+    failed = [name for name in circuit.declared if _verdict(found.get(name)) is Verdict.FAIL]
+    undecided = [name for name in circuit.declared if name not in (*held, *failed)]
+    proven = [name for name in held if (rate := found[name].rate) and rate.exhaustive]
+    return Grade(
+        level=_level(circuit, held=held, failed=failed, undecided=undecided),
+        proven=tuple(proven),
+        sampled=tuple(name for name in held if name not in proven),
+        failed=tuple(failed),
+        undecided=tuple(undecided),
+        undeclared=undeclared(circuit),
+        control_p=found["sufficient"].measures.get("control_p") if "sufficient" in held else None,
+    )
+
+
+def undeclared(circuit: Circuit) -> tuple[str, ...]:
+    """The core claims that are not made about a circuit; where there is none, none is missing."""
+    return tuple(name for name in CORE if circuit.nodes and name not in circuit.declared)
+
+
+def warning(circuits: Sequence[Circuit]) -> str:
+    """One sentence about the core claims that circuits do not declare; empty if they all do."""
+    missing = {circuit.name: undeclared(circuit) for circuit in circuits if undeclared(circuit)}
+    named = "; ".join(f"{clean(name)} ({', '.join(claims)})" for name, claims in missing.items())
+    return f"warning: core claims are not declared, and so not tested: {named}" if named else ""
+
+
+def _verdict(evidence: Evidence | None) -> Verdict:
+    return Verdict.INCONCLUSIVE if evidence is None else evidence.verdict
+
+
+def _level(
+    circuit: Circuit, *, held: Sequence[str], failed: Sequence[str], undecided: Sequence[str]
+) -> Level:
+    if failed:
+        return Level.REFUTED
+    if undecided or not held:
+        return Level.UNDECIDED
+    if not circuit.nodes:
+        return Level.BEHAVIOR
+    if undeclared(circuit):
+        return Level.PARTIAL
+    return Level.FULL if {*BEYOND} <= {*held} else Level.CORE

@@ -1,0 +1,110 @@
+"""`pytest-circuits plan`: what claims need and cost, before they are run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pytest_circuits import cli
+from pytest_circuits.claims import make_bench, run_claim
+from pytest_circuits.model import Model, load_model
+from pytest_circuits.plan.cost import costs_of
+from pytest_circuits.spec import load_spec
+from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+THREE = ("behaves", "sufficient", "necessary")
+SLOTS = (
+    "  blind: {slots: [name], rate: 0.9, max_shift: 7}\n"
+    "  depends_on: {slots: [cue, words], rate: 0.9}\n"
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load_model(write_quote_copier(tmp_path_factory.mktemp("plan") / "model"))
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "q.circuit.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def planned(spec: Path, *options: str) -> Result:
+    return CliRunner().invoke(cli.main, ["plan", str(spec), *options])
+
+
+def rows_of(result: Result) -> dict[str, list[str]]:
+    lines = [line.split() for line in result.output.splitlines()]
+    return {line[0]: line[1:] for line in lines if line and line[0] in (*THREE, "stable")}
+
+
+def test_the_plan_says_what_each_claim_needs(model: Model, tmp_path: Path) -> None:
+    result = planned(write(tmp_path, quote_spec(QUOTE_PATH)), "--model", str(model.path))
+
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("quote_close: 149,792 pairs of prompts, of which 500 are drawn")
+    rows = rows_of(result)
+    assert rows["behaves"][:7] == ["≥", "98.0", "%", "sample", "500", "3", "228"]
+    assert rows["necessary"][:7] == ["≤", "65.0", "%", "sample", "500", "299", "5"]
+    assert rows["behaves"][-6:] == ["99.0", "%:", "3,094", "99.8", "%:", "577"]
+    assert "prompt-forwards: about " in result.output
+
+
+def test_without_a_model_there_are_no_seconds(tmp_path: Path) -> None:
+    text = quote_spec(QUOTE_PATH, model="absent")
+
+    result = planned(write(tmp_path, text.replace("count: [1, 5]", "count: [1, 1]")))
+
+    assert result.exit_code == 0, result.output
+    assert "32 pairs of prompts, all of which are run" in result.output
+    assert rows_of(result)["behaves"][3:6] == ["proof", "all", "64"]
+    assert "no model is at hand" in result.output
+
+
+def test_a_sample_that_is_too_small_to_show_anything_is_said_with_status_1(tmp_path: Path) -> None:
+    text = quote_spec(QUOTE_PATH, model="absent", protocol="{pairs: 200}")
+
+    result = planned(write(tmp_path, text))
+
+    assert result.exit_code == 1
+    assert "behaves cannot pass: at least 228 prompts are needed for ≥ 98.0 %" in result.output
+    assert "stable cannot pass: at least 263" in result.output
+    assert "sufficient cannot pass" not in result.output
+
+
+def test_a_space_that_could_be_run_whole_is_pointed_out(tmp_path: Path) -> None:
+    text = quote_spec(QUOTE_PATH, model="absent").replace("count: [1, 5]", "count: [1, 3]")
+
+    assert (
+        "with protocol.pairs: 2336 the whole space is run" in planned(write(tmp_path, text)).output
+    )
+
+
+def test_a_circuit_without_nodes_cannot_be_planned(tmp_path: Path) -> None:
+    result = planned(write(tmp_path, quote_spec({}, model="absent")))
+
+    assert result.exit_code == 2
+    assert "has no nodes yet" in result.output
+
+
+@pytest.mark.parametrize("count", ["[1, 5]", "[1, 2]"], ids=["sample", "proof"])
+def test_claims_cost_no_more_than_planned_and_not_much_less(
+    model: Model, tmp_path: Path, count: str
+) -> None:
+    protocol = "{pairs: 300, search: 30, controls: 19}"
+    text = quote_spec(QUOTE_PATH, claims=THREE, protocol=protocol).replace("[1, 5]", count)
+    loaded = load_spec(write(tmp_path, text.replace("protocol:", f"{SLOTS}protocol:")))
+    bench = make_bench(loaded, model)
+
+    for claim, cost in costs_of(loaded.spec, model).items():
+        before = bench.runner.forwards
+        run_claim(bench, claim)
+        done = bench.runner.forwards - before
+        assert cost is not None
+        assert cost / 2 <= done <= cost, claim

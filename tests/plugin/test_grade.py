@@ -1,0 +1,167 @@
+"""Each circuit has a grade, in the summary and in the record, and little evidence shows in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
+from pytest_circuits.report.grade import BEYOND, CORE, MEANINGS, Level, grade, warning
+from pytest_circuits.report.record import Result, State
+from tests.plugin.conftest import FOUR, Repository, spec_text
+from tests.plugin.test_summary import CIRCUIT
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def result(claim: str, verdict: Verdict = Verdict.PASS, *, exhaustive: bool = False) -> Result:
+    rate = Rate(1.0, 1.0, 1.0, 0.95, 500, exhaustive)
+    measures: dict[str, float | None] = {"control_p": 0.025} if claim == "sufficient" else {}
+    evidence = Evidence(claim, verdict, "well", rate=rate, measures=measures)
+    return Result(f"x::{claim}", CIRCUIT.name, evidence, State.RAN)
+
+
+@pytest.mark.parametrize(
+    ("declared", "nodes", "broken", "level"),
+    [
+        ((*CORE, *BEYOND), 7, {}, Level.FULL),
+        ((*CORE, "faithful"), 7, {}, Level.CORE),
+        (CORE, 7, {}, Level.CORE),
+        (("sufficient",), 7, {}, Level.PARTIAL),
+        (("behaves", "blind"), 0, {}, Level.BEHAVIOR),
+        (CORE, 7, {"stable": Verdict.INCONCLUSIVE}, Level.UNDECIDED),
+        (CORE, 7, {"stable": Verdict.INCONCLUSIVE, "behaves": Verdict.FAIL}, Level.REFUTED),
+        (("behaves",), 0, {"behaves": Verdict.FAIL}, Level.REFUTED),
+    ],
+)
+def test_the_grade_is_as_good_as_what_was_declared_and_shown(
+    declared: tuple[str, ...], nodes: int, broken: dict[str, Verdict], level: Level
+) -> None:
+    circuit = replace(CIRCUIT, declared=declared, nodes=nodes)
+    results = [result(claim, broken.get(claim, Verdict.PASS)) for claim in declared]
+
+    assert grade(circuit, results).level is level
+
+
+def test_a_claim_that_was_not_asked_for_leaves_the_grade_undecided() -> None:
+    circuit = replace(CIRCUIT, declared=CORE)
+
+    found = grade(circuit, [result(claim) for claim in CORE[:3]])
+
+    assert found.level is Level.UNDECIDED
+    assert found.undecided == ("stable",)
+
+
+def test_the_line_says_how_it_was_shown_and_what_is_missing() -> None:
+    circuit = replace(CIRCUIT, declared=("behaves", "sufficient"))
+
+    sentence = grade(circuit, [result("behaves", exhaustive=True), result("sufficient")]).sentence
+
+    assert sentence == (
+        "2 claims hold, 1 by proof, 1 by sample; better than random circuits (p = 0.025); "
+        "not declared: necessary, stable"
+    )
+
+
+def test_the_readme_explains_every_grade() -> None:
+    text = README.read_text(encoding="utf-8")
+
+    assert [f"| `{level}` | {meaning} |" in text for level, meaning in MEANINGS.items()] == (
+        [True] * len(Level)
+    )
+
+
+def test_a_behavior_without_a_circuit_is_not_warned_about() -> None:
+    behavior = replace(CIRCUIT, nodes=0, declared=("behaves",))
+
+    assert warning([behavior]) == ""
+    assert "quote_close (sufficient, stable)" in warning([behavior, CIRCUIT])
+
+
+def test_a_specification_of_little_is_told_from_one_of_all(repository: Repository) -> None:
+    repository.write_good_spec("all", claims=FOUR)
+    repository.write_good_spec("little", claims=("sufficient",))
+    repository.gate("--circuits-update=new")
+
+    result = repository.gate("--circuits-report=out.json")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "grade    circuit  evidence",
+            "core     all      4 claims hold by proof; better than random circuits (p = 0.050)",
+            "partial  little   1 claim holds by proof; *; not declared: behaves, necessary, stable",
+            "warning: core claims are not declared, and so not tested: little (behaves, nec*",
+        ]
+    )
+    grades = {
+        circuit["name"]: circuit["grade"]
+        for circuit in json.loads((repository.path / "out.json").read_text())["circuits"]
+    }
+    assert grades["all"]["level"] == "core"
+    assert grades["little"] == {
+        "control_p": 0.05,
+        "failed": [],
+        "level": "partial",
+        "meaning": MEANINGS[Level.PARTIAL],
+        "proven": ["sufficient"],
+        "sampled": [],
+        "undecided": [],
+        "undeclared": ["behaves", "necessary", "stable"],
+    }
+
+
+def require(repository: Repository, claims: str) -> None:
+    repository.write("pytest.ini", f"[pytest]\ncircuits_require = {claims}\n")
+
+
+def test_a_required_claim_that_is_not_declared_fails_the_gate(repository: Repository) -> None:
+    repository.write_good_spec()
+    require(repository, "behaves necessary stable")
+
+    result = repository.gate()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "*: circuit quote_close does not declare stable, which circuits_require asks for",
+            "gate: INCONCLUSIVE * - do not release: the run is not complete",
+        ]
+    )
+
+
+def test_a_required_claim_that_is_declared_changes_nothing(repository: Repository) -> None:
+    repository.write_good_spec()
+    require(repository, "behaves necessary")
+
+    assert repository.gate().ret == 0
+
+
+def test_claims_about_a_circuit_are_not_required_where_there_is_none(
+    repository: Repository,
+) -> None:
+    text = spec_text(claims=("behaves",), nodes={}).replace("nodes:\n", "")
+    repository.write("circuits/quote_close.circuit.yaml", text)
+    require(repository, "behaves necessary")
+    assert repository.gate().ret == 0
+
+    require(repository, "blind necessary")
+    result = repository.gate()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*circuit quote_close does not declare blind, which *"])
+
+
+def test_an_unknown_required_claim_is_a_usage_error(repository: Repository) -> None:
+    repository.write_good_spec()
+    require(repository, "necesary")
+
+    result = repository.gate()
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(
+        ["ERROR: circuits_require: there is no claim 'necesary'; did you mean 'necessary'?"]
+    )

@@ -131,6 +131,8 @@ def quote_spec(
         "faithful": "{rate: 0.9, max_gap: 0.2}",
         "minimal": "{quantile: 0.9}",
         "specific": f"{{others: [{OTHER[behavior]}], max_drop: 0.1}}",
+        "blind": "{slots: [name], rate: 0.9}",
+        "depends_on": "{slots: [cue], rate: 0.9}",
     }
     declared = "".join(f"  {claim}: {thresholds[claim]}\n" for claim in claims)
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import WHOLE, Runner
+from pytest_circuits.circuit import WHOLE, Runner, View, all_nodes
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.interventions import fill_values
 from pytest_circuits.errors import CircuitsError
@@ -53,6 +53,7 @@ class Subject:
         runner = Runner(model, reference, spec.ablation)
         judge = Judge(runner, parts.evaluation, parts.weights, bar_of(spec, plan))
         _require_behavior(spec, judge)
+        _require_nodes(spec, judge)
         fill = fill_values(reference, spec.ablation)
         encoder = Encoder(model)
         few = _few(parts.evaluation)
@@ -86,4 +87,17 @@ def _require_behavior(spec: Spec, judge: Judge) -> None:
             f"{spec.circuit}: the whole model prefers the answer on {rate:.1%} of {holds.size} "
             f"prompts, which is no behavior that a circuit could explain: at least "
             f"{judge.bar.min_rate:.1%} needed; look at the prompts, or take another model"
+        )
+
+
+def _require_nodes(spec: Spec, judge: Judge) -> None:
+    """Refuse what the model does without any node: the bigram table alone can do some behaviors."""
+    nothing = View.without(all_nodes(judge.runner.model))
+    apart = float(judge.runner.margins(judge.pairs, nothing).mean(axis=1).max())
+    if judge.bar.asks_for_necessity and apart >= spec.protocol.margin:
+        raise NotFoundError(
+            f"{spec.circuit}: with every node ablated the model still tells the prompts of a pair "
+            f"apart by {apart:.2f} nats: what it adds to the logits without any node, such as the "
+            "bigram table, does the task, and no circuit is needed. Gate it by `behaves` alone, or "
+            "let both prompts of a pair end in the same token"
         )

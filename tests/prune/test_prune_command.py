@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,10 +17,10 @@ from tests.known_models import quote_copier, redundant_quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.prune.conftest import Known
 
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--steps", "150"]
 
 
@@ -130,3 +131,12 @@ def test_a_circuit_is_calibrated_on_request_and_the_specification_says_how(
     evidence = run_claim(make_bench(loaded, case.subject.model), "sufficient")
     assert evidence.verdict is Verdict.PASS
     assert evidence.measures["task_loss_uncalibrated"] == pytest.approx(plain, abs=0.01)
+
+
+def test_a_behavior_that_the_bigram_table_does_alone_is_refused_at_once(tmp_path: Path) -> None:
+    out = tmp_path / "out.circuit.yaml"
+    spec = ROOT / "circuits" / "else_elif.circuit.yaml"
+    result = CliRunner().invoke(main, ["prune", str(spec), "--out", str(out)])
+    assert result.exit_code == 1
+    assert "with every node ablated the model still tells the prompts of a pair" in result.output
+    assert not out.exists()

@@ -194,6 +194,7 @@ def _refined(
 ) -> list[Nodes]:
     """The circuits that the candidates lead to, the smallest first; NotFoundError without any."""
     judge, barred = subject.judge, frozenset(forbidden)
+    judge.forget()
     found = []
     for nodes in candidates:
         good = repair(judge, subject.proposer, nodes, forbidden=barred)
@@ -270,6 +271,7 @@ def _with_evidence(
 
 def _by_edges(subject: Subject, nodes: Nodes) -> tuple[Nodes, Edges]:
     """The edges that a circuit needs, and its nodes without those that other edges needed."""
+    subject.judge.forget()
     edges = needed_edges(subject.judge, nodes)
     *_, nodes = nodes, *remove(subject.judge, subject.proposer, nodes, edges)
     return nodes, live_edges(nodes, subject.model, edges)

@@ -90,7 +90,11 @@ class Judge:
         self.runner, self.bar = runner, bar
         self.pairs = tuple(pairs)
         self._weights: Floats = np.asarray(weights, dtype=np.float64)
-        self._compiled = _Compiled(runner, self.pairs)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: what a stage of a search finds must not depend on the stages before it."""
+        self._compiled = _Compiled(self.runner, self.pairs)
         self._hardest = np.arange(len(self.pairs))  # what the last complement separated most first
 
     def assess(self, circuits: Sequence[Nodes]) -> list[Quality]:

@@ -9,7 +9,8 @@
   and on the bundled one; and compiled circuits against the ablated model (`compiled_speedup`).
 - The other methods on the same behaviors, with the same bar: size, time and what is left without
   the circuit.
-- Nodes and edges of the specifications in `circuits/`.
+- Nodes and edges of the specifications in `circuits/`, beside what the same masks found for
+  shuffled labels and in a model with shuffled weights, as their `found_by` says.
 
 Run: python tests/benchmarks/prune.py [--known 20] [--seeds 32] [--behaviors NAME ...]
 """
@@ -20,7 +21,9 @@ import argparse
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -34,7 +37,7 @@ from typing import TYPE_CHECKING
 from pytest_circuits.circuit import Nodes, View, compile_circuit, count_edges, edges_of
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.interventions import run_circuits
-from pytest_circuits.circuit.view import keep_masks
+from pytest_circuits.circuit.view import cut_weights, keep_masks
 from pytest_circuits.model import load_model, load_reference
 from pytest_circuits.prompts import PromptSpace
 from pytest_circuits.prune.job import Found, find_circuits
@@ -46,7 +49,7 @@ from pytest_circuits.spec.load import parse_spec
 from tests.known_models import KINDS, KnownAnswer, quote_copier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pytest_circuits.model import Model, Reference
 
@@ -55,6 +58,7 @@ PLAN = PrunePlan(controls=False)
 QUOTE = "single_double_quote"
 SEED_STEPS = 20  # of each search when batched and single searches are compared
 COMPILED_PROMPTS = 1000
+CONTROLS = ("labels", "weights")
 
 
 def known_subject(answer: KnownAnswer, folder: Path, plan: PrunePlan) -> tuple[Subject, Reference]:
@@ -71,20 +75,31 @@ def bundled_subject(name: str, model: Model, reference: Reference, plan: PrunePl
     return Subject.of(spec, model, reference, plan)
 
 
-def recovered(kind: Callable[[int], KnownAnswer], seeds: int) -> int:
-    """In how many models of a kind the true nodes are found."""
+def recovered(name: str, seed: int) -> str | None:
+    """Whether the true nodes of one model are found: None, or what was found instead."""
+    torch.set_num_threads(1)
     plan = replace(PLAN, edges=False)
-    right = 0
-    for seed in range(seeds):
-        answer = kind(seed)
-        with tempfile.TemporaryDirectory() as folder:
-            subject, reference = known_subject(answer, Path(folder) / "model", plan)
-            (found,) = find_circuits([subject], reference, plan)
-        if isinstance(found, Found) and found.nodes == Nodes.of(answer.nodes):
-            right += 1
-        else:
-            said = found if isinstance(found, NotFoundError) else ", ".join(found.nodes.ids())
-            print(f"  {answer.name} {seed}: not recovered: {said}", flush=True)
+    answer = next(kind for kind in KINDS if kind.__name__ == name)(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        subject, reference = known_subject(answer, Path(folder) / "model", plan)
+        (found,) = find_circuits([subject], reference, plan)
+    if isinstance(found, Found) and found.nodes == Nodes.of(answer.nodes):
+        return None
+    return str(found) if isinstance(found, NotFoundError) else ", ".join(found.nodes.ids())
+
+
+def known_answers(seeds: int) -> dict[str, int]:
+    """In how many models of each kind the true nodes are found; a search on each core."""
+    right = {}
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        for kind in KINDS if seeds else ():
+            name = kind.__name__
+            found = list(pool.map(recovered, [name] * seeds, range(seeds)))
+            for seed, instead in enumerate(found):
+                if instead is not None:
+                    print(f"  {name} {seed}: not recovered: {instead}", flush=True)
+            right[name] = found.count(None)
+            print(f"{name}: {right[name]} of {seeds}", flush=True)
     return right
 
 
@@ -131,15 +146,17 @@ def compiled_speedup(model: Model, reference: Reference) -> float:
         encoder.batch([prompts[i] for i in indexes], rows=len(indexes))
         for indexes in encoder.groups(prompts, rows=256)
     ]
-    keep = keep_masks([View.circuit(nodes)], model)
+    edges = edges_of(loaded.spec)
+    view = View.circuit(nodes, edges)
+    keep, cuts = keep_masks([view], model), cut_weights([view], model)
     start = time.perf_counter()
-    circuit = compile_circuit(model, nodes, reference, loaded.spec.ablation)
+    circuit = compile_circuit(model, nodes, reference, loaded.spec.ablation, edges)
     print(f"  compiled in {1000 * (time.perf_counter() - start):.0f} ms")
     times = []
     with torch.inference_mode():
         for run in (
             lambda batch: run_circuits(
-                model, batch.tokens, at=batch.last, keep=keep, fill=reference.mean
+                model, batch.tokens, at=batch.last, keep=keep, fill=reference.mean, cuts=cuts
             ),
             circuit.preferences,
         ):
@@ -152,7 +169,7 @@ def compiled_speedup(model: Model, reference: Reference) -> float:
 
 
 def sizes() -> dict[str, tuple[int, int]]:
-    """Nodes and edges of the bundled specifications that have a circuit."""
+    """Nodes and edges of the bundled specifications that have a circuit, beside their controls."""
     model: Model | None = None
     found = {}
     for path in sorted((ROOT / "circuits").glob("*.circuit.yaml")):
@@ -162,6 +179,12 @@ def sizes() -> dict[str, tuple[int, int]]:
             nodes = Nodes.of(loaded.spec.nodes)
             edges = count_edges(nodes, model, edges_of(loaded.spec))
             found[loaded.spec.circuit] = nodes.count, edges
+            by = loaded.spec.found_by
+            controls = (f"{what} {by.get(f'shuffled_{what}_nodes', '-')}" for what in CONTROLS)
+            print(
+                f"  {loaded.spec.circuit}: {nodes.count} nodes, {edges} edges, task loss "
+                f"{by.get('task_loss', '-')}; shuffled {', '.join(controls)}"
+            )
     return found
 
 
@@ -198,10 +221,7 @@ def main() -> None:
     parser.add_argument("--behaviors", nargs="+", default=[QUOTE])
     asked = parser.parse_args()
     print(f"threads: {torch.get_num_threads()}")
-    right = {}
-    for kind in KINDS if asked.known else ():
-        right[kind.__name__] = recovered(kind, asked.known)
-        print(f"{kind.__name__}: {right[kind.__name__]} of {asked.known}", flush=True)
+    right = known_answers(asked.known)
     model = load_model(ROOT / "models" / "tinypython")
     reference = load_reference(model)
     seconds = compare(asked.behaviors, model, reference)
@@ -211,8 +231,6 @@ def main() -> None:
         small, _ = known_subject(quote_copier(0), Path(folder) / "model", PLAN)
         print(f"batched_speedup_known_answer: {batched_speedup(small, asked.seeds):.2f}")
     found = sizes()
-    for name, (nodes, edges) in found.items():
-        print(f"  {name}: {nodes} nodes, {edges} edges")
     print(f"known_answer_tried: {len(right) * asked.known}")
     print(f"known_answer_recovered: {sum(right.values())}")
     print(f"prune_seconds: {median(seconds.values()):.1f}")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.claims.conftest import MakeBench, MakeModel
 
 RUNS = {"whole model", "circuit alone", "without the circuit"}
+MOST = 0.85  # of a difference
+NARROW = "{pairs: 300, search: 30, controls: 39, margin: 0.2}"
 
 
 def example(bench: Bench, claim: str) -> Counterexample:
@@ -40,7 +42,7 @@ def test_the_nodes_that_are_missing_are_named(
 ) -> None:
     kept = {hook: nodes for hook, nodes in QUOTE_PATH.items() if hook not in missing}
 
-    found = example(bench_of(merged(kept, BIAS_NODE)), "sufficient")
+    found = example(bench_of(merged(kept, BIAS_NODE), protocol=NARROW), "sufficient")
 
     whole, alone = found.margins["whole model"], found.margins["circuit alone"]
     assert set(found.margins) == set(found.logits) == RUNS
@@ -49,7 +51,7 @@ def test_the_nodes_that_are_missing_are_named(
     change, before = ("restored", alone) if len(missing) == 1 else ("ablated", whole)
     assert found.causes[0].change == change
     assert found.causes[0].before == pytest.approx(before, abs=1e-3)
-    assert found.causes[0].share == pytest.approx(1, abs=0.15)
+    assert found.causes[0].share > MOST
 
 
 def test_the_edge_that_is_not_listed_is_named(bench_of: MakeBench, copier: Model) -> None:
@@ -62,7 +64,8 @@ def test_the_edge_that_is_not_listed_is_named(bench_of: MakeBench, copier: Model
 
     cause = found.causes[0]
     assert cause.part == f"{ends[0]}[{cut[0]}] -> {ends[1]}[{cut[1]}]"
-    assert (cause.change, cause.share) == ("restored", pytest.approx(1, abs=0.15))
+    assert cause.change == "restored"
+    assert cause.share > MOST
 
 
 def test_the_nodes_of_a_backup_are_named(bench_of: MakeBench, make_model: MakeModel) -> None:
@@ -72,7 +75,7 @@ def test_the_nodes_of_a_backup_are_named(bench_of: MakeBench, make_model: MakeMo
     assert {cause.part for cause in found.causes} <= backup
     assert len(found.causes) == 3
     assert all(cause.change == "ablated" for cause in found.causes)
-    assert found.causes[0].share == pytest.approx(1, abs=0.15)
+    assert found.causes[0].share > MOST
     assert set(found.margins) == RUNS
 
 

@@ -127,8 +127,9 @@ def _climbed(bench: Bench, claim: Claim) -> tuple[Pair, ...]:
         return ()
 
     def excess(pairs: Sequence[Pair]) -> Floats:
-        found = claim.excess(tuple(run.margins(pairs) for run in claim.runs(bench))).max(axis=1)
-        return np.nan_to_num(found, nan=np.inf, neginf=-np.inf)
+        found = claim.excess(tuple(run.margins(pairs) for run in claim.runs(bench)))
+        highest: Floats = np.nan_to_num(found.max(axis=1), nan=np.inf, neginf=-np.inf)
+        return highest
 
     return climb(
         bench.space,

@@ -69,12 +69,13 @@ def _appended(text: str, item: str) -> str:
     listed = _listed(text)
     if listed is None:
         return f"{text}{newline * _lacks_newline(text)}{_HEAD}{newline}  - {item}{newline}"
-    last = listed.value[-1] if listed.value else None
+    end = listed.value[-1].end_mark if listed.value else None
+    if end is None:
+        at = listed.start_mark.index + len("[")
+        return f"{text[:at]}{item}{text[at:]}"
     if listed.flow_style:
-        at = last.end_mark.index if last else listed.start_mark.index + len("[")
-        return f"{text[:at]}{', ' * (last is not None)}{item}{text[at:]}"
-    at, column = last.end_mark.index, last.end_mark.column
-    at = at if column == 0 else text.find("\n", at) + 1 or len(text)
+        return f"{text[: end.index]}, {item}{text[end.index :]}"
+    at = end.index if end.column == 0 else text.find("\n", end.index) + 1 or len(text)
     dashed = f"{' ' * listed.start_mark.column}- {item}{newline}"
     return f"{text[:at]}{newline * _lacks_newline(text[:at])}{dashed}{text[at:]}"
 
@@ -86,4 +87,5 @@ def _lacks_newline(text: str) -> bool:
 def _listed(text: str) -> yaml.SequenceNode | None:
     """Return the list of regressions; the text is known to load, and so to nest not too deep."""
     root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert isinstance(root, yaml.MappingNode)  # noqa: S101  (for the type checker)
     return next((value for key, value in root.value if key.value == _KEY), None)

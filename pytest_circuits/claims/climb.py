@@ -1,8 +1,8 @@
 """From the prompts that come closest to breaking a law to those that come closer still.
 
 Hypothesis draws without looking at the margins. Its `target` would, one prompt at a time and for
-each claim another stream, and finds no more: here all claims keep one stream, and the prompts near
-its best ones are tried in batches.
+each claim another stream, and found no more where both were measured. Here all claims keep one
+stream, and the prompts near its best ones are tried in batches.
 """
 
 from __future__ import annotations

@@ -9,12 +9,19 @@ import json
 import sys
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import pytest_circuits
-from pytest_circuits.errors import MISUSED, CircuitsError, StoppedError, exit_status
+from pytest_circuits.errors import (
+    MISUSED,
+    CircuitsError,
+    StoppedError,
+    UsageError,
+    exit_status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +40,7 @@ COMMANDS = {
         "pytest_circuits.convert.command:convert",
         "Read published weight-sparse models and circuits.",
     ),
+    "keep": Entry("pytest_circuits.cli:keep", "Keep a prompt that broke a law, under regressions."),
     "plan": Entry(
         "pytest_circuits.plan.command:plan", "Say what claims need and cost before a run."
     ),
@@ -97,6 +105,32 @@ def main() -> None:
 
     The gate itself is pytest: `pytest --circuits`.
     """
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("prompt")
+@click.option("--json", "is_json", is_flag=True, help="PROMPT is a JSON string, with its escapes.")
+def keep(spec: Path, prompt: str, *, is_json: bool) -> None:
+    """Append PROMPT to the regressions of SPEC, which always run first.
+
+    Everything else in the file stays as it is. A prompt that is there already is not added again,
+    one that does not fit the template is refused.
+    """
+    from pytest_circuits.spec import keep_prompt  # noqa: PLC0415  (only this command needs it)
+
+    added = keep_prompt(spec, _json_text(prompt) if is_json else prompt)
+    click.echo(f"{spec}: {'kept' if added else 'it is among the regressions already'}")
+
+
+def _json_text(text: str) -> str:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, str):
+        raise UsageError(f"PROMPT is not a JSON string: {text!r}")
+    return value
 
 
 @click.command()

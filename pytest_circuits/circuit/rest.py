@@ -75,6 +75,22 @@ class Rest:
                 pairs.setdefault(ends, []).append(pair)
         return View.without(Nodes.of(channels), Edges.of(pairs) if pairs else None)
 
+    def part(self, view: View) -> Part:
+        """What a view without some nodes and weights ablates of the rest."""
+        off = {*view.nodes, *(view.cut or ())}
+        return np.array([element in off for element in (*self.nodes, *self.edges)], dtype=np.bool_)
+
+    def name(self, index: int) -> str:
+        """How texts call an element: `0.mlp.post_act[31]`, or two such and an arrow."""
+        if index < len(self.nodes):
+            return _node_id(*self.nodes[index])
+        (source, target), (first, second) = self.edges[index - len(self.nodes)]
+        return f"{_node_id(source, first)} -> {_node_id(target, second)}"
+
+
+def _node_id(hook: str, channel: int) -> str:
+    return f"{hook}[{channel}]"
+
 
 def part_gradients(
     model: Model, batch: Batch, fill: Mapping[str, Tensor], rest: Rest, parts: Sequence[Part]

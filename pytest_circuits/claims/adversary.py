@@ -59,12 +59,18 @@ def _losses(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequence[P
 
 def _gains(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequence[Part]) -> Floats:
     """How much the loss should grow, to first order, when an element is changed: [K, size]."""
-    slope = np.zeros((len(parts), rest.size))
-    for _, batch, fill in runner.batches(pairs):
-        slope += part_gradients(runner.model, batch, fill, rest, parts)
-    runner.forwards += 2 * len(pairs) * len(parts)
-    gains: Floats = np.where(np.stack(parts), -slope, slope)
+    slopes = loss_slopes(runner, pairs, rest, parts)
+    gains: Floats = np.where(np.stack(parts), -slopes, slopes)
     return gains
+
+
+def loss_slopes(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequence[Part]) -> Floats:
+    """How the summed loss grows with the ablation of each element, at K parts: [K, size]."""
+    slopes = np.zeros((len(parts), rest.size))
+    for _, batch, fill in runner.batches(pairs):
+        slopes += part_gradients(runner.model, batch, fill, rest, parts)
+    runner.forwards += 2 * len(pairs) * len(parts)
+    return slopes
 
 
 def _flipped(part: Part, gain: Floats) -> Iterator[Part]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_circuits.circuit import Runner
     from pytest_circuits.claims.bench import Bench
     from pytest_circuits.claims.evidence import Evidence, Law
-    from pytest_circuits.claims.statistics import Bools, Floats, Interval
+    from pytest_circuits.claims.statistics import Floats, Interval
     from pytest_circuits.prompts import Pair
 
 
@@ -23,9 +23,9 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
     return (run_of(bench.runner, WHOLE, name="whole model"),)
 
 
-def _breaks(margins: tuple[Floats, ...], margin: float) -> Bools:
+def _excess(margins: tuple[Floats, ...]) -> Floats:
     (whole,) = margins
-    return whole <= -margin
+    return -whole
 
 
 def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
@@ -59,4 +59,4 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     return conclude("behaves", findings, rate=rate, law=law, measures=measures)
 
 
-BEHAVES = Claim("behaves", _runs, _breaks, _violation, _decide)
+BEHAVES = Claim("behaves", _runs, _excess, _violation, _decide)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_circuits.circuit import Runner
     from pytest_circuits.claims.bench import Bench
     from pytest_circuits.claims.evidence import Evidence, Law
-    from pytest_circuits.claims.statistics import Bools, Floats, Interval
+    from pytest_circuits.claims.statistics import Floats, Interval
     from pytest_circuits.prompts import Pair, Prompt
     from pytest_circuits.spec import BlindClaim
 
@@ -59,9 +59,9 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
     return whole, Run("on the partner", lambda changes: whole.margins(changes)[:, ::-1], None)
 
 
-def _breaks(margins: tuple[Floats, ...], margin: float) -> Bools:
+def _excess(margins: tuple[Floats, ...]) -> Floats:
     before, after = margins
-    moved: Bools = np.abs(before - after) >= margin
+    moved: Floats = np.abs(before - after)
     return moved
 
 
@@ -159,7 +159,7 @@ def _lonely(lonely: Sequence[Prompt], encoder: Encoder, bench: Bench) -> Finding
 BLIND = Claim(
     "blind",
     _runs,
-    _breaks,
+    _excess,
     _violation,
     _decide,
     scanned=_scanned,

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from pytest_circuits.changes import ChangeSpace
     from pytest_circuits.circuit import Runner, View
     from pytest_circuits.claims.bench import Bench
-    from pytest_circuits.claims.evidence import Evidence, Law
-    from pytest_circuits.claims.statistics import Bools, Floats
+    from pytest_circuits.claims.evidence import Cause, Evidence, Law
+    from pytest_circuits.claims.statistics import Floats
     from pytest_circuits.prompts import Pair, Prompt
 
-Breaks = Callable[[tuple["Floats", ...], float], "Bools"]
+Excess = Callable[[tuple["Floats", ...]], "Floats"]
 Violation = Callable[["Pair", int, tuple["Floats", ...]], str]
 
 
@@ -33,23 +33,26 @@ class Run:
 class Claim:
     """One claim about a circuit.
 
-    breaks: from the margins [n, 2] of each run and the margin of the law, which prompts break it.
+    excess: from the margins [n, 2] of each run, how far each prompt goes towards breaking the law,
+        in nats [n, 2]; it breaks the law by the margin of the law or more.
     violation: one sentence about a pair and its member that break it, from margins [2] of each run.
     searchable: whether Hypothesis can try any prompt of the space.
     scanned: the pairs of the rate, each of which the law is held against besides.
     margin: of the law, in nats.
     changes: all that the law is about where that is changes of prompts and not contrast pairs.
+    causes: what accounts for a pair whose first member breaks the law.
     """
 
     name: str
     runs: Callable[[Bench], tuple[Run, ...]]
-    breaks: Breaks
+    excess: Excess
     violation: Violation
     decide: Callable[[Bench, Law], Evidence]
     searchable: Callable[[Bench], bool] = lambda _bench: True
     scanned: Callable[[Bench], Sequence[Pair]] = lambda bench: bench.sample.pairs
     margin: Callable[[Bench], float] = lambda bench: bench.spec.protocol.margin
     changes: Callable[[Bench], ChangeSpace] | None = None
+    causes: Callable[[Bench, Pair], tuple[Cause, ...]] = lambda _bench, _pair: ()
 
 
 def run_of(runner: Runner, view: View, *, name: str) -> Run:
@@ -59,6 +62,11 @@ def run_of(runner: Runner, view: View, *, name: str) -> Run:
         lambda pairs: runner.margins(pairs, view),
         lambda prompt: runner.logits(prompt, view),
     )
+
+
+def contradiction(one: Floats, other: Floats, *, tie: float) -> Floats:
+    """By how much each margin of one run goes against the other's sign; of a tie, nothing does."""
+    return np.where(np.abs(one) > tie, -(other * np.sign(one)), -np.inf)
 
 
 def median_size(margins: Floats) -> float:

@@ -45,9 +45,9 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
     return (run_of(bench.runner, WHOLE, name="whole model"),)
 
 
-def _breaks(margins: tuple[Floats, ...], _margin: float) -> Bools:
+def _excess(margins: tuple[Floats, ...]) -> Floats:
     (whole,) = margins
-    blind = whole.sum(axis=1) <= EPS  # [n]
+    blind = -whole.sum(axis=1)  # [n]
     return np.stack([blind, blind], axis=1)
 
 
@@ -119,9 +119,10 @@ def _law_finding(law: Law) -> Finding:
 DEPENDS_ON = Claim(
     "depends_on",
     _runs,
-    _breaks,
+    _excess,
     _violation,
     _decide,
     searchable=_on_cue,
     scanned=_scanned,
+    margin=lambda _bench: -EPS,
 )

@@ -30,6 +30,17 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """One node or edge whose change alone accounts for a share of a counterexample."""
+
+    part: str  # `0.mlp.post_act[31]`, or an edge between two such
+    change: str  # "restored" or "ablated"
+    before: float  # nats, of what is explained: a margin, or for `necessary` a separation
+    after: float
+    share: float  # of the whole difference; several need not add up to one
+
+
+@dataclass(frozen=True, slots=True)
 class Counterexample:
     """One prompt that breaks a law: what was asked, and what each run preferred."""
 
@@ -41,6 +52,7 @@ class Counterexample:
     margins: dict[str, float | None]  # nats, answer minus foil, per run; None: not a number
     logits: dict[str, dict[str, float | None]]  # per run: {"answer": ..., "foil": ...}
     violation: str  # one sentence: how the law is broken
+    causes: tuple[Cause, ...] = ()  # the greatest first
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from pytest_circuits.circuit import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.baseline import delta
 from pytest_circuits.claims.bench import EPS
-from pytest_circuits.claims.claim import Claim, Run, median_size, preference, run_of
+from pytest_circuits.claims.causes import causes_of_difference
+from pytest_circuits.claims.claim import Claim, Run, contradiction, median_size, preference, run_of
 from pytest_circuits.claims.disambiguate import disambiguated
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.findings import (
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
     from pytest_circuits.circuit import Runner
     from pytest_circuits.claims.bench import Bench
-    from pytest_circuits.claims.evidence import Evidence, Law
-    from pytest_circuits.claims.statistics import Bools, Floats, Interval
+    from pytest_circuits.claims.evidence import Cause, Evidence, Law
+    from pytest_circuits.claims.statistics import Floats, Interval
     from pytest_circuits.prompts import Pair
     from pytest_circuits.spec import FaithfulClaim
 
@@ -52,9 +53,9 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
     )
 
 
-def _breaks(margins: tuple[Floats, ...], margin: float) -> Bools:
+def _excess(margins: tuple[Floats, ...]) -> Floats:
     whole, worst = margins
-    return (np.abs(whole) > EPS) & (worst * np.sign(whole) <= -margin)
+    return contradiction(whole, worst, tie=EPS)
 
 
 def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
@@ -249,4 +250,8 @@ def _formal(bench: Bench) -> dict[str, float | None]:
     }
 
 
-FAITHFUL = Claim("faithful", _runs, _breaks, _violation, _decide)
+def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
+    return causes_of_difference(bench, pair, bench.rest.part(bench.worst))
+
+
+FAITHFUL = Claim("faithful", _runs, _excess, _violation, _decide, causes=_causes)

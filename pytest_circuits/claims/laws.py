@@ -6,15 +6,20 @@ specification alone, so that all claims of a circuit try the same prompts and sh
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import Phase, example, given
 
+from pytest_circuits.circuit import WHOLE
+from pytest_circuits.claims.claim import run_of
+from pytest_circuits.claims.climb import climb
 from pytest_circuits.claims.evidence import Counterexample, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude
 from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.search import configured
+from pytest_circuits.prompts import Pair, Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,10 +27,9 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
     from pytest_circuits.claims.bench import Bench
-    from pytest_circuits.claims.claim import Claim
+    from pytest_circuits.claims.claim import Claim, Run
     from pytest_circuits.claims.evidence import Evidence
-    from pytest_circuits.claims.statistics import Bools
-    from pytest_circuits.prompts import Pair, Prompt
+    from pytest_circuits.claims.statistics import Bools, Floats
 
 
 class LawBroken(AssertionError):  # noqa: N818  (it is a finding, not an error)
@@ -87,22 +91,53 @@ def run_claim(bench: Bench, claim_name: str) -> Evidence:
 def finish(bench: Bench, claim_name: str, found: Counterexample | None) -> Evidence:
     """Evidence of a claim after its search, which found this counterexample or none.
 
-    Where it found none, the law is held against every prompt of the rate as well. A search that
-    was kept from running is not a pass.
+    Where it found none, the law is held against every prompt of the rate as well, and against
+    prompts near those that come closest to breaking it. A search that was kept from running is not
+    a pass.
     """
     claim = CLAIMS[claim_name]
     scanned = claim.scanned(bench)
-    if found is None and scanned:
-        try:
-            check(bench, claim, scanned)
-        except LawBroken as broken:
-            found = broken.counterexample
     tried = bench.tried.get(claim_name, set())
+    climbed: tuple[Pair, ...] = ()
+    if found is None:
+        found = _broken(bench, claim, scanned)
+    if found is None and tried:
+        climbed = _climbed(bench, claim)
+        found = _broken(bench, claim, climbed)
     if found is None and claim.searchable(bench) and not tried:
         sentence = "the search for a counterexample did not run (-p no:python, a conftest.py?)"
         return conclude(claim_name, [Finding(Verdict.INCONCLUSIVE, sentence)])
-    searched = 2 * len({*scanned, *tried})
-    return claim.decide(bench, Law(searched, found))
+    searched = 2 * len({*scanned, *tried, *climbed})
+    return claim.decide(bench, Law(searched, found and _explained(bench, claim, found)))
+
+
+def _broken(bench: Bench, claim: Claim, pairs: Sequence[Pair]) -> Counterexample | None:
+    if not pairs:
+        return None
+    try:
+        check(bench, claim, pairs)
+    except LawBroken as broken:
+        return broken.counterexample
+    return None
+
+
+def _climbed(bench: Bench, claim: Claim) -> tuple[Pair, ...]:
+    """Pairs near those that come closest to breaking a law; none where the space is run whole."""
+    if bench.sample.exhaustive or claim.changes:
+        return ()
+
+    def excess(pairs: Sequence[Pair]) -> Floats:
+        found = claim.excess(tuple(run.margins(pairs) for run in claim.runs(bench)))
+        highest: Floats = np.nan_to_num(found.max(axis=1), nan=np.inf, neginf=-np.inf)
+        return highest
+
+    return climb(
+        bench.space,
+        tuple(dict.fromkeys((*bench.searched_pairs, *bench.sample.pairs))),
+        excess,
+        tries=bench.spec.protocol.search,
+        seed=bench.search_start,
+    )
 
 
 def check(bench: Bench, claim: Claim, pairs: Sequence[Pair]) -> None:
@@ -119,7 +154,7 @@ def breaks(bench: Bench, claim: Claim, pairs: Sequence[Pair]) -> Bools:
     runs = tuple(run.margins(pairs) for run in claim.runs(bench))
     broken = ~np.isfinite(np.stack(runs)).all(axis=0)
     with np.errstate(invalid="ignore"):
-        return broken | claim.breaks(runs, claim.margin(bench))
+        return broken | (claim.excess(runs) >= claim.margin(bench))
 
 
 def counterexample(bench: Bench, claim: Claim, pair: Pair, member: int) -> Counterexample:
@@ -144,6 +179,32 @@ def counterexample(bench: Bench, claim: Claim, pair: Pair, member: int) -> Count
             claim.violation(pair, member, margins) if finite else "its logits are not numbers"
         ),
     )
+
+
+def _explained(bench: Bench, claim: Claim, found: Counterexample) -> Counterexample:
+    """The same with what the law did not need: the logits of other runs, and what accounts for it.
+
+    Only the one prompt that is shown is worth this.
+    """
+    prompt = Prompt(found.prompt, found.answer, found.foil)
+    logits, margins = dict(found.logits), dict(found.margins)
+    for run in _shown_runs(bench):
+        if run.name not in margins and run.logits is not None:
+            answer, foil = run.logits(prompt)
+            margins[run.name] = _finite(answer - foil)
+            logits[run.name] = {"answer": _finite(answer), "foil": _finite(foil)}
+    finite = None not in found.margins.values()
+    partner = Prompt(found.partner, found.foil, found.answer)
+    causes = claim.causes(bench, Pair(prompt, partner)) if finite else ()
+    return replace(found, margins=margins, logits=logits, causes=causes)
+
+
+def _shown_runs(bench: Bench) -> tuple[Run, ...]:
+    """The whole model, the circuit and the complement, if there is a circuit."""
+    views = {"whole model": WHOLE}
+    if bench.nodes.count:
+        views |= {bench.alone: bench.circuit, "without the circuit": bench.without}
+    return tuple(run_of(bench.runner, view, name=name) for name, view in views.items())
 
 
 def _no_search() -> None:

@@ -182,7 +182,7 @@ def _named(parts: Sequence[Part]) -> str:
 MINIMAL = Claim(
     "minimal",
     lambda _bench: (),
-    lambda margins, _margin: np.zeros(margins[0].shape, dtype=np.bool_),
+    lambda margins: np.zeros(margins[0].shape),
     lambda _pair, _member, _margins: "",
     _decide,
     searchable=lambda _bench: False,  # a claim about the circuit's parts, not about any one prompt

@@ -10,6 +10,7 @@ from pytest_circuits.circuit import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.baseline import delta
 from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.causes import causes_of_separation
 from pytest_circuits.claims.claim import Claim, Run, run_of
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.findings import (
@@ -37,9 +38,9 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
     )
 
 
-def _breaks(margins: tuple[Floats, ...], margin: float) -> Bools:
+def _excess(margins: tuple[Floats, ...]) -> Floats:
     _, without = margins
-    apart = _separation(without) >= margin  # [n]
+    apart = _separation(without)  # [n]
     return np.stack([apart, apart], axis=1)
 
 
@@ -129,4 +130,4 @@ def _fragility(left: Bools, alpha: float) -> Finding:
     return Finding(verdict, text[verdict])
 
 
-NECESSARY = Claim("necessary", _runs, _breaks, _violation, _decide)
+NECESSARY = Claim("necessary", _runs, _excess, _violation, _decide, causes=causes_of_separation)

@@ -211,7 +211,7 @@ def _less(own: Interval, other: Interval) -> Verdict:
 SPECIFIC = Claim(
     "specific",
     lambda _bench: (),
-    lambda margins, _margin: np.zeros(margins[0].shape, dtype=np.bool_),
+    lambda margins: np.zeros(margins[0].shape),
     lambda _pair, _member, _margins: "",
     _decide,
     searchable=lambda _bench: False,  # a claim about other prompts than those of its behavior

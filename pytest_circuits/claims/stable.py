@@ -20,7 +20,7 @@ from pytest_circuits.claims.calibration import (
     calibration_remark,
     shift_findings,
 )
-from pytest_circuits.claims.claim import Claim, Run, median_size, preference, run_of
+from pytest_circuits.claims.claim import Claim, Run, contradiction, median_size, preference, run_of
 from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
 from pytest_circuits.claims.findings import Finding, conclude, confidence, law_finding, not_finite
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pytest_circuits.claims.bench import Bench
     from pytest_circuits.claims.evidence import Law
-    from pytest_circuits.claims.statistics import Bools, Floats
+    from pytest_circuits.claims.statistics import Floats
     from pytest_circuits.prompts import Pair
 
 LINEAGE = 0.5  # below this mean correlation, node numbers mean different things in the two models
@@ -47,9 +47,9 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
     return (before, run_of(bench.runner, bench.circuit, name=bench.alone))
 
 
-def _breaks(margins: tuple[Floats, ...], margin: float) -> Bools:
+def _excess(margins: tuple[Floats, ...]) -> Floats:
     before, after = margins
-    return (np.abs(before) > EPS) & (after * np.sign(before) <= -margin)
+    return contradiction(before, after, tie=EPS)
 
 
 def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
@@ -167,4 +167,4 @@ def _points(share: float) -> str:
     return f"{100 * share:.1f} points"
 
 
-STABLE = Claim("stable", _runs, _breaks, _violation, _decide, _searchable, _scanned)
+STABLE = Claim("stable", _runs, _excess, _violation, _decide, _searchable, _scanned)

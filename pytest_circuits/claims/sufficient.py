@@ -15,7 +15,8 @@ from pytest_circuits.claims.calibration import (
     calibration_remark,
     shift_findings,
 )
-from pytest_circuits.claims.claim import Claim, Run, median_size, preference, run_of
+from pytest_circuits.claims.causes import causes_of_difference
+from pytest_circuits.claims.claim import Claim, Run, contradiction, median_size, preference, run_of
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.findings import (
     Finding,
@@ -31,8 +32,8 @@ from pytest_circuits.claims.statistics import softplus
 if TYPE_CHECKING:
     from pytest_circuits.circuit import Runner
     from pytest_circuits.claims.bench import Bench
-    from pytest_circuits.claims.evidence import Evidence, Law
-    from pytest_circuits.claims.statistics import Bools, Floats, Interval
+    from pytest_circuits.claims.evidence import Cause, Evidence, Law
+    from pytest_circuits.claims.statistics import Floats, Interval
     from pytest_circuits.prompts import Pair
 
 
@@ -43,9 +44,9 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
     )
 
 
-def _breaks(margins: tuple[Floats, ...], margin: float) -> Bools:
+def _excess(margins: tuple[Floats, ...]) -> Floats:
     whole, alone = margins
-    return (np.abs(whole) > EPS) & (alone * np.sign(whole) <= -margin)
+    return contradiction(whole, alone, tie=EPS)
 
 
 def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
@@ -134,4 +135,8 @@ def _loss_finding(loss: Interval, max_loss: float, bench: Bench) -> Finding:
     return Finding(verdict, text[verdict])
 
 
-SUFFICIENT = Claim("sufficient", _runs, _breaks, _violation, _decide)
+def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
+    return causes_of_difference(bench, pair, np.ones(bench.rest.size, dtype=np.bool_))
+
+
+SUFFICIENT = Claim("sufficient", _runs, _excess, _violation, _decide, causes=_causes)

@@ -29,6 +29,7 @@ _RUNS = {
     "blind": ("whole model",),
     "depends_on": ("whole model",),
 }
+_CLIMBS = {"behaves", "sufficient", "necessary", "depends_on"}
 
 
 @dataclass(slots=True)
@@ -45,13 +46,19 @@ class Costs:
             return None
         new = [name for name in _RUNS[claim] if name not in self.counted]
         self.counted.update(new)
-        return len(new) * self._prompts() + self._besides(claim)
+        return len(new) * self._prompts() + self._climbed(claim) + self._besides(claim)
 
     def _prompts(self) -> int:
         """Prompts of one shared run: those of the sample and of the search, or all there are."""
         protocol = self.spec.protocol
         size = PromptSpace(self.spec.behavior).size
         return 2 * (size if size <= protocol.pairs else min(size, protocol.pairs + protocol.search))
+
+    def _climbed(self, claim: str) -> int:
+        """Prompts near those that come closest to breaking a law, which each claim has its own."""
+        protocol = self.spec.protocol
+        climbs = claim in _CLIMBS and PromptSpace(self.spec.behavior).size > protocol.pairs
+        return climbs * 2 * protocol.search * len(_RUNS[claim])
 
     def _besides(self, claim: str) -> int:
         """What a claim runs that no other does."""

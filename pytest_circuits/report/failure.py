@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -80,8 +81,7 @@ def failure_text(evidence: Evidence, subject: Subject) -> FailureText:
         lines += [(), *_example_block(evidence.law.counterexample, evidence.law.searched, partner)]
     lines += [(), *_block("reproduce", [subject.command])]
     if evidence.law and evidence.law.counterexample:
-        prompt = _yaml(evidence.law.counterexample.prompt)
-        lines += _block("keep it", [f"- {prompt}   (under regressions: in {subject.path})"])
+        lines += _block("keep it", [_keeping(subject.path, evidence.law.counterexample.prompt)])
     crash = Crash(subject.path, subject.lineno, f"{evidence.claim}: {clean(evidence.reason)}")
     return FailureText(tuple(lines), crash)
 
@@ -115,6 +115,7 @@ def _example_block(example: Counterexample, searched: int, partner: str) -> list
         _row("partner", f"{quoted(example.partner)}  ({partner})"),
         *_block("tokens", textwrap.wrap(tokens, _WIDTH - _LABEL, break_on_hyphens=False)),
         *_logits_table(example),
+        *_causes_table(example),
     ]
 
 
@@ -133,6 +134,19 @@ def _logits_table(example: Counterexample) -> list[Line]:
     return _block("logits", [head, *rows])
 
 
+def _causes_table(example: Counterexample) -> list[Line]:
+    """One row per node or edge: what its change alone moves, and how much of the whole that is."""
+    names = [f"{clean(cause.part)} {cause.change}" for cause in example.causes]
+    width = max(map(len, names), default=0)
+    rows = [
+        f"{name:{width}}  {number(cause.before, '+.3f'):>9}  {number(cause.after, '+.3f'):>9}  "
+        f"{number(100 * cause.share, '.0f'):>5} %"
+        for name, cause in zip(names, example.causes, strict=True)
+    ]
+    head = f"{'':{width}}  {'from':>9}  {'to':>9}  {'share':>7}"
+    return _block("causes", [head, *rows]) if rows else []
+
+
 def _block(label: str, values: Sequence[str]) -> list[Line]:
     labels: Iterable[str] = [label, *[""] * (len(values) - 1)]
     return [_row(name, value) for name, value in zip(labels, values, strict=False)]
@@ -142,8 +156,12 @@ def _row(label: str, value: str, **markup: bool) -> Line:
     return (Span(f"  {label:{_LABEL - 2}}", {"bold": True}), Span(value, markup))
 
 
-def _yaml(text: str) -> str:
-    """Return a YAML scalar: single quotes where they are readable, else JSON, which is YAML."""
-    if text.isprintable() and "'" not in text:
-        return f"'{text}'"
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+def _keeping(path: str, prompt: str) -> str:
+    """The command that puts a prompt under the regressions of a file, one line for any shell.
+
+    A prompt with characters that cannot be seen, line ends among them, is written as JSON.
+    """
+    words = [path, prompt] if prompt.isprintable() else ["--json", path, json.dumps(prompt)]
+    if any(word.startswith("-") for word in (path, prompt)):
+        words.insert(len(words) - 2, "--")
+    return shlex.join(["pytest-circuits", "keep", *words])

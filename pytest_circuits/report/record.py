@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pytest_circuits
-from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Rate, Verdict
+from pytest_circuits.claims.evidence import Cause, Counterexample, Evidence, Law, Rate, Verdict
 from pytest_circuits.report.grade import grade
 
 SCHEMA_VERSION = 1
@@ -231,7 +231,8 @@ def _only(values: set[str]) -> str | None:
 def _counterexample(fields: Json | None) -> Counterexample | None:
     if fields is None:
         return None
-    return Counterexample(**{**fields, "tokens": tuple(fields["tokens"])})
+    causes = tuple(Cause(**cause) for cause in fields["causes"])
+    return Counterexample(**{**fields, "tokens": tuple(fields["tokens"]), "causes": causes})
 
 
 def _finite(value: Any, name: str, lost: list[str]) -> Any:  # noqa: ANN401  (any JSON value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_circuits.spec.bounded_yaml import parse_yaml, read_yaml
+from pytest_circuits.spec.keep import keep_prompt
 from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec, spec_digest
 from pytest_circuits.spec.problems import Problem, quoted, suggest, visible
 from pytest_circuits.spec.schema import json_schema
@@ -69,6 +70,7 @@ __all__ = [
     "edge_ends",
     "edge_key",
     "json_schema",
+    "keep_prompt",
     "load_spec",
     "parse_spec",
     "parse_yaml",

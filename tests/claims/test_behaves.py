@@ -69,7 +69,8 @@ def test_logits_that_are_not_numbers_fail(bench_of: MakeBench, tmp_path: Path) -
     assert "not numbers" in evidence.reason
     assert evidence.law is not None
     assert evidence.law.counterexample is not None
-    assert evidence.law.counterexample.margins == {"whole model": None}
+    assert evidence.law.counterexample.margins["whole model"] is None
+    assert evidence.law.counterexample.causes == ()
 
 
 def test_a_rate_near_its_threshold_is_inconclusive_and_says_what_would_settle_it(

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Rate, Verdict
+import pytest
+from click.testing import CliRunner
+
+from pytest_circuits.claims.evidence import Cause, Counterexample, Evidence, Law, Rate, Verdict
+from pytest_circuits.cli import keep, main
 from pytest_circuits.report.failure import Subject, failure_text
+from pytest_circuits.spec import load_spec
 from tests.known_models import WEAK_PATH
 from tests.plugin.conftest import spec_text
 
@@ -62,7 +72,7 @@ def test_a_failure_says_everything_that_is_needed_to_act() -> None:
         "            circuit alone     -0.500    +10.969    -11.469",
         "",
         "  reproduce pytest --circuits circuits/weak.circuit.yaml::weak_path::sufficient",
-        "  keep it   - 'x = \"alpha'   (under regressions: in circuits/weak.circuit.yaml)",
+        "  keep it   pytest-circuits keep circuits/weak.circuit.yaml 'x = \"alpha'",
     ]
 
 
@@ -83,13 +93,73 @@ def test_a_prompt_shows_its_invisible_characters() -> None:
 
     assert all(line.isprintable() for line in text.splitlines())
     assert r'"x\n\u202e' in text
-    assert r'- "x\n\u202e' in text
+    assert r"""keep --json circuits/weak.circuit.yaml '"x\n\u202e""" in text
 
 
 def test_the_crash_line_is_one_line_for_summaries() -> None:
     crash = failure_text(replace(EVIDENCE, reason="two\nlines"), SUBJECT).reprcrash
 
     assert str(crash) == "circuits/weak.circuit.yaml:23: sufficient: two lines"
+
+
+def test_what_accounts_for_a_failure_is_a_table() -> None:
+    causes = (
+        Cause("0.attn.v[3] -> 0.attn.resid_delta[12]", "restored", -11.469, 3.46, 0.75),
+        Cause("0.attn.v[3]", "ablated", 8.436, 6.4454, 0.1),
+    )
+    evidence = replace(EVIDENCE, law=Law(1, replace(EXAMPLE, causes=causes)))
+
+    lines = str(failure_text(evidence, SUBJECT)).splitlines()
+
+    assert [line for line in lines if "0.attn.v" in line or line.startswith("  causes")] == [
+        "  causes                                                         from         to    share",
+        "            0.attn.v[3] -> 0.attn.resid_delta[12] restored    -11.469     +3.460     75 %",
+        "            0.attn.v[3] ablated                                +8.436     +6.445     10 %",
+    ]
+
+
+@pytest.mark.parametrize(
+    "prompt", ["-x = 'a", "x = '$(id) `id` !! \\", "x\n = \t\u202e'\x1b[0m\U0001f600", 'x = é"']
+)
+@pytest.mark.parametrize("path", ["a b/q.circuit.yaml", "-q.circuit.yaml"])
+def test_the_command_that_keeps_a_prompt_survives_the_shell(prompt: str, path: str) -> None:
+    evidence = replace(EVIDENCE, law=Law(1, replace(EXAMPLE, prompt=prompt)))
+    text = str(failure_text(evidence, replace(SUBJECT, path=path)))
+    command = next(line for line in text.splitlines() if line.startswith("  keep it   "))[12:]
+
+    script = "import sys, json; print(json.dumps(sys.argv[1:]))"
+    shown = command.replace("pytest-circuits", f"{sys.executable} -c '{script}'", 1)
+    done = subprocess.run(["/bin/sh", "-c", shown], capture_output=True, text=True, check=True)
+
+    context = keep.make_context("keep", json.loads(done.stdout)[1:])
+    given = context.params["prompt"]
+    assert (json.loads(given) if context.params["is_json"] else given) == prompt
+    assert context.params["spec"] == Path(path)
+
+
+def test_the_command_keeps_the_prompt_which_then_runs_first(repository: Repository) -> None:
+    spec = repository.write_bad_spec()
+    failed = repository.gate()
+    command = next(line for line in failed.outlines if line.startswith("  keep it   "))[12:]
+
+    kept = CliRunner().invoke(main, shlex.split(command)[1:])
+    again = CliRunner().invoke(main, shlex.split(command)[1:])
+
+    assert kept.output == "circuits/weak_path.circuit.yaml: kept\n"
+    assert again.output.endswith("it is among the regressions already\n")
+    (prompt,) = load_spec(spec).spec.regressions
+    assert prompt == shlex.split(command)[-1]
+
+
+def test_a_prompt_that_cannot_be_kept_is_refused_with_status_2(repository: Repository) -> None:
+    spec = repository.write_good_spec()
+
+    refused = CliRunner().invoke(main, ["keep", str(spec), "x"])
+    garbled = CliRunner().invoke(main, ["keep", "--json", str(spec), "x"])
+
+    assert (refused.exit_code, garbled.exit_code) == (2, 4)
+    assert "the prompt 'x' does not fit" in refused.output
+    assert garbled.output == "Error: PROMPT is not a JSON string: 'x'\n"
 
 
 def test_pytest_shows_the_text_and_no_traceback(repository: Repository) -> None:

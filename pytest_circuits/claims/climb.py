@@ -1,0 +1,99 @@
+"""From the prompts that come closest to breaking a law to those that come closer still.
+
+Hypothesis draws without looking at the margins. Its `target` would, one prompt at a time and for
+each claim another stream, and found no more where both were measured. Here all claims keep one
+stream, and the prompts near its best ones are tried in batches.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+import numpy as np
+
+from pytest_circuits.spec import ChoiceSlot, IntegerSlot, WordsSlot
+from pytest_circuits.spec.template import fit_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pytest_circuits.claims.statistics import Floats
+    from pytest_circuits.prompts import Pair, PromptSpace
+    from pytest_circuits.spec import Slot
+
+ROUNDS = 4
+STARTS = 3  # pairs of each round, whose neighbors are tried
+_STEPS = (1, 2, 5, 10, 100, 1000)  # from one whole number to its neighbors
+
+
+def climb(
+    space: PromptSpace,
+    pairs: Sequence[Pair],
+    excess: Callable[[Sequence[Pair]], Floats],
+    *,
+    tries: int,
+    seed: int,
+) -> tuple[Pair, ...]:
+    """Return pairs of the space with as high an excess as a few rounds from these pairs can reach.
+
+    Args:
+        space: where the pairs come from.
+        pairs: where to begin.
+        excess: how far each of several pairs goes towards breaking the law, [n].
+        tries: how many pairs are tried besides, at most.
+        seed: decides which neighbors are tried where there are too many.
+
+    """
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 7], dtype=np.uint64)))
+    known = dict(zip(pairs, excess(pairs).tolist(), strict=True))
+    tried: list[Pair] = []
+    for round_ in range(ROUNDS):
+        best = sorted(known, key=lambda pair: -known[pair])[:STARTS]
+        near = dict.fromkeys(pair for start in best for pair in neighbors(space, start))
+        new = [pair for pair in near if pair not in known]
+        most = tries * (round_ + 1) // ROUNDS - len(tried)
+        new = [new[i] for i in rng.permutation(len(new))[:most]]
+        if new:
+            known.update(zip(new, excess(new).tolist(), strict=True))
+            tried += new
+    return tuple(tried)
+
+
+def neighbors(space: PromptSpace, pair: Pair) -> Iterator[Pair]:
+    """Give the pairs of a space that differ from one in one slot, by one word or by a few steps.
+
+    None for a pair whose text does not tell what its slots hold, as of a regression.
+    """
+    values = fit_prompt(space.behavior, pair.first.text) or {}
+    for name, slot in space.behavior.slots.items():
+        for text in _others(slot, values[name]) if name in values else ():
+            yield space.pair({**values, name: text})
+
+
+def _others(slot: Slot, text: str) -> Iterator[str]:
+    """Give values of a slot that are near another one."""
+    match slot:
+        case ChoiceSlot():
+            yield from (other for other in slot.choice if other != text)
+        case IntegerSlot():
+            least, most = slot.integer
+            near = {least, most, *(int(text) + s * step for step in _STEPS for s in (1, -1))}
+            yield from (str(n) for n in sorted(near) if least <= n <= most and str(n) != text)
+        case WordsSlot():
+            words = text.split(slot.words.separator) if slot.words.separator else list(text)
+            if set(words) <= set(slot.words.from_):
+                yield from map(slot.words.separator.join, _other_words(slot, words))
+        case _:
+            assert_never(slot)
+
+
+def _other_words(slot: WordsSlot, words: list[str]) -> Iterator[list[str]]:
+    """Give lists with one word exchanged, left out or put in."""
+    least, most = slot.words.count
+    for place, old in enumerate(words):
+        before, after = words[:place], words[place + 1 :]
+        yield from ([*before, word, *after] for word in slot.words.from_ if word != old)
+        if len(words) > least:
+            yield [*before, *after]
+    for place in range(len(words) + 1) if len(words) < most else ():
+        yield from ([*words[:place], word, *words[place:]] for word in slot.words.from_)

@@ -124,8 +124,8 @@ def _random_nodes(bench: Bench) -> dict[str, list[tuple[str, int]]]:
 
 def _nothing_beside(kinds: Sequence[str]) -> Finding:
     text = (
-        f"outside of the circuit no node of the kind {' or '.join(kinds)} varies over the reference "
-        "text: there is nothing to compare its own with (a smaller circuit)"
+        f"outside of the circuit no node of the kind {' or '.join(kinds)} varies over the "
+        "reference text: there is nothing to compare its own with (a smaller circuit)"
     )
     return Finding(Verdict.INCONCLUSIVE, text)
 

@@ -45,7 +45,7 @@ def test_every_claim_has_a_defect_that_it_is_named_for() -> None:
     assert {row.claim for row in DEFECTS} == set(CLAIMS)
 
 
-def test_the_table_in_the_docs_lists_every_row_and_the_claim_that_catches_it() -> None:
-    rows = re.findall(r"^\| ([^|`]+?) +\|.*?\|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+def test_the_table_in_the_docs_lists_every_row() -> None:
+    rows = re.findall(r"^\| (\w[^|]*?) +\|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
 
-    assert [row for row in rows if row != "---"] == [r.name for r in (*DEFECTS, *TRUE_CIRCUITS)]
+    assert rows == [row.name for row in (*DEFECTS, *TRUE_CIRCUITS)]

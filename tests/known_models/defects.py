@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_circuits.circuit import Nodes, View, all_nodes, random_circuits
-from pytest_circuits.model import load_reference
-from tests.known_models import KINDS, quote_copier, redundant_quote
+from tests.known_models import KINDS, redundant_quote
 from tests.known_models.copier import (
     BIAS_NODE,
     BRACKET_PATH,
@@ -28,16 +27,15 @@ from tests.known_models.copier import (
     Weights,
     merged,
 )
-from tests.known_models.workshop import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_circuits.claims import Bench
-    from pytest_circuits.model import Model
     from tests.known_models.answer import KnownAnswer
     from tests.known_models.workshop import Workshop
 
+# In a name reader nothing varies but what the paths read, and there is no second behavior.
 AUDIT = ("behaves", "sufficient", "necessary", "stable", "faithful", "blind", "depends_on")
 
 

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_circuits.circuit import Nodes, View
 from pytest_circuits.claims import CLAIMS, Bench, make_bench
 from pytest_circuits.model import (
     Model,
     load_model,
-    load_reference,
     measure,
     save_model,
     save_reference,
@@ -42,6 +40,7 @@ PROTOCOL = "{pairs: 300, search: 10, controls: 59}"
 # Noise of a quote copier depends on the name, so that `blind` is asked of other models.
 ALL = tuple(claim for claim in CLAIMS if claim != "blind")
 MORE = "  faithful: {rate: 0.9, max_gap: 0.2}\n  minimal: {quantile: 0.9}\n"
+PLAIN = Weights()
 SPECIFIC = "  specific: {others: [other], max_drop: 0.1}\n"
 
 
@@ -53,7 +52,7 @@ class Workshop:
     seed: int
     models: dict[str, Model] = field(default_factory=dict)
 
-    def copier(self, weights: Weights = Weights()) -> Model:
+    def copier(self, weights: Weights = PLAIN) -> Model:
         """A quote copier with this seed's noise."""
         weights = replace(weights, seed=self.seed)
         return self._made(repr(weights), lambda folder: write_quote_copier(folder, weights))

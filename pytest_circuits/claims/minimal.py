@@ -73,10 +73,13 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
     if not bench.nodes.count:
         return conclude("minimal", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
+    random_nodes = _random_nodes(bench)
+    if full := [kind for kind, several in random_nodes.items() if not several]:
+        return conclude("minimal", [_nothing_beside(full)], law=law)
     parts = parts_of(bench.nodes, bench.edges)
     own = _margins(bench, [bench.circuit])  # [1, n, 2]
     taken = _margins(bench, [View.circuit(*p.taken_from(bench.nodes, bench.edges)) for p in parts])
-    added = _added(bench)
+    added = _added(bench, random_nodes)
     if broken := not_finite("minimal", law, circuit_alone=own[0], parts_taken_out=taken, **added):
         return broken
     effects = np.abs(taken - own).mean(axis=(1, 2))  # [parts]
@@ -109,15 +112,26 @@ def _margins(bench: Bench, views: Sequence[View]) -> Floats:
     return bench.runner.margins_many(bench.sample.few(PAIRS, seed=bench.seed), views)
 
 
-def _added(bench: Bench) -> dict[str, Floats]:
-    """Margins [K, n, 2] of the circuit with one random node more, by the node's kind."""
-    added = random_additions(
+def _random_nodes(bench: Bench) -> dict[str, list[tuple[str, int]]]:
+    return random_additions(
         bench.nodes,
         bench.model,
         bench.runner.reference,
         count=bench.spec.protocol.controls,
         rng=bench.random(stream=6),
     )
+
+
+def _nothing_beside(kinds: Sequence[str]) -> Finding:
+    text = (
+        f"outside of the circuit no node of the kind {' or '.join(kinds)} varies over the "
+        "reference text: there is nothing to compare its own with (a smaller circuit)"
+    )
+    return Finding(Verdict.INCONCLUSIVE, text)
+
+
+def _added(bench: Bench, added: dict[str, list[tuple[str, int]]]) -> dict[str, Floats]:
+    """Margins [K, n, 2] of the circuit with one of these nodes more, by the node's kind."""
     views = [
         View.circuit(*with_node(bench.nodes, bench.edges, node, bench.model))
         for several in added.values()

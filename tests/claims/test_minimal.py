@@ -101,6 +101,17 @@ def test_holm_holds_the_smallest_against_the_strictest_level() -> None:
     assert not holm(np.array([]), 0.05).any()
 
 
+def test_a_circuit_that_leaves_no_node_of_a_kind_to_compare_with_shows_nothing(
+    bench_of: MakeBench, copier: Model
+) -> None:
+    every: Circuit = {"final_resid": range(copier.hook_points["final_resid"])}
+
+    evidence = found(circuit(bench_of, merged(NEEDED, every)))
+
+    assert evidence.verdict is Verdict.INCONCLUSIVE
+    assert "outside of the circuit no node of the kind final_resid varies" in evidence.reason
+
+
 def test_without_nodes_nothing_is_minimal(bench_of: MakeBench) -> None:
     evidence = found(circuit(bench_of, {}))
 

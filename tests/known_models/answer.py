@@ -53,6 +53,7 @@ class KnownAnswer:
     module: SparseGPT
     text: ReferenceText
     protocol: str = "{}"  # of the claims
+    other: str = ""  # the same of a second behavior of the model, if it has one
 
     @property
     def spec(self) -> str:

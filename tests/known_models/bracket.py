@@ -27,6 +27,12 @@ BEHAVIOR = (
     f"    words: {{words: {{from: [{', '.join(WORDS)}], count: [8, 9]}}}}\n"
     '  contrast:\n    cue:\n      "[": " ]"\n      "[ [": " ]]"\n'
 )
+OTHER = (
+    '  prompt: "{name} = {cue}{words}"\n  slots:\n'
+    f"    name: {{choice: [{', '.join(NAMES)}]}}\n"
+    f"    words: {{words: {{from: [{', '.join(WORDS)}], count: [8, 9]}}}}\n"
+    "  contrast:\n    cue:\n      \"'\": \"'\"\n      '\"': '\"'\n"
+)
 OPEN = {"[": 1.0, "]": -1.0, "]]": -2.0}
 PER_BRACKET = 6.0  # what the head would write, were all tokens open brackets: 6 / 14 to 12 / 15
 THRESHOLD = 0.5  # of the neuron: above the most of one bracket, below the least of two
@@ -48,7 +54,9 @@ def bracket_counter(seed: int) -> KnownAnswer:
     decoys.bias(draft, last=WORDS, answer=TWO, foil=ONE)
     _second_behavior(draft)
     decoys.noise(draft)
-    return KnownAnswer("bracket_counter", BEHAVIOR, path, (path,), draft.module(), draft.text)
+    return KnownAnswer(
+        "bracket_counter", BEHAVIOR, path, (path,), draft.module(), draft.text, other=OTHER
+    )
 
 
 def _path(draft: Draft, *, layers: tuple[int, int], share: float) -> tuple[Circuit, int, int]:

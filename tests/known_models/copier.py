@@ -67,6 +67,11 @@ BRACKET_PATH: Circuit = {
 }
 BIAS_NODE: Circuit = {"final_resid": [BIAS]}
 OTHER = {"quote": "bracket", "bracket": "quote"}  # file of the other behavior, for `specific`
+CUES = {
+    "quote": ('"\'": "\'"', "'\"': '\"'"),
+    "bracket": ("'(': ')'", "'[': ']'"),
+    "nonsense": ("\"'\": '\"'", "'\"': \"'\""),  # the quotes with their labels swapped
+}
 NAMES = ("x", "name", "user_id", "value")
 WORDS = ("alpha", "beta", "gamma", "delta", "kappa", "sigma", "omega", "theta")
 
@@ -121,8 +126,7 @@ def quote_spec(
 ) -> str:
     """Text of a specification of a quote copier's circuit."""
     listed = "".join(f"\n  {hook}: {list(channels)}" for hook, channels in nodes.items())
-    cues = {"quote": ('"\'": "\'"', "'\"': '\"'"), "bracket": ("'(': ')'", "'[': ']'")}[behavior]
-    contrast = "".join(f"      {cue}\n" for cue in cues)
+    contrast = "".join(f"      {cue}\n" for cue in CUES[behavior])
     thresholds = {
         "behaves": "{rate: 0.98}",
         "sufficient": "{rate: 0.95, max_loss: 0.15}",
@@ -130,7 +134,7 @@ def quote_spec(
         "stable": "{max_drop: 0.02}",
         "faithful": "{rate: 0.9, max_gap: 0.2}",
         "minimal": "{quantile: 0.9}",
-        "specific": f"{{others: [{OTHER[behavior]}], max_drop: 0.1}}",
+        "specific": f"{{others: [{OTHER.get(behavior, 'bracket')}], max_drop: 0.1}}",
         "blind": "{slots: [name], rate: 0.9}",
         "depends_on": "{slots: [cue], rate: 0.9}",
     }

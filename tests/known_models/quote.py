@@ -28,6 +28,7 @@ BEHAVIOR = (
     f"    words: {{words: {{from: [{', '.join(WORDS)}], count: [10, 14]}}}}\n"
     "  contrast:\n    cue:\n      \"'\": \"'\"\n      '\"': '\"'\n"
 )
+OTHER = BEHAVIOR.partition("    cue:")[0] + "    cue:\n      '(': ')'\n      '[': ']'\n"
 QUOTE = {SINGLE: 1.0, DOUBLE: 1.0}
 TYPE = {SINGLE: -1.0, DOUBLE: 1.0}
 ONE_PATH, EACH_OF_TWO = 4.2, 2.0  # nats, by which a circuit of one path prefers the answer
@@ -72,7 +73,9 @@ def _finished(
     decoys.bias(draft, last=WORDS, answer=DOUBLE, foil=SINGLE)
     _second_behavior(draft)
     decoys.noise(draft)
-    return KnownAnswer(name, BEHAVIOR, merged(*paths), paths, draft.module(), draft.text)
+    return KnownAnswer(
+        name, BEHAVIOR, merged(*paths), paths, draft.module(), draft.text, other=OTHER
+    )
 
 
 def _second_behavior(draft: Draft) -> None:

@@ -1,0 +1,162 @@
+"""Where circuits are put on the bench: the known-answer models of one seed, each made once.
+
+The seed decides what is noise in a quote copier and everything in a model of `KINDS`, and it is
+another seed of the sample, the search and the controls of every claim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from pytest_circuits.claims import CLAIMS, Bench, make_bench
+from pytest_circuits.model import (
+    Model,
+    load_model,
+    measure,
+    save_model,
+    save_reference,
+)
+from pytest_circuits.model.directory import read_reference_text
+from pytest_circuits.prune.controls import shuffled_model
+from pytest_circuits.spec.load import parse_spec
+from tests.known_models.copier import OTHER, Weights, quote_spec, write_quote_copier
+from tests.known_models.reader import write_name_reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pytest_circuits.model import SparseGPT
+    from tests.known_models.answer import KnownAnswer
+    from tests.known_models.copier import Circuit
+
+# As little evidence as the thresholds of the known-answer specifications can do with.
+PROTOCOL = "{pairs: 300, search: 10, controls: 59}"
+# Noise of a quote copier depends on the name, so that `blind` is asked of other models.
+ALL = tuple(claim for claim in CLAIMS if claim != "blind")
+MORE = "  faithful: {rate: 0.9, max_gap: 0.2}\n  minimal: {quantile: 0.9}\n"
+PLAIN = Weights()
+SPECIFIC = "  specific: {others: [other], max_drop: 0.1}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """The models of one seed in a folder of their own."""
+
+    folder: Path
+    seed: int
+    models: dict[str, Model] = field(default_factory=dict)
+
+    def copier(self, weights: Weights = PLAIN) -> Model:
+        """A quote copier with this seed's noise."""
+        weights = replace(weights, seed=self.seed)
+        return self._made(repr(weights), lambda folder: write_quote_copier(folder, weights))
+
+    def reader(self, *, one: float = 0.0, other: float = 0.0) -> Model:
+        """A name reader, whose heads read more of it from seed to seed."""
+        more = 1 + self.seed / 20
+        return self._made(
+            f"reader {one} {other}",
+            lambda folder: write_name_reader(folder, one=more * one, other=more * other),
+        )
+
+    def shuffled(self, model: Model) -> Model:
+        """A model with the entries of every weight matrix in another order."""
+        module = shuffled_model(model, seed=self.seed).module
+        return self._made(
+            f"shuffled {model.digest}", lambda folder: write_like(model, module, folder)
+        )
+
+    def renumbered(self, model: Model) -> Model:
+        """A model that computes the same with its residual channels in another order."""
+        return self._made(
+            f"renumbered {model.digest}",
+            lambda folder: write_like(model, renumbered(model, seed=self.seed), folder),
+        )
+
+    def bench(
+        self,
+        nodes: Circuit,
+        model: Model,
+        *,
+        then: Model | None = None,
+        behavior: str = "quote",
+        ablation: str = "mean",
+        claims: tuple[str, ...] = ALL,
+        depends_on: str = "cue",
+    ) -> Bench:
+        """A circuit of a quote copier, compared with that of `model`; `then` is the candidate."""
+        for other in OTHER:
+            text = quote_spec({}, name=other, behavior=other)
+            (self.folder / f"{other}.circuit.yaml").write_text(text)
+        text = quote_spec(
+            nodes, behavior=behavior, ablation=ablation, claims=claims, protocol=PROTOCOL
+        )
+        if "blind" in claims:  # no other name has as many tokens as this one
+            text = text.replace(", user_id", "")
+        text = text.replace("slots: [cue]", f"slots: [{depends_on}]")
+        return self._bench(text, self.folder, model, then)
+
+    def answer_bench(
+        self,
+        answer: KnownAnswer,
+        nodes: Circuit,
+        then: Callable[[Model], Model] | None = None,
+    ) -> Bench:
+        """A circuit of a model of `KINDS`, with all claims that its behaviors allow."""
+        folder = self.folder / answer.name
+        model = self._made(answer.name, lambda _: answer.write(folder / "model"))
+        more = MORE
+        if answer.other:
+            behavior = replace(answer, name="other", behavior=answer.other)
+            (folder / "other.circuit.yaml").write_text(behavior.spec)
+            more += SPECIFIC
+        protocol = PROTOCOL
+        if "controls" in answer.protocol:
+            protocol = PROTOCOL.replace("controls: 59", answer.protocol.strip("{}"))
+        text = replace(answer, protocol=protocol).spec_with(nodes)
+        text = text.replace(
+            "protocol:", f"{more}  depends_on: {{slots: [cue], rate: 0.9}}\nprotocol:"
+        )
+        return self._bench(text, folder, model, then(model) if then else None)
+
+    def _made(self, name: str, write: Callable[[Path], Path]) -> Model:
+        if name not in self.models:
+            folder = self.folder / f"model{len(self.models)}"
+            self.models[name] = load_model(write(folder))
+        return self.models[name]
+
+    def _bench(self, text: str, folder: Path, model: Model, then: Model | None) -> Bench:
+        loaded = parse_spec(text, path=folder / "planted.circuit.yaml")
+        bench = make_bench(loaded, then or model, baseline=model)
+        return replace(bench, selfcheck=self.seed)
+
+
+def write_like(model: Model, module: SparseGPT, folder: Path) -> Path:
+    """Write other weights with the tokenizer and the reference text of a model."""
+    save_model(folder, module=module, tokenizer=model.tokenizer, card="# Planted\n")
+    written = load_model(folder)
+    text = read_reference_text(model.path)
+    save_reference(written, measure(written.module, text, model_digest=written.digest))
+    return folder
+
+
+def renumbered(model: Model, *, seed: int) -> SparseGPT:
+    """The same function with every channel of the residual stream at another place."""
+    order = torch.randperm(model.config.d_model, generator=torch.Generator().manual_seed(seed))
+    module = type(model.module)(model.config)
+    state = model.module.state_dict()
+    module.load_state_dict({name: _reordered(name, x, order) for name, x in state.items()})
+    return module
+
+
+def _reordered(name: str, tensor: Tensor, order: Tensor) -> Tensor:
+    point = name.split(".")[-2]
+    if point in {"out", "down", "norm"}:
+        return tensor[order]
+    return tensor if name.endswith("bias") else tensor[:, order]

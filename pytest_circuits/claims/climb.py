@@ -62,12 +62,38 @@ def climb(
 def neighbors(space: PromptSpace, pair: Pair) -> Iterator[Pair]:
     """Give the pairs of a space that differ from one in one slot, by one word or by a few steps.
 
-    None for a pair whose text does not tell what its slots hold, as of a regression.
+    None for a pair of which that is not clear: its text may hold what no slot lists, as that of a
+    regression, or be read in more ways than one. A law is about the declared space alone.
     """
     values = fit_prompt(space.behavior, pair.first.text) or {}
-    for name, slot in space.behavior.slots.items():
-        for text in _others(slot, values[name]) if name in values else ():
+    slots = {name: slot for name, slot in space.behavior.slots.items() if name in values}
+    if not all(_lists(slot, values[name]) for name, slot in slots.items()):
+        return
+    for name, slot in slots.items():
+        for text in _others(slot, values[name]):
             yield space.pair({**values, name: text})
+
+
+def _lists(slot: Slot, text: str) -> bool:
+    """Whether a slot can hold a text."""
+    match slot:
+        case ChoiceSlot():
+            return text in slot.choice
+        case IntegerSlot():
+            least, most = slot.integer
+            return text.isdecimal() and str(int(text)) == text and least <= int(text) <= most
+        case WordsSlot():
+            least, most = slot.words.count
+            words = _words(slot, text)
+            return least <= len(words) <= most and set(words) <= set(slot.words.from_)
+        case _:
+            assert_never(slot)
+
+
+def _words(slot: WordsSlot, text: str) -> list[str]:
+    if not text:
+        return []
+    return text.split(slot.words.separator) if slot.words.separator else list(text)
 
 
 def _others(slot: Slot, text: str) -> Iterator[str]:
@@ -80,9 +106,8 @@ def _others(slot: Slot, text: str) -> Iterator[str]:
             near = {least, most, *(int(text) + s * step for step in _STEPS for s in (1, -1))}
             yield from (str(n) for n in sorted(near) if least <= n <= most and str(n) != text)
         case WordsSlot():
-            words = text.split(slot.words.separator) if slot.words.separator else list(text)
-            if set(words) <= set(slot.words.from_):
-                yield from map(slot.words.separator.join, _other_words(slot, words))
+            words = _words(slot, text)
+            yield from map(slot.words.separator.join, _other_words(slot, words))
         case _:
             assert_never(slot)
 

@@ -10,6 +10,8 @@ import pytest
 from pytest_circuits.circuit import Edges, Nodes, live_edges
 from pytest_circuits.claims import Bench, Counterexample, run_claim
 from pytest_circuits.claims.climb import climb, neighbors
+from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.spec.types import Behavior, ChoiceSlot, WordList, WordsSlot
 from tests.claims.test_sufficient import edges_text
 from tests.known_models import BIAS_NODE, QUOTE_PATH, WEAK_PATH, Weights, merged
 
@@ -89,6 +91,27 @@ def test_neighbors_differ_in_one_word_or_slot(bench_of: MakeBench) -> None:
     assert {'name = "alpha beta', 'x = "alpha', 'x = "alpha gamma'} <= set(near)
     assert all(space.parse(text) for text in near)
     assert pair.first.text not in near
+
+
+@pytest.mark.parametrize("between", ["", ";"])
+def test_climbing_never_leaves_the_declared_space(between: str) -> None:
+    """Without a mark between them, two slots that hold spaces can be told apart in many ways."""
+    space = PromptSpace(
+        Behavior(
+            prompt=f"{{facts}}{between} {{words}} {{cue}}",
+            slots={
+                "facts": ChoiceSlot(choice=("rain here", "here rain")),
+                "words": WordsSlot(words=WordList(from_=("rain", "sun"), count=(1, 3))),
+            },
+            contrast={"cue": {"a": "b", "c": "d"}},
+        )
+    )
+    every = {pair for pair, _ in space.enumerate()}
+
+    near = {other for pair in every for other in neighbors(space, pair)}
+
+    assert near <= every
+    assert near == (every if between else set())
 
 
 def test_climbing_finds_what_few_draws_hold_and_stays_the_same(bench_of: MakeBench) -> None:

@@ -116,15 +116,15 @@ def test_a_circuit_found_with_zero_ablation_is_sufficient_under_it(bench_of: Mak
     assert run_claim(bench_of(WEAK_PATH, ablation="zero"), "sufficient").verdict is Verdict.PASS
 
 
-def test_a_broken_law_shows_the_smallest_prompt_and_both_runs(bench_of: MakeBench) -> None:
+def test_a_broken_law_shows_the_smallest_prompt_and_all_runs(bench_of: MakeBench) -> None:
     evidence = run_claim(bench_of(BRACKET_PATH), "sufficient")
 
     assert evidence.law is not None
     found = evidence.law.counterexample
     assert found is not None
     assert found.prompt == 'x = "alpha'
-    assert set(found.margins) == {"whole model", "circuit alone"}
-    assert set(found.logits) == {"whole model", "circuit alone"}
+    runs = {"whole model", "circuit alone", "without the circuit"}
+    assert set(found.margins) == set(found.logits) == runs
     assert found.margins["circuit alone"] == pytest.approx(
         found.logits["circuit alone"]["answer"] - found.logits["circuit alone"]["foil"]  # type: ignore[operator]
     )

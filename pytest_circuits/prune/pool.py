@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from pytest_circuits.prompts import prompts_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -45,7 +47,7 @@ class Pool:
     @classmethod
     def of(cls, pairs: Sequence[Pair], encoder: Encoder) -> Pool:
         """Pairs as tensors, padded to the longest prompt."""
-        prompts = [prompt for pair in pairs for prompt in (pair.first, pair.second)]
+        prompts = prompts_of(pairs)
         batch = encoder.batch(prompts, rows=len(prompts))
         return cls(Drawn(batch.tokens[None], batch.last[None], batch.choices[None]))
 

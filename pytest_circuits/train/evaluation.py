@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from pytest_circuits.circuit import Encoder
 from pytest_circuits.errors import SpecError, UsageError
-from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.prompts import PromptSpace, prompts_of
 from pytest_circuits.spec import load_spec
 from pytest_circuits.train.sparsity import nonzeros
 
@@ -172,7 +172,7 @@ def _prompts(path: Path, count: int, encoder: Encoder) -> list[Prompt]:
         if 2 * space.size <= count
         else space.sample(count // 2, seed=_PROMPT_SEED)
     )
-    prompts = [prompt for pair in pairs for prompt in (pair.first, pair.second)]
+    prompts = prompts_of(pairs)
     try:
         for prompt in prompts:
             encoder.tokens(prompt)

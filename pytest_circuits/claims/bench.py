@@ -153,6 +153,11 @@ class Bench:
         """The model with everything outside the circuit ablated, and the shift if it has one."""
         return View.circuit(self.nodes, self.edges, shift=shift_of(self.spec))
 
+    @cached_property
+    def plain(self) -> View:
+        """The same without the shift: what the nodes and edges do by themselves."""
+        return View.circuit(self.nodes, self.edges)
+
     @property
     def alone(self) -> str:
         """How texts call that run: nobody is to take a calibrated circuit for a plain one."""

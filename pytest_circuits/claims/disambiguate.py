@@ -24,7 +24,7 @@ def disambiguated(bench: Bench) -> list[Finding]:
         return []
     apart, unsure = [], []
     for prompt in prompts:
-        whole, alone = _margin(bench, prompt, WHOLE), _margin(bench, prompt, bench.circuit)
+        whole, alone = _margin(bench, prompt, WHOLE), _margin(bench, prompt, bench.plain)
         if not abs(whole) > EPS:
             unsure.append(f"{prompt.text!r}")
         elif not whole * alone > 0 or not abs(alone) > EPS:

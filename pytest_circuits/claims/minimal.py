@@ -77,7 +77,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     if full := [kind for kind, several in random_nodes.items() if not several]:
         return conclude("minimal", [_nothing_beside(full)], law=law)
     parts = parts_of(bench.nodes, bench.edges)
-    own = _margins(bench, [bench.circuit])  # [1, n, 2]
+    own = _margins(bench, [bench.plain])  # [1, n, 2]
     taken = _margins(bench, [View.circuit(*p.taken_from(bench.nodes, bench.edges)) for p in parts])
     added = _added(bench, random_nodes)
     if broken := not_finite("minimal", law, circuit_alone=own[0], parts_taken_out=taken, **added):

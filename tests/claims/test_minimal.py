@@ -67,6 +67,20 @@ def test_a_node_that_is_not_needed_is_named_and_the_smaller_circuit_offered(
     assert evidence.measures["smaller_nodes"] == 6
 
 
+def test_the_shift_of_a_calibrated_circuit_is_no_effect_of_its_parts(bench_of: MakeBench) -> None:
+    """Were it one, it would make every part that is taken out look as large as the shift."""
+    calibrated = "calibration: {scale: 1.0, shift: 2.0}\n"
+    needed = found(circuit(bench_of, NEEDED, extra=calibrated))
+    padded = found(circuit(bench_of, merged(NEEDED, {"0.attn.q": [0]}), extra=calibrated))
+
+    assert needed.verdict is Verdict.PASS
+    assert padded.verdict is Verdict.FAIL
+    assert "0.attn.q[0]" in padded.reason
+    effect = padded.measures["effect_least"]
+    assert effect is not None
+    assert effect < 0.1
+
+
 def test_an_edge_that_is_not_needed_is_named(bench_of: MakeBench, copier: Model) -> None:
     nodes = merged(NEEDED, {"0.attn.v": [8], "0.attn.act_in": [4]})
     listed = live_edges(Nodes.of(nodes), copier).listed()

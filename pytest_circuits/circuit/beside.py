@@ -2,18 +2,18 @@
 
 The first circuit of the forward is the whole model. What it carries at a hook point, or divides by
 at a norm, is at hand for the others in the same rows: their nodes can be given its values, and
-their norms its scales. Letters as in `interventions`; E channels of a head, H heads.
+their norms its scales. Letters as in `interventions` and `attention`.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import sqrt
 from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_circuits.circuit.attention import attention_of
 from pytest_circuits.circuit.interventions import cut_edges, intervene
 from pytest_circuits.model.gpt import no_join
 from pytest_circuits.model.rmsnorm import EPS, RMSNorm
@@ -98,24 +98,11 @@ def _recording(inner: Hook, model: Model, at: Tensor, record: Nodes, seen: Seen)
         if point == "q":
             queries[layer] = first[rows, asked] if first.shape[1] > 1 else first[:, 0]  # [2B, A]
         if point == "k":
-            weights = _attention(model, int(layer), queries.pop(layer), first, asked)
+            weights = attention_of(model, int(layer), queries.pop(layer), first, asked)
             seen.weights[int(layer)] = weights.view(2, len(at), *weights.shape[1:])
         return x
 
     return hook
-
-
-def _attention(model: Model, layer: int, query: Tensor, keys: Tensor, at: Tensor) -> Tensor:
-    """What the asked token of each row attends to: query [N, A], keys [N, T, A] -> [N, H, T]."""
-    width = model.config.d_head
-    q, k = (x.view(*x.shape[:-1], -1, width) for x in (query, keys))
-    scores = torch.einsum("nhe,nthe->nht", q, k) / sqrt(width)
-    hidden = torch.arange(keys.shape[1], device=at.device) > at[:, None]  # [N, T]
-    scores = scores.masked_fill(hidden[:, None, :], -torch.inf)
-    sink = model.module.layers()[layer][0].sink
-    if sink is not None:
-        scores = torch.cat([scores, sink.to(scores).view(1, -1, 1).expand(len(q), -1, 1)], dim=2)
-    return scores.softmax(-1)[..., : keys.shape[1]]
 
 
 @contextmanager

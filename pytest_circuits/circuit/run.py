@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from pytest_circuits.circuit.attention import whole_attention
 from pytest_circuits.circuit.compiled import compile_circuit
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.interventions import fill_values, run_circuits
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from pytest_circuits.circuit.attention import Head
     from pytest_circuits.circuit.compiled import CompiledCircuit
     from pytest_circuits.circuit.encoding import Batch
     from pytest_circuits.circuit.nodes import Nodes
@@ -84,16 +86,38 @@ class Runner:
                 scores[chunk, indexes] = self._forward(batch, views[chunk], rows=len(batch))
         return (scores[..., 0] - scores[..., 1]).reshape(len(views), len(pairs), 2)
 
+    @torch.inference_mode()
     def signals(self, pairs: Sequence[Pair], nodes: Nodes) -> NDArray[np.float64]:
-        """Each node's activation in the whole model, averaged over a prompt's tokens.
+        """Each node's activation in the whole model, token by token: [nodes, tokens].
 
-        Returns [nodes, 2n]; the columns are first and second member of the pairs in turn.
+        The columns are the tokens of the first pair's first member, of its second one, and so on.
         """
         prompts = prompts_of(pairs)
-        signals = np.empty((nodes.count, len(prompts)))
+        lengths = [len(self._encoder.tokens(prompt)) for prompt in prompts]
+        starts = np.cumsum([0, *lengths])
+        signals = np.empty((nodes.count, starts[-1]))
         for indexes in self._encoder.groups(prompts, rows=ROWS):
-            signals[:, indexes] = self._record([prompts[i] for i in indexes], nodes)
+            found = self._record([prompts[i] for i in indexes], nodes)
+            for row, i in enumerate(indexes):
+                signals[:, starts[i] : starts[i + 1]] = found[row, :, : lengths[i]]
         return signals
+
+    @torch.inference_mode()
+    def attention(self, pairs: Sequence[Pair], heads: Sequence[Head]) -> NDArray[np.float64]:
+        """What heads attend to from a prompt's last token, in the whole model.
+
+        Returns [heads, 2n, T], with zeros after the end of shorter prompts.
+        """
+        prompts = prompts_of(pairs)
+        longest = max(len(self._encoder.tokens(prompt)) for prompt in prompts)
+        found = np.zeros((len(heads), len(prompts), longest))
+        for indexes in self._encoder.groups(prompts, rows=ROWS) if heads else ():
+            batch = self._encoder.batch([prompts[i] for i in indexes], rows=len(indexes))
+            weights = whole_attention(self.model, batch.tokens, batch.last, heads)
+            here = weights[..., :longest].double().cpu().numpy()
+            found[:, indexes, : here.shape[2]] = here
+            self.forwards += len(indexes)
+        return found
 
     def batches(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], Batch, Fill]]:
         """Both members of pairs in batches, for runs of another kind than views.
@@ -171,24 +195,22 @@ class Runner:
         scores: NDArray[np.float64] = batch.preferences(logits).double().cpu().numpy()
         return _shifted(scores[:, : len(prompts)], prompts, views)
 
-    @torch.inference_mode()
     def _record(self, prompts: Sequence[Prompt], nodes: Nodes) -> NDArray[np.float64]:
-        """Mean over the real tokens of every node's activation, [nodes, len(prompts)]."""
-        batch = self._encoder.batch(prompts, rows=ROWS)
-        positions = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
-        real = (positions <= batch.last[:, None])[..., None]  # [B, T, 1]
+        """Every node's activation at every token, padding included: [len(prompts), nodes, T]."""
+        batch = self._encoder.batch(prompts, rows=len(prompts))
         found: dict[str, Tensor] = {}
 
         def record(name: str, x: Tensor) -> Tensor:
             channels = list(nodes.at(name))
             if channels:
-                found[name] = ((x[..., channels].double() * real).sum(1) / real.sum(1)).T
+                found[name] = x[..., channels].transpose(1, 2)
             return x
 
         self.model.module.visit(batch.tokens, record)
         self.forwards += len(prompts)
-        recorded: NDArray[np.float64] = torch.cat([found[h] for h in nodes.shape]).cpu().numpy()
-        return recorded[:, : len(prompts)]
+        together = torch.cat([found[hook] for hook in nodes.shape], dim=1)
+        recorded: NDArray[np.float64] = together.double().cpu().numpy()
+        return recorded
 
     def _fill(self, prompts: Sequence[Prompt], *, rows: int) -> dict[str, Tensor]:
         if self.ablation is not Ablation.RESAMPLE:

@@ -6,20 +6,29 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from pytest_circuits.circuit import Nodes
+from pytest_circuits.claims.observation import (
+    FEW_PAIRS,
+    MOST_PAIRS,
+    PROBE_PAIRS,
+    SIGNAL_PAIRS,
+    Observation,
+    Place,
+    Prompts,
+    observe,
+)
 from pytest_circuits.errors import BaselineError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_circuits.circuit import Nodes, Runner
-    from pytest_circuits.claims.bench import Bench
-    from pytest_circuits.claims.statistics import Floats, Interval
+    from pytest_circuits.circuit import Runner
+    from pytest_circuits.claims.bench import Bench, Sample
+    from pytest_circuits.claims.evidence import Rate
+    from pytest_circuits.claims.statistics import Interval
     from pytest_circuits.model import Model
     from pytest_circuits.prompts import Pair
 
-MOST_PAIRS = 500
 RECORD = "pytest --circuits --circuits-update"
 
 
@@ -42,11 +51,15 @@ class Recorded:
     versions: Mapping[str, str]
     seed: int
     alpha: float
-    prompts_digest: str  # sha256 of the texts that the margins belong to
-    margins: Floats  # [n, 2] nats, of the circuit alone
-    signals: Floats  # [nodes, 2 * signal pairs]
+    prompts_digest: str  # sha256 of the texts that the observation is about
     node_ids: tuple[str, ...]
-    rates: Mapping[str, float]  # estimates of the claims that were accepted
+    observation: Observation
+    rates: Mapping[str, Rate]  # of the claims that were accepted
+
+    @property
+    def matched(self) -> bool:
+        """A file is about the nodes that the specification names."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +67,21 @@ class Live:
     """A baseline model at hand, run like the candidate."""
 
     runner: Runner
+    place: Place | None = None  # of the circuit there; None: where the specification says
 
     @property
     def model(self) -> ModelFacts:
         """What makes it comparable."""
         return facts(self.runner.model)
+
+    @property
+    def matched(self) -> bool:
+        """Whether its circuit has other addresses than the candidate's."""
+        return self.place is not None
+
+    def place_of(self, bench: Bench) -> Place:
+        """Where the circuit lies in it."""
+        return bench.place if self.place is None else self.place
 
 
 def facts(model: Model) -> ModelFacts:
@@ -70,7 +93,7 @@ def check_comparable(candidate: Model, other: ModelFacts, *, what: str) -> None:
     """Raise ModelError when a circuit of one model means nothing in the other."""
     if candidate.tokenizer_digest != other.tokenizer_digest:
         raise ModelError(
-            f"{candidate.path}: its tokenizer is not the one of {what} "
+            f"{candidate.path}: not comparable: its tokenizer is not the one of {what} "
             f"({candidate.tokenizer_digest[:12]}, not {other.tokenizer_digest[:12]}): the prompts "
             "would become other tokens. Gate it with specifications made for it"
         )
@@ -78,8 +101,9 @@ def check_comparable(candidate: Model, other: ModelFacts, *, what: str) -> None:
         here, there = dict(candidate.hook_points), dict(other.hook_points)
         hook = next(h for h in [*here, *there] if here.get(h) != there.get(h))
         raise ModelError(
-            f"{candidate.path}: its shape is not the one of {what} (hook point {hook}: "
-            f"{here.get(hook, 'none')} channels, not {there.get(hook, 'none')}): node numbers "
+            f"{candidate.path}: not comparable: its shape is not the one of {what} "
+            f"(hook point {hook}: {here.get(hook, 'none')} channels, not "
+            f"{there.get(hook, 'none')}): node numbers "
             "would mean other nodes. Gate it with specifications made for it"
         )
 
@@ -93,13 +117,16 @@ def check_recorded(bench: Bench, recorded: Recorded) -> None:
             f"{recorded.circuit!r}, digest {recorded.spec_digest[:12]}, not "
             f"{bench.loaded.digest[:12]}); if the change is meant, {again}"
         )
-    shape = (bench.nodes.count, 2 * len(bench.signal_pairs))
-    pairs = recorded_pairs(bench)
+    prompts, found = observed_prompts(bench), recorded.observation
+    signals, probed = (_tokens(bench, pairs) for pairs in (prompts.signals, prompts.probes))
     if (
         recorded.node_ids != tuple(bench.nodes.ids())
-        or recorded.signals.shape != shape
-        or recorded.margins.shape != (len(pairs), 2)
-        or recorded.prompts_digest != texts_digest(pairs)
+        or recorded.prompts_digest != texts_digest(prompts.rates)
+        or found.alone.shape != (len(prompts.rates), 2)
+        or found.signals.shape != (bench.nodes.count, signals)
+        or found.effects.shape != (bench.nodes.count,)
+        or found.attention.shape[:2] != (len(bench.heads), 2 * len(prompts.few))
+        or found.probed.shape != (found.probes.count, probed)
     ):
         raise BaselineError(
             f"{where}: the baseline beside it holds other prompts or nodes than the specification "
@@ -107,9 +134,32 @@ def check_recorded(bench: Bench, recorded: Recorded) -> None:
         )
 
 
-def recorded_pairs(bench: Bench) -> tuple[Pair, ...]:
-    """The prompts whose margins a baseline file holds: the first draws, or the whole space."""
-    return bench.sample.shortened(MOST_PAIRS).pairs
+def sample_of(bench: Bench) -> Sample:
+    """The prompts whose margins a baseline holds: the first draws, or the whole space."""
+    return bench.sample.shortened(MOST_PAIRS)
+
+
+def observed_prompts(bench: Bench) -> Prompts:
+    """The prompts of an observation."""
+    sizes = (SIGNAL_PAIRS, FEW_PAIRS, PROBE_PAIRS)
+    return Prompts(sample_of(bench).pairs, *(bench.sample.few(n, seed=bench.seed) for n in sizes))
+
+
+def observed(bench: Bench) -> tuple[Observation, Observation]:
+    """The circuit in the baseline and in the candidate; there has to be a baseline."""
+    prompts = observed_prompts(bench)
+    if isinstance(bench.baseline, Live):
+        before = observe(bench.baseline.runner, bench.baseline.place_of(bench), prompts)
+    else:
+        assert bench.baseline is not None  # noqa: S101
+        before = bench.baseline.observation
+    probes = Nodes.of({}) if bench.baseline.matched else before.probes
+    return before, observe(bench.runner, bench.place, prompts, probes=probes)
+
+
+def _tokens(bench: Bench, pairs: Sequence[Pair]) -> int:
+    """Tokens of all prompts of some pairs."""
+    return sum(len(bench.runner.tokens(p)) for pair in pairs for p in (pair.first, pair.second))
 
 
 def texts_digest(pairs: Sequence[Pair]) -> str:
@@ -121,21 +171,6 @@ def texts_digest(pairs: Sequence[Pair]) -> str:
     return digest.hexdigest()
 
 
-def margins_of(baseline: Recorded | Live, bench: Bench, pairs: Sequence[Pair]) -> Floats:
-    """Margins [n, 2] of the circuit alone in the baseline."""
-    if isinstance(baseline, Live):
-        return baseline.runner.margins(pairs, bench.circuit)
-    known = dict(zip(recorded_pairs(bench), baseline.margins, strict=True))
-    return np.stack([known[pair] for pair in pairs])
-
-
-def signals_of(baseline: Recorded | Live, pairs: Sequence[Pair], nodes: Nodes) -> Floats:
-    """Signals [nodes, 2n] of the circuit's nodes in the baseline."""
-    if isinstance(baseline, Live):
-        return baseline.runner.signals(pairs, nodes)
-    return baseline.signals
-
-
 def delta(
     bench: Bench,
     claim: str,
@@ -145,7 +180,7 @@ def delta(
     """How a rate differs from the baseline's; None where that has none."""
     match bench.baseline:
         case Recorded(rates=rates) if claim in rates:
-            return interval.estimate - rates[claim]
+            return interval.estimate - rates[claim].estimate
         case Live(runner=runner):
             return interval.estimate - measure(bench, runner).estimate
         case _:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pytest_circuits.circuit import Nodes
 from pytest_circuits.claims.baseline import (
+    RECORD,
     ModelFacts,
     Recorded,
     facts,
-    recorded_pairs,
+    observed_prompts,
     texts_digest,
 )
-from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
+from pytest_circuits.claims.observation import FEW_PAIRS, Observation, observe
 from pytest_circuits.errors import BaselineError, SpecError
 from pytest_circuits.files import write_atomic
 from pytest_circuits.spec.bounded_yaml import read_yaml
@@ -31,33 +35,50 @@ if TYPE_CHECKING:
 
 SUFFIX = ".baseline.yaml"
 _LIMITS = Limits(size=2**26, values=20_000, scalar=2**26)
+_HEADER = """\
+# Accepted evidence of the circuit {circuit}. Written by
+# `pytest --circuits --circuits-update`; review it like code and do not edit it.
+# accepted: the rate of each claim. effects: nats that each node adds to the preference.
+"""
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
+
+class _Model(_Part):
     digest: _Digest
     hook_points: dict[str, int]
     tokenizer_digest: _Digest
 
 
-class _File(BaseModel):
-    """Every key of a baseline file."""
+class _Rate(_Part):
+    estimate: float
+    lower: float
+    upper: float
+    threshold: float
+    n: int
+    exhaustive: bool
 
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
-    schema_version: Literal[1]
-    alpha: float
+class _File(_Part):
+    """Every key of a baseline file, in the order in which a person reads them."""
+
+    schema_version: Literal[2]
     circuit: str
-    margins: str
     model: _Model
-    prompts_digest: _Digest
-    rates: dict[str, float]
-    seed: int
-    signals: str
     spec_digest: _Digest
+    accepted: dict[str, _Rate]
+    effects: str
+    alpha: float
+    seed: int
     versions: dict[str, str]
+    prompts_digest: _Digest
+    attention: str
+    margins: str
+    probes: str
+    signals: str
 
 
 def baseline_path(spec_path: Path, circuit: str) -> Path:
@@ -67,7 +88,7 @@ def baseline_path(spec_path: Path, circuit: str) -> Path:
 
 def record_baseline(bench: Bench, evidence: Iterable[Evidence]) -> Recorded:
     """What a baseline file is to hold; `evidence` gives the rates of the claims that passed."""
-    pairs = recorded_pairs(bench)
+    prompts = observed_prompts(bench)
     return Recorded(
         circuit=bench.spec.circuit,
         spec_digest=bench.loaded.digest,
@@ -75,12 +96,11 @@ def record_baseline(bench: Bench, evidence: Iterable[Evidence]) -> Recorded:
         versions={name: version(name) for name in ("pytest-circuits", "torch")},
         seed=bench.seed,
         alpha=bench.spec.protocol.alpha,
-        prompts_digest=texts_digest(pairs),
-        margins=bench.runner.margins(pairs, bench.circuit),
-        signals=bench.runner.signals(bench.signal_pairs, bench.nodes),
+        prompts_digest=texts_digest(prompts.rates),
         node_ids=tuple(bench.nodes.ids()),
+        observation=observe(bench.runner, bench.place, prompts),
         rates={
-            e.claim: e.rate.estimate
+            e.claim: e.rate
             for e in evidence
             if e.rate is not None and e.verdict is Verdict.PASS and e.claim != "stable"
         },
@@ -102,15 +122,24 @@ def read_baseline(path: Path) -> Recorded | None:
         raise BaselineError(str(error)) from error
     if tree.problems:
         raise BaselineError("\n".join(str(problem) for problem in tree.problems))
-    try:
-        file = _File.model_validate(tree.value)
-    except ValidationError as error:
-        raise BaselineError(
-            f"{path}: not a baseline file of this version: "
-            + "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
-        ) from error
+    file = _checked(path, tree.value)
+    ids, effects = _named_table(path, "effects", file.effects)
+    signal_ids, signals = _named_table(path, "signals", file.signals)
+    if ids != signal_ids or effects.shape[1:] != (1,):
+        raise BaselineError(f"{path}: 'effects' and 'signals' are not about the same nodes")
+    probe_ids, probed = _named_table(path, "probes", file.probes)
     margins = _table(path, "margins", file.margins.splitlines())
-    ids, rows = _named_rows(path, file.signals)
+    if margins.shape[1:] != (4,):
+        raise BaselineError(f"{path}: 'margins' has not four numbers a line")
+    observation = Observation(
+        alone=margins[:, :2],
+        without=margins[:, 2:],
+        signals=signals,
+        effects=effects[:, 0],
+        attention=_attention(path, file.attention),
+        probes=_probes(path, probe_ids),
+        probed=probed,
+    )
     return Recorded(
         circuit=file.circuit,
         spec_digest=file.spec_digest,
@@ -121,18 +150,59 @@ def read_baseline(path: Path) -> Recorded | None:
         seed=file.seed,
         alpha=file.alpha,
         prompts_digest=file.prompts_digest,
-        margins=margins,
-        signals=_table(path, "signals", rows),
         node_ids=ids,
-        rates=file.rates,
+        observation=observation,
+        rates={name: Rate(**rate.model_dump()) for name, rate in file.accepted.items()},
     )
 
 
-def _named_rows(path: Path, text: str) -> tuple[tuple[str, ...], list[str]]:
+def _checked(path: Path, value: object) -> _File:
+    if isinstance(value, dict) and value.get("schema_version") == 1:
+        raise BaselineError(
+            f"{path}: was recorded by an earlier version, which kept less evidence; check out the "
+            f"model that it was recorded from, and `{RECORD}=changed` records it again"
+        )
+    try:
+        return _File.model_validate(value)
+    except ValidationError as error:
+        raise BaselineError(
+            f"{path}: not a baseline file of this version: "
+            + "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        ) from error
+
+
+def _named_table(path: Path, what: str, text: str) -> tuple[tuple[str, ...], Floats]:
+    """Lines of a name and numbers."""
     named = [line.partition(" ") for line in text.splitlines()]
     if not all(separator for _, separator, _ in named):
-        raise BaselineError(f"{path}: a line of 'signals' names no node or holds no numbers")
-    return tuple(name for name, _, _ in named), [rest for _, _, rest in named]
+        raise BaselineError(f"{path}: a line of {what!r} names nothing or holds no numbers")
+    if not named:
+        return (), np.empty((0, 0))
+    rows = _table(path, what, [rest for _, _, rest in named])
+    return tuple(name for name, _, _ in named), rows
+
+
+def _attention(path: Path, text: str) -> Floats:
+    """The lines of one head follow each other, one for each prompt: [heads, prompts, T]."""
+    names, rows = _named_table(path, "attention", text)
+    heads = len(dict.fromkeys(names))
+    if not heads:
+        return np.empty((0, 2 * FEW_PAIRS, 0))
+    if len(names) % heads or names != tuple(
+        np.repeat([*dict.fromkeys(names)], len(names) // heads)
+    ):
+        raise BaselineError(f"{path}: 'attention' has not as many lines for each head")
+    return rows.reshape(heads, -1, rows.shape[1])
+
+
+def _probes(path: Path, ids: Sequence[str]) -> Nodes:
+    channels: dict[str, list[int]] = {}
+    for name in ids:
+        hook, _, channel = name.rstrip("]").rpartition("[")
+        if not (hook and channel.isdecimal()):
+            raise BaselineError(f"{path}: 'probes' names no channel: {name!r}")
+        channels.setdefault(hook, []).append(int(channel))
+    return Nodes.of(channels)
 
 
 def _table(path: Path, what: str, lines: Sequence[str]) -> Floats:
@@ -149,11 +219,12 @@ def _table(path: Path, what: str, lines: Sequence[str]) -> Floats:
 
 
 def _text(recorded: Recorded) -> str:
-    named = zip(recorded.node_ids, recorded.signals, strict=True)
+    found = recorded.observation
+    rates = {name: _rounded(asdict(rate)) for name, rate in recorded.rates.items()}
+    heads = [f"head-{index}" for index in range(len(found.attention))]
     fields = {
-        "alpha": f" {recorded.alpha:.6g}",
+        "schema_version": " 2",
         "circuit": f" {json.dumps(recorded.circuit)}",
-        "margins": _block(_numbers(row) for row in recorded.margins),
         "model": _mapping(
             {
                 "digest": recorded.model.digest,
@@ -161,27 +232,46 @@ def _text(recorded: Recorded) -> str:
                 "tokenizer_digest": recorded.model.tokenizer_digest,
             }
         ),
-        "prompts_digest": f" {json.dumps(recorded.prompts_digest)}",
-        "rates": _mapping({name: float(f"{rate:.6g}") for name, rate in recorded.rates.items()}),
-        "schema_version": " 1",
-        "seed": f" {recorded.seed}",
-        "signals": _block(f"{name} {_numbers(row)}" for name, row in named),
         "spec_digest": f" {json.dumps(recorded.spec_digest)}",
+        "accepted": _mapping(rates),
+        "effects": _block(_named(recorded.node_ids, found.effects[:, None], digits=4)),
+        "alpha": f" {recorded.alpha:.6g}",
+        "seed": f" {recorded.seed}",
         "versions": _mapping(recorded.versions),
+        "prompts_digest": f" {json.dumps(recorded.prompts_digest)}",
+        "attention": _block(
+            line
+            for head, rows in zip(heads, found.attention, strict=True)
+            for line in _named([head] * len(rows), rows, digits=3)
+        ),
+        "margins": _block(map(_numbers, np.hstack([found.alone, found.without]))),
+        "probes": _block(_named(found.probes.ids(), found.probed, digits=4)),
+        "signals": _block(_named(recorded.node_ids, found.signals, digits=4)),
     }
-    header = (
-        f"# Accepted evidence of the circuit {recorded.circuit}. Written by\n"
-        "# `pytest --circuits --circuits-update`; review it like code and do not edit it.\n"
+    return _HEADER.format(circuit=recorded.circuit) + "".join(
+        f"{key}:{value}\n" for key, value in fields.items()
     )
-    return header + "".join(f"{key}:{value}\n" for key, value in fields.items())
 
 
-def _numbers(row: Floats) -> str:
-    return " ".join(f"{value:.6g}" for value in row)
+def _rounded(values: Mapping[str, object]) -> dict[str, object]:
+    return {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value
+        for name, value in values.items()
+    }
+
+
+def _named(names: Iterable[str], rows: Floats, *, digits: int) -> list[str]:
+    pairs = zip(names, rows, strict=True)
+    return [f"{name} {_numbers(row, digits=digits)}" for name, row in pairs]
+
+
+def _numbers(row: Floats, *, digits: int = 6) -> str:
+    return " ".join(f"{value:.{digits}g}" for value in row)
 
 
 def _block(lines: Iterable[str]) -> str:
-    return " |" + "".join(f"\n  {line}" for line in lines)
+    text = "".join(f"\n  {line}" for line in lines)
+    return f" |{text}" if text else ' ""'
 
 
 def _mapping(values: Mapping[str, object], indent: str = "\n  ") -> str:

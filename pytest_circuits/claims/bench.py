@@ -11,7 +11,9 @@ import numpy as np
 
 from pytest_circuits.changes import ChangeSpace
 from pytest_circuits.circuit import Nodes, Rest, Runner, View, random_circuits, shift_of
+from pytest_circuits.circuit.attention import kept_heads
 from pytest_circuits.claims import statistics
+from pytest_circuits.claims.observation import Place
 from pytest_circuits.claims.parts import find_worst, parts_margins, random_parts
 from pytest_circuits.claims.search import stream
 from pytest_circuits.prompts import PromptSpace
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_circuits.circuit import Edges
+    from pytest_circuits.circuit.attention import Head
     from pytest_circuits.claims.baseline import Live, Recorded
     from pytest_circuits.claims.statistics import Bools, Floats, Interval
     from pytest_circuits.model import Model
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 
 EPS = 1e-4  # nats: nearer to a tie than this is a tie; float32 logits differ by about 1e-5
 CONTROL_PAIRS = 16  # pairs on which the circuit is compared with random ones
-SIGNAL_PAIRS = 16  # pairs on which a node's signal is recorded
 CHECKED_PAIRS = 32  # pairs on which a compiled circuit is held against the ablated model
 MOST_CHANGES = 20_000  # that are all run where the space is
 
@@ -149,9 +151,19 @@ class Bench:
         return self.changed[slots]
 
     @cached_property
+    def place(self) -> Place:
+        """Where the circuit lies in the candidate."""
+        return Place(self.nodes, self.edges, shift_of(self.spec))
+
+    @property
     def circuit(self) -> View:
         """The model with everything outside the circuit ablated, and the shift if it has one."""
-        return View.circuit(self.nodes, self.edges, shift=shift_of(self.spec))
+        return self.place.circuit
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads of which the circuit keeps a value."""
+        return kept_heads(self.nodes, self.model.config.d_head)
 
     @cached_property
     def plain(self) -> View:
@@ -163,10 +175,10 @@ class Bench:
         """How texts call that run: nobody is to take a calibrated circuit for a plain one."""
         return "circuit alone" if self.spec.calibration is None else "calibrated circuit alone"
 
-    @cached_property
+    @property
     def without(self) -> View:
         """The model with only the circuit ablated."""
-        return View.without(self.nodes)
+        return self.place.without
 
     @cached_property
     def controls(self) -> Sequence[Nodes]:
@@ -215,11 +227,6 @@ class Bench:
     def random(self, *, stream: int) -> np.random.Generator:
         """A source of random numbers of its own for each purpose."""
         return _generator(self.seed, stream=stream)
-
-    @cached_property
-    def signal_pairs(self) -> tuple[Pair, ...]:
-        """The prompts on which the nodes' signals are compared with the baseline's."""
-        return self.sample.few(SIGNAL_PAIRS, seed=self.seed)
 
     @cached_property
     def searched_pairs(self) -> tuple[Pair, ...]:

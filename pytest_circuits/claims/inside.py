@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from pytest_circuits.circuit import WHOLE, Nodes, View
+from pytest_circuits.circuit.attention import kept_heads
 from pytest_circuits.circuit.beside import Seen, run_beside
 from pytest_circuits.circuit.view import cut_weights, keep_masks
 from pytest_circuits.claims import statistics
@@ -92,16 +93,6 @@ def look_inside(bench: Bench) -> Inside:
         attention=attention.reshape(len(heads), len(pairs), 2).mean(axis=2),
         uneven=uneven.reshape(len(heads), len(pairs), 2).mean(axis=2),
     )
-
-
-def kept_heads(nodes: Nodes, width: int) -> tuple[tuple[int, int], ...]:
-    """Layer and index of every head that has a kept value."""
-    found = {
-        (int(hook.partition(".")[0]), channel // width)
-        for hook, channel in nodes
-        if hook.endswith(".attn.v")
-    }
-    return tuple(sorted(found))
 
 
 def _interchanges(bench: Bench) -> Iterator[Nodes]:

@@ -1,4 +1,11 @@
-"""`stable`: against the baseline, the same circuit does the same job with the same signals."""
+"""`stable`: against the baseline, the same circuit does the same job with the same signals.
+
+Its parts, in the order in which they count: `transfer` (the circuit as it was written down is still
+enough and still needed), `identity` (its nodes carry the same signals and its heads look at the
+same tokens), `effects` (what each node adds to the preference is ranked as before). All of them
+take for granted that a node's number means the same in both models; where it does not, for lack of
+a shared beginning, the answer is "not comparable".
+"""
 
 from __future__ import annotations
 
@@ -7,13 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.baseline import (
-    RECORD,
-    Live,
-    margins_of,
-    recorded_pairs,
-    signals_of,
-)
+from pytest_circuits.claims.baseline import RECORD, Live, observed, sample_of
 from pytest_circuits.claims.bench import EPS
 from pytest_circuits.claims.calibration import (
     calibration_measures,
@@ -21,18 +22,19 @@ from pytest_circuits.claims.calibration import (
     shift_findings,
 )
 from pytest_circuits.claims.claim import Claim, Run, contradiction, median_size, preference, run_of
-from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
+from pytest_circuits.claims.comparison import LINEAGE, compare
+from pytest_circuits.claims.evidence import Evidence, Verdict
 from pytest_circuits.claims.findings import Finding, conclude, confidence, law_finding, not_finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_circuits.claims.bench import Bench
+    from pytest_circuits.claims.comparison import Comparison
     from pytest_circuits.claims.evidence import Law
-    from pytest_circuits.claims.statistics import Floats
+    from pytest_circuits.claims.statistics import Floats, Interval
     from pytest_circuits.prompts import Pair
-
-LINEAGE = 0.5  # below this mean correlation, node numbers mean different things in the two models
+    from pytest_circuits.spec import EffectsPart, IdentityPart
 
 
 def _runs(bench: Bench) -> tuple[Run, ...]:
@@ -40,10 +42,11 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
     if baseline is None:
         return ()
     if isinstance(baseline, Live):
-        before = run_of(baseline.runner, bench.circuit, name="baseline's circuit")
+        view = baseline.place_of(bench).circuit
+        before = run_of(baseline.runner, view, name="baseline's circuit")
     else:
-        recorded = baseline
-        before = Run("baseline's circuit", lambda p: margins_of(recorded, bench, p), None)
+        known = dict(zip(sample_of(bench).pairs, baseline.observation.alone, strict=True))
+        before = Run("baseline's circuit", lambda pairs: np.stack([known[p] for p in pairs]), None)
     return (before, run_of(bench.runner, bench.circuit, name=bench.alone))
 
 
@@ -66,15 +69,13 @@ def _searchable(bench: Bench) -> bool:
 
 
 def _scanned(bench: Bench) -> Sequence[Pair]:
-    if bench.baseline is None:
-        return ()
-    return bench.sample.pairs if isinstance(bench.baseline, Live) else recorded_pairs(bench)
+    return () if bench.baseline is None else sample_of(bench).pairs
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    limits, protocol, baseline = bench.spec.claims.stable, bench.spec.protocol, bench.baseline
+    limits, alpha = bench.spec.claims.stable, bench.spec.protocol.alpha
     assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
-    if baseline is None:
+    if bench.baseline is None:
         sentence = (
             f"no baseline is recorded: run `{RECORD}=new`, review the file that it writes beside "
             "the specification, and commit it"
@@ -82,85 +83,129 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         return conclude("stable", [Finding(Verdict.FAIL, sentence)])
     if not bench.nodes.count:
         return conclude("stable", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
-    pairs = _scanned(bench)
-    before = margins_of(baseline, bench, pairs)
-    after = bench.runner.margins(pairs, bench.circuit)
-    signals_before = signals_of(baseline, bench.signal_pairs, bench.nodes)
-    signals_after = bench.runner.signals(bench.signal_pairs, bench.nodes)
-    if broken := not_finite("stable", law, baseline=before, circuit_alone=after):
-        return broken
+    before, after = observed(bench)
     if broken := not_finite(
-        "stable", law, signals_of_the_baseline=signals_before, signals=signals_after
+        "stable",
+        law,
+        baseline=before.alone,
+        circuit_alone=after.alone,
+        without_the_circuit=after.without,
+        signals_of_the_baseline=before.signals,
+        signals=after.signals,
+        effects=after.effects[:, None],
     ):
         return broken
-    sample = bench.sample.shortened(len(pairs))
-    interval = sample.drop(before > EPS, after > EPS, protocol.alpha)
-    rate = interval.against(limits.max_drop, n=sample.n, exhaustive=sample.exhaustive)
-    alike = np.array(
-        [statistics.correlation(b, a) for b, a in zip(signals_before, signals_after, strict=True)]
-    )
-    findings = [
-        _drop_finding(rate, protocol.alpha),
-        _signal_finding(alike, bench.nodes.ids(), limits.min_correlation),
-        law_finding(
-            law,
-            margin=protocol.margin,
-            typical=median_size(before),
-            whose="the preference of the baseline's circuit",
-        ),
-        *shift_findings(bench.spec, before),
-    ]
+    sample = sample_of(bench)
+    seen = compare(before, after, sample, alpha, matched=bench.baseline.matched)
+    drop = seen.drop.against(limits.max_drop, n=sample.n, exhaustive=sample.exhaustive)
     measures = {
-        "correlation": float(alike.mean()),
-        "correlation_least": float(alike.min()),
-        "delta_to_baseline": -interval.estimate,
-        "min_correlation": limits.min_correlation,
-        "rate_before": sample.rate(before > EPS, protocol.alpha).estimate,
+        "attention_apart": float(seen.apart.max(initial=0)),
+        "delta_to_baseline": -seen.drop.estimate,
+        "effects": seen.effects,
+        "identity": seen.identity,
+        "identity_least": float(seen.alike.min()),
+        "lineage": seen.lineage,
+        "rate_before": sample.rate(before.alone > EPS, alpha).estimate,
+        "rise_without": seen.rise.estimate,
         **calibration_measures(bench.spec),
     }
+    if not seen.comparable:
+        return conclude("stable", [_stranger(seen)], rate=drop, law=law, measures=measures)
+    findings = [
+        _transfer("the circuit's rate drops", seen.drop, limits.max_drop, bench),
+        _transfer("the rate without it rises", seen.rise, limits.max_rise, bench),
+        *_identity(bench, seen, limits.identity),
+        _effects(bench, before.effects, after.effects, seen, limits.effects),
+        law_finding(
+            law,
+            margin=bench.spec.protocol.margin,
+            typical=median_size(before.alone),
+            whose="the preference of the baseline's circuit",
+        ),
+        *shift_findings(bench.spec, before.alone),
+    ]
     return conclude(
         "stable",
         findings,
-        rate=rate,
+        rate=drop,
         law=law,
         measures=measures,
         remark=calibration_remark(bench.spec),
     )
 
 
-def _drop_finding(rate: Rate, alpha: float) -> Finding:
-    interval = statistics.Interval(rate.estimate, rate.lower, rate.upper)
-    verdict = statistics.at_most(interval, rate.threshold)
-    seen = f"the circuit's rate drops by {_points(rate.estimate)} on {rate.n} prompts"
-    needed = f"at most {_points(rate.threshold)} allowed"
-    if rate.exhaustive:
+def _stranger(seen: Comparison) -> Finding:
+    return Finding(
+        Verdict.INCONCLUSIVE,
+        "not comparable: channels all over the model correlate with those of the baseline by "
+        f"{seen.lineage:.2f} on average (at least {LINEAGE:g} needed), so that node numbers mean "
+        "other nodes (another seed? permuted channels?); `--circuits-match` looks for the circuit "
+        "anew",
+    )
+
+
+def _transfer(what: str, change: Interval, most: float, bench: Bench) -> Finding:
+    """Decide a paired difference of rates that must not exceed a margin."""
+    sample, alpha = sample_of(bench), bench.spec.protocol.alpha
+    verdict = statistics.at_most(change, most)
+    seen = f"transfer: {what} by {_points(change.estimate)} on {sample.n} prompts"
+    needed = f"at most {_points(most)} allowed"
+    if sample.exhaustive:
         return Finding(verdict, f"{seen}, the whole space ({needed})")
     sure = f"with {confidence(alpha)}"
     text = {
-        Verdict.PASS: f"{seen} (at most {_points(rate.upper)} {sure}; {needed})",
-        Verdict.FAIL: f"{seen} (at least {_points(rate.lower)} {sure}; {needed})",
+        Verdict.PASS: f"{seen} (at most {_points(change.upper)} {sure}; {needed})",
+        Verdict.FAIL: f"{seen} (at least {_points(change.lower)} {sure}; {needed})",
         Verdict.INCONCLUSIVE: (
-            f"{seen}, truly between {_points(rate.lower)} and {_points(rate.upper)}: undecided "
-            f"({needed}; raise protocol.pairs)"
+            f"{seen}, truly between {_points(change.lower)} and {_points(change.upper)}: "
+            f"undecided ({needed}; raise protocol.pairs)"
         ),
     }
     return Finding(verdict, text[verdict])
 
 
-def _signal_finding(alike: Floats, ids: Sequence[str], least: float) -> Finding:
-    mean = float(alike.mean())
-    seen = f"its nodes' signals correlate with the baseline's by {mean:.3f} on average"
-    if mean < LINEAGE:
-        return Finding(
-            Verdict.INCONCLUSIVE,
-            f"{seen}: the models are not comparable node by node (no shared lineage?)",
+def _identity(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Finding]:
+    """Decide whether nodes carry the same signals, and heads look at the same tokens."""
+    held = seen.identity >= limits.min_correlation
+    text = (
+        "identity: its nodes' signals correlate with the baseline's by "
+        f"{seen.identity:.3f} on average, weighted by their effects (at least "
+        f"{limits.min_correlation:g} needed"
+    )
+    if not held:
+        worst = int((seen.weights * (1 - seen.alike)).argmax())
+        text += f"; most is lost at {bench.nodes.ids()[worst]}, {seen.alike[worst]:.3f}"
+    findings = [Finding(Verdict.PASS if held else Verdict.FAIL, f"{text})")]
+    if len(seen.apart):
+        worst = int(seen.apart.argmax())
+        layer, head = bench.heads[worst]
+        moved = float(seen.apart[worst])
+        verdict = Verdict.PASS if moved <= limits.max_attention else Verdict.FAIL
+        findings.append(
+            Finding(
+                verdict,
+                f"identity: attention of its heads moves by at most {moved:.2f} (head {head} of "
+                f"layer {layer}; at most {limits.max_attention:g} allowed)",
+            )
         )
-    if mean < least:
-        worst = ids[int(alike.argmin())]
-        return Finding(
-            Verdict.FAIL, f"{seen} (at least {least:g} needed; least: {worst}, {alike.min():.3f})"
-        )
-    return Finding(Verdict.PASS, f"{seen} (at least {least:g} needed)")
+    return findings
+
+
+def _effects(
+    bench: Bench, before: Floats, after: Floats, seen: Comparison, limits: EffectsPart
+) -> Finding:
+    """Decide whether the nodes' effects on the whole model keep their order."""
+    if seen.effects is None:
+        return Finding(Verdict.PASS, "effects: all nodes have the same effect in the baseline")
+    text = (
+        f"effects: those of its nodes on the whole model are ranked as before by {seen.effects:.2f}"
+    )
+    needed = f"at least {limits.min_correlation:g} needed"
+    if seen.effects >= limits.min_correlation:
+        return Finding(Verdict.PASS, f"{text} ({needed})")
+    worst = int(abs(after - before).argmax())
+    moved = f"{bench.nodes.ids()[worst]} {before[worst]:.2f} -> {after[worst]:.2f} nats"
+    return Finding(Verdict.FAIL, f"{text} ({needed}; most moved: {moved})")
 
 
 def _points(share: float) -> str:

@@ -166,6 +166,20 @@ def correlation(before: Floats, after: Floats) -> float:
     return max(0.0, float((x @ y) / sqrt(float(x @ x) * float(y @ y))))
 
 
+def order_kept(before: Floats, after: Floats, *, tie: float) -> float | None:
+    """How far two rankings of the same things [n] agree: 1 the same order, -1 the opposite one.
+
+    Kendall's tau over the pairs that the first tells apart by more than `tie`, so that what is
+    equal but for noise has no order to keep (Goodman and Kruskal 1954). None: there is no such
+    pair.
+    """
+    gaps, kept = (x[:, None] - x[None, :] for x in (before, after))
+    told = np.triu(np.abs(gaps) > tie)
+    if not told.any():
+        return None
+    return float((np.sign(gaps) * np.sign(kept))[told].mean())
+
+
 def _is_constant(values: Floats) -> bool:
     size = float(np.abs(values).max(initial=0.0))
     return size < TINY or float(values.std()) <= SAME * size

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from pytest_circuits.circuit import WHOLE
 from pytest_circuits.circuit.sent import parts_of
 from pytest_circuits.claims import declared
-from pytest_circuits.claims.bench import CONTROL_PAIRS, SIGNAL_PAIRS
+from pytest_circuits.claims.bench import CONTROL_PAIRS
 from pytest_circuits.claims.blind import INSIDE
+from pytest_circuits.claims.observation import FEW_PAIRS, PROBE_PAIRS, SIGNAL_PAIRS
 from pytest_circuits.prompts import PromptSpace
 from pytest_circuits.spec.template import cue_name
 
@@ -25,7 +26,7 @@ _RUNS = {
     "behaves": ("whole model",),
     "sufficient": ("whole model", "circuit alone"),
     "necessary": ("whole model", "without the circuit"),
-    "stable": ("circuit alone",),
+    "stable": ("circuit alone", "without the circuit"),
     "blind": ("whole model",),
     "depends_on": ("whole model",),
 }
@@ -67,7 +68,8 @@ class Costs:
         if claim in {"sufficient", "necessary"}:
             return 2 * CONTROL_PAIRS * protocol.controls
         if claim == "stable":
-            return 2 * SIGNAL_PAIRS
+            nodes = sum(map(len, self.spec.nodes.values()))
+            return 2 * (SIGNAL_PAIRS + PROBE_PAIRS + FEW_PAIRS * (nodes + 1))
         if claim == "depends_on" and claims.depends_on:
             changed = {*claims.depends_on.slots} - {cue_name(self.spec.behavior)}
             return sampled * protocol.pairs * len(changed)

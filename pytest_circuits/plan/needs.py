@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from pytest_circuits.changes import ChangeSpace
 from pytest_circuits.claims import declared
-from pytest_circuits.claims.baseline import MOST_PAIRS
 from pytest_circuits.claims.bench import MOST_CHANGES
 from pytest_circuits.claims.findings import percent
+from pytest_circuits.claims.observation import MOST_PAIRS
 from pytest_circuits.claims.power import allowed, least
 from pytest_circuits.prompts import PromptSpace
 from pytest_circuits.spec.template import cue_name

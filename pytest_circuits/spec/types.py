@@ -135,13 +135,33 @@ class NecessaryClaim(_Frozen):
     """The greatest share of prompts; chance is 0.5."""
 
 
+class IdentityPart(_Frozen):
+    """The nodes carry the same signals as in the baseline."""
+
+    min_correlation: Share = 0.9
+    """The least mean correlation of the nodes' activations, weighted by the nodes' effects."""
+    max_attention: Share = 0.25
+    """The greatest total variation of a kept head's attention from that in the baseline."""
+
+
+class EffectsPart(_Frozen):
+    """What each node adds to the preference is ranked as in the baseline."""
+
+    min_correlation: Share = 0.5
+    """The least rank correlation of the nodes' effects."""
+
+
 class StableClaim(_Frozen):
-    """Against the baseline: the drop of the circuit's rate, and the agreement of its nodes."""
+    """Against the baseline: the circuit does the same job, with the same signals and effects."""
 
     max_drop: Share
-    """The greatest drop of the share of prompts against the baseline."""
-    min_correlation: Share = 0.9
-    """The least mean correlation of the nodes' activations with those of the baseline."""
+    """Transfer: the greatest drop of the rate of the circuit alone."""
+    max_rise: Share = 0.15
+    """Transfer: the greatest rise of the rate with only the circuit ablated."""
+    identity: IdentityPart = IdentityPart()
+    """How much the nodes' signals and the heads' attention may differ."""
+    effects: EffectsPart = EffectsPart()
+    """How much the order of the nodes' effects may differ."""
 
 
 class FaithfulClaim(_Frozen):

@@ -126,21 +126,23 @@ def test_logits_of_all_tokens_have_a_circuit_dimension(model: Model) -> None:
     torch.testing.assert_close(logits[0], model.module(tokens), rtol=0, atol=1e-6)
 
 
-def test_signals_are_mean_activations_over_the_real_tokens(
+def test_signals_are_the_activations_at_the_real_tokens(
     model: Model, pairs: tuple[Pair, ...]
 ) -> None:
     nodes = Nodes.of({"0.attn.v": [0, 3], "final_resid": [2]})
     signals = _runner(model).signals(pairs[:3], nodes)
-    prompt = pairs[1].second
     recorded: dict[str, torch.Tensor] = {}
 
     def record(name: str, x: torch.Tensor) -> torch.Tensor:
-        recorded[name] = x[0].mean(0)
+        recorded[name] = x[0]
         return x
 
-    model.module(torch.tensor([model.encode(prompt.text)]), record)
-    expected = [recorded["0.attn.v"][0], recorded["0.attn.v"][3], recorded["final_resid"][2]]
-    np.testing.assert_allclose(signals[:, 3], np.array([float(x) for x in expected]), atol=1e-5)
+    expected = []
+    for prompt in (member for pair in pairs[:3] for member in (pair.first, pair.second)):
+        model.module(torch.tensor([model.encode(prompt.text)]), record)
+        values, stream = recorded["0.attn.v"], recorded["final_resid"]
+        expected.append(torch.stack([values[:, 0], values[:, 3], stream[:, 2]]))
+    np.testing.assert_allclose(signals, torch.cat(expected, dim=1).detach(), atol=1e-5)
 
 
 def test_controls_have_the_circuits_shape_and_depend_on_the_seed_alone(model: Model) -> None:

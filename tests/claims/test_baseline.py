@@ -42,11 +42,17 @@ def test_what_is_read_is_what_was_recorded_to_six_digits(bench_of: MakeBench, fi
     read = read_baseline(file)
 
     assert read is not None
-    np.testing.assert_allclose(read.margins, recorded.margins, rtol=1e-5)
-    np.testing.assert_allclose(read.signals, recorded.signals, rtol=1e-5, atol=1e-9)
+    found, kept = read.observation, recorded.observation
+    np.testing.assert_allclose(found.alone, kept.alone, rtol=1e-5)
+    np.testing.assert_allclose(found.without, kept.without, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(found.signals, kept.signals, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(found.effects, kept.effects, rtol=1e-3, atol=1e-9)
+    np.testing.assert_allclose(found.attention, kept.attention, rtol=1e-2, atol=1e-9)
+    np.testing.assert_allclose(found.probed, kept.probed, rtol=1e-3, atol=1e-9)
+    assert found.probes == kept.probes
     assert read.model == recorded.model
     assert read.node_ids == recorded.node_ids
-    assert read.rates == {"behaves": 1.0}
+    assert read.rates["behaves"].estimate == 1.0
 
 
 def test_the_same_evidence_gives_the_same_bytes(file: Path) -> None:
@@ -110,14 +116,18 @@ def test_a_candidate_with_another_tokenizer_is_refused(file: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("schema_version: 1", "schema_version: 2", "schema_version"),
+        ("schema_version: 2", "schema_version: 1", "recorded by an earlier version"),
+        ("schema_version: 2", "schema_version: 3", "schema_version"),
         ("alpha: 0.01", "alpha: .nan", "alpha"),
         ("alpha: 0.01", "alpha: 0.01\nalpha: 0.02", "duplicate key"),
-        ("margins: |\n  ", "margins: |\n  nan nan\n  ", "finite numbers"),
+        ("margins: |\n  ", "margins: |\n  nan nan nan nan\n  ", "finite numbers"),
         ("margins: |\n  ", "margins: |\n  x ", "not a table of numbers"),
         ("margins: |\n  ", "margins: |\n  1 ", "rows of different lengths"),
-        ("  final_resid[2] ", "  final_resid[2]\n  x ", "names no node"),
-        ("rates:", "extra: 1\nrates:", "extra"),
+        ("  final_resid[2] ", "  final_resid[2]\n  x ", "names nothing"),
+        ("effects: |\n  ", "effects: |\n  0.attn.q[9] 1\n  ", "not about the same nodes"),
+        ("probes: |\n  ", "probes: |\n  x 1\n  ", "rows of different lengths"),
+        ("attention: |\n  head-0", "attention: |\n  head-1", "as many lines for each head"),
+        ("\naccepted:", "\nextra: 1\naccepted:", "extra"),
         ("versions:", "versions: [", "not YAML"),
     ],
 )

@@ -90,7 +90,7 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
         "behaves": {"rate": draw(shares)},
         "sufficient": {"rate": draw(shares), "max_loss": draw(st.floats(0.01, 0.69))},
         "necessary": {"max_rate": draw(st.floats(0.51, 0.99))},
-        "stable": {"max_drop": draw(shares), "min_correlation": draw(shares)},
+        "stable": {"max_drop": draw(shares), "effects": {"min_correlation": draw(shares)}},
         "faithful": {"rate": draw(shares), "max_gap": draw(st.floats(0.01, 0.69))},
         "minimal": {"quantile": draw(shares)},
         "specific": {

@@ -1,0 +1,96 @@
+"""Two observations of a circuit side by side: in the baseline and in the candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_circuits.claims import statistics
+from pytest_circuits.claims.bench import EPS
+
+if TYPE_CHECKING:
+    from pytest_circuits.claims.bench import Sample
+    from pytest_circuits.claims.observation import Observation
+    from pytest_circuits.claims.statistics import Floats, Interval
+
+LINEAGE = 0.3  # below this mean correlation, node numbers mean other things; strangers reach 0.15
+EQUAL = 0.05  # of the largest effect: effects nearer to each other than this have no order
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What changed between two observations of the same circuit.
+
+    drop: of the rate of the circuit alone. rise: of the rate without the circuit. alike: [nodes],
+    correlation of each node's signals. weights: [nodes], its share of the effects in the baseline.
+    apart: [heads], total variation between the attention in both. effects: rank correlation of the
+    nodes' effects, None where they are all equal. lineage: mean correlation of channels all over
+    the models, None where that was not looked at.
+    """
+
+    drop: Interval
+    rise: Interval
+    alike: Floats
+    weights: Floats
+    apart: Floats
+    effects: float | None
+    lineage: float | None
+
+    @property
+    def identity(self) -> float:
+        """Mean correlation of the nodes' signals, weighted by their effects."""
+        return float(self.weights @ self.alike)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether node numbers mean the same in both models."""
+        return self.lineage is None or self.lineage >= LINEAGE
+
+
+def compare(
+    before: Observation, after: Observation, sample: Sample, alpha: float, *, matched: bool = False
+) -> Comparison:
+    """Compare a candidate's observation with the baseline's, on the prompts of `sample`.
+
+    matched: the candidate has other addresses for the nodes, so that its channels are not those of
+    the baseline anyway.
+    """
+    alone, without = (
+        sample.drop(first > EPS, second > EPS, alpha)
+        for first, second in ((before.alone, after.alone), (after.without, before.without))
+    )
+    sizes = np.abs(before.effects)
+    return Comparison(
+        drop=alone,
+        rise=without,
+        alike=_correlations(before.signals, after.signals),
+        weights=sizes / sizes.sum() if sizes.sum() > EPS else np.full(len(sizes), 1 / len(sizes)),
+        apart=_apart(before.attention, after.attention),
+        effects=statistics.order_kept(
+            before.effects, after.effects, tie=EQUAL * float(sizes.max(initial=0)) + EPS
+        ),
+        lineage=None if matched else _lineage(before, after),
+    )
+
+
+def _lineage(before: Observation, after: Observation) -> float | None:
+    """Of a model whose channels do not vary there is nothing to be said."""
+    if not len(before.probed):
+        return None
+    return float(_correlations(before.probed, after.probed).mean())
+
+
+def _correlations(before: Floats, after: Floats) -> Floats:
+    return np.array(
+        [statistics.correlation(b, a) for b, a in zip(before, after, strict=True)],
+        dtype=np.float64,
+    )
+
+
+def _apart(before: Floats, after: Floats) -> Floats:
+    """Mean total variation [heads] of attention [heads, n, T]; the sink counts as one token."""
+    sink = np.abs(before.sum(axis=2) - after.sum(axis=2))
+    distance: Floats = (np.abs(before - after).sum(axis=2) + sink).mean(axis=1) / 2
+    return distance

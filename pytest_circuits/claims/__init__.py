@@ -1,6 +1,13 @@
 """The claims about a circuit: how each is searched, measured and decided."""
 
-from pytest_circuits.claims.baseline import Live, Recorded, check_comparable, facts
+from pytest_circuits.claims.acceptance import accepted_changes
+from pytest_circuits.claims.baseline import (
+    Live,
+    Recorded,
+    check_comparable,
+    facts,
+    sample_of,
+)
 from pytest_circuits.claims.baseline_file import (
     baseline_path,
     read_baseline,
@@ -26,6 +33,7 @@ __all__ = [
     "Rate",
     "Recorded",
     "Verdict",
+    "accepted_changes",
     "baseline_path",
     "check_comparable",
     "declared",
@@ -37,5 +45,6 @@ __all__ = [
     "record_baseline",
     "run_claim",
     "run_selfcheck",
+    "sample_of",
     "write_baseline",
 ]

@@ -112,8 +112,8 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     if not seen.comparable:
         return conclude("stable", [_stranger(seen)], rate=drop, law=law, measures=measures)
     findings = [
-        _transfer("the circuit's rate drops", seen.drop, limits.max_drop, bench),
-        _transfer("the rate without it rises", seen.rise, limits.max_rise, bench),
+        _transfer("the circuit's rate", ("drops", "rises"), seen.drop, limits.max_drop, bench),
+        _transfer("the rate without it", ("rises", "drops"), seen.rise, limits.max_rise, bench),
         *_identity(bench, seen, limits.identity),
         _effects(bench, before.effects, after.effects, seen, limits.effects),
         law_finding(
@@ -144,11 +144,14 @@ def _stranger(seen: Comparison) -> Finding:
     )
 
 
-def _transfer(what: str, change: Interval, most: float, bench: Bench) -> Finding:
+def _transfer(
+    what: str, verbs: tuple[str, str], change: Interval, most: float, bench: Bench
+) -> Finding:
     """Decide a paired difference of rates that must not exceed a margin."""
     sample, alpha = sample_of(bench), bench.spec.protocol.alpha
     verdict = statistics.at_most(change, most)
-    seen = f"transfer: {what} by {_points(change.estimate)} on {sample.n} prompts"
+    verb, size = verbs[change.estimate < 0], _points(abs(change.estimate))
+    seen = f"transfer: {what} {verb} by {size} on {sample.n} prompts"
     needed = f"at most {_points(most)} allowed"
     if sample.exhaustive:
         return Finding(verdict, f"{seen}, the whole space ({needed})")

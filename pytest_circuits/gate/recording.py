@@ -7,8 +7,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pytest_circuits.claims import baseline_path, record_baseline, write_baseline
+from pytest_circuits.claims import (
+    accepted_changes,
+    baseline_path,
+    read_baseline,
+    record_baseline,
+    sample_of,
+    write_baseline,
+)
 from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.errors import BaselineError
 from pytest_circuits.files import write_atomic
 from pytest_circuits.gate.collect import COMPARES
 from pytest_circuits.report.record import Result, Run, State, dump, recorded, run_to_json
@@ -16,6 +24,7 @@ from pytest_circuits.report.record import Result, Run, State, dump, recorded, ru
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_circuits.claims import Recorded
     from pytest_circuits.gate.benches import Prepared
     from pytest_circuits.gate.state import Gate
     from pytest_circuits.report.record import Circuit
@@ -65,15 +74,16 @@ def _record(gate: Gate, run: Run, circuit: Circuit) -> Run:
     path = baseline_path(prepared.path, circuit.name)
     shown = gate.benches.shown(path)
     try:
-        changed = _write(path, prepared, results)
+        changes = _write(path, prepared, results)
     except OSError as error:
         return _not_written(run, shown, error)
-    if not changed:
+    if changes is None:
         return replace(run, notes=(*run.notes, f"{shown}: unchanged"))
+    accepts = f"; it accepts: {'; '.join(changes)}" if changes else ""
     return replace(
         run,
         results=tuple(_decides_nothing(result, circuit) for result in run.results),
-        notes=(*run.notes, f"{shown}: recorded; review and commit it"),
+        notes=(*run.notes, f"{shown}: recorded; review and commit it{accepts}"),
         recorded=(*run.recorded, gate.benches.relative(path)),
     )
 
@@ -92,12 +102,23 @@ def _obstacle(circuit: Circuit, results: list[Result]) -> str:
     return f"{', '.join(failing)} does not pass" if failing else ""
 
 
-def _write(path: Path, prepared: Prepared, results: list[Result]) -> bool:
-    """Write one baseline; says whether the file is new or changed."""
-    before = path.read_bytes() if path.exists() else None
-    evidence = [result.evidence for result in results]
-    write_baseline(path, record_baseline(prepared.bench, evidence))
-    return path.read_bytes() != before
+def _write(path: Path, prepared: Prepared, results: list[Result]) -> list[str] | None:
+    """Write one baseline; returns what it accepts, or None where it says what it said before."""
+    bytes_before = path.read_bytes() if path.exists() else None
+    before = _known(path)
+    after = record_baseline(prepared.bench, [result.evidence for result in results])
+    write_baseline(path, after)
+    if path.read_bytes() == bytes_before:
+        return None
+    return accepted_changes(before, after, sample_of(prepared.bench)) if before else []
+
+
+def _known(path: Path) -> Recorded | None:
+    """The baseline that is replaced; None where there is none that can be read."""
+    try:
+        return read_baseline(path)
+    except BaselineError:
+        return None
 
 
 def _decides_nothing(result: Result, circuit: Circuit) -> Result:

@@ -10,7 +10,7 @@ import pytest
 from pytest_circuits.circuit import View
 from pytest_circuits.claims import Verdict, record_baseline, run_claim
 from pytest_circuits.claims.baseline import Live, observed, sample_of
-from tests.known_models import BRACKET_PATH, QUOTE_PATH, Weights, merged
+from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Weights, merged
 
 if TYPE_CHECKING:
     from pytest_circuits.model import Model
@@ -70,6 +70,68 @@ def test_a_mechanism_that_moved_is_not_stable_though_the_model_still_behaves(
 
     assert run_claim(bench, "behaves").verdict is Verdict.PASS
     assert run_claim(bench, "stable").verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["model", "record"])
+def test_a_backup_that_grew_fails_the_transfer_though_the_circuit_is_as_it_was(
+    bench_of: MakeBench,
+    make_model: MakeModel,
+    copier: Model,
+    live: bool,  # noqa: FBT001
+) -> None:
+    baseline = copier if live else record_baseline(bench_of(QUOTE_PATH), [])
+    grown = make_model(Weights(weak=1.5))
+
+    evidence = run_claim(bench_of(QUOTE_PATH, grown, baseline=baseline), "stable")
+
+    assert evidence.verdict is Verdict.FAIL
+    assert "transfer: the rate without it rises by" in evidence.reason
+    assert evidence.measures["delta_to_baseline"] == 0
+
+
+def test_work_that_moved_within_the_circuit_changes_the_order_of_effects(
+    bench_of: MakeBench, make_model: MakeModel
+) -> None:
+    both = merged(QUOTE_PATH, WEAK_PATH)
+    before, after = make_model(Weights(weak=0.7)), make_model(Weights(path=0.7, weak=1.5))
+
+    evidence = run_claim(bench_of(both, after, baseline=before), "stable")
+
+    assert evidence.verdict is Verdict.FAIL
+    assert "effects: those of its nodes on the whole model are ranked as before" in evidence.reason
+    assert "most moved: " in evidence.reason
+    assert evidence.measures["identity"] == pytest.approx(1, abs=0.02)
+
+
+def test_a_head_that_looks_elsewhere_loses_its_identity(
+    bench_of: MakeBench, make_model: MakeModel, copier: Model
+) -> None:
+    evidence = run_claim(
+        bench_of(QUOTE_PATH, make_model(Weights(sharp=1.0)), baseline=copier), "stable"
+    )
+
+    assert evidence.verdict is Verdict.FAIL
+    assert "identity: attention of its heads moves by at most" in evidence.reason
+    assert "head 0 of layer 0" in evidence.reason
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [Weights(), Weights(path=1.4, jitter=0.05), MOVED, Weights(weak=1.5), Weights(path=-1.5)],
+    ids=str,
+)
+def test_a_record_and_the_model_it_was_made_from_give_the_same_verdict(
+    bench_of: MakeBench, make_model: MakeModel, copier: Model, weights: Weights
+) -> None:
+    candidate, recorded = make_model(weights), record_baseline(bench_of(QUOTE_PATH), [])
+
+    by_file, by_model = (
+        run_claim(bench_of(QUOTE_PATH, candidate, baseline=baseline), "stable")
+        for baseline in (recorded, copier)
+    )
+
+    assert by_file.verdict is by_model.verdict
+    assert by_file.measures == by_model.measures
 
 
 def test_a_path_that_turned_around_breaks_the_law_on_the_smallest_prompt(

@@ -37,7 +37,7 @@ NOWHERE, BIAS = 9, 10
 CANCEL = (62, 63)  # two channels of the noise, where they are made to cancel
 NOISE = slice(11, D_MLP)  # channels and neurons that carry something, but nothing about the cue
 NOISE_HEADS = slice(3 * D_HEAD, D_MODEL)
-SHARP, READ = 8.0, 1.5  # constant query of a copying head; weight of the unembedding
+READ = 1.5  # weight of the unembedding
 
 Circuit = Mapping[str, Sequence[int]]
 
@@ -83,6 +83,7 @@ class Weights:
     path: float = 1.5  # how much of the quote's type the known path writes
     weak: float = 0.01  # the same for its copy: hardly anything, or 1.5 for a full backup
     bracket: float = 1.5  # the same for the second behavior
+    sharp: float = 8.0  # constant query of the copying heads
     bias: float = 8.0  # how much a channel of the last word adds to one of the two quotes
     cancel: float = (
         0.0  # what each of two more channels of the words adds, to one quote and the other
@@ -186,10 +187,14 @@ def _module(tokenizer: Tokenizer, weights: Weights) -> SparseGPT:
             state[name] += 1
     _scatter(state, weights)
     _embed(state["embed.weight"], tokenizer)
-    again, bracket = (DETECT_AGAIN, TYPE_AGAIN), (DETECT_BRACKET, TYPE_BRACKET)
-    _copying_head(state, head=0, read=(DETECT, TYPE), write=OUT, size=weights.path)
-    _copying_head(state, head=1, read=again, write=WEAK_OUT, size=weights.weak)
-    _copying_head(state, head=2, read=bracket, write=OUT_BRACKET, size=weights.bracket)
+    for head, (read, write, size) in enumerate(
+        (
+            ((DETECT, TYPE), OUT, weights.path),
+            ((DETECT_AGAIN, TYPE_AGAIN), WEAK_OUT, weights.weak),
+            ((DETECT_BRACKET, TYPE_BRACKET), OUT_BRACKET, weights.bracket),
+        )
+    ):
+        _copying_head(state, head=head, read=read, write=write, size=size, sharp=weights.sharp)
     state["mlp.1.up.weight"][0, OUT], state["mlp.1.up.weight"][1, OUT] = 1.0, -1.0
     state["mlp.1.down.weight"][NOWHERE, 0], state["mlp.1.down.weight"][NOWHERE, 1] = 1.0, -1.0
     _unembed(state["unembed.weight"], tokenizer, bias=weights.bias)
@@ -240,12 +245,18 @@ def _embed(embed: Tensor, tokenizer: Tokenizer) -> None:
 
 
 def _copying_head(
-    state: dict[str, Tensor], *, head: int, read: tuple[int, int], write: int, size: float
+    state: dict[str, Tensor],
+    *,
+    head: int,
+    read: tuple[int, int],
+    write: int,
+    size: float,
+    sharp: float,
 ) -> None:
     """Attend to wherever the first channel is active; copy the second from there."""
     detect, kind = read
     channel = head * D_HEAD
-    state["attn.0.q.bias"][channel] = SHARP
+    state["attn.0.q.bias"][channel] = sharp
     state["attn.0.k.weight"][channel, detect] = 2.0
     state["attn.0.v.weight"][channel, kind] = 1.0
     state["attn.0.out.weight"][write, channel] = size

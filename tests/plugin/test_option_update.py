@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.known_models import Weights, write_quote_copier
 from tests.plugin.conftest import FOUR, Repository, spec_text
 
 if TYPE_CHECKING:
@@ -91,6 +93,25 @@ def test_changed_says_when_nothing_changed(repository: Repository) -> None:
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(["circuits/quote_close.baseline.yaml: unchanged", "gate: PASS*"])
+
+
+def test_changed_says_in_numbers_what_it_accepts(repository: Repository) -> None:
+    repository.write_good_spec(claims=FOUR)
+    repository.gate("--circuits-update=new")
+    before = baseline(repository).read_text(encoding="utf-8")
+    write_quote_copier(repository.path / "updated", Weights(path=1.3, jitter=0.05))
+
+    result = repository.gate("--circuits-model=updated", "--circuits-update=changed")
+
+    assert result.ret == 0
+    told = " ".join(result.stdout.str().split())
+    assert re.search(
+        r"it accepts: model \w{12} -> \w{12}; necessary 58.3 % -> 50.0 %; the circuit's", told
+    )
+    assert re.search(r"effect of \S+ \d\.\d\d -> \d\.\d\d nats", told)
+    after = baseline(repository).read_text(encoding="utf-8")
+    changed = {*after.splitlines()} - {*before.splitlines()}
+    assert any(line.startswith("  0.attn.resid_delta[2] ") for line in changed)
 
 
 def test_other_claims_still_decide(repository: Repository) -> None:

@@ -96,7 +96,7 @@ class Runner:
         lengths = [len(self._encoder.tokens(prompt)) for prompt in prompts]
         starts = np.cumsum([0, *lengths])
         signals = np.empty((nodes.count, starts[-1]))
-        for indexes in self._encoder.groups(prompts, rows=ROWS):
+        for indexes in self._encoder.groups(prompts, rows=ROWS) if nodes.count else ():
             found = self._record([prompts[i] for i in indexes], nodes)
             for row, i in enumerate(indexes):
                 signals[:, starts[i] : starts[i + 1]] = found[row, :, : lengths[i]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_circuits.circuit import Nodes
@@ -83,20 +83,30 @@ class Live:
         """Where the circuit lies in it."""
         return bench.place if self.place is None else self.place
 
+    def bench_of(self, bench: Bench) -> Bench:
+        """The bench with the circuit where it lies in it."""
+        place = self.place
+        return bench if place is None else replace(bench, nodes=place.nodes, edges=place.edges)
+
 
 def facts(model: Model) -> ModelFacts:
     """What makes a model comparable with another."""
     return ModelFacts(model.digest, model.tokenizer_digest, dict(model.hook_points))
 
 
-def check_comparable(candidate: Model, other: ModelFacts, *, what: str) -> None:
-    """Raise ModelError when a circuit of one model means nothing in the other."""
+def check_tokenizer(candidate: Model, other: ModelFacts, *, what: str) -> None:
+    """Raise ModelError when the same prompt is other tokens in the two models."""
     if candidate.tokenizer_digest != other.tokenizer_digest:
         raise ModelError(
             f"{candidate.path}: not comparable: its tokenizer is not the one of {what} "
             f"({candidate.tokenizer_digest[:12]}, not {other.tokenizer_digest[:12]}): the prompts "
             "would become other tokens. Gate it with specifications made for it"
         )
+
+
+def check_comparable(candidate: Model, other: ModelFacts, *, what: str) -> None:
+    """Raise ModelError when a circuit of one model means nothing in the other."""
+    check_tokenizer(candidate, other, what=what)
     if dict(candidate.hook_points) != dict(other.hook_points):
         here, there = dict(candidate.hook_points), dict(other.hook_points)
         hook = next(h for h in [*here, *there] if here.get(h) != there.get(h))
@@ -181,7 +191,7 @@ def delta(
     match bench.baseline:
         case Recorded(rates=rates) if claim in rates:
             return interval.estimate - rates[claim].estimate
-        case Live(runner=runner):
-            return interval.estimate - measure(bench, runner).estimate
+        case Live() as live:
+            return interval.estimate - measure(live.bench_of(bench), live.runner).estimate
         case _:
             return None

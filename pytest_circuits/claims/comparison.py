@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_circuits.claims.observation import Observation
     from pytest_circuits.claims.statistics import Floats, Interval
 
-LINEAGE = 0.3  # below this mean correlation, node numbers mean other things; strangers reach 0.15
+LINEAGE = 0.3  # below this mean correlation, node numbers mean other things; strangers reach 0.22
 EQUAL = 0.05  # of the largest effect: effects nearer to each other than this have no order
 
 

@@ -27,11 +27,13 @@ def make_bench(
     *,
     baseline: Recorded | Model | None = None,
     search_seed: int | None = None,
+    beside: LoadedSpec | None = None,
 ) -> Bench:
     """The bench of one circuit in one model.
 
     baseline: a baseline file's content, another model, or None for no baseline.
     search_seed: what `--hypothesis-seed` gave; without it the specification decides.
+    beside: the specification beside which other ones lie that are named; None: this one.
 
     Raises ModelError when the model has no reference or cannot be compared with the baseline, and
     BaselineError when the baseline was recorded for something else, SpecError when another
@@ -39,7 +41,8 @@ def make_bench(
     """
     ablation = loaded.spec.ablation
     runner = Runner(model, load_reference(model), ablation)
-    nodes, edges, others = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec), load_others(loaded)
+    nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
+    others = load_others(beside or loaded)
     if baseline is None or isinstance(baseline, Recorded):
         bench = Bench(loaded, runner, nodes, edges, baseline, search_seed, others)
         if baseline is not None:

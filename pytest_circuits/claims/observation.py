@@ -46,8 +46,8 @@ class Prompts:
 class Place:
     """Where a circuit lies in a model.
 
-    order: where its nodes and heads stand in the order of the model that it is compared with, if
-    that has other addresses for them.
+    order, heads, signs: of a circuit that is matched with one at other addresses, in the order of
+    the other one: where each of its nodes stands here, the heads, and which nodes are turned.
     """
 
     nodes: Nodes
@@ -55,6 +55,7 @@ class Place:
     shift: Shift | None = None
     order: tuple[int, ...] | None = None
     heads: tuple[Head, ...] | None = None
+    signs: tuple[int, ...] | None = None
 
     @cached_property
     def circuit(self) -> View:
@@ -97,6 +98,7 @@ def observe(
     """
     nodes = place.nodes
     order = np.arange(nodes.count) if place.order is None else np.array(place.order)
+    signs = np.ones(nodes.count) if place.signs is None else np.array(place.signs)
     heads = place.heads
     if heads is None:
         heads = kept_heads(nodes, runner.model.config.d_head)
@@ -104,7 +106,7 @@ def observe(
     return Observation(
         alone=runner.margins(prompts.rates, place.circuit),
         without=runner.margins(prompts.rates, place.without),
-        signals=runner.signals(prompts.signals, nodes)[order],
+        signals=runner.signals(prompts.signals, nodes)[order] * signs[:, None],
         effects=node_effects(runner, nodes, prompts.few)[order],
         attention=runner.attention(prompts.few, heads),
         probes=probes,

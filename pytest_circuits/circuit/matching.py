@@ -1,0 +1,208 @@
+"""Finding the nodes of one model in another that has other addresses for them.
+
+Channels are matched by what they carry on the same prompts, by the Hungarian method (Kuhn 1955), as
+Li et al. 2015, "Convergent Learning", and Ainsworth et al. 2023, "Git Re-Basin", do. Channels that
+share a basis are matched together: the residual stream has one numbering for all that reads it and
+writes to it, queries and keys of a head meet channel by channel, and a head moves as a whole.
+Letters: B and C channels in the two models, N numbers that describe a channel, H heads.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from numpy.typing import NDArray
+
+    from pytest_circuits.circuit.edges import Edges
+    from pytest_circuits.circuit.run import Runner
+    from pytest_circuits.prompts import Pair
+
+    Floats = NDArray[np.float64]
+
+MATCH_PAIRS = 32  # pairs of prompts on which channels are held against each other
+TINY = 1e-6  # an activation that varies by less is constant
+_CONSTANT = 0.01  # how much the nearness of two means counts, beside how they vary
+RESIDUAL = "residual"
+
+Node = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Where the nodes of a circuit are in another model.
+
+    there: by node, where it is. alike: by node, the correlation that it was found by, and its sign:
+    a channel whose sign is turned, with all that reads it, is the same node.
+    """
+
+    there: Mapping[Node, Node]
+    alike: Mapping[Node, float]
+
+    @property
+    def moved(self) -> int:
+        """Nodes whose address differs."""
+        return sum(here != there for here, there in self.there.items())
+
+    @property
+    def nodes(self) -> Nodes:
+        """The circuit in the other model."""
+        channels: dict[str, list[int]] = {}
+        for hook, channel in self.there.values():
+            channels.setdefault(hook, []).append(channel)
+        return Nodes.of(channels)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """For each node of the other circuit, in its order, where it stands in the first one."""
+        place = {there: i for i, there in enumerate(self.there.values())}
+        return tuple(place[node] for node in self.nodes)
+
+    def edges(self, edges: Edges | None) -> Edges | None:
+        """Listed edges of the circuit in the other model."""
+        if edges is None:
+            return None
+        found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        for (source, target), (i, j) in edges:
+            ends = self.there[source, i][1], self.there[target, j][1]
+            found.setdefault((source, target), []).append(ends)
+        return type(edges).of(found)
+
+
+def match_nodes(here: Runner, there: Runner, nodes: Nodes, pairs: Sequence[Pair]) -> Match:
+    """Where the nodes of a circuit in the model of `here` are in the model of `there`.
+
+    Raises ModelError when that has no such hook points, or too few channels at one of them.
+    """
+    _check(here, there, nodes)
+    common = here.model.hook_points.keys() & there.model.hook_points.keys()
+    sides = [_described(runner, pairs, common) for runner in (here, there)]
+    maps: dict[str, dict[int, tuple[int, float]]] = {}
+    for basis in {_basis(hook) for hook in nodes.shape}:
+        if basis.endswith(".heads"):
+            maps |= _heads(basis, sides, [r.model.config.d_head for r in (here, there)])
+        else:
+            maps[basis] = _assigned(_similarity(sides[0][basis], sides[1][basis]))
+    found = {(hook, c): maps[_part(hook)].get(c, (c, 0.0)) for hook, c in nodes}
+    return Match(
+        {(hook, c): (hook, found[hook, c][0]) for hook, c in nodes},
+        {node: alike for node, (_, alike) in found.items()},
+    )
+
+
+def _check(here: Runner, there: Runner, nodes: Nodes) -> None:
+    widths = dict(there.model.hook_points)
+    for hook in nodes.shape:
+        if widths.get(hook, 0) < here.model.hook_points[hook]:
+            raise ModelError(
+                f"{there.model.path}: the circuit cannot be matched: hook point {hook} has "
+                f"{widths.get(hook, 'no')} channels here and {here.model.hook_points[hook]} in "
+                f"{here.model.path}; prune it anew"
+            )
+
+
+def _basis(hook: str) -> str:
+    """What shares one numbering with a hook point: the residual stream, neurons, or heads."""
+    layer, _, point = hook.partition(".")
+    if point in {"attn.q", "attn.k", "attn.v"}:
+        return f"{layer}.attn.heads"
+    return hook if point == "mlp.post_act" else RESIDUAL
+
+
+def _part(hook: str) -> str:
+    """The same, with the queries and keys of heads apart from their values."""
+    layer, _, point = hook.partition(".")
+    if point in {"attn.q", "attn.k"}:
+        return f"{layer}.attn.qk"
+    return hook if point == "attn.v" else _basis(hook)
+
+
+def _described(runner: Runner, pairs: Sequence[Pair], hooks: AbstractSet[str]) -> dict[str, Floats]:
+    """Every channel as numbers [channels, hook points, N], by what shares a numbering.
+
+    Of each hook point how the channel varies there, with length one or zero, then its mean.
+    """
+    every = all_nodes(runner.model)
+    signals = runner.signals(pairs, every)
+    ends = np.cumsum([*every.shape.values()])[:-1]
+    found: defaultdict[str, list[Floats]] = defaultdict(list)
+    for hook, x in zip(every.shape, np.split(signals, ends), strict=True):
+        if hook not in hooks:
+            continue
+        centred = x - x.mean(axis=1, keepdims=True)
+        size = np.linalg.norm(centred, axis=1, keepdims=True)
+        unit = np.where(size > TINY, centred / np.maximum(size, TINY), 0.0)
+        found[_part(hook)].append(np.hstack([unit, x.mean(axis=1, keepdims=True)]))
+    width = min(len(x) for x in found[RESIDUAL])  # positions may be read beside the stream
+    found[RESIDUAL] = [x[:width] for x in found[RESIDUAL]]
+    return {part: np.stack(points, axis=1) for part, points in found.items()}
+
+
+def _similarity(one: Floats, other: Floats) -> Floats:
+    """Correlation of every channel with every other, with its sign: [B, hooks, N] -> [B, C].
+
+    Where both are constant at a hook point, the nearness of their means says a little.
+    """
+    varying = np.einsum("bhn,chn->bc", one[..., :-1], other[..., :-1])
+    alive = [np.square(x[..., :-1]).sum(axis=(1, 2)) for x in (one, other)]
+    scale = np.sqrt(np.maximum(np.outer(*alive), 1.0))
+    means = [x[..., -1] for x in (one, other)]
+    apart = np.abs(means[0][:, None] - means[1][None]).sum(axis=2)
+    sizes = np.abs(means[0]).sum(axis=1)[:, None] + np.abs(means[1]).sum(axis=1)[None]
+    nearness = 1 - apart / np.maximum(sizes, TINY)
+    alike: Floats = varying / scale
+    alike += np.where(alike < 0, -1, 1) * _CONSTANT * nearness
+    return alike
+
+
+def _assigned(alike: Floats) -> dict[int, tuple[int, float]]:
+    """For each channel its partner, and how alike they are: [B, C]."""
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  (loaded when it is asked for)
+
+    rows, columns = linear_sum_assignment(np.abs(alike), maximize=True)
+    return {
+        int(b): (int(c), float(np.clip(alike[b, c], -1, 1)))
+        for b, c in zip(rows, columns, strict=True)
+    }
+
+
+def _heads(
+    basis: str, sides: Sequence[Mapping[str, Floats]], widths: Sequence[int]
+) -> dict[str, dict[int, tuple[int, float]]]:
+    """The channels of the heads of one layer: whole heads first, then the channels of each."""
+    layer = basis.removesuffix(".heads")
+    parts = (f"{layer}.qk", f"{layer}.v")
+    alike = {part: _similarity(*(side[part] for side in sides)) for part in parts}
+    blocks = {
+        part: [
+            [_assigned(block) for block in np.split(rows, rows.shape[1] // widths[1], axis=1)]
+            for rows in np.split(x, len(x) // widths[0])
+        ]
+        for part, x in alike.items()
+    }
+    score = np.array(
+        [
+            [sum(_sum(blocks[p][b][c].values()) for p in parts) for c in range(len(row))]
+            for b, row in enumerate(blocks[parts[0]])
+        ]
+    )
+    found: dict[str, dict[int, tuple[int, float]]] = {part: {} for part in parts}
+    for b, (c, _) in _assigned(score / max(score.max(), 1.0)).items():
+        for part in parts:
+            for i, (j, how) in blocks[part][b][c].items():
+                found[part][b * widths[0] + i] = (c * widths[1] + j, how)
+    return found
+
+
+def _sum(pairs: Iterable[tuple[int, float]]) -> float:
+    return sum(abs(alike) for _, alike in pairs)

@@ -1,0 +1,100 @@
+"""A circuit found again in a model that has other addresses for its nodes, and put on the bench."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_circuits.circuit import Nodes, Runner, edges_of, shift_of
+from pytest_circuits.circuit.attention import kept_heads
+from pytest_circuits.circuit.matching import MATCH_PAIRS, match_nodes
+from pytest_circuits.claims.baseline import Live, check_tokenizer, facts
+from pytest_circuits.claims.bench import draw_sample
+from pytest_circuits.claims.observation import Place
+from pytest_circuits.model import load_reference
+from pytest_circuits.prompts import PromptSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_circuits.circuit.attention import Head
+    from pytest_circuits.circuit.matching import Match
+    from pytest_circuits.claims.bench import Bench
+    from pytest_circuits.model import Model
+    from pytest_circuits.spec import LoadedSpec, Spec
+    from pytest_circuits.spec.types import FoundBy
+
+
+def find_again(loaded: LoadedSpec, candidate: Model, base: Model) -> Match:
+    """Where the circuit of a specification, which is about `base`, is in the candidate.
+
+    Raises ModelError when the two have other tokenizers, or the candidate no such hook points.
+    """
+    check_tokenizer(candidate, facts(base), what=f"the model {base.path}")
+    here, there = (
+        Runner(model, load_reference(model), loaded.spec.ablation) for model in (base, candidate)
+    )
+    seed = int(loaded.digest[:15], 16)
+    sample = draw_sample(
+        PromptSpace(loaded.spec.behavior), count=loaded.spec.protocol.pairs, seed=seed
+    )
+    pairs = sample.few(MATCH_PAIRS, seed=seed)
+    return match_nodes(here, there, Nodes.of(loaded.spec.nodes), pairs)
+
+
+def readdressed(
+    spec: Spec, match: Match, *, model: str, digests: Mapping[str, str], version: str
+) -> Spec:
+    """The specification with the nodes where they are in the candidate.
+
+    model: how the new file names the candidate. digests: of both models, for `found_by`.
+    """
+    edges = match.edges(edges_of(spec))
+    alike = [abs(value) for value in match.alike.values()]
+    came_from: dict[str, list[int]] = {}
+    by_new = {new: old for old, new in match.there.items()}
+    for hook, channel in match.nodes:
+        came_from.setdefault(hook, []).append(by_new[hook, channel][1])
+    found_by: dict[str, FoundBy] = {
+        "tool": f"pytest-circuits {version} --circuits-match",
+        "matched_with": digests["base"],
+        "model_digest": digests["candidate"],
+        "nodes": match.nodes.count,
+        "nodes_moved": match.moved,
+        "mean_correlation": float(f"{sum(alike) / len(alike):.4g}"),
+        "least_correlation": float(f"{min(alike):.4g}"),
+        "channels_there": {hook: tuple(channels) for hook, channels in came_from.items()},
+    }
+    return spec.model_copy(
+        update={
+            "model": model,
+            "nodes": dict(match.nodes.channels),
+            "edges": None if edges is None else edges.listed(),
+            "found_by": found_by,
+        }
+    )
+
+
+def against(bench: Bench, base: Model, original: Spec, match: Match) -> Bench:
+    """The bench of a matched circuit, compared with what it was matched with."""
+    widths = base.config.d_head, bench.model.config.d_head
+    heads = {
+        _head(*new, widths[1]): _head(*old, widths[0])
+        for old, new in match.there.items()
+        if new[0].endswith(".attn.v")
+    }
+    turned = {match.there[node]: -1 if alike < 0 else 1 for node, alike in match.alike.items()}
+    place = Place(
+        Nodes.of(original.nodes),
+        edges_of(original),
+        shift_of(original),
+        order=match.order,
+        heads=tuple(heads[head] for head in kept_heads(match.nodes, widths[1])),
+        signs=tuple(turned[node] for node in match.nodes),
+    )
+    runner = Runner(base, load_reference(base), original.ablation)
+    return replace(bench, baseline=Live(runner, place))
+
+
+def _head(hook: str, channel: int, width: int) -> Head:
+    return int(hook.partition(".")[0]), channel // width

@@ -40,6 +40,7 @@ COMMANDS = {
         "pytest_circuits.convert.command:convert",
         "Read published weight-sparse models and circuits.",
     ),
+    "diff": Entry("pytest_circuits.diff.command:diff", "Say what an update did to the circuits."),
     "keep": Entry("pytest_circuits.cli:keep", "Keep a prompt that broke a law, under regressions."),
     "plan": Entry(
         "pytest_circuits.plan.command:plan", "Say what claims need and cost before a run."

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "pytest_circuits"
 
 # Each part may import the parts after it in its own line, and nothing else of the package.
 LAYERS = {
+    "discover": set(),
     "errors": set(),
     "files": {"errors"},
     "lock": {"errors", "files"},
@@ -37,6 +38,7 @@ LAYERS = {
         "spec",
         "stopping",
     },
+    "diff": {"circuit", "claims", "discover", "errors", "files", "model", "prompts", "spec"},
     "show": {"circuit", "errors", "model", "prompts", "spec"},
     "train": {
         "circuit",
@@ -51,10 +53,20 @@ LAYERS = {
     },
     "convert": {"errors", "files", "model", "progress", "spec"},
     "report": {"claims", "errors", "files", "spec"},
-    "gate": {"circuit", "claims", "errors", "files", "model", "prompts", "report", "spec"},
+    "gate": {
+        "circuit",
+        "claims",
+        "discover",
+        "errors",
+        "files",
+        "model",
+        "prompts",
+        "report",
+        "spec",
+    },
     "plugin": {"gate"},
     "__main__": {"cli"},
-    "cli": {"convert", "errors", "model", "plan", "prune", "show", "spec", "train"},
+    "cli": {"convert", "diff", "errors", "model", "plan", "prune", "show", "spec", "train"},
 }
 
 

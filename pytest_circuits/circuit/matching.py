@@ -42,8 +42,8 @@ Node = tuple[str, int]
 class Match:
     """Where the nodes of a circuit are in another model.
 
-    there: by node, where it is. alike: by node, the correlation that it was found by, and its sign:
-    a channel whose sign is turned, with all that reads it, is the same node.
+    there: by node, in the circuit's order, where it is. alike: by node, the correlation that it was
+    found by, with its sign: a channel that is turned, with all that reads it, is the same node.
     """
 
     there: Mapping[Node, Node]
@@ -63,10 +63,13 @@ class Match:
         return Nodes.of(channels)
 
     @property
-    def order(self) -> tuple[int, ...]:
-        """For each node of the other circuit, in its order, where it stands in the first one."""
-        place = {there: i for i, there in enumerate(self.there.values())}
-        return tuple(place[node] for node in self.nodes)
+    def reversed(self) -> Match:
+        """The same from the other model's side."""
+        back = {there: here for here, there in self.there.items()}
+        return Match(
+            {node: back[node] for node in self.nodes},
+            {node: self.alike[back[node]] for node in self.nodes},
+        )
 
     def edges(self, edges: Edges | None) -> Edges | None:
         """Listed edges of the circuit in the other model."""

@@ -17,8 +17,10 @@ from pytest_circuits.prompts import PromptSpace
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_circuits.circuit import Edges
     from pytest_circuits.circuit.attention import Head
     from pytest_circuits.circuit.matching import Match
+    from pytest_circuits.circuit.view import Shift
     from pytest_circuits.claims.bench import Bench
     from pytest_circuits.model import Model
     from pytest_circuits.spec import LoadedSpec, Spec
@@ -52,9 +54,8 @@ def readdressed(
     edges = match.edges(edges_of(spec))
     alike = [abs(value) for value in match.alike.values()]
     came_from: dict[str, list[int]] = {}
-    by_new = {new: old for old, new in match.there.items()}
-    for hook, channel in match.nodes:
-        came_from.setdefault(hook, []).append(by_new[hook, channel][1])
+    for (hook, _), (_, channel) in match.reversed.there.items():
+        came_from.setdefault(hook, []).append(channel)
     found_by: dict[str, FoundBy] = {
         "tool": f"pytest-circuits {version} --circuits-match",
         "matched_with": digests["base"],
@@ -75,23 +76,33 @@ def readdressed(
     )
 
 
+def place_in(
+    match: Match, edges: Edges | None, shift: Shift | None, *, widths: tuple[int, int]
+) -> Place:
+    """Where a matched circuit lies there, told in the order of its nodes here.
+
+    edges: there. widths: channels of a head here and there.
+    """
+    at = {node: i for i, node in enumerate(match.nodes)}
+    heads = {
+        _head(*here, widths[0]): _head(*there, widths[1])
+        for here, there in match.there.items()
+        if here[0].endswith(".attn.v")
+    }
+    return Place(
+        match.nodes,
+        edges,
+        shift,
+        order=tuple(at[node] for node in match.there.values()),
+        heads=tuple(heads[head] for head in kept_heads(match.reversed.nodes, widths[0])),
+        signs=tuple(-1 if alike < 0 else 1 for alike in match.alike.values()),
+    )
+
+
 def against(bench: Bench, base: Model, original: Spec, match: Match) -> Bench:
     """The bench of a matched circuit, compared with what it was matched with."""
-    widths = base.config.d_head, bench.model.config.d_head
-    heads = {
-        _head(*new, widths[1]): _head(*old, widths[0])
-        for old, new in match.there.items()
-        if new[0].endswith(".attn.v")
-    }
-    turned = {match.there[node]: -1 if alike < 0 else 1 for node, alike in match.alike.items()}
-    place = Place(
-        Nodes.of(original.nodes),
-        edges_of(original),
-        shift_of(original),
-        order=match.order,
-        heads=tuple(heads[head] for head in kept_heads(match.nodes, widths[1])),
-        signs=tuple(turned[node] for node in match.nodes),
-    )
+    widths = bench.model.config.d_head, base.config.d_head
+    place = place_in(match.reversed, edges_of(original), shift_of(original), widths=widths)
     runner = Runner(base, load_reference(base), original.ablation)
     return replace(bench, baseline=Live(runner, place))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pytest_circuits.gate.discover import Found, find_specs, is_spec, right_name
+from pytest_circuits.discover import Found, find_specs, is_spec, right_name
 from pytest_circuits.gate.settings import read_settings
 from pytest_circuits.gate.state import Expected, Gate, Outcome
 

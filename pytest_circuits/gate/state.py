@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_circuits.gate.discover import Found
+from pytest_circuits.discover import Found
 
 if TYPE_CHECKING:
     import pytest

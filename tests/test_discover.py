@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_circuits.gate.discover import find_specs, is_misnamed, right_name
+from pytest_circuits.discover import find_specs, is_misnamed, right_name
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -1,0 +1,117 @@
+"""One circuit in two models: everything that tells what an update did to it, measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_circuits.circuit import WHOLE, Nodes, Runner, edges_of, live_edges, shift_of
+from pytest_circuits.claims import make_bench
+from pytest_circuits.claims.baseline import check_tokenizer, facts, observed_prompts, sample_of
+from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.comparison import Comparison, compare
+from pytest_circuits.claims.matched import find_again, place_in
+from pytest_circuits.claims.observation import observe
+from pytest_circuits.model import load_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_circuits.circuit import Edges
+    from pytest_circuits.circuit.matching import Match
+    from pytest_circuits.claims.bench import Sample
+    from pytest_circuits.claims.observation import Observation
+    from pytest_circuits.claims.statistics import Floats
+    from pytest_circuits.model import Model
+    from pytest_circuits.prompts import Pair
+    from pytest_circuits.spec import LoadedSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A circuit in one model.
+
+    alone, without: rates at which the answer is preferred. separation: nats that the circuit alone
+    tells the prompts of a pair apart by. effects: [nodes], nats that each adds in the whole model.
+    """
+
+    alone: float
+    without: float
+    separation: float
+    effects: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The candidate's side at some addresses, and how it compares with the side before."""
+
+    side: Side
+    seen: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A circuit before and after an update.
+
+    behaves: rates of the whole models, before and after. stayed: at the addresses that the
+    specification names; None where the candidate has not got these. found: where the candidate's
+    nodes are most alike, of which `match` tells the addresses, if these are others.
+    """
+
+    loaded: LoadedSpec
+    hook_points: tuple[str, ...]  # of the model before, in forward order
+    node_ids: tuple[str, ...]
+    edges: Edges  # the weights between its nodes that count
+    behaves: tuple[float, float]
+    before: Side
+    stayed: Placed | None
+    match: Match
+    found: Placed | None
+
+
+def measure(loaded: LoadedSpec, base: Model, candidate: Model) -> Measured:
+    """Measure the circuit of a specification in both models, on the same prompts.
+
+    Raises ModelError when the same prompts are other tokens in the two models, or when one of them
+    has no reference.
+    """
+    check_tokenizer(candidate, facts(base), what=f"the model {base.path}")
+    bench = make_bench(loaded, base)
+    here, there = bench.runner, Runner(candidate, load_reference(candidate), loaded.spec.ablation)
+    prompts, sample, alpha = observed_prompts(bench), sample_of(bench), loaded.spec.protocol.alpha
+    before = observe(here, bench.place, prompts)
+    stayed = None
+    if dict(base.hook_points) == dict(candidate.hook_points):
+        after = observe(there, bench.place, prompts, probes=before.probes)
+        stayed = Placed(_side(after, sample), compare(before, after, sample, alpha))
+    match, found = find_again(loaded, candidate, base), None
+    if match.moved:
+        widths = base.config.d_head, candidate.config.d_head
+        edges, shift = match.edges(edges_of(loaded.spec)), shift_of(loaded.spec)
+        place = place_in(match, edges, shift, widths=widths)
+        after = observe(there, place, prompts, probes=Nodes.of({}))
+        seen = compare(before, after, sample, alpha, matched=True)
+        found = Placed(_side(after, sample), seen)
+    return Measured(
+        loaded=loaded,
+        hook_points=tuple(base.hook_points),
+        edges=live_edges(bench.nodes, base, bench.edges),
+        node_ids=tuple(bench.nodes.ids()),
+        behaves=(_rate(here, prompts.rates, sample), _rate(there, prompts.rates, sample)),
+        before=_side(before, sample),
+        stayed=stayed,
+        match=match,
+        found=found,
+    )
+
+
+def _side(found: Observation, sample: Sample) -> Side:
+    alone, without = (
+        sample.rate(margins > EPS, alpha=0.5).estimate for margins in (found.alone, found.without)
+    )
+    separation = sample.mean(found.alone, alpha=0.5).estimate
+    return Side(alone, without, separation, found.effects)
+
+
+def _rate(runner: Runner, pairs: Sequence[Pair], sample: Sample) -> float:
+    return sample.rate(runner.margins(pairs, WHOLE) > EPS, alpha=0.5).estimate

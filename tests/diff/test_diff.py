@@ -1,0 +1,162 @@
+"""`pytest-circuits diff` on updates of a model whose circuit is known."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from pytest_circuits.cli import main
+from pytest_circuits.model import load_model
+from tests.known_models import QUOTE_PATH, Weights, quote_copier, quote_spec, write_quote_copier
+from tests.known_models.workshop import renumbered, write_like
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+UPDATES = {
+    "base": Weights(),
+    "jittered": Weights(path=1.4, jitter=0.05),
+    "weaker": Weights(sharp=1.0),
+    "replaced": Weights(path=0.01, weak=1.5),
+    "gone": Weights(path=0.0, weak=0.0),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every update, and the specification of the quote's circuit."""
+    folder = tmp_path_factory.mktemp("diff")
+    for name, weights in UPDATES.items():
+        write_quote_copier(folder / name, weights)
+    (folder / "circuits").mkdir()
+    text = quote_spec(QUOTE_PATH, model="../base", protocol="{pairs: 100}")
+    (folder / "circuits" / "quote_close.circuit.yaml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def renumbered_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose channels can be told apart, and the same with another numbering."""
+    folder, answer = tmp_path_factory.mktemp("renumbered"), quote_copier(0)
+    base = load_model(answer.write(folder / "base"))
+    write_like(base, renumbered(base, seed=1), folder / "moved")
+    (folder / "circuits").mkdir()
+    text = answer.spec_with(answer.nodes).replace("model: model", "model: ../base")
+    (folder / "circuits" / f"{answer.name}.circuit.yaml").write_text(text)
+    return folder
+
+
+def _diff(folder: Path, candidate: str, *options: str) -> Result:
+    places = [str(folder / name) for name in ("base", candidate, "circuits")]
+    return CliRunner().invoke(main, ["diff", *places, *options])
+
+
+@pytest.mark.parametrize(
+    ("candidate", "change"),
+    [
+        ("base", "kept"),
+        ("jittered", "kept"),
+        ("weaker", "weakened"),
+        ("replaced", "replaced"),
+        ("gone", "gone"),
+    ],
+)
+def test_each_update_is_told_in_one_word(folder: Path, candidate: str, change: str) -> None:
+    result = _diff(folder, candidate)
+
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith(f"quote_close: {change}\n")
+    assert result.output.endswith(f"{folder / candidate} against {folder / 'base'}: 1 {change}\n")
+
+
+def test_every_node_is_shown_with_its_effects(folder: Path) -> None:
+    lines = [line.split() for line in _diff(folder, "replaced").output.splitlines()]
+
+    (row,) = (line for line in lines if line[:1] == ["0.attn.resid_delta[2]"])
+    before, after, signal = map(float, row[1:])
+    assert before > 5
+    assert abs(after) < 0.2
+    assert signal == 1  # it carries the same, hundred times smaller
+
+
+def test_nodes_that_moved_are_shown_where_they_are(renumbered_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "diff.json"
+
+    output = _diff(renumbered_folder, "moved", "--json", str(file)).output
+
+    assert output.startswith("quote_close: moved\n")
+    (circuit,) = json.loads(file.read_text())["circuits"]
+    there = {node["node"]: node["address"] for node in circuit["nodes"]}
+    numbers = torch.randperm(
+        load_model(renumbered_folder / "base").config.d_model,
+        generator=torch.Generator().manual_seed(1),
+    ).tolist()
+    for node, address in there.items():
+        hook, channel = node.rstrip("]").split("[")
+        moved = hook.endswith(("act_in", "resid_delta", "final_resid"))  # heads stayed
+        assert address == f"{hook}[{numbers.index(int(channel)) if moved else channel}]"
+        assert address in output
+
+
+def test_the_record_names_both_models_and_no_folder(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "diff.json"
+
+    _diff(folder, "jittered", "--json", str(file))
+
+    text = file.read_text()
+    record = json.loads(text)
+    assert record["candidate"]["path"] == "jittered"
+    assert record["base"]["digest"] == load_model(folder / "base").digest
+    assert str(folder) not in text
+    assert record["circuits"][0]["change"] == "kept"
+
+
+def test_the_picture_is_one_file_of_xml_with_a_ring_for_each_node(
+    folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "diff.svg"
+
+    _diff(folder, "replaced", "--svg", str(file))
+
+    root = ET.fromstring(file.read_text())  # noqa: S314  (our own file)
+    rings = [e for e in root.iter() if e.get("class") == "ring"]
+    assert len(rings) == 1 + sum(map(len, QUOTE_PATH.values()))  # and one in the legend
+    assert "replaced" in {e.text for e in root.iter() if e.get("class") == "chip"}
+    assert "http" not in file.read_text().replace('xmlns="http://www.w3.org/2000/svg"', "")
+
+
+@pytest.mark.parametrize(("candidate", "status"), [("jittered", 0), ("replaced", 1)])
+def test_the_exit_code_can_tell_whether_all_are_kept(
+    folder: Path, candidate: str, status: int
+) -> None:
+    assert _diff(folder, candidate, "--exit-code").exit_code == status
+
+
+def test_a_folder_without_circuits_is_refused(folder: Path, tmp_path: Path) -> None:
+    places = [str(folder / "base"), str(folder / "gone"), str(tmp_path)]
+
+    result = CliRunner().invoke(main, ["diff", *places])
+
+    assert result.exit_code == 4
+    assert "no specification (*.circuit.yaml) with nodes in" in result.stderr
+
+
+def test_models_with_other_tokenizers_are_not_comparable(folder: Path, tmp_path: Path) -> None:
+    other = write_quote_copier(tmp_path / "other")
+    tokenizer = other / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text() + "\n")
+    (other / "reference.safetensors").unlink()
+
+    result = CliRunner().invoke(
+        main, ["diff", str(folder / "base"), str(other), str(folder / "circuits")]
+    )
+
+    assert result.exit_code == 2
+    assert "not comparable: its tokenizer is not the one of the model" in result.stderr

@@ -25,7 +25,7 @@ LAYERS = {
     "changes": {"prompts", "spec"},
     "model": {"errors", "files", "progress", "spec"},
     "circuit": {"errors", "model", "prompts", "spec"},
-    "claims": {"changes", "circuit", "errors", "files", "model", "prompts", "spec"},
+    "claims": {"changes", "circuit", "errors", "files", "model", "prompts", "prune", "spec"},
     "plan": {"changes", "circuit", "claims", "model", "prompts", "spec"},
     "prune": {
         "circuit",

@@ -137,6 +137,7 @@ def check_recorded(bench: Bench, recorded: Recorded) -> None:
         or found.effects.shape != (bench.nodes.count,)
         or found.attention.shape[:2] != (len(bench.heads), 2 * len(prompts.few))
         or found.probed.shape != (found.probes.count, probed)
+        or len(found.repruned) != _searches(bench)
     ):
         raise BaselineError(
             f"{where}: the baseline beside it holds other prompts or nodes than the specification "
@@ -159,12 +160,32 @@ def observed(bench: Bench) -> tuple[Observation, Observation]:
     """The circuit in the baseline and in the candidate; there has to be a baseline."""
     prompts = observed_prompts(bench)
     if isinstance(bench.baseline, Live):
-        before = observe(bench.baseline.runner, bench.baseline.place_of(bench), prompts)
+        before = observed_in(bench, bench.baseline.runner, bench.baseline.place_of(bench), prompts)
     else:
         assert bench.baseline is not None  # noqa: S101
         before = bench.baseline.observation
     probes = Nodes.of({}) if bench.baseline.matched else before.probes
-    return before, observe(bench.runner, bench.place, prompts, probes=probes)
+    return before, observed_in(bench, bench.runner, bench.place, prompts, probes=probes)
+
+
+def observed_in(
+    bench: Bench, runner: Runner, place: Place, prompts: Prompts, *, probes: Nodes | None = None
+) -> Observation:
+    """The circuit in one model, pruned anew if the specification asks for that."""
+    found = observe(runner, place, prompts, probes=probes)
+    seeds = _searches(bench)
+    if not seeds or (bench.baseline and bench.baseline.matched):
+        return found
+    from pytest_circuits.prune.again import pruned_again  # noqa: PLC0415  (hardly ever asked for)
+
+    again = pruned_again(bench.spec, runner.model, runner.reference, seeds=seeds)
+    return replace(found, repruned=again)
+
+
+def _searches(bench: Bench) -> int:
+    """How often the circuit is pruned anew."""
+    limits = bench.spec.claims.stable
+    return limits.structure.seeds if limits and limits.structure else 0
 
 
 def _tokens(bench: Bench, pairs: Sequence[Pair]) -> int:

@@ -16,11 +16,12 @@ from pytest_circuits.claims.baseline import (
     ModelFacts,
     Recorded,
     facts,
+    observed_in,
     observed_prompts,
     texts_digest,
 )
 from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
-from pytest_circuits.claims.observation import FEW_PAIRS, Observation, observe
+from pytest_circuits.claims.observation import FEW_PAIRS, Observation
 from pytest_circuits.errors import BaselineError, SpecError
 from pytest_circuits.files import write_atomic
 from pytest_circuits.spec.bounded_yaml import read_yaml
@@ -78,6 +79,7 @@ class _File(_Part):
     attention: str
     margins: str
     probes: str
+    repruned: str = ""
     signals: str
 
 
@@ -98,7 +100,7 @@ def record_baseline(bench: Bench, evidence: Iterable[Evidence]) -> Recorded:
         alpha=bench.spec.protocol.alpha,
         prompts_digest=texts_digest(prompts.rates),
         node_ids=tuple(bench.nodes.ids()),
-        observation=observe(bench.runner, bench.place, prompts),
+        observation=observed_in(bench, bench.runner, bench.place, prompts),
         rates={
             e.claim: e.rate
             for e in evidence
@@ -137,8 +139,11 @@ def read_baseline(path: Path) -> Recorded | None:
         signals=signals,
         effects=effects[:, 0],
         attention=_attention(path, file.attention),
-        probes=_probes(path, probe_ids),
+        probes=_nodes(path, "probes", probe_ids),
         probed=probed,
+        repruned=tuple(
+            _nodes(path, "repruned", line.split()[1:]) for line in file.repruned.splitlines()
+        ),
     )
     return Recorded(
         circuit=file.circuit,
@@ -195,12 +200,12 @@ def _attention(path: Path, text: str) -> Floats:
     return rows.reshape(heads, -1, rows.shape[1])
 
 
-def _probes(path: Path, ids: Sequence[str]) -> Nodes:
+def _nodes(path: Path, what: str, ids: Sequence[str]) -> Nodes:
     channels: dict[str, list[int]] = {}
     for name in ids:
         hook, _, channel = name.rstrip("]").rpartition("[")
         if not (hook and channel.isdecimal()):
-            raise BaselineError(f"{path}: 'probes' names no channel: {name!r}")
+            raise BaselineError(f"{path}: {what!r} names no channel: {name!r}")
         channels.setdefault(hook, []).append(int(channel))
     return Nodes.of(channels)
 
@@ -246,11 +251,20 @@ def _text(recorded: Recorded) -> str:
         ),
         "margins": _block(map(_numbers, np.hstack([found.alone, found.without]))),
         "probes": _block(_named(found.probes.ids(), found.probed, digits=4)),
+        **_repruned(found.repruned),
         "signals": _block(_named(recorded.node_ids, found.signals, digits=4)),
     }
     return _HEADER.format(circuit=recorded.circuit) + "".join(
         f"{key}:{value}\n" for key, value in fields.items()
     )
+
+
+def _repruned(circuits: Sequence[Nodes]) -> dict[str, str]:
+    """A line of nodes for each search; nothing where none was asked for."""
+    if not circuits:
+        return {}
+    lines = (" ".join([f"seed-{i}", *nodes.ids()]) for i, nodes in enumerate(circuits))
+    return {"repruned": _block(lines)}
 
 
 def _rounded(values: Mapping[str, object]) -> dict[str, object]:

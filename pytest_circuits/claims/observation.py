@@ -77,6 +77,7 @@ class Observation:
     effects: [nodes], nats by which the mean margin falls when this node alone is ablated.
     attention: [heads, 2f, T], of every head with a kept value, from the last token.
     probes, probed: channels all over the model, and their signals [probes, tokens of p pairs].
+    repruned: what the pruner finds anew, once a seed, where that is asked for.
     """
 
     alone: Floats
@@ -86,6 +87,7 @@ class Observation:
     attention: Floats
     probes: Nodes
     probed: Floats
+    repruned: tuple[Nodes, ...] = ()
 
 
 def observe(

@@ -9,6 +9,7 @@ a shared beginning, the answer is "not comparable".
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ from pytest_circuits.claims.claim import Claim, Run, contradiction, median_size,
 from pytest_circuits.claims.comparison import LINEAGE, compare
 from pytest_circuits.claims.evidence import Evidence, Verdict
 from pytest_circuits.claims.findings import Finding, conclude, confidence, law_finding, not_finite
+from pytest_circuits.claims.structure import structure_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
     from pytest_circuits.claims.bench import Bench
     from pytest_circuits.claims.comparison import Comparison
     from pytest_circuits.claims.evidence import Law
+    from pytest_circuits.claims.observation import Observation
     from pytest_circuits.claims.statistics import Floats, Interval
+    from pytest_circuits.claims.structure import Structure
     from pytest_circuits.prompts import Pair
-    from pytest_circuits.spec import EffectsPart, IdentityPart
+    from pytest_circuits.spec import EffectsPart, IdentityPart, StructurePart
 
 
 def _runs(bench: Bench) -> tuple[Run, ...]:
@@ -98,6 +102,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     sample = sample_of(bench)
     seen = compare(before, after, sample, alpha, matched=bench.baseline.matched)
     drop = seen.drop.against(limits.max_drop, n=sample.n, exhaustive=sample.exhaustive)
+    structure = _structure(bench, before, after)
     measures = {
         "attention_apart": float(seen.apart.max(initial=0)),
         "delta_to_baseline": -seen.drop.estimate,
@@ -107,6 +112,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "lineage": seen.lineage,
         "rate_before": sample.rate(before.alone > EPS, alpha).estimate,
         "rise_without": seen.rise.estimate,
+        **_structure_measures(structure),
         **calibration_measures(bench.spec),
     }
     if not seen.comparable:
@@ -116,6 +122,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         _transfer("the rate without it", ("rises", "drops"), seen.rise, limits.max_rise, bench),
         *_identity(bench, seen, limits.identity),
         _effects(bench, before.effects, after.effects, seen, limits.effects),
+        *_structure_findings(structure, limits.structure),
         law_finding(
             law,
             margin=bench.spec.protocol.margin,
@@ -209,6 +216,36 @@ def _effects(
     worst = int(abs(after - before).argmax())
     moved = f"{bench.nodes.ids()[worst]} {before[worst]:.2f} -> {after[worst]:.2f} nats"
     return Finding(Verdict.FAIL, f"{text} ({needed}; most moved: {moved})")
+
+
+def _structure(bench: Bench, before: Observation, after: Observation) -> Structure | None:
+    """None where it is not asked for, or where nodes have other addresses."""
+    if not before.repruned or (bench.baseline and bench.baseline.matched):
+        return None
+    return structure_of(before.repruned, after.repruned, bench.model.hook_points)
+
+
+def _structure_findings(structure: Structure | None, limits: StructurePart | None) -> list[Finding]:
+    """Decide whether circuits that are pruned anew are as near as by seed alone, if it decides."""
+    if structure is None or limits is None:
+        return []
+    verdict = Verdict.PASS if structure.kept or not limits.gate else Verdict.FAIL
+    return [
+        Finding(
+            verdict,
+            f"structure: circuits pruned anew share {structure.between:.2f} of their nodes with "
+            f"the baseline's, which share {structure.within:.2f} among themselves (at least "
+            f"{structure.least:.2f} {'needed' if limits.gate else 'would be as near'}; by chance "
+            f"{structure.chance:.2f})",
+        )
+    ]
+
+
+def _structure_measures(structure: Structure | None) -> dict[str, float | None]:
+    if structure is None:
+        return {}
+    found = asdict(structure)
+    return {f"structure_{name}": value for name, value in found.items()}
 
 
 def _points(share: float) -> str:

@@ -151,6 +151,15 @@ class EffectsPart(_Frozen):
     """The least rank correlation of the nodes' effects."""
 
 
+class StructurePart(_Frozen):
+    """Circuits that are pruned anew are as near to the baseline's as those among themselves."""
+
+    seeds: Annotated[int, Field(ge=2, le=20)] = 3
+    """Searches on each of the two models."""
+    gate: bool = False
+    """Whether it decides, or is only reported."""
+
+
 class StableClaim(_Frozen):
     """Against the baseline: the circuit does the same job, with the same signals and effects."""
 
@@ -162,6 +171,8 @@ class StableClaim(_Frozen):
     """How much the nodes' signals and the heads' attention may differ."""
     effects: EffectsPart = EffectsPart()
     """How much the order of the nodes' effects may differ."""
+    structure: StructurePart | None = None
+    """Prune the circuit anew on both models. Left out: not done, it takes minutes."""
 
 
 class FaithfulClaim(_Frozen):

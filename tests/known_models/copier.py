@@ -122,6 +122,7 @@ def quote_spec(
     ablation: str = "mean",
     behavior: str = "quote",
     claims: Sequence[str] = ("behaves", "sufficient", "necessary", "stable"),
+    stable: str = "{max_drop: 0.02}",
     protocol: str = "{}",
     extra: str = "",
 ) -> str:
@@ -132,7 +133,7 @@ def quote_spec(
         "behaves": "{rate: 0.98}",
         "sufficient": "{rate: 0.95, max_loss: 0.15}",
         "necessary": "{max_rate: 0.65}",
-        "stable": "{max_drop: 0.02}",
+        "stable": stable,
         "faithful": "{rate: 0.9, max_gap: 0.2}",
         "minimal": "{quantile: 0.9}",
         "specific": f"{{others: [{OTHER.get(behavior, 'bracket')}], max_drop: 0.1}}",

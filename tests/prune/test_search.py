@@ -13,6 +13,7 @@ from pytest_circuits.circuit import Edges, Nodes, View, all_nodes, live_edges
 from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.view import keep_masks
 from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.prune.again import pruned_again
 from pytest_circuits.prune.attribution import attribute, ranked
 from pytest_circuits.prune.controls import Control, shuffled_model
 from pytest_circuits.prune.discretise import nodes_of, smallest
@@ -45,6 +46,18 @@ def test_the_known_circuit_is_found_to_the_node(
     (found,) = find_circuits([case.subject], case.reference, PLAIN)
     assert not isinstance(found, NotFoundError)
     assert found.nodes == case.nodes
+
+
+def test_a_circuit_is_pruned_again_once_a_seed_and_nothing_where_there_is_none(
+    known: Callable[..., Known],
+) -> None:
+    case = known(quote_copier(1), PLAIN)
+    spec, model = case.subject.spec, case.subject.model
+
+    assert pruned_again(spec, model, case.reference, seeds=1) == (case.nodes,)
+    unsearchable = spec.model_copy(update={"ablation": Ablation.RESAMPLE})
+    found = pruned_again(unsearchable, model, case.reference, seeds=2)
+    assert found == (Nodes.of({}), Nodes.of({}))
 
 
 def test_margins_of_a_mask_and_its_complement_are_those_of_the_views(

@@ -109,9 +109,7 @@ def _report(gate: Gate, run: Run, _: Path) -> bytes:
 
 def _predicate(gate: Gate, run: Run, _: Path) -> bytes:
     digest = gate.written.get("report")
-    evidence = None
-    if digest is not None:
-        evidence = gate.benches.relative(gate.settings.outputs["report"]), digest
+    evidence = None if digest is None else (gate.settings.outputs["report"].name, digest)
     return _json(predicate(run, evidence=evidence, environment=os.environ))
 
 

@@ -11,9 +11,16 @@ import re
 from pytest_circuits.report.text import clean
 
 _PLAIN = re.compile(r"[^`|<]+")  # what can stand between backticks, in a table too
-# A digit or sign that starts a line could make it a list; `%` and `.` start references and links
-# in some places alone.
-_ACTIVE = re.compile(r"^[\d+=-]|[^\w\s.,;()'/=+%-]|_|%(?=\S)|(?<=\bwww)\.", re.IGNORECASE)
+_ACTIVE = re.compile(
+    r"""
+      [^\w\s.,;:()'/=+%-]       # markup, HTML, references
+    | (?<![^\W_])_|_(?![^\W_])  # an underscore within a word is none
+    | [:%](?=\S)               # :smile:, https://, %milestone; not a colon or percent of a sentence
+    | (?<=\bwww)\.
+    | ^[+=-] | (?<=^\d)[.)] | (?<=^\d\d)[.)]  # lists and underlined titles
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 _REFERENCES = "@#!~$%^&"  # what GitHub and GitLab look for after they have read the entities
 
 
@@ -25,8 +32,7 @@ def code(text: str) -> str:
 
 def html_code(text: str) -> str:
     """One line of text as code where Markdown is not read, as in a `<summary>`."""
-    shown = "".join(c if c.isalnum() or c == " " else _entity(c) for c in clean(text))
-    return f"<code>{shown}</code>"
+    return f"<code>{_ACTIVE.sub(lambda found: _entity(found[0]), clean(text))}</code>"
 
 
 def prose(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -87,7 +88,7 @@ def _account(result: Result) -> str:
     subject = Subject(result.circuit, place.path, place.line, place.command)
     title = f"{SIGNS[result.verdict]} {html_code(result.circuit)} {claim}: "
     title += f"{words.state_of(result)} ({html_code(f'{place.path}:{place.line}')})"
-    told = fenced(plain(account(result.evidence)), "text")
+    told = fenced(textwrap.dedent(plain(account(result.evidence))), "text")
     said = "\n".join(commands(result.evidence, subject).values())
     return _folded(title, f"{told}\n{fenced(said, 'sh')}")
 

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from pytest_circuits.errors import UsageError
+from pytest_circuits.report import words
 from pytest_circuits.report.front_matter import SOURCE, with_results
 from pytest_circuits.report.inline import code, prose
 from pytest_circuits.report.record import tool
@@ -91,10 +92,9 @@ def _result(circuit: Circuit, run: Run) -> Json:
 
 
 def _metric(evidence: Evidence) -> Json:
-    """The rate of a claim; of a claim without one, its verdict."""
-    rate, verdict = evidence.rate, evidence.verdict.value
-    metric: Json = {"type": evidence.claim, "name": f"{evidence.claim}: {verdict}"}
-    if rate is None or not all(map(math.isfinite, (rate.estimate, rate.lower, rate.upper))):
-        return {**metric, "value": verdict}
-    bounds = {"lower": rate.lower, "upper": rate.upper, "threshold": rate.threshold, "n": rate.n}
-    return {**metric, "value": rate.estimate, "args": {"verdict": verdict, **bounds}}
+    """The rate of a claim with its verdict; of a claim without a rate, the verdict alone."""
+    claim, rate, verdict = evidence.claim, evidence.rate, evidence.verdict.value
+    if rate is None or not math.isfinite(rate.estimate):
+        return {"type": claim, "name": claim, "value": verdict}
+    needed = words.bound(rate, at_most=words.words_of(claim).at_most)
+    return {"type": claim, "name": f"{claim} ({needed}): {verdict}", "value": rate.estimate}

@@ -68,7 +68,8 @@ def _resource(name: str, digest: str) -> Json:
 
 def _address(environment: Mapping[str, str]) -> str:
     """Where the run can be looked at: of GitHub Actions or GitLab CI, else nowhere."""
-    if environment.get("GITHUB_ACTIONS") == "true":
-        parts = [environment.get(f"GITHUB_{part}", "") for part in ("SERVER_URL", "REPOSITORY")]
-        return f"{'/'.join(parts)}/actions/runs/{environment.get('GITHUB_RUN_ID', '')}"
+    names = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
+    server, repository, number = (environment.get(name) for name in names)
+    if server and repository and number:
+        return f"{server}/{repository}/actions/runs/{number}"
     return environment.get("CI_JOB_URL", "")

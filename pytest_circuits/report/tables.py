@@ -31,7 +31,7 @@ def claim_row(result: Result) -> str:
         f"{SIGNS[result.verdict]} {words.state_of(result)}",
         code(result.circuit),
         prose(evidence.claim),
-        words.observed(rate, at_most=at_most),
+        words.observed(rate, at_most=at_most).replace(" ", "\xa0"),
         words.bound(rate, at_most=at_most),
         words.count(rate),
         words.points(evidence.measures.get(DELTA)),

@@ -25,12 +25,12 @@ MOST = 5_000  # results of a run that GitHub keeps
 _SPEC = "circuits/spec"
 
 
-def sarif(run: Run, *, root: Path) -> Json:
+def sarif(run: Run, *, root: Path, most: int = MOST) -> Json:
     """The log. root: the folder that the paths of the run are relative to."""
     rules = _rules(run)
     results = [*_refusals(run, root), *_claims(run, root)]
     ids = [rule["id"] for rule in rules]
-    left_out = [f"{len(results) - MOST} more results"] if len(results) > MOST else []
+    left_out = [f"{len(results) - most} more results"] if len(results) > most else []
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -55,7 +55,7 @@ def sarif(run: Run, *, root: Path) -> Json:
                 "columnKind": "unicodeCodePoints",
                 "results": [
                     {**result, "ruleIndex": ids.index(result["ruleId"])}
-                    for result in results[:MOST]
+                    for result in results[:most]
                 ],
             }
         ],

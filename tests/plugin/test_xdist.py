@@ -24,8 +24,10 @@ def test_workers_give_the_same_evidence_as_one_process(repository: Repository) -
         "circuits/runs_compiled.circuit.yaml", text.replace("pairs: 100", "pairs: 250")
     )
 
-    alone = repository.gate("--circuits-report=alone.json")
-    together = repository.gate("-n2", "--circuits-report=together.json")
+    alone = repository.gate("--circuits-report=alone.json", "--circuits-predicate=alone.in-toto")
+    together = repository.gate(
+        "-n2", "--circuits-report=together.json", "--circuits-predicate=together.in-toto"
+    )
 
     assert (alone.ret, together.ret) == (0, 0)
     records = [
@@ -33,6 +35,12 @@ def test_workers_give_the_same_evidence_as_one_process(repository: Repository) -
     ]
     assert records[0].pop("run") != records[1].pop("run")
     assert records[0] == records[1]
+    signed = [
+        json.loads((repository.path / f"{n}.in-toto").read_text()) for n in ("alone", "together")
+    ]
+    configurations = [one.pop("configuration")[:-1] for one in signed]  # without the records
+    assert configurations[0] == configurations[1]
+    assert signed[0] == signed[1]
 
 
 def test_failures_and_deselection_in_workers_reach_the_controller(repository: Repository) -> None:

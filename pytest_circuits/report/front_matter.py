@@ -24,8 +24,8 @@ KEY = "model-index"
 SOURCE = "pytest-circuits"  # the name of the source of our results, by which they are known again
 _BLOCK = re.compile(r"\A(\s*---\r?\n)(.*?)(^---[ \t]*(?:\r?\n|\Z))", re.DOTALL | re.MULTILINE)
 _IN_THE_WAY = (
-    "its front matter has a model-index that cannot be changed in place; write it as a block list "
-    "of models, each with a name and a block list of results, or take it out"
+    "its front matter cannot be changed in place; write it in block style, and a model-index in it "
+    "as a list of models, each with a name and a list of results"
 )
 
 
@@ -111,7 +111,8 @@ def _end(lines: list[str], start: int, indent: int) -> int:
 
 
 def _check(matter: str, meant: Json, path: Path) -> None:
-    if _read(matter, path).value != meant:
+    tree = parse_yaml(matter, path=path)
+    if tree.problems or tree.value != meant:
         raise UsageError(f"{path}: {_IN_THE_WAY}")
 
 

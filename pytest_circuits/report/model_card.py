@@ -6,7 +6,6 @@ Everything else in the card is left as it is, and the same run gives the same by
 from __future__ import annotations
 
 import math
-import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +64,8 @@ def _with_section(card: str, section: str, path: Path) -> str:
     section = section.replace("\n", end)
     begins, ends = card.count(BEGIN), card.count(END)
     if (begins, ends) == (0, 0):
-        missing = 2 - len(re.findall(r"\n", card[-4:].replace("\r", "")[-2:]))
-        return f"{card}{end * (missing if card else 0)}{section}{end}"
+        gap = "" if card.endswith(end * 2) else end if card.endswith(end) else end * 2
+        return f"{card}{gap}{section}{end}"
     start, stop = card.find(BEGIN), card.find(END)
     if (begins, ends) != (1, 1) or stop < start:
         raise UsageError(

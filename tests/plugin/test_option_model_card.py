@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from huggingface_hub import ModelCard
-from huggingface_hub.repocard_data import model_index_to_eval_results
+import yaml
+from huggingface_hub import ModelCard, ModelCardData
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.report.front_matter import KEY
 from pytest_circuits.report.model_card import BEGIN, END, model_card
 from pytest_circuits.report.record import Artifact, Run
 from pytest_circuits.spec import parse_yaml
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tests.plugin.conftest import Repository
 
 PATH = Path("README.md")
+IN_THE_WAY = "README.md: its front matter cannot be changed in place; write it in block style"
 CARD = """---
 # what this model is
 language:
@@ -66,8 +68,9 @@ def made(before: str, run: Run = GOOD) -> str:
 
 def results_of(card: str) -> list[EvalResult]:
     """What the Hub's own library reads of the `model-index`."""
-    loaded = ModelCard(card).data.to_dict()
-    return model_index_to_eval_results(loaded[KEY])[1]
+    data = ModelCard(card).data
+    assert isinstance(data, ModelCardData)
+    return data.eval_results or []
 
 
 def without_ours(card: str, before: str) -> bool:
@@ -121,7 +124,7 @@ def test_other_results_stay_and_ours_come_after_them() -> None:
 
     assert without_ours(card, FOREIGN)
     assert [r.metric_type for r in results_of(card)] == ["perplexity", "behaves", "necessary"]
-    assert ModelCard(card).data.to_dict()["tags"] == ["z"]
+    assert ModelCard(card).data.get("tags") == ["z"]
 
 
 def test_a_later_run_takes_the_place_of_an_earlier_one() -> None:
@@ -156,12 +159,15 @@ def test_the_ends_of_lines_are_those_of_the_card() -> None:
         ("---\na: [1\n---\n", "README.md: line 2 of its front matter: not YAML: a list that is"),
         ("---\na: &x 1\nb: *x\n---\n", "README.md: line 1 of its front matter: anchors"),
         ("---\n- a\n---\n", "README.md: its front matter is not a mapping"),
+        ("---\nmodel-index: []\n---\n", IN_THE_WAY),
         (
-            "---\nmodel-index: []\n---\n",
-            "README.md: its front matter has a model-index",
+            "---\nmodel-index: [{name: x, results: [{a: b}]}]\n---\n",
+            IN_THE_WAY,
         ),
-        ("---\nmodel-index: [{name: x, results: [{a: b}]}]\n---\n", "README.md: its front matter"),
-        ("---\nmodel-index:\n- name: x\n  results: [{a: b}]\n---\n", "README.md: its front matter"),
+        (
+            "---\nmodel-index:\n- name: x\n  results: [{a: b}]\n---\n",
+            IN_THE_WAY,
+        ),
         (f"x\n{BEGIN}\n", "README.md: it needs one <!-- circuits:begin --> and one"),
         (f"{END}\n{BEGIN}\n", "README.md: it needs one <!-- circuits:begin --> and one"),
     ],
@@ -171,6 +177,28 @@ def test_a_card_that_cannot_be_changed_in_place_is_left_as_it_is(before: str, me
         model_card(before, GOOD, path=PATH)
 
     assert str(error.value).startswith(message)
+
+
+@settings(max_examples=40)
+@given(
+    values=st.dictionaries(
+        st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)
+    ),
+    body=st.text(),
+    flow=st.booleans(),
+)
+def test_any_card_keeps_its_bytes_or_is_refused(
+    values: dict[str, object], body: str, *, flow: bool
+) -> None:
+    before = f"---\n{yaml.safe_dump(values, default_flow_style=flow)}---\n{body}"
+
+    try:
+        card = made(before)
+    except UsageError:
+        return
+
+    assert card.startswith(before.removesuffix(f"---\n{body}"))
+    assert f"---\n{body}" in card
 
 
 def test_such_a_card_is_a_problem_of_the_run(repository: Repository) -> None:

@@ -124,13 +124,12 @@ class ClaimItem(pytest.Function):
 
 def _refusal(error: CircuitsError) -> tuple[tuple[int, int, str], ...]:
     """Line, column and text of every problem; what has no place stands at the top of the file."""
-    if not isinstance(error, SpecError):
-        return ((1, 1, clean(str(error))),)
+    problems = error.problems if isinstance(error, SpecError) else (str(error),)
     return tuple(
-        (problem.line, problem.col, clean(f"{problem.text}; {problem.hint}".removesuffix("; None")))
+        (problem.line, problem.col, clean("; ".join(filter(None, (problem.text, problem.hint)))))
         if isinstance(problem, Problem)
         else (1, 1, clean(str(problem)))
-        for problem in error.problems
+        for problem in problems
     )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_circuits.report.record import Run
 
 _MAX_CARD_BYTES = 2**23
+_MAX_PREDICATE_BYTES = 2**24  # what `actions/attest` takes
 
 
 def write_outputs(gate: Gate, run: Run, *, complete: bool) -> Run:
@@ -43,10 +44,15 @@ def write_outputs(gate: Gate, run: Run, *, complete: bool) -> Run:
 
 
 def forget_predicate(gate: Gate) -> None:
-    """Remove the predicate of an earlier run, which must not be signed for this one."""
+    """Remove the predicate of an earlier run, which must not be signed for this one.
+
+    A file that is no predicate stays until there is something to write: the name may be a mistake.
+    """
     path = gate.settings.outputs.get("predicate")
-    if path is not None:
-        path.unlink(missing_ok=True)
+    if path is None or not path.is_file() or path.stat().st_size > _MAX_PREDICATE_BYTES:
+        return
+    if b'"passedTests"' in path.read_bytes():
+        path.unlink()
 
 
 def _written(gate: Gate, run: Run, name: str, make: Callable[[Gate, Run, Path], bytes]) -> Run:

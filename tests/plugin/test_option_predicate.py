@@ -98,12 +98,17 @@ def test_a_run_that_cannot_begin_removes_the_predicate_of_an_earlier_one(
     repository: Repository,
 ) -> None:
     repository.write_good_spec()
-    repository.write("out.json", '{"result": "PASSED"}')
+    repository.write("out.json", '{"passedTests": [], "result": "PASSED"}')
+    repository.write("precious.json", "{}")
 
-    result = repository.gate("--circuits-predicate=out.json", "absent")
+    results = [
+        repository.gate(f"--circuits-predicate={name}.json", "absent")
+        for name in ("out", "precious")
+    ]
 
-    assert result.ret == 4
+    assert [result.ret for result in results] == [4, 4]
     assert not (repository.path / "out.json").exists()
+    assert (repository.path / "precious.json").exists()
 
 
 def test_only_a_run_that_passes_is_passed() -> None:

@@ -35,7 +35,7 @@ def with_results(card: str, *, model: str, results: Sequence[Json], path: Path) 
     Raises UsageError, which names `path`, where the front matter cannot be read or changed.
     """
     found = _BLOCK.match(card)
-    end = "\r\n" if "\r\n" in card else "\n"
+    end = line_end(card)
     opening, matter, closing = found.groups() if found else (f"---{end}", "", f"---{end}")
     rest = card[found.end() :] if found else card
     tree = _read(matter, path)
@@ -48,6 +48,12 @@ def with_results(card: str, *, model: str, results: Sequence[Json], path: Path) 
         changed = _added(matter, [{"name": model, "results": list(results)}], end)
         _check(changed, {**said, KEY: [{"name": model, "results": list(results)}]}, path)
     return opening + changed + closing + rest
+
+
+def line_end(card: str) -> str:
+    """How the first line of a card ends, and so ours."""
+    found = re.search(r"\r?\n", card)
+    return found[0] if found else "\n"
 
 
 def _read(matter: str, path: Path) -> Tree:

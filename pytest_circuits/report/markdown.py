@@ -20,7 +20,7 @@ from pytest_circuits.report.terminal import verdict_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_circuits.report.record import Circuit, Result, Run
+    from pytest_circuits.report.record import Circuit, Drawing, Result, Run
 
 COMMENT = 65_536  # characters that a comment on GitHub can have
 STEP_SUMMARY = 2**20  # bytes of the summary of one step; more, and GitHub shows nothing of it
@@ -57,13 +57,13 @@ def _head(run: Run) -> Iterator[Part]:
     yield Part("\n")
 
 
-def _shown(run: Run) -> list[Result]:
-    hidden = {State.DESELECTED, State.NOT_RUN} if run.refused else {State.DESELECTED}
-    return [result for result in run.results if result.state not in hidden]
+def _hidden(run: Run) -> set[State]:
+    """States of claims of which one sentence among the remarks tells."""
+    return {State.DESELECTED, State.NOT_RUN} if run.refused else {State.DESELECTED}
 
 
 def _claims(run: Run) -> Iterator[Part]:
-    shown = _shown(run)
+    shown = [result for result in run.results if result.state not in _hidden(run)]
     if shown:
         yield Part(CLAIMS_HEAD)
     for result in shown:
@@ -74,13 +74,15 @@ def _claims(run: Run) -> Iterator[Part]:
 
 def _accounts(run: Run) -> Iterator[Part]:
     """What is to be known about each claim that does not pass, folded; its circuit as a graph."""
-    circuits = {circuit.name: circuit for circuit in run.circuits}
-    for name in dict.fromkeys(result.circuit for result in run.results):
-        failing = [r for r in _shown(run) if r.circuit == name and r in run.blocking]
-        for result in failing:
+    failing: dict[str, list[Result]] = {}
+    for result in run.blocking:
+        if result.state not in _hidden(run):
+            failing.setdefault(result.circuit, []).append(result)
+    for circuit in run.circuits:
+        for result in failing.get(circuit.name, []):
             yield Part(_account(result), "failure report")
-        if failing and circuits[name].drawing:
-            yield Part(_graph(circuits[name]), "graph")
+        if circuit.drawing and circuit.name in failing:
+            yield Part(_graph(circuit, circuit.drawing), "graph")
 
 
 def _account(result: Result) -> str:
@@ -93,10 +95,10 @@ def _account(result: Result) -> str:
     return _folded(title, f"{told}\n{fenced(said, 'sh')}")
 
 
-def _graph(circuit: Circuit) -> str:
+def _graph(circuit: Circuit, drawing: Drawing) -> str:
     size = f"{words.several(circuit.nodes, 'node')}, {words.several(circuit.edges, 'edge')}"
-    drawn = mermaid(circuit.drawing) if circuit.drawing else ""
-    return _folded(f"the circuit {html_code(circuit.name)}: {size}", fenced(drawn, "mermaid"))
+    title = f"the circuit {html_code(circuit.name)}: {size}"
+    return _folded(title, fenced(mermaid(drawing), "mermaid"))
 
 
 def _folded(title: str, body: str) -> str:

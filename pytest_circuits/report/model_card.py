@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_circuits.errors import UsageError
 from pytest_circuits.report import words
-from pytest_circuits.report.front_matter import SOURCE, with_results
+from pytest_circuits.report.front_matter import SOURCE, line_end, with_results
 from pytest_circuits.report.inline import code, prose
 from pytest_circuits.report.record import tool
 from pytest_circuits.report.tables import CLAIMS_HEAD, GRADES_HEAD, claim_row, grade_row, whole
@@ -60,7 +60,7 @@ def _section(run: Run) -> str:
 
 def _with_section(card: str, section: str, path: Path) -> str:
     """The card with the section in place of the one between the markers, or at its end."""
-    end = "\r\n" if "\r\n" in card else "\n"
+    end = line_end(card)
     section = section.replace("\n", end)
     begins, ends = card.count(BEGIN), card.count(END)
     if (begins, ends) == (0, 0):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_circuits.errors import UsageError
@@ -180,6 +180,7 @@ def test_a_card_that_cannot_be_changed_in_place_is_left_as_it_is(before: str, me
 
 
 @settings(max_examples=40)
+@example(values={"a": 1}, body="\r", flow=False)
 @given(
     values=st.dictionaries(
         st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import stat
 import tempfile
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,21 @@ if TYPE_CHECKING:
     from pytest_circuits.errors import CircuitsError
 
 _CHUNK = 2**26  # bytes a write; systems have a limit
+_witness: ContextVar[set[tuple[Path, str]] | None] = ContextVar("_witness", default=None)
+
+
+@contextmanager
+def witnessed() -> Iterator[set[tuple[Path, str]]]:
+    """Path and sha256 of all that `read_bounded` gives out meanwhile, of the very bytes.
+
+    A file that changed between two reads is there with both digests.
+    """
+    seen: set[tuple[Path, str]] = set()
+    token = _witness.set(seen)
+    try:
+        yield seen
+    finally:
+        _witness.reset(token)
 
 
 def read_bounded(path: Path, *, max_bytes: int, error: type[CircuitsError]) -> bytes:
@@ -34,6 +51,9 @@ def read_bounded(path: Path, *, max_bytes: int, error: type[CircuitsError]) -> b
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise error(f"{path}: larger than {max_bytes} bytes, more than it can need")
+    seen = _witness.get()
+    if seen is not None:
+        seen.add((path, hashlib.sha256(content).hexdigest()))
     return content
 
 

@@ -21,16 +21,20 @@ from pytest_circuits.claims import (
     read_baseline,
 )
 from pytest_circuits.errors import BaselineError, ModelError, SpecError, UsageError
+from pytest_circuits.files import witnessed
+from pytest_circuits.gate.details import absolute, drawing_of, files_of
 from pytest_circuits.gate.settings import Settings, Update
 from pytest_circuits.model import Model, load_model, usable_device
 from pytest_circuits.prompts import check_prompts
-from pytest_circuits.report.record import Artifact, Circuit
+from pytest_circuits.report.record import Artifact, Circuit, Place
 from pytest_circuits.spec import LoadedSpec, load_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_circuits.claims import Bench, Recorded
+    from pytest_circuits.gate.details import Read
+    from pytest_circuits.report.record import File
     from pytest_circuits.spec import Problem
 
 
@@ -48,7 +52,12 @@ class Prepared:
 
     def line_of(self, claim: str) -> int:
         """The line of the specification that makes a claim, counted from 1."""
-        return self.bench.loaded.problem_at(("claims", claim), "", key=True).line
+        return self.place_of(claim).line
+
+    def place_of(self, claim: str) -> Place:
+        """Where the specification makes a claim, and how it is run again."""
+        at = self.bench.loaded.problem_at(("claims", claim), "", key=True)
+        return Place(self.shown, at.line, at.col, self.command(claim))
 
     def command(self, claim: str) -> str:
         """The command that runs one claim again, quoted for a shell."""
@@ -99,6 +108,7 @@ class Benches:
     device: str
     search_seed: int | None = None
     models: dict[Path, Model | ModelError] = field(default_factory=dict)
+    read: dict[Path, set[Read]] = field(default_factory=dict)  # to load the models
     prepared: dict[Path, Prepared] = field(default_factory=dict)
     owners: dict[str, Path] = field(default_factory=dict)  # circuit name -> its specification
 
@@ -122,12 +132,13 @@ class Benches:
             if isinstance(known, ModelError):
                 raise ModelError(f"{self.shown(path)}: cannot be used, for the reason given before")
             return known
-        try:
-            model = load_model(Path(self.shown(path)), device=self.device)
-        except ModelError as error:
-            self.models[path] = error
-            raise
-        self.models[path] = model
+        with witnessed() as read:
+            try:
+                model = load_model(Path(self.shown(path)), device=self.device)
+            except ModelError as error:
+                self.models[path] = error
+                raise
+        self.models[path], self.read[path] = model, absolute(read, self.folder)
         return model
 
     def shown(self, path: Path) -> str:
@@ -149,17 +160,18 @@ class Benches:
         return Artifact(path.name if absolute else Path(given).as_posix(), model.digest)
 
     def _prepare(self, path: Path) -> Prepared:
-        loaded = load_spec(Path(self.shown(path)))
-        self._claim_name(loaded, path)
-        loaded.require_nodes()
-        model, artifact = self._candidate(loaded)
-        _refuse(check_circuit(loaded, model))
-        bench = self._bench(loaded, model)
+        with witnessed() as read:
+            loaded = load_spec(Path(self.shown(path)))
+            self._claim_name(loaded, path)
+            loaded.require_nodes()
+            model, artifact = self._candidate(loaded)
+            _refuse(check_circuit(loaded, model))
+            bench = self._bench(loaded, model)
         _refuse(_check_prompts(bench))
         update = self.settings.update
         return Prepared(
             bench=bench,
-            circuit=self._circuit(bench, path, artifact),
+            circuit=self._circuit(bench, path, artifact, read),
             path=path,
             shown=self.shown(path),
             options=self._options(),
@@ -205,7 +217,7 @@ class Benches:
             return self.model(self.settings.baseline.path)
         return read_baseline(baseline_path(loaded.path, loaded.spec.circuit))
 
-    def _circuit(self, bench: Bench, path: Path, artifact: Artifact) -> Circuit:
+    def _circuit(self, bench: Bench, path: Path, artifact: Artifact, read: set[Read]) -> Circuit:
         asked = self.settings.baseline
         baseline = None
         if asked:
@@ -217,11 +229,23 @@ class Benches:
             declared=declared(bench.spec),
             nodes=bench.nodes.count,
             edges=count_edges(bench.nodes, bench.model, bench.edges),
+            files=self._files(bench, artifact, baseline, read),
+            drawing=drawing_of(bench),
             reference_digest=bench.runner.reference.digest,
             model=artifact,
             baseline=baseline,
             device=self.device_name,
         )
+
+    def _files(
+        self, bench: Bench, artifact: Artifact, baseline: Artifact | None, read: set[Read]
+    ) -> tuple[File, ...]:
+        asked, compared = self.settings.model, self.settings.baseline
+        models = {asked.path if asked else bench.loaded.model_path: ("model", artifact)}
+        if compared and baseline:
+            models.setdefault(compared.path, ("baseline model", baseline))
+        everything = absolute(read, self.folder).union(*(self.read[path] for path in models))
+        return files_of(bench, everything, models, self.relative)
 
     def _options(self) -> tuple[str, ...]:
         """Options of this run that a reader has to repeat: not those of the ini file."""

@@ -15,10 +15,11 @@ from pytest_circuits.claims import (
     given_test,
     run_selfcheck,
 )
-from pytest_circuits.errors import CircuitsError
+from pytest_circuits.errors import CircuitsError, SpecError
 from pytest_circuits.report.failure import Subject, failure_text
 from pytest_circuits.report.record import evidence_to_json
-from pytest_circuits.report.text import clean_block
+from pytest_circuits.report.text import clean, clean_block
+from pytest_circuits.spec import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,12 +38,14 @@ class CircuitFile(pytest.File):
     """A specification."""
 
     benches: Benches
+    refusal: tuple[tuple[int, int, str], ...] = ()  # line, column and text of what is wrong
 
     def collect(self) -> Iterator[Circuit]:
         """Load the specification and all that its claims need, or say what is wrong."""
         try:
             prepared = self.benches.prepare(self.path)
         except CircuitsError as error:
+            self.refusal = _refusal(error)
             raise self.CollectError(clean_block(str(error))) from None
         circuit = Circuit.from_parent(self, name=prepared.circuit.name)
         circuit.prepared = prepared
@@ -117,6 +120,17 @@ class ClaimItem(pytest.Function):
         """Where the claim stands; the line is counted from 0, as pytest does."""
         line = self.prepared.line_of(self.name) - 1
         return self.path, line, f"{self.prepared.circuit.name}::{self.name}"
+
+
+def _refusal(error: CircuitsError) -> tuple[tuple[int, int, str], ...]:
+    """Line, column and text of every problem; what has no place stands at the top of the file."""
+    problems = error.problems if isinstance(error, SpecError) else (str(error),)
+    return tuple(
+        (problem.line, problem.col, clean("; ".join(filter(None, (problem.text, problem.hint)))))
+        if isinstance(problem, Problem)
+        else (1, 1, clean(str(problem)))
+        for problem in problems
+    )
 
 
 def _decided_below() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_circuits.gate.settings import OUTPUTS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,7 +18,7 @@ _TAKE_A_VALUE = frozenset(
     {
         "--circuits-model",
         "--circuits-baseline",
-        "--circuits-report",
+        *(f"--circuits-{name}" for name in OUTPUTS),
         "--circuits-device",
         "--circuits-update",
         "--circuits-selfcheck",

@@ -32,7 +32,7 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
         else f"{settings.update} baselines are recorded",
         "require": ", ".join(settings.require),
         "selfcheck": several(settings.selfcheck, "seed") if settings.selfcheck else "",
-        "report": benches.shown(settings.report) if settings.report else "",
+        **{name: benches.shown(path) for name, path in settings.outputs.items()},
     }
     width = max(len(name) for name, text in rows.items() if text)
     tested = several(len(specs), "specification")

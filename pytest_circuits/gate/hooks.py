@@ -49,6 +49,15 @@ class GateHooks:
         """Remember what was deselected."""
         self.gate.deselected.update(item.nodeid for item in items)
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Put on the report where a specification is wrong."""
+        report = yield
+        gates.attach_refusal(collector, report)
+        return report
+
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Remember which specifications could not be collected."""
         gates.note_collection(self.gate, report)

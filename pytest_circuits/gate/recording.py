@@ -1,10 +1,8 @@
-"""What a run leaves behind: baseline files, when asked to record, and the evidence record."""
+"""The baseline files that a run leaves behind, when it is asked to record them."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pytest_circuits.claims import (
@@ -17,9 +15,8 @@ from pytest_circuits.claims import (
 )
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.errors import BaselineError
-from pytest_circuits.files import write_atomic
 from pytest_circuits.gate.collect import COMPARES
-from pytest_circuits.report.record import Result, Run, State, dump, recorded, run_to_json
+from pytest_circuits.report.record import Result, Run, State, recorded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,24 +33,6 @@ def record_baselines(gate: Gate, run: Run) -> Run:
         if gate.settings.update != "none" and COMPARES in circuit.declared:
             run = _record(gate, run, circuit)
     return run
-
-
-def write_report(gate: Gate, run: Run) -> Run:
-    """Write the evidence record; a file that cannot be written is a problem of the run."""
-    path = gate.settings.report
-    if path is None:
-        return run
-    about = {
-        "started": datetime.fromtimestamp(gate.started, UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.time() - gate.started, 3),
-    }
-    record = run_to_json(run, about=about)
-    shown = gate.benches.shown(path)
-    try:
-        write_atomic(path, dump(record).encode())
-    except OSError as error:
-        return _not_written(run, shown, error)
-    return replace(run, notes=(*run.notes, f"evidence: {shown}"))
 
 
 def _not_written(run: Run, shown: str, error: OSError) -> Run:

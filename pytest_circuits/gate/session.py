@@ -12,7 +12,7 @@ import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -21,6 +21,7 @@ from pytest_circuits.gate.settings import read_settings
 from pytest_circuits.gate.state import Expected, Gate, Outcome
 
 EVIDENCE = "circuits_evidence"  # attribute of a report: JSON text
+REFUSAL = "circuits_refusal"  # attribute of a report: lines, columns and texts
 WORKER = "circuits"  # key of what an xdist worker hands over
 _REFUSED = 2  # exit status of input that cannot be used
 
@@ -33,8 +34,11 @@ def open_gate(config: pytest.Config) -> Gate:
 def start(gate: Gate) -> None:
     """Refuse what cannot be a gate, before anything runs: UsageError, or exit status 2."""
     from pytest_circuits.gate.benches import load_named_models, open_benches  # noqa: PLC0415  (torch)
+    from pytest_circuits.gate.outputs import forget_predicate  # noqa: PLC0415
 
     config = gate.config
+    if not (gate.is_worker or gate.only_collects):
+        forget_predicate(gate)
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(path) for path in gate.settings.paths]
         config.args_source = pytest.Config.ArgsSource.ARGS
@@ -44,7 +48,18 @@ def start(gate: Gate) -> None:
     if not gate.is_worker:
         problem = load_named_models(gate.benches)
         if problem is not None:
-            pytest.exit(problem, returncode=_REFUSED)
+            _give_up(gate, problem)
+
+
+def _give_up(gate: Gate, problem: str) -> NoReturn:
+    """End a run whose models cannot be used, with the reports that were asked for."""
+    from pytest_circuits.gate.outputs import write_outputs  # noqa: PLC0415
+    from pytest_circuits.report.record import Run  # noqa: PLC0415
+
+    if not gate.only_collects:
+        gate.run = write_outputs(gate, Run((), (), problems=(problem,)), complete=False)
+        _annotate(gate, gate.config.pluginmanager.get_plugin("terminalreporter"))
+    pytest.exit(problem, returncode=_REFUSED)
 
 
 def header(gate: Gate) -> list[str]:
@@ -72,7 +87,8 @@ def expect(gate: Gate, item: pytest.Item) -> None:
     if isinstance(item, ClaimItem):
         circuit = item.prepared.circuit
         gate.circuits[circuit.name] = circuit
-        gate.expected[item.nodeid] = Expected(item.nodeid, circuit.name, item.name)
+        place = item.prepared.place_of(item.name)
+        gate.expected[item.nodeid] = Expected(item.nodeid, circuit.name, item.name, place)
 
 
 def attach(item: pytest.Item, report: pytest.TestReport) -> None:
@@ -94,9 +110,24 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
 
 
 def note_collection(gate: Gate, report: pytest.CollectReport) -> None:
-    """Remember a specification that could not be collected."""
-    if report.failed and _is_claim(report.nodeid):
-        gate.refused[report.nodeid.partition("::")[0]] = None
+    """Remember a specification that could not be collected, and why."""
+    if not (report.failed and _is_claim(report.nodeid)):
+        return
+    from pytest_circuits.report.record import Refusal  # noqa: PLC0415
+
+    spec = report.nodeid.partition("::")[0]
+    gate.refused[spec] = None
+    unknown = [(1, 1, "an error, shown in the log, kept it from being collected")]
+    for line, column, text in report.__dict__.get(REFUSAL, unknown):
+        gate.refusals.append(Refusal(spec, line, column, text))
+
+
+def attach_refusal(collector: pytest.Collector, report: pytest.CollectReport) -> None:
+    """Put the places of what is wrong with a specification on its report: it crosses processes."""
+    from pytest_circuits.gate.collect import CircuitFile  # noqa: PLC0415
+
+    if isinstance(collector, CircuitFile) and collector.refusal:
+        report.__dict__[REFUSAL] = collector.refusal
 
 
 def note_outcome(gate: Gate, report: pytest.TestReport) -> None:
@@ -116,15 +147,18 @@ def note_outcome(gate: Gate, report: pytest.TestReport) -> None:
 
 def merge_worker(gate: Gate, node: Any) -> None:  # noqa: ANN401  (a type of xdist)
     """Take over what a worker collected; a worker that crashed has nothing to hand over."""
-    from pytest_circuits.report.record import circuit_from_json  # noqa: PLC0415
+    from pytest_circuits.report.record import Place, circuit_from_json  # noqa: PLC0415
 
     handed = getattr(node, "workeroutput", {}).get(WORKER)
     if handed is None:
         return
     for fields in handed["circuits"]:
-        gate.circuits[fields["name"]] = circuit_from_json(fields)
+        circuit = circuit_from_json(fields)
+        if gate.circuits.setdefault(circuit.name, circuit) != circuit:
+            gate.changed.add(circuit.name)
     for fields in handed["expected"]:
-        gate.expected[fields["nodeid"]] = Expected(**fields)
+        expected = Expected(**{**fields, "place": Place(**fields["place"])})
+        gate.expected[expected.nodeid] = expected
     gate.deselected.update(handed["deselected"])
 
 
@@ -139,13 +173,15 @@ def finish(gate: Gate, session: pytest.Session) -> None:
         return
     if gate.only_collects or session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
         return
-    from pytest_circuits.gate.recording import record_baselines, write_report  # noqa: PLC0415
+    from pytest_circuits.gate.outputs import write_outputs  # noqa: PLC0415
+    from pytest_circuits.gate.recording import record_baselines  # noqa: PLC0415
     from pytest_circuits.gate.settle import exit_status, settle  # noqa: PLC0415
 
     gate.run = settle(gate)
-    if not gate.refused and session.exitstatus != pytest.ExitCode.INTERRUPTED:
+    complete = not gate.refused and session.exitstatus != pytest.ExitCode.INTERRUPTED
+    if complete:
         gate.run = record_baselines(gate, gate.run)
-        gate.run = write_report(gate, gate.run)
+    gate.run = write_outputs(gate, gate.run, complete=complete)
     session.exitstatus = exit_status(gate, gate.run, session.exitstatus)
 
 
@@ -164,6 +200,18 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
         for span in line:
             reporter.write(span.text, **span.markup)
         reporter.write("\n")
+    _annotate(gate, reporter)
+
+
+def _annotate(gate: Gate, reporter: pytest.TerminalReporter | None) -> None:
+    """Mark what does not pass in the files of a pull request, where GitHub reads the output."""
+    asked = gate.settings.annotations and os.environ.get("GITHUB_ACTIONS") == "true"
+    if gate.run is None or reporter is None or not asked:
+        return
+    from pytest_circuits.report.annotations import workflow_commands  # noqa: PLC0415
+
+    for command in workflow_commands(gate.run, root=gate.config.rootpath):
+        reporter.write_line(command)
 
 
 def _find(config: pytest.Config) -> Found:

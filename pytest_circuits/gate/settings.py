@@ -6,11 +6,23 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 DEFAULT_PATHS = ("circuits",)
 MOST_SEEDS = 1000
+OUTPUTS = {  # option `--circuits-NAME FILE`, with its ini twin `circuits_NAME`
+    "report": "write the evidence as JSON to FILE",
+    "markdown": "write a summary in Markdown to FILE; to $GITHUB_STEP_SUMMARY it is appended",
+    "metrics": "write the numbers as one flat JSON object to FILE",
+    "model-card": "put the results into the model card FILE, and leave all else there as it is",
+    "sarif": "write what does not pass as SARIF 2.1.0 to FILE",
+    "predicate": "write an in-toto test-result predicate to FILE, to be signed by others",
+}
 
 
 class Update(StrEnum):
@@ -38,11 +50,12 @@ class Settings:
     baseline: Directory | None  # None: the baseline files beside the specs
     paths: tuple[Path, ...]  # where the gate looks when no path is on the command line
     update: Update
-    report: Path | None
+    outputs: Mapping[str, Path]  # what to write, by name of `OUTPUTS`
     device: str | None  # None: cuda when there is one, else cpu
     device_source: str = "default"
     selfcheck: int = 0  # seeds under which the gate is put to the test itself
     require: tuple[str, ...] = ()  # claims that every specification has to make
+    annotations: bool = True  # mark claims that do not pass in the files of a pull request
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -74,11 +87,8 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="let --circuits-update write under CI (default: refused)",
     )
-    group.addoption(
-        "--circuits-report",
-        metavar="FILE",
-        help="write the evidence as JSON to FILE (default: no file)",
-    )
+    for name, text in OUTPUTS.items():
+        group.addoption(f"--circuits-{name}", metavar="FILE", help=f"{text} (default: no file)")
     group.addoption(
         "--circuits-device",
         metavar="DEVICE",
@@ -96,7 +106,16 @@ def add_options(parser: pytest.Parser) -> None:
 def _add_ini_values(parser: pytest.Parser) -> None:
     parser.addini("circuits_model", "twin of --circuits-model, relative to this file")
     parser.addini("circuits_baseline", "twin of --circuits-baseline, relative to this file")
-    parser.addini("circuits_report", "twin of --circuits-report, relative to this file")
+    for name in OUTPUTS:
+        twin = f"circuits_{name.replace('-', '_')}"
+        parser.addini(twin, f"twin of --circuits-{name}, relative to this file")
+    parser.addini(
+        "circuits_annotations",
+        "print workflow commands under GitHub Actions, which mark the lines of claims that do not "
+        "pass (default: true)",
+        type="bool",
+        default=True,
+    )
     parser.addini("circuits_device", "twin of --circuits-device")
     parser.addini(
         "circuits_paths",
@@ -117,7 +136,8 @@ def refuse_stray_options(config: pytest.Config) -> None:
 
     Without this, a forgotten `--circuits` is a green run that tested no circuit.
     """
-    for name in ("model", "baseline", "update", "update-in-ci", "report", "device", "selfcheck"):
+    names = ("model", "baseline", "update", "update-in-ci", *OUTPUTS, "device", "selfcheck")
+    for name in names:
         if config.getoption(f"circuits_{name.replace('-', '_')}") not in {None, False}:
             raise pytest.UsageError(
                 f"--circuits-{name} does nothing without --circuits; add --circuits to run the gate"
@@ -126,7 +146,6 @@ def refuse_stray_options(config: pytest.Config) -> None:
 
 def read_settings(config: pytest.Config) -> Settings:
     """Return the effective settings, or raise UsageError saying what to change."""
-    report = _place(config, "circuits_report")
     baseline = _model_directory(config, "circuits_baseline")
     update = _update(config)
     if baseline is not None and update is not Update.NONE:
@@ -134,19 +153,36 @@ def read_settings(config: pytest.Config) -> Settings:
             "--circuits-update records baseline files, and --circuits-baseline asks to leave them "
             "aside; give one of the two"
         )
-    if report is not None and os.path.isdir(report.path):  # noqa: PTH112  (bears any name)
-        raise pytest.UsageError(f"--circuits-report: {report.given} is a folder; name a file")
     return Settings(
         model=_model_directory(config, "circuits_model"),
         baseline=baseline,
         paths=tuple(ini_folder(config) / given for given in config.getini("circuits_paths")),
         update=update,
-        report=None if report is None else report.path,
+        outputs=_outputs(config),
         device=_option(config, "circuits_device") or config.getini("circuits_device") or None,
         device_source="command line" if config.getoption("circuits_device") else "ini file",
         selfcheck=_selfcheck(config),
         require=_require(config),
+        annotations=config.getini("circuits_annotations"),
     )
+
+
+def _outputs(config: pytest.Config) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for name in OUTPUTS:
+        place = _place(config, f"circuits_{name.replace('-', '_')}")
+        if place is None:
+            continue
+        if os.path.isdir(place.path):  # noqa: PTH112  (bears any name)
+            raise pytest.UsageError(f"--circuits-{name}: {place.given} is a folder; name a file")
+        for other, path in found.items():
+            if path == place.path:
+                raise pytest.UsageError(
+                    f"--circuits-{other} and --circuits-{name} both name {place.given}; "
+                    "give each a file of its own"
+                )
+        found[name] = place.path
+    return found
 
 
 def _selfcheck(config: pytest.Config) -> int:

@@ -34,7 +34,13 @@ def settle(gate: Gate) -> Run:
         _result(gate, expected) for expected in sorted(gate.expected.values(), key=order)
     )
     problems = tuple(_problems(gate, results))
-    return Run(tuple(circuits), results, refused=tuple(gate.refused), problems=problems)
+    return Run(
+        tuple(circuits),
+        results,
+        refused=tuple(gate.refused),
+        refusals=tuple(dict.fromkeys(gate.refusals)),
+        problems=problems,
+    )
 
 
 def exit_status(gate: Gate, run: Run, status: int) -> int:
@@ -60,7 +66,9 @@ def _result(gate: Gate, expected: Expected) -> Result:
     found = [evidence_from_json(json.loads(text)) for text in outcome.evidence]
     evidence = min(found, key=lambda item: WORST_FIRST.index(item.verdict), default=None)
     state, evidence = _judged(gate, expected, outcome, evidence)
-    return Result(expected.nodeid, expected.circuit, evidence, state, outcome.seconds)
+    return Result(
+        expected.nodeid, expected.circuit, evidence, state, outcome.seconds, expected.place
+    )
 
 
 def _judged(
@@ -89,6 +97,8 @@ def _problems(gate: Gate, results: tuple[Result, ...]) -> Iterator[str]:
             f"{deselected} {were} deselected (-k, -m, --deselect, --lf); "
             "to gate on a part, name its files or node ids instead"
         )
+    for name in sorted(gate.changed):
+        yield f"circuit {name}: a file that it depends on changed while the gate ran"
     if unrun and not gate.refused:  # pytest runs nothing when it could not collect everything
         yield f"{unrun} {'claim' if unrun == 1 else 'claims'} did not run"
     for circuit in gate.circuits.values():

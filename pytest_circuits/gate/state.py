@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_circuits.gate.benches import Benches
     from pytest_circuits.gate.settings import Settings
-    from pytest_circuits.report.record import Circuit, Run
+    from pytest_circuits.report.record import Circuit, Place, Refusal, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Expected:
     nodeid: str
     circuit: str
     claim: str
+    place: Place
 
 
 @dataclass(slots=True)
@@ -47,8 +48,11 @@ class Gate:
     expected: dict[str, Expected] = field(default_factory=dict)  # by node id
     deselected: set[str] = field(default_factory=set)  # node ids
     refused: dict[str, None] = field(default_factory=dict)  # specifications with errors
+    refusals: list[Refusal] = field(default_factory=list)  # which errors
+    changed: set[str] = field(default_factory=set)  # circuits that workers read differently
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # by node id
     run: Run | None = None
+    written: dict[str, str] = field(default_factory=dict)  # sha256 of what was written, by output
     started: float = field(default_factory=time.time)
 
     @property

@@ -55,7 +55,7 @@ class FailureText:
             tw.write("\n")
 
     def __str__(self) -> str:
-        return "\n".join("".join(span.text for span in line).rstrip() for line in self.lines)
+        return plain(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,33 @@ def failure_text(evidence: Evidence, subject: Subject) -> FailureText:
         Span(title, words.colour_of(evidence.verdict)),
         Span(f"  ({subject.path}:{subject.lineno})"),
     )
-    lines: list[Line] = [head, (), *_claim_block(evidence)]
+    lines: list[Line] = [head, (), *account(evidence), ()]
+    for label, command in commands(evidence, subject).items():
+        lines += _block(label, [command])
+    crash = Crash(subject.path, subject.lineno, f"{evidence.claim}: {clean(evidence.reason)}")
+    return FailureText(tuple(lines), crash)
+
+
+def account(evidence: Evidence) -> list[Line]:
+    """What was claimed and seen, and the smallest prompt that breaks the law."""
+    lines = _claim_block(evidence)
     if evidence.law and evidence.law.counterexample:
         partner = words.words_of(evidence.claim).partner
         lines += [(), *_example_block(evidence.law.counterexample, evidence.law.searched, partner)]
-    lines += [(), *_block("reproduce", [subject.command])]
+    return lines
+
+
+def commands(evidence: Evidence, subject: Subject) -> dict[str, str]:
+    """What a reader can run: the claim again, and what keeps the prompt that broke its law."""
+    found = {"reproduce": subject.command}
     if evidence.law and evidence.law.counterexample:
-        lines += _block("keep it", [_keeping(subject.path, evidence.law.counterexample.prompt)])
-    crash = Crash(subject.path, subject.lineno, f"{evidence.claim}: {clean(evidence.reason)}")
-    return FailureText(tuple(lines), crash)
+        found["keep it"] = _keeping(subject.path, evidence.law.counterexample.prompt)
+    return found
+
+
+def plain(lines: Iterable[Line]) -> str:
+    """The same lines without their markup."""
+    return "\n".join("".join(span.text for span in line).rstrip() for line in lines)
 
 
 def _claim_block(evidence: Evidence) -> list[Line]:

@@ -45,6 +45,23 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A file that was read, and the sha256 of the very bytes that were evaluated."""
+
+    name: str  # relative to the root folder, or below the folder of the model as it was named
+    role: str  # "specification", "model", "baseline" or "baseline model"
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The nodes of a circuit, in forward order, and the edges between them."""
+
+    nodes: tuple[str, ...]
+    edges: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Circuit:
     """What was put to the test: a circuit of a specification, in a model, against a baseline."""
 
@@ -58,6 +75,28 @@ class Circuit:
     model: Artifact
     baseline: Artifact | None  # None: the recorded file, or none at all
     device: str
+    files: tuple[File, ...] = ()  # all that its evidence depends on
+    drawing: Drawing | None = None  # None: there is nothing to draw, or too much
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a claim stands, and how it is run again."""
+
+    path: str = ""  # of the specification, as the reader can open it
+    line: int = 1
+    column: int = 1
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a specification cannot be used: one problem, and where it stands."""
+
+    spec: str  # relative to the root folder
+    line: int
+    column: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +108,7 @@ class Result:
     evidence: Evidence
     state: State
     seconds: float = 0.0
+    place: Place = Place()
 
     @property
     def verdict(self) -> Verdict:
@@ -83,6 +123,7 @@ class Run:
     circuits: tuple[Circuit, ...]
     results: tuple[Result, ...]
     refused: tuple[str, ...] = ()  # specifications that cannot be used
+    refusals: tuple[Refusal, ...] = ()  # and why
     problems: tuple[str, ...] = ()  # what keeps the run from being complete, one sentence each
     notes: tuple[str, ...] = ()  # what else a person should know
     recorded: tuple[str, ...] = ()  # baseline files that were written
@@ -100,23 +141,35 @@ class Run:
     @property
     def green(self) -> bool:
         """Say whether the exit status may be 0: a baseline just recorded does not count."""
-        blocking = [
+        return bool(self.results) and not (self.blocking or self.problems or self.refused)
+
+    @property
+    def blocking(self) -> tuple[Result, ...]:
+        """The claims that keep the exit status from being 0."""
+        return tuple(
             result
             for result in self.results
             if result.verdict is not Verdict.PASS and result.state is not State.RECORDED
-        ]
-        return bool(self.results) and not (blocking or self.problems or self.refused)
+        )
+
+    def spec_of(self, result: Result) -> str:
+        """The specification that a result is about, relative to the root folder."""
+        return next(c.spec for c in self.circuits if c.name == result.circuit)
 
 
 def circuit_from_json(fields: Json) -> Circuit:
     """Return the circuit that `asdict` was given, after it crossed processes."""
-    baseline = fields["baseline"]
+    baseline, drawing = fields["baseline"], fields["drawing"]
     return Circuit(
         **{
             **fields,
             "declared": tuple(fields["declared"]),
             "model": Artifact(**fields["model"]),
             "baseline": None if baseline is None else Artifact(**baseline),
+            "files": tuple(File(**file) for file in fields["files"]),
+            "drawing": None
+            if drawing is None
+            else Drawing(tuple(drawing["nodes"]), tuple(map(tuple, drawing["edges"]))),
         }
     )
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 
 from pytest_circuits.spec.problems import visible
+
+_COMMAND = re.compile(r"^(\s*)([:#])(?=:|#\[)")
 
 
 def clean(text: str) -> str:
@@ -15,7 +18,12 @@ def clean(text: str) -> str:
 
 def clean_block(text: str) -> str:
     """Return the same lines with control and invisible characters spelt out; indents stay."""
-    return "\n".join(visible(line) for line in text.expandtabs(4).split("\n"))
+    return "\n".join(inert(visible(line)) for line in text.expandtabs(4).split("\n"))
+
+
+def inert(line: str) -> str:
+    """Return a line that no CI system takes for a command: `::` at its start is one to GitHub."""
+    return _COMMAND.sub(lambda found: f"{found[1]}\\x{ord(found[2]):02x}", line)
 
 
 def wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
@@ -29,7 +37,7 @@ def wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [line.replace("\xa0", " ") for line in lines]
+    return [inert(line.replace("\xa0", " ")) for line in lines]
 
 
 def quoted(text: str) -> str:

@@ -110,7 +110,7 @@ def repository(
     pytester: pytest.Pytester, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Repository:
     """A repository with a model and no specification yet, outside CI."""
-    for name in ("CI", "BUILD_NUMBER"):
+    for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "160")
     shutil.copytree(model_folder, pytester.path / "model")

@@ -82,6 +82,11 @@ def test_the_options_stand_under_one_heading_with_their_defaults(repository: Rep
         "--circuits-update=new",
         "--circuits-update-in-ci",
         "--circuits-report=out.json",
+        "--circuits-markdown=out.md",
+        "--circuits-metrics=out.json",
+        "--circuits-model-card=README.md",
+        "--circuits-sarif=out.sarif",
+        "--circuits-predicate=out.json",
         "--circuits-device=cpu",
     ],
 )

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_circuits.gate.session import WORKER, merge_worker
+from pytest_circuits.gate.settings import read_settings
+from pytest_circuits.gate.settle import settle
+from pytest_circuits.gate.state import Gate
+from pytest_circuits.report.record import File
 from tests.plugin.conftest import spec_text
+from tests.plugin.test_summary import CIRCUIT
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Repository
@@ -24,8 +32,10 @@ def test_workers_give_the_same_evidence_as_one_process(repository: Repository) -
         "circuits/runs_compiled.circuit.yaml", text.replace("pairs: 100", "pairs: 250")
     )
 
-    alone = repository.gate("--circuits-report=alone.json")
-    together = repository.gate("-n2", "--circuits-report=together.json")
+    alone = repository.gate("--circuits-report=alone.json", "--circuits-predicate=alone.in-toto")
+    together = repository.gate(
+        "-n2", "--circuits-report=together.json", "--circuits-predicate=together.in-toto"
+    )
 
     assert (alone.ret, together.ret) == (0, 0)
     records = [
@@ -33,6 +43,12 @@ def test_workers_give_the_same_evidence_as_one_process(repository: Repository) -
     ]
     assert records[0].pop("run") != records[1].pop("run")
     assert records[0] == records[1]
+    signed = [
+        json.loads((repository.path / f"{n}.in-toto").read_text()) for n in ("alone", "together")
+    ]
+    configurations = [one.pop("configuration")[:-1] for one in signed]  # without the records
+    assert configurations[0] == configurations[1]
+    assert signed[0] == signed[1]
 
 
 def test_failures_and_deselection_in_workers_reach_the_controller(repository: Repository) -> None:
@@ -52,6 +68,25 @@ def test_failures_and_deselection_in_workers_reach_the_controller(repository: Re
     )
 
 
+def test_a_file_that_changed_between_two_workers_is_a_problem(repository: Repository) -> None:
+    repository.write_good_spec(claims=("behaves",))
+    config = repository.pytester.parseconfigure("--circuits")
+    gate = Gate(config, read_settings(config))
+    file = File("model/config.json", "model", "a" * 64)
+    circuits = [replace(CIRCUIT, files=(replace(file, sha256=digest),)) for digest in "aab"]
+    handed = [{"circuits": [asdict(c)], "expected": [], "deselected": []} for c in circuits]
+
+    for output in handed[:2]:
+        merge_worker(gate, SimpleNamespace(workeroutput={WORKER: output}))
+    before = settle(gate).problems
+    merge_worker(gate, SimpleNamespace(workeroutput={WORKER: handed[2]}))
+
+    assert before == ()
+    assert settle(gate).problems == (
+        "circuit quote_close: a file that it depends on changed while the gate ran",
+    )
+
+
 def test_a_worker_that_crashes_fails_the_gate(repository: Repository) -> None:
     repository.write_good_spec()
     repository.write(
@@ -68,7 +103,10 @@ def test_a_worker_that_crashes_fails_the_gate(repository: Repository) -> None:
     )
 
 
-def test_a_bad_specification_ends_with_status_2(repository: Repository) -> None:
+def test_a_bad_specification_ends_with_status_2_and_is_marked(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
     repository.write_good_spec()
     repository.write("circuits/bad.circuit.yaml", "version: 2\n")
 
@@ -76,6 +114,7 @@ def test_a_bad_specification_ends_with_status_2(repository: Repository) -> None:
 
     assert result.ret == 2
     assert "Traceback" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["::error file=circuits/bad.circuit.yaml,line=1,col=10,title=*"])
 
 
 def test_an_empty_folder_is_a_usage_error(repository: Repository) -> None:

@@ -1,0 +1,147 @@
+"""The files that a run was asked for; each is a view of the one record."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_circuits.errors import CircuitsError, UsageError
+from pytest_circuits.files import read_bounded, write_atomic
+from pytest_circuits.report.markdown import COMMENT, STEP_SUMMARY, markdown
+from pytest_circuits.report.metrics import metrics
+from pytest_circuits.report.model_card import model_card
+from pytest_circuits.report.predicate import predicate
+from pytest_circuits.report.record import dump, run_to_json
+from pytest_circuits.report.sarif import sarif
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_circuits.gate.state import Gate
+    from pytest_circuits.report.record import Run
+
+_MAX_CARD_BYTES = 2**23
+_MAX_PREDICATE_BYTES = 2**24  # what `actions/attest` takes
+
+
+def write_outputs(gate: Gate, run: Run, *, complete: bool) -> Run:
+    """Write what was asked for; a file that cannot be written is a problem of the run.
+
+    complete: false where claims did not run because of bad input or an interrupt. Then there is no
+    record to keep, and only what says so is written.
+    """
+    for name, make in _MAKERS.items():
+        path = gate.settings.outputs.get(name)
+        if path is not None and (complete or name in _ALWAYS):
+            run = _written(gate, run, name, make)
+    return run
+
+
+def forget_predicate(gate: Gate) -> None:
+    """Remove the predicate of an earlier run, which must not be signed for this one.
+
+    A file that is no predicate stays until there is something to write: the name may be a mistake.
+    """
+    path = gate.settings.outputs.get("predicate")
+    if path is None or not path.is_file() or path.stat().st_size > _MAX_PREDICATE_BYTES:
+        return
+    if b'"passedTests"' in path.read_bytes():
+        path.unlink()
+
+
+def _written(gate: Gate, run: Run, name: str, make: Callable[[Gate, Run, Path], bytes]) -> Run:
+    path = gate.settings.outputs[name]
+    shown = gate.benches.shown(path)
+    try:
+        content = make(gate, run, path)
+        if name == "markdown" and _is_step_summary(path):
+            _append(path, content)
+        else:
+            write_atomic(path, content)
+    except OSError as error:
+        problem = f"{shown}: cannot be written: {error.strerror}"
+        return replace(run, problems=(*run.problems, problem))
+    except CircuitsError as error:
+        return replace(run, problems=(*run.problems, str(error)))
+    gate.written[name] = sha256(content).hexdigest()
+    title = "evidence" if name == "report" else name
+    return replace(run, notes=(*run.notes, f"{title}: {shown}"))
+
+
+def _markdown(gate: Gate, run: Run, path: Path) -> bytes:
+    report = gate.settings.outputs.get("report")
+    evidence = None if report is None else gate.benches.shown(report)
+    most = COMMENT
+    if _is_step_summary(path):
+        most = STEP_SUMMARY - (path.stat().st_size if path.exists() else 0)
+    content = markdown(run, evidence=evidence, most=most).encode()
+    if len(content) > most:
+        raise UsageError(f"{gate.benches.shown(path)}: the summary of this step is full")
+    return content
+
+
+def _metrics(_: Gate, run: Run, __: Path) -> bytes:
+    return _json(metrics(run))
+
+
+def _model_card(gate: Gate, run: Run, path: Path) -> bytes:
+    shown = Path(gate.benches.shown(path))
+    before = b""
+    if path.exists():
+        before = read_bounded(path, max_bytes=_MAX_CARD_BYTES, error=UsageError)
+    try:
+        return model_card(before.decode(), run, path=shown).encode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{shown}: not UTF-8 text; save the file as UTF-8") from None
+
+
+def _sarif(gate: Gate, run: Run, _: Path) -> bytes:
+    return _json(sarif(run, root=gate.config.rootpath))
+
+
+def _report(gate: Gate, run: Run, _: Path) -> bytes:
+    about = {
+        "started": datetime.fromtimestamp(gate.started, UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.time() - gate.started, 3),
+    }
+    return dump(run_to_json(run, about=about)).encode()
+
+
+def _predicate(gate: Gate, run: Run, _: Path) -> bytes:
+    digest = gate.written.get("report")
+    evidence = None if digest is None else (gate.settings.outputs["report"].name, digest)
+    return _json(predicate(run, evidence=evidence, environment=os.environ))
+
+
+# In the order of writing: what the last ones say includes that another could not be written.
+_MAKERS: dict[str, Callable[[Gate, Run, Path], bytes]] = {
+    "markdown": _markdown,
+    "metrics": _metrics,
+    "model-card": _model_card,
+    "sarif": _sarif,
+    "report": _report,
+    "predicate": _predicate,
+}
+_ALWAYS = frozenset({"markdown", "sarif", "predicate"})
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    text = json.dumps(value, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=True)
+    return f"{text}\n".encode()
+
+
+def _is_step_summary(path: Path) -> bool:
+    named = os.environ.get("GITHUB_STEP_SUMMARY")
+    return bool(named) and os.path.realpath(path) == os.path.realpath(str(named))
+
+
+def _append(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(content)

@@ -1,0 +1,87 @@
+"""Workflow commands of GitHub Actions, which mark lines of a pull request.
+
+`::error file=,line=,col=,title=::message`; GitHub keeps ten errors of a step. What specifications
+say is escaped, so that a name can neither end a command nor begin one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_circuits.report import words
+from pytest_circuits.report.places import in_repository
+from pytest_circuits.report.record import State
+from pytest_circuits.report.text import clean, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_circuits.report.record import Result, Run
+
+MOST = 10  # errors of a step that GitHub shows
+
+
+def workflow_commands(run: Run, *, root: Path) -> list[str]:
+    """One command a line: why specifications are refused, which claims do not pass, what else.
+
+    root: the folder that the paths of the run are relative to.
+    """
+    found = [*_refusals(run, root), *_claims(run, root), *_problems(run)]
+    if len(found) <= MOST:
+        return found
+    more = f"and {len(found) - MOST + 1} more, in the log"
+    return [*found[: MOST - 1], _command(more, title="circuits")]
+
+
+def _refusals(run: Run, root: Path) -> Iterator[str]:
+    for refusal in run.refusals:
+        yield _command(
+            refusal.text,
+            file=in_repository(refusal.spec, root),
+            line=refusal.line,
+            col=refusal.column,
+            title="specification cannot be used",
+        )
+
+
+def _claims(run: Run, root: Path) -> Iterator[str]:
+    silent = {State.DESELECTED, State.NOT_RUN}  # one sentence among the problems stands for all
+    for result in run.blocking:
+        if result.state not in silent:
+            yield _command(
+                message_of(result),
+                file=in_repository(run.spec_of(result), root),
+                line=result.place.line,
+                col=result.place.column,
+                title=f"{result.circuit} {result.evidence.claim}: {words.state_of(result)}",
+            )
+
+
+def message_of(result: Result) -> str:
+    """What to know about a claim that does not pass: the reason, the prompt, the command."""
+    law = result.evidence.law
+    lines = [clean(result.evidence.reason)]
+    if law and law.counterexample:
+        lines.append(f"prompt: {quoted(law.counterexample.prompt)}")
+    if result.place.command:
+        lines.append(f"reproduce: {clean(result.place.command)}")
+    return "\n".join(lines)
+
+
+def _problems(run: Run) -> Iterator[str]:
+    for problem in run.problems:
+        yield _command(clean(problem), title="circuits")
+
+
+def _command(message: str, **properties: str | int) -> str:
+    named = ",".join(f"{name}={_property(str(value))}" for name, value in properties.items())
+    return f"::error {named}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,54 @@
+"""The numbers of a run as one flat object, as DVC, MLflow and W&B read them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pytest_circuits.claims.evidence import Verdict
+
+if TYPE_CHECKING:
+    from pytest_circuits.claims.evidence import Evidence
+    from pytest_circuits.report.record import Run
+
+Numbers = dict[str, float | int]
+
+
+def metrics(run: Run) -> Numbers:
+    """`{"quote_close.sufficient.ci_low": 0.98, ...}`: finite numbers; what is not one is absent.
+
+    `passed` is 1 or 0, of each claim and of the gate.
+    """
+    found: dict[str, float | int | None] = {
+        "gate.passed": int(run.verdict is Verdict.PASS),
+        "gate.claims": len(run.results),
+        "gate.claims_passed": sum(r.verdict is Verdict.PASS for r in run.results),
+    }
+    for circuit in run.circuits:
+        found |= {f"{circuit.name}.nodes": circuit.nodes, f"{circuit.name}.edges": circuit.edges}
+    for result in run.results:
+        start = f"{result.circuit}.{result.evidence.claim}"
+        found |= {f"{start}.{name}": value for name, value in _numbers(result.evidence).items()}
+    return {
+        name: value
+        for name, value in sorted(found.items())
+        if value is not None and math.isfinite(value)
+    }
+
+
+def _numbers(evidence: Evidence) -> dict[str, float | int | None]:
+    found: dict[str, float | int | None] = {
+        **evidence.measures,
+        "passed": int(evidence.verdict is Verdict.PASS),
+    }
+    if rate := evidence.rate:
+        found |= {
+            "estimate": rate.estimate,
+            "ci_low": rate.lower,
+            "ci_high": rate.upper,
+            "threshold": rate.threshold,
+            "n": rate.n,
+        }
+    if evidence.law:
+        found["searched"] = evidence.law.searched
+    return found

@@ -1,0 +1,53 @@
+"""The claims and the grades of a run as tables in Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.report import words
+from pytest_circuits.report.grade import grade
+from pytest_circuits.report.inline import code, prose
+from pytest_circuits.report.record import DELTA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_circuits.report.record import Circuit, Result, Run
+
+SIGNS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.INCONCLUSIVE: "⚠️"}
+CLAIMS_HEAD = (
+    "| | circuit | claim | observed | threshold | prompts | Δ baseline |\n"
+    "|---|---|---|---|---|---:|---:|\n"
+)
+GRADES_HEAD = "| grade | circuit | evidence |\n|---|---|---|\n"
+
+
+def claim_row(result: Result) -> str:
+    """One claim: its verdict, the rate with its bound, the threshold."""
+    evidence = result.evidence
+    rate, at_most = evidence.rate, words.words_of(evidence.claim).at_most
+    return _row(
+        f"{SIGNS[result.verdict]} {words.state_of(result)}",
+        code(result.circuit),
+        prose(evidence.claim),
+        words.observed(rate, at_most=at_most).replace(" ", "\xa0"),
+        words.bound(rate, at_most=at_most),
+        words.count(rate),
+        words.points(evidence.measures.get(DELTA)),
+    )
+
+
+def grade_row(circuit: Circuit, run: Run) -> str:
+    """How much was shown about one circuit, and why it is not more."""
+    found = grade(circuit, run.results)
+    return _row(found.level.value, code(circuit.name), prose(found.sentence))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def whole(head: str, rows: Iterable[str]) -> str:
+    """A table with all of its rows."""
+    return head + "".join(rows)

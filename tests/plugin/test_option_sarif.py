@@ -1,0 +1,107 @@
+"""`--circuits-sarif`: a log that code scanning takes, checked against the schema of SARIF 2.1.0."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+
+from pytest_circuits.report.record import Place
+from pytest_circuits.report.sarif import sarif
+from tests.plugin.hostile import HOSTILE, many_failing
+from tests.plugin.test_summary import GOOD
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Repository
+
+# As published by SchemaStore (Apache-2.0), unchanged.
+SCHEMA = Path(__file__).parent / "schemas" / "sarif-2.1.0.json"
+ROOT = Path("/nowhere")
+
+
+@cache
+def validator() -> jsonschema.Draft7Validator:
+    """The published schema."""
+    return jsonschema.Draft7Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def only_run(log: dict[str, Any]) -> dict[str, Any]:
+    """The run of a log, which has to be valid."""
+    assert [error.message for error in validator().iter_errors(log)] == []
+    (run,) = log["runs"]
+    assert isinstance(run, dict)
+    return run
+
+
+def place(result: dict[str, Any]) -> tuple[str, int, int]:
+    """File, line and column of a result."""
+    physical = result["locations"][0]["physicalLocation"]
+    region = physical["region"]
+    return physical["artifactLocation"]["uri"], region["startLine"], region["startColumn"]
+
+
+def test_a_claim_that_fails_is_a_result_at_its_line(repository: Repository) -> None:
+    path = repository.write_bad_spec()
+    line = path.read_text().splitlines().index("  sufficient: {rate: 0.95, max_loss: 0.15}") + 1
+
+    repository.gate("--circuits-sarif=out/circuits.sarif")
+
+    run = only_run(json.loads((repository.path / "out/circuits.sarif").read_text()))
+    (result,) = run["results"]
+    rules = run["tool"]["driver"]["rules"]
+    assert rules[result["ruleIndex"]]["id"] == result["ruleId"] == "circuits/sufficient"
+    assert place(result) == ("circuits/weak_path.circuit.yaml", line, 3)
+    assert result["message"]["text"].startswith("weak_path: sufficient does not hold: the circuit")
+    assert run["invocations"][0]["executionSuccessful"] is True
+
+
+def test_a_refused_specification_is_a_result_too(repository: Repository) -> None:
+    repository.write("circuits/bad.circuit.yaml", "version: 1\ncircit: x\n")
+
+    repository.gate("--circuits-sarif=circuits.sarif")
+
+    run = only_run(json.loads((repository.path / "circuits.sarif").read_text()))
+    assert ("circuits/bad.circuit.yaml", 2, 1) in map(place, run["results"])
+    assert {result["ruleId"] for result in run["results"]} == {"circuits/spec"}
+    assert run["invocations"][0]["executionSuccessful"] is False
+
+
+def test_a_run_that_passes_has_no_results_and_closes_its_alerts() -> None:
+    run = only_run(sarif(GOOD, root=ROOT))
+
+    assert run["results"] == []
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == [
+        "circuits/behaves",
+        "circuits/necessary",
+        "circuits/spec",
+    ]
+
+
+def test_an_alert_stays_the_same_when_its_line_moves() -> None:
+    run = replace(HOSTILE, refused=(), refusals=())
+    moved = replace(run.results[1], place=Place("elsewhere", 99, 1))
+
+    logs = [run, replace(run, results=(run.results[0], moved))]
+    before, after = (only_run(sarif(log, root=ROOT))["results"][0] for log in logs)
+
+    assert before["partialFingerprints"] == after["partialFingerprints"]
+    assert place(before)[1:] != place(after)[1:]
+
+
+def test_hostile_names_make_a_valid_log() -> None:
+    refused, failing = only_run(sarif(HOSTILE, root=ROOT))["results"]
+
+    assert place(refused)[0] == "circuits/a%2Cb%3Ac.circuit.yaml"
+    assert place(failing)[0] == "circuits/%7C%2C%60%3Cb%3E.circuit.yaml"
+
+
+def test_no_more_results_than_are_kept() -> None:
+    run = only_run(sarif(many_failing(5), root=ROOT, most=4))
+
+    assert len(run["results"]) == 4
+    (notice,) = run["invocations"][0]["toolExecutionNotifications"]
+    assert notice["message"]["text"] == "1 more results"

@@ -1,0 +1,65 @@
+"""What all files that a run is asked for have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_circuits.gate.command_line import joined
+from pytest_circuits.gate.settings import OUTPUTS
+from tests.plugin.conftest import spec_text
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import Repository
+
+LATER = {"report": "json", "predicate": "json"}
+
+
+@pytest.mark.parametrize("name", sorted(OUTPUTS))
+def test_a_folder_is_a_usage_error(repository: Repository, name: str) -> None:
+    result = repository.gate(f"--circuits-{name}=model")
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: --circuits-{name}: model is a folder; name a file"])
+
+
+def test_two_outputs_in_one_file_are_a_usage_error(repository: Repository) -> None:
+    result = repository.gate("--circuits-report=out", "--circuits-sarif=./out")
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(
+        ["ERROR: --circuits-report and --circuits-sarif both name ./out; *"]
+    )
+
+
+@pytest.mark.parametrize("name", sorted(OUTPUTS))
+def test_a_value_apart_is_not_taken_for_a_path_to_tests(name: str) -> None:
+    assert joined([f"--circuits-{name}", "x"]) == [f"--circuits-{name}=x"]
+
+
+def test_files_that_cannot_be_written_fail_the_gate_and_are_named_in_what_can(
+    repository: Repository,
+) -> None:
+    repository.write("circuits/x.circuit.yaml", spec_text(claims=("behaves",)))
+    repository.write("file", "not a folder")
+    twins = [f"circuits_{n.replace('-', '_')} = file/{n}" for n in OUTPUTS if n not in LATER]
+    repository.write("pytest.ini", "\n".join(["[pytest]", *twins]))
+
+    result = repository.gate("--circuits-report=out.json", "--circuits-predicate=test.json")
+
+    assert result.ret == 1
+    failed = [f"file/{name}: cannot be written: *" for name in OUTPUTS if name not in LATER]
+    result.stdout.fnmatch_lines_random([*failed, "evidence: out.json", "predicate: test.json"])
+    assert '"result": "FAILED"' in (repository.path / "test.json").read_text()
+    assert "file/metrics: cannot be written" in (repository.path / "out.json").read_text()
+
+
+def test_listing_claims_writes_nothing(repository: Repository) -> None:
+    repository.write_good_spec()
+    options = [f"--circuits-{name}=out/{name}" for name in OUTPUTS]
+
+    result = repository.gate("--collect-only", *options)
+
+    assert result.ret == 0
+    assert not (repository.path / "out").exists()

@@ -24,12 +24,13 @@ from pytest_circuits.errors import BaselineError, ModelError, SpecError, UsageEr
 from pytest_circuits.gate.settings import Settings, Update
 from pytest_circuits.model import Model, load_model, usable_device
 from pytest_circuits.prompts import check_prompts
-from pytest_circuits.report.record import Artifact, Circuit
+from pytest_circuits.report.record import Artifact, Circuit, Waiver
 from pytest_circuits.spec import LoadedSpec, load_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_circuits import spec
     from pytest_circuits.claims import Bench, Recorded
     from pytest_circuits.spec import Problem
 
@@ -221,7 +222,14 @@ class Benches:
             model=artifact,
             baseline=baseline,
             device=self.device_name,
+            left_out=dict(bench.spec.undeclared.items()),
+            waivers={name: self._waiver(bench, name, w) for name, w in bench.spec.waivers.items()},
         )
+
+    def _waiver(self, bench: Bench, claim: str, given: spec.Waiver) -> Waiver:
+        at = bench.loaded.problem_at(("waivers", claim), "", key=True)
+        place = f"{self.shown(at.path)}:{at.line}:{at.col}"
+        return Waiver(given.until.isoformat(), given.reason, place)
 
     def _options(self) -> tuple[str, ...]:
         """Options of this run that a reader has to repeat: not those of the ini file."""

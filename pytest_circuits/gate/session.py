@@ -109,7 +109,7 @@ def attach(gate: Gate, item: pytest.Item, report: pytest.TestReport) -> None:
             return  # something failed after the claim was decided
 
         report.__dict__[EVIDENCE] = json.dumps(evidence_to_json(item.evidence), allow_nan=False)
-        mark(gate, item.prepared.circuit, item.evidence, report)
+        mark(gate, item, report)
 
 
 def note_collection(gate: Gate, report: pytest.CollectReport) -> None:

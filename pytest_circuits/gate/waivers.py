@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_circuits.claims.evidence import Evidence
+    from pytest_circuits.gate.collect import ClaimItem
     from pytest_circuits.gate.state import Gate
     from pytest_circuits.report.record import Circuit, Result, Waiver
 
@@ -51,13 +52,15 @@ def unneeded(circuit: Circuit, evidence: Evidence) -> str:
     )
 
 
-def mark(gate: Gate, circuit: Circuit, evidence: Evidence, report: pytest.TestReport) -> None:
-    """Give the report of a claim the outcome that agrees with the exit status."""
+def mark(gate: Gate, item: ClaimItem, report: pytest.TestReport) -> None:
+    """Give the report of a claim that ran the outcome that agrees with the exit status."""
+    circuit, evidence = item.prepared.circuit, item.evidence
+    assert evidence is not None  # noqa: S101  (it ran)
     waiver = waiver_for(gate, circuit, evidence)
     if waiver is not None and report.failed:
         report.outcome = "skipped"
         report.wasxfail = waived(waiver)
-        report.user_properties.append(("circuits.waived", waiver.until))
+        item.user_properties.append(("circuits.waived", waiver.until))
     elif report.passed and (text := unneeded(circuit, evidence)):
         report.outcome = "failed"
         report.longrepr = text

@@ -11,16 +11,14 @@ import pytest
 
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Verdict
 from pytest_circuits.gate.waivers import is_measured
-from tests.known_models import WEAK_PATH
-from tests.plugin.conftest import FOUR, Repository, spec_text
+from tests.plugin.conftest import Repository, spec_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 TODAY = datetime(2026, 6, 30, 23, 59, tzinfo=UTC)
 WAIVED = "waived until 2026-06-30: found in run 12; see #34"
-FAILING = "circuits/weak_path.circuit.yaml::weak_path::sufficient"
-PLACE = "circuits/weak_path.circuit.yaml:18:3"
+PLACE = "circuits/quote_close.circuit.yaml:26:3"
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +35,10 @@ def write(
     claims: tuple[str, ...] = ("behaves", "sufficient"),
 ) -> Path:
     """Write a specification of which `sufficient` fails and `behaves` passes."""
-    text = spec_text(name="weak_path", nodes=WEAK_PATH, claims=claims)
+    text = spec_text(claims=claims).replace("max_loss: 0.15", "max_loss: 0.000001")
     waiver = f'{{until: {until}, reason: "found in run 12; see #34"}}'
     return repository.write(
-        "circuits/weak_path.circuit.yaml", f"{text}waivers:\n  {claim}: {waiver}\n"
+        "circuits/quote_close.circuit.yaml", f"{text}waivers:\n  {claim}: {waiver}\n"
     )
 
 
@@ -52,18 +50,20 @@ def record(repository: Repository) -> dict[str, Any]:
 def test_a_waived_claim_does_not_block_and_is_not_called_a_pass(repository: Repository) -> None:
     write(repository)
 
-    result = repository.gate("--circuits-report=out.json")
+    result = repository.gate("--circuits-report=out.json", "--junitxml=junit.xml")
 
     assert result.ret == 0
     result.assert_outcomes(passed=1, xfailed=1)
     result.stdout.fnmatch_lines(
         [
-            "pass     weak_path  behaves *",
-            "waived   weak_path  sufficient *",
+            "pass     quote_close  behaves *",
+            "waived   quote_close  sufficient *",
             f"    {WAIVED}",
-            "refuted  weak_path  *failed: sufficient*",
-            "gate: PASS WITH 1 WAIVER for model (*) - 1 claim holds, 1 is waived "
-            "(weak_path sufficient); it ends on 2026-06-30",
+            "refuted  quote_close  *failed: sufficient*",
+            (
+                "gate: PASS WITH 1 WAIVER for model (*) - 1 claim holds, 1 is waived "
+                "(quote_close sufficient); it ends on 2026-06-30"
+            ),
         ]
     )
     found = record(repository)
@@ -72,6 +72,14 @@ def test_a_waived_claim_does_not_block_and_is_not_called_a_pass(repository: Repo
         ("pass", None),
         ("fail", {"until": "2026-06-30", "reason": "found in run 12; see #34"}),
     ]
+    suite = ET.parse(repository.path / "junit.xml").getroot()[0]  # noqa: S314
+    assert (suite.attrib["failures"], suite.attrib["skipped"]) == ("0", "1")
+    assert [skipped.attrib for skipped in suite.iter("skipped")] == [
+        {"type": "pytest.xfail", "message": WAIVED}
+    ]
+    properties = {p.attrib["name"]: p.attrib["value"] for p in suite.iter("property")}
+    assert properties["circuits.verdict"] == "fail"
+    assert properties["circuits.waived"] == "2026-06-30"
 
 
 def test_the_verdict_and_its_numbers_are_those_without_the_waiver(repository: Repository) -> None:
@@ -98,10 +106,9 @@ def test_a_waiver_that_has_ended_fails_the_gate(repository: Repository) -> None:
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "fail     weak_path  sufficient *",
-            f"{PLACE}: the waiver of sufficient ended on 2026-06-29: remove it, or extend it by "
-            "review",
-            "gate: FAIL * 1 does not hold (weak_path sufficient)",
+            "fail     quote_close  sufficient *",
+            (f"{PLACE}: the waiver of sufficient ended on 2026-06-29: remove it, or review"),
+            "gate: FAIL * 1 does not hold (quote_close sufficient)",
         ]
     )
     assert record(repository)["circuits"][0]["claims"][1]["waived"] is None
@@ -119,8 +126,10 @@ def test_a_waiver_that_nothing_needs_fails_the_gate(repository: Repository) -> N
     result.stdout.fnmatch_lines(
         [
             "pass * quote_close * behaves*",
-            "circuits/quote_close.circuit.yaml:*:3: the claim behaves passes without its waiver: "
-            "remove the waiver",
+            (
+                "circuits/quote_close.circuit.yaml:*:3: the claim behaves passes without its "
+                "waiver: remove the waiver"
+            ),
             "gate: INCONCLUSIVE * the run is not complete",
         ]
     )
@@ -161,14 +170,18 @@ def test_a_waiver_does_not_cover_what_did_not_run(
     ("conftest", "row"),
     [
         (
-            "import pytest\n\ndef pytest_collection_modifyitems(items):\n"
-            "    items[1].add_marker(pytest.mark.skip(reason='too slow'))\n",
-            "skipped  weak_path  sufficient*",
+            (
+                "import pytest\n\ndef pytest_collection_modifyitems(items):\n"
+                "    items[1].add_marker(pytest.mark.skip(reason='too slow'))\n"
+            ),
+            "skipped  quote_close  sufficient*",
         ),
         (
-            "import pytest\n\n@pytest.fixture(autouse=True)\ndef broken():\n"
-            "    yield\n    raise RuntimeError('teardown')\n",
-            "error    weak_path  sufficient*",
+            (
+                "import pytest\n\n@pytest.fixture(autouse=True)\ndef broken():\n"
+                "    yield\n    raise RuntimeError('teardown')\n"
+            ),
+            "error    quote_close  sufficient*",
         ),
         (
             "def pytest_pyfunc_call(pyfuncitem): return True\n",
@@ -189,7 +202,7 @@ def test_a_waiver_does_not_cover_a_claim_that_could_not_be_decided(
 
 
 def test_a_waiver_does_not_cover_a_missing_baseline(repository: Repository) -> None:
-    write(repository, "stable", claims=FOUR)
+    write(repository, "stable", claims=("stable",))
 
     result = repository.gate()
 
@@ -198,69 +211,29 @@ def test_a_waiver_does_not_cover_a_missing_baseline(repository: Repository) -> N
 
 
 def test_no_baseline_is_recorded_from_a_run_with_a_waived_claim(repository: Repository) -> None:
-    write(repository, claims=("behaves", "sufficient", "stable"))
+    write(repository, claims=("sufficient", "stable"))
 
     result = repository.gate("--circuits-update=new")
 
     assert result.ret == 1
-    assert not (repository.path / "circuits/weak_path.baseline.yaml").exists()
+    assert not (repository.path / "circuits/quote_close.baseline.yaml").exists()
     result.stdout.fnmatch_lines(
         [
             "fail * sufficient*",
             "waivers do not count in a run that records baselines (--circuits-update)",
-            "weak_path: no baseline was recorded: sufficient does not pass",
+            "quote_close: no baseline was recorded: sufficient does not pass",
             "gate: FAIL*",
         ]
     )
 
 
 def test_a_waiver_does_not_cover_the_selfcheck(repository: Repository) -> None:
-    write(repository)
+    write(repository, claims=("sufficient",))
 
     result = repository.gate("--circuits-selfcheck=1")
 
     assert result.ret == 1
     result.stdout.fnmatch_lines(["waived * sufficient*", "fail * selfcheck*", "gate: FAIL*"])
-
-
-def test_to_review_a_waiver_forces_no_new_baseline(repository: Repository) -> None:
-    spec = repository.write_good_spec(claims=FOUR)
-    repository.gate("--circuits-update=new")
-    spec.write_text(
-        spec.read_text().replace("{max_drop: 0.02}", "{max_drop: 0.02, min_correlation: 0.9999999}")
-        + "waivers:\n  stable: {until: 2027-01-01, reason: a new tokenizer}\n"
-    )
-
-    result = repository.gate()
-
-    result.stdout.fnmatch_lines(["*the claim stable passes without its waiver*"])
-    assert "was recorded for another" not in result.stdout.str()
-
-
-def test_junit_shows_a_waived_claim_as_an_expected_failure(repository: Repository) -> None:
-    write(repository)
-
-    repository.gate("--junitxml=junit.xml")
-
-    suite = ET.parse(repository.path / "junit.xml").getroot()[0]  # noqa: S314
-    skipped = suite.find(".//skipped")
-    assert skipped is not None
-    assert (suite.attrib["failures"], suite.attrib["skipped"]) == ("0", "1")
-    assert skipped.attrib == {"type": "pytest.xfail", "message": WAIVED}
-    properties = {p.attrib["name"]: p.attrib["value"] for p in suite.iter("property")}
-    assert properties["circuits.verdict"] == "fail"
-    assert properties["circuits.waived"] == "2026-06-30"
-
-
-def test_workers_agree_with_the_controller_about_the_day(repository: Repository) -> None:
-    pytest.importorskip("xdist")
-    write(repository)
-
-    result = repository.gate("-n1", "-rx")
-
-    assert result.ret == 0
-    result.assert_outcomes(passed=1, xfailed=1)
-    result.stdout.fnmatch_lines([f"XFAIL {FAILING} - {WAIVED}", "gate: PASS WITH 1 WAIVER*"])
 
 
 def test_what_is_not_a_measurement_is_not_waived() -> None:

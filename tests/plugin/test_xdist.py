@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
 pytest.importorskip("xdist")
 
 
-def test_workers_give_the_same_evidence_as_one_process(repository: Repository) -> None:
+def test_workers_give_the_same_evidence_as_one_process(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended_for_workers = datetime(2001, 1, 1, tzinfo=UTC)  # if they asked their own clocks
+    monkeypatch.setattr("pytest_circuits.gate.session.now", ended_for_workers.timestamp)
+    waived = repository.write_bad_spec()
+    waived.write_text(
+        waived.read_text() + "waivers: {sufficient: {until: 2001-01-01, reason: see 34}}\n"
+    )
     repository.write_good_spec()
     text = spec_text(name="runs_compiled", claims=("behaves", "sufficient"))
     many = "{words: {count: [1, 4], from: [alpha, beta, gamma, delta]}}"
@@ -28,6 +37,7 @@ def test_workers_give_the_same_evidence_as_one_process(repository: Repository) -
     together = repository.gate("-n2", "--circuits-report=together.json")
 
     assert (alone.ret, together.ret) == (0, 0)
+    together.stdout.fnmatch_lines(["gate: PASS WITH 1 WAIVER*"])
     records = [
         json.loads((repository.path / f"{n}.json").read_text()) for n in ("alone", "together")
     ]

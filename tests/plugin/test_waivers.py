@@ -107,7 +107,7 @@ def test_a_waiver_that_has_ended_fails_the_gate(repository: Repository) -> None:
     result.stdout.fnmatch_lines(
         [
             "fail     quote_close  sufficient *",
-            (f"{PLACE}: the waiver of sufficient ended on 2026-06-29: remove it, or review"),
+            f"{PLACE}: the waiver of sufficient ended on 2026-06-29: remove it, or extend it *",
             "gate: FAIL * 1 does not hold (quote_close sufficient)",
         ]
     )

@@ -55,11 +55,11 @@ class GateHooks:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
-        self, item: pytest.Item
+        self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Put the evidence on the report, which is what crosses processes."""
         report = yield
-        gates.attach(self.gate, item, report)
+        gates.attach(self.gate, item, call, report)
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -88,13 +88,15 @@ def hand_over(gate: Gate, node: Any) -> None:  # noqa: ANN401  (a type of xdist)
     node.workerinput[WORKER] = {"started": gate.started}
 
 
-def attach(gate: Gate, item: pytest.Item, report: pytest.TestReport) -> None:
+def attach(
+    gate: Gate, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> None:
     """Put the evidence on a claim's report, as text: it has to cross processes.
 
     A claim that a waiver lets through is an expected failure; one that passes in spite of a waiver
     is a failure, as the gate fails for it.
     """
-    from pytest_circuits.gate.collect import ClaimItem  # noqa: PLC0415
+    from pytest_circuits.gate.collect import ClaimFailed, ClaimItem  # noqa: PLC0415
 
     if not isinstance(item, ClaimItem):
         return
@@ -105,7 +107,7 @@ def attach(gate: Gate, item: pytest.Item, report: pytest.TestReport) -> None:
         from pytest_circuits.gate.waivers import mark  # noqa: PLC0415
         from pytest_circuits.report.record import evidence_to_json  # noqa: PLC0415
 
-        if report.failed and item.evidence.verdict == "pass":
+        if report.failed and not (call.excinfo and isinstance(call.excinfo.value, ClaimFailed)):
             return  # something failed after the claim was decided
 
         report.__dict__[EVIDENCE] = json.dumps(evidence_to_json(item.evidence), allow_nan=False)

@@ -184,6 +184,13 @@ def test_a_waiver_does_not_cover_what_did_not_run(
             "error    quote_close  sufficient*",
         ),
         (
+            (
+                "import pytest\n\n@pytest.hookimpl(wrapper=True)\ndef pytest_runtest_call(item):\n"
+                "    try: yield\n    finally: raise RuntimeError('late')\n"
+            ),
+            "error    quote_close  sufficient*",
+        ),
+        (
             "def pytest_pyfunc_call(pyfuncitem): return True\n",
             "*the search for a counterexample did not run*",
         ),

@@ -30,7 +30,6 @@ from pytest_circuits.spec import LoadedSpec, load_spec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_circuits import spec
     from pytest_circuits.claims import Bench, Recorded
     from pytest_circuits.spec import Problem
 
@@ -223,13 +222,16 @@ class Benches:
             baseline=baseline,
             device=self.device_name,
             left_out=dict(bench.spec.undeclared.items()),
-            waivers={name: self._waiver(bench, name, w) for name, w in bench.spec.waivers.items()},
+            waivers=self._waivers(bench, path),
         )
 
-    def _waiver(self, bench: Bench, claim: str, given: spec.Waiver) -> Waiver:
-        at = bench.loaded.problem_at(("waivers", claim), "", key=True)
-        place = f"{self.shown(at.path)}:{at.line}:{at.col}"
-        return Waiver(given.until.isoformat(), given.reason, place)
+    def _waivers(self, bench: Bench, path: Path) -> dict[str, Waiver]:
+        found = {}
+        for claim, given in bench.spec.waivers.items():
+            at = bench.loaded.problem_at(("waivers", claim), "", key=True)
+            place = f"{self.relative(path)}:{at.line}:{at.col}"
+            found[claim] = Waiver(given.until.isoformat(), given.reason, place)
+        return found
 
     def _options(self) -> tuple[str, ...]:
         """Options of this run that a reader has to repeat: not those of the ini file."""

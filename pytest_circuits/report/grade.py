@@ -13,7 +13,7 @@ from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_circuits.claims.evidence import Evidence
     from pytest_circuits.report.record import Circuit, Json, Result
@@ -76,8 +76,7 @@ class Grade:
         if silent := [name for name in self.undeclared if name not in self.left_out]:
             parts.append(f"not declared: {', '.join(silent)}")
         if self.left_out:
-            named = (f"{name} ({_short(reason)})" for name, reason in self.left_out.items())
-            parts.append(f"left out: {', '.join(named)}")
+            parts.append(f"left out: {_by_reason(self.left_out)}")
         return "; ".join(parts)
 
     def to_json(self) -> Json:
@@ -129,6 +128,14 @@ def warning(circuits: Sequence[Circuit]) -> str:
         f"{clean(name)} ({', '.join(claims)})" for name, claims in missing.items() if claims
     )
     return f"warning: core claims are not declared, and so not tested: {named}" if named else ""
+
+
+def _by_reason(left_out: Mapping[str, str]) -> str:
+    """The claims by the short form of their reasons: `faithful, minimal (fails), stable (new)`."""
+    claims: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        claims.setdefault(_short(reason), []).append(name)
+    return ", ".join(f"{', '.join(names)} ({why})" for why, names in claims.items())
 
 
 def _short(reason: str) -> str:

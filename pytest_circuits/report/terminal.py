@@ -94,7 +94,7 @@ def _why_not(run: Run) -> str:
     reasons = []
     for word in dict.fromkeys(words.state_of(result) for result in run.results):
         concerned = [result for result in run.results if words.state_of(result) == word]
-        if word != Verdict.PASS:
+        if word not in {Verdict.PASS, words.WAIVED}:
             reasons.append(_counted(word, concerned))
     if not reasons:
         return "the run is not complete"

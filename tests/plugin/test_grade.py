@@ -70,6 +70,7 @@ def test_the_line_says_what_is_left_out_and_shortly_why() -> None:
     reasons = {
         "stable": "no baseline yet",
         "faithful": "fails: the gap is 1.2 nats",
+        "minimal": "fails: 0.attn.q[3] does nothing",
         "blind": 30 * "ab",
     }
     circuit = replace(CIRCUIT, declared=CORE[:3], left_out=reasons)
@@ -79,7 +80,7 @@ def test_the_line_says_what_is_left_out_and_shortly_why() -> None:
     assert found.level is Level.PARTIAL
     assert found.to_json()["left_out"] == reasons
     assert found.sentence.endswith(
-        f"; left out: stable (no baseline yet), faithful (fails), blind ({20 * 'ab'}...)"
+        f"; left out: stable (no baseline yet), faithful, minimal (fails), blind ({20 * 'ab'}...)"
     )
 
 

@@ -26,7 +26,7 @@ from pytest_circuits.gate.details import absolute, drawing_of, files_of
 from pytest_circuits.gate.settings import Settings, Update
 from pytest_circuits.model import Model, load_model, usable_device
 from pytest_circuits.prompts import check_prompts
-from pytest_circuits.report.record import Artifact, Circuit, Place
+from pytest_circuits.report.record import Artifact, Circuit, Place, Waiver
 from pytest_circuits.spec import LoadedSpec, load_spec
 
 if TYPE_CHECKING:
@@ -235,6 +235,8 @@ class Benches:
             model=artifact,
             baseline=baseline,
             device=self.device_name,
+            left_out=dict(bench.spec.undeclared.items()),
+            waivers=self._waivers(bench, path),
         )
 
     def _files(
@@ -246,6 +248,14 @@ class Benches:
             models.setdefault(compared.path, ("baseline model", baseline))
         everything = absolute(read, self.folder).union(*(self.read[path] for path in models))
         return files_of(bench, everything, models, self.relative)
+
+    def _waivers(self, bench: Bench, path: Path) -> dict[str, Waiver]:
+        found = {}
+        for claim, given in bench.spec.waivers.items():
+            at = bench.loaded.problem_at(("waivers", claim), "", key=True)
+            place = f"{self.relative(path)}:{at.line}:{at.col}"
+            found[claim] = Waiver(given.until.isoformat(), given.reason, place)
+        return found
 
     def _options(self) -> tuple[str, ...]:
         """Options of this run that a reader has to repeat: not those of the ini file."""

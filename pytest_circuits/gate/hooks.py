@@ -64,16 +64,21 @@ class GateHooks:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
-        self, item: pytest.Item
+        self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Put the evidence on the report, which is what crosses processes."""
         report = yield
-        gates.attach(item, report)
+        gates.attach(self.gate, item, call, report)
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember what became of a claim."""
         gates.note_outcome(self.gate, report)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: object) -> None:
+        """Hand a worker of xdist what all of the run has to agree on."""
+        gates.hand_over(self.gate, node)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:

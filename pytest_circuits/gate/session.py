@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,9 +27,16 @@ WORKER = "circuits"  # key of what an xdist worker hands over
 _REFUSED = 2  # exit status of input that cannot be used
 
 
+def now() -> float:
+    """The time, in seconds since 1970."""
+    return time.time()
+
+
 def open_gate(config: pytest.Config) -> Gate:
     """Return the gate of a run; UsageError when it is asked for something that cannot be done."""
-    return Gate(config, read_settings(config))
+    settings = read_settings(config)
+    handed = getattr(config, "workerinput", {}).get(WORKER)  # by `hand_over`
+    return Gate(config, settings, started=handed["started"] if handed else now())
 
 
 def start(gate: Gate) -> None:
@@ -91,9 +99,20 @@ def expect(gate: Gate, item: pytest.Item) -> None:
         gate.expected[item.nodeid] = Expected(item.nodeid, circuit.name, item.name, place)
 
 
-def attach(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Put the evidence on a claim's report, as text: it has to cross processes."""
-    from pytest_circuits.gate.collect import ClaimItem  # noqa: PLC0415
+def hand_over(gate: Gate, node: Any) -> None:  # noqa: ANN401  (a type of xdist)
+    """Tell a worker when the run began, so that all of it has one date."""
+    node.workerinput[WORKER] = {"started": gate.started}
+
+
+def attach(
+    gate: Gate, item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport
+) -> None:
+    """Put the evidence on a claim's report, as text: it has to cross processes.
+
+    A claim that a waiver lets through is an expected failure; one that passes in spite of a waiver
+    is a failure, as the gate fails for it.
+    """
+    from pytest_circuits.gate.collect import ClaimFailed, ClaimItem  # noqa: PLC0415
 
     if not isinstance(item, ClaimItem):
         return
@@ -101,12 +120,14 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     report.sections = [section for section in report.sections if section[0] != "Hypothesis"]
     item.__dict__.pop("_hypothesis_failing_examples", None)
     if report.when == "call" and item.evidence is not None:
+        from pytest_circuits.gate.waivers import mark  # noqa: PLC0415
         from pytest_circuits.report.record import evidence_to_json  # noqa: PLC0415
 
-        if report.failed and item.evidence.verdict == "pass":
+        if report.failed and not (call.excinfo and isinstance(call.excinfo.value, ClaimFailed)):
             return  # something failed after the claim was decided
 
         report.__dict__[EVIDENCE] = json.dumps(evidence_to_json(item.evidence), allow_nan=False)
+        mark(gate, item, report)
 
 
 def note_collection(gate: Gate, report: pytest.CollectReport) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pytest_circuits.claims import SELFCHECK
 from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Verdict
 from pytest_circuits.gate.state import Outcome
+from pytest_circuits.gate.waivers import complaints, remark, waiver_for
 from pytest_circuits.report.record import Result, Run, State, evidence_from_json
 from pytest_circuits.spec import WITHOUT_NODES
 
@@ -33,13 +34,13 @@ def settle(gate: Gate) -> Run:
     results = tuple(
         _result(gate, expected) for expected in sorted(gate.expected.values(), key=order)
     )
-    problems = tuple(_problems(gate, results))
     return Run(
         tuple(circuits),
         results,
         refused=tuple(gate.refused),
         refusals=tuple(dict.fromkeys(gate.refusals)),
-        problems=problems,
+        problems=(*_problems(gate, results), *complaints(gate, results)),
+        notes=remark(gate, results),
     )
 
 
@@ -66,8 +67,16 @@ def _result(gate: Gate, expected: Expected) -> Result:
     found = [evidence_from_json(json.loads(text)) for text in outcome.evidence]
     evidence = min(found, key=lambda item: WORST_FIRST.index(item.verdict), default=None)
     state, evidence = _judged(gate, expected, outcome, evidence)
+    circuit = gate.circuits[expected.circuit]
+    waived = waiver_for(gate, circuit, evidence) if state is State.RAN else None
     return Result(
-        expected.nodeid, expected.circuit, evidence, state, outcome.seconds, expected.place
+        expected.nodeid,
+        expected.circuit,
+        evidence,
+        state,
+        outcome.seconds,
+        expected.place,
+        waived,
     )
 
 

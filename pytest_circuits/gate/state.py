@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +41,7 @@ class Gate:
 
     config: pytest.Config
     settings: Settings
+    started: float  # seconds since 1970; a waiver ends by the UTC date of the run
     found: Found = field(default_factory=Found)  # on disk, below what was asked for
     loaded: Benches | None = None
     circuits: dict[str, Circuit] = field(default_factory=dict)  # by name
@@ -53,7 +53,6 @@ class Gate:
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # by node id
     run: Run | None = None
     written: dict[str, str] = field(default_factory=dict)  # sha256 of what was written, by output
-    started: float = field(default_factory=time.time)
 
     @property
     def benches(self) -> Benches:

@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import WHOLE
-from pytest_circuits.circuit.sent import parts_of
-from pytest_circuits.claims import declared
+from pytest_circuits.circuit import WHOLE, Nodes, edges_of
+from pytest_circuits.circuit.additions import kind_of
+from pytest_circuits.circuit.sent import parts_of as sent_parts_of
+from pytest_circuits.claims import adversary, declared, faithful, inside, minimal, parts, specific
 from pytest_circuits.claims.bench import CONTROL_PAIRS
 from pytest_circuits.claims.blind import INSIDE
 from pytest_circuits.claims.observation import FEW_PAIRS, PROBE_PAIRS, SIGNAL_PAIRS
@@ -16,6 +17,8 @@ from pytest_circuits.prompts import PromptSpace
 from pytest_circuits.spec.template import cue_name
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_circuits.claims import Bench
     from pytest_circuits.model import Model
     from pytest_circuits.spec import Spec
@@ -27,10 +30,19 @@ _RUNS = {
     "sufficient": ("whole model", "circuit alone"),
     "necessary": ("whole model", "without the circuit"),
     "stable": ("circuit alone", "without the circuit"),
+    "faithful": ("whole model", "worst part of the rest ablated"),
+    "minimal": (),
+    "specific": ("whole model", "without the circuit"),
     "blind": ("whole model",),
     "depends_on": ("whole model",),
 }
-_CLIMBS = {"behaves", "sufficient", "necessary", "depends_on"}
+_CONTROLS = {
+    "sufficient": ("random circuits alone",),
+    "necessary": ("without random circuits",),
+    "faithful": ("random circuits alone", "without random circuits"),
+    "specific": ("without random circuits",),
+}
+_CLIMBS = {"behaves", "sufficient", "necessary", "faithful", "depends_on"}
 
 
 @dataclass(slots=True)
@@ -43,11 +55,19 @@ class Costs:
 
     def of(self, claim: str) -> int | None:
         """Return what a claim adds; None where that is not known before the run."""
-        if claim not in _RUNS or (claim == "blind" and self.model is None):
+        if claim == "blind" and self.model is None:
             return None
-        new = [name for name in _RUNS[claim] if name not in self.counted]
+        besides = self._besides(claim)
+        controls = 2 * CONTROL_PAIRS * self.spec.protocol.controls
+        shared = self._new(_RUNS[claim]) * self._prompts()
+        shared += self._new(_CONTROLS.get(claim, ())) * controls
+        return shared + self._climbed(claim) + besides
+
+    def _new(self, names: Sequence[str]) -> int:
+        """How many of these runs no claim before this one has run."""
+        new = {*names} - self.counted
         self.counted.update(new)
-        return len(new) * self._prompts() + self._climbed(claim) + self._besides(claim)
+        return len(new)
 
     def _prompts(self) -> int:
         """Prompts of one shared run: those of the sample and of the search, or all there are."""
@@ -58,25 +78,58 @@ class Costs:
     def _climbed(self, claim: str) -> int:
         """Prompts near those that come closest to breaking a law, which each claim has its own."""
         protocol = self.spec.protocol
-        climbs = claim in _CLIMBS and PromptSpace(self.spec.behavior).size > protocol.pairs
-        return climbs * 2 * protocol.search * len(_RUNS[claim])
+        return (claim in _CLIMBS and self._sampled()) * 2 * protocol.search * len(_RUNS[claim])
 
     def _besides(self, claim: str) -> int:
         """What a claim runs that no other does."""
-        protocol, claims = self.spec.protocol, self.spec.claims
-        sampled = PromptSpace(self.spec.behavior).size > protocol.pairs
-        if claim in {"sufficient", "necessary"}:
-            return 2 * CONTROL_PAIRS * protocol.controls
-        if claim == "stable":
-            nodes = sum(map(len, self.spec.nodes.values()))
-            return 2 * (SIGNAL_PAIRS + PROBE_PAIRS + FEW_PAIRS * (nodes + 1))
-        if claim == "depends_on" and claims.depends_on:
-            changed = {*claims.depends_on.slots} - {cue_name(self.spec.behavior)}
-            return sampled * protocol.pairs * len(changed)
-        if claim == "blind" and self.model:
-            inside = INSIDE * (len(parts_of(self.model, seed=0)) + 2)
-            return inside + sampled * (protocol.pairs + 2 * protocol.search)
-        return 0
+        special = {
+            "stable": self._stable,
+            "faithful": self._faithful,
+            "minimal": self._minimal,
+            "specific": self._specific,
+            "blind": self._blind,
+            "depends_on": self._depends_on,
+        }
+        return special[claim]() if claim in special else 0
+
+    def _stable(self) -> int:
+        nodes = Nodes.of(self.spec.nodes).count
+        return 2 * (SIGNAL_PAIRS + PROBE_PAIRS + FEW_PAIRS * (nodes + 1))
+
+    def _faithful(self) -> int:
+        random = len(parts.FRACTIONS) * parts.DRAWS
+        step = 3 * (1 + len(adversary.FLIPS))  # from each of three starts: a gradient, candidates
+        worst = 2 * parts.ATTACKED * (3 + adversary.STEPS * step)
+        beside = 3 + len(inside.SHARES) * inside.DRAWS  # the whole model, and the circuit
+        formal = {"circuit alone", "without the circuit"} - self.counted
+        few = 2 * len(formal) * (faithful.FORMAL_PAIRS + CONTROL_PAIRS)
+        return 2 * CONTROL_PAIRS * (random + beside) + worst + few
+
+    def _minimal(self) -> int:
+        nodes = Nodes.of(self.spec.nodes)
+        own = len(minimal.parts_of(nodes, edges_of(self.spec)))
+        random = len({kind_of(hook) for hook in nodes.shape}) * self.spec.protocol.controls
+        offered = 2 * CONTROL_PAIRS * (own + 1)  # smaller circuits, where parts are not needed
+        return 2 * minimal.PAIRS * (1 + own + random) + offered
+
+    def _specific(self) -> int:
+        claim, controls = self.spec.claims.specific, self.spec.protocol.controls
+        one = 4 * specific.PAIRS + 2 * specific.FEW * controls
+        text = 2 * specific.WINDOWS + specific.FEW * (2 + controls)
+        return one * len(claim.others if claim else ()) + text
+
+    def _blind(self) -> int:
+        protocol = self.spec.protocol
+        exchanged = INSIDE * (len(sent_parts_of(self.model, seed=0)) + 2) if self.model else 0
+        return exchanged + self._sampled() * (protocol.pairs + 2 * protocol.search)
+
+    def _depends_on(self) -> int:
+        claim = self.spec.claims.depends_on
+        changed = {*(claim.slots if claim else ())} - {cue_name(self.spec.behavior)}
+        return self._sampled() * self.spec.protocol.pairs * len(changed)
+
+    def _sampled(self) -> bool:
+        return PromptSpace(self.spec.behavior).size > self.spec.protocol.pairs
 
 
 def costs_of(spec: Spec, model: Model | None) -> dict[str, int | None]:

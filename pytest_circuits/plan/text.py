@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_circuits.plan.needs import POWER
 from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.spec import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,3 +87,5 @@ def _advice(spec: Spec, needs: Sequence[Need]) -> Iterator[str]:
     size = PromptSpace(spec.behavior).size
     if spec.protocol.pairs < size <= _GREATEST:
         yield f"with protocol.pairs: {size} the whole space is run, and rates are proven"
+    for claim, reason in spec.undeclared.items():
+        yield f"{claim} is not declared: {visible(' '.join(reason.split()))}"

@@ -13,13 +13,14 @@ from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_circuits.claims.evidence import Evidence
     from pytest_circuits.report.record import Circuit, Json, Result
 
 CORE = ("behaves", "sufficient", "necessary", "stable")
 BEYOND = ("faithful", "minimal", "specific")
+_SHORT = 40  # characters of a reason that the line of a grade holds
 
 
 class Level(StrEnum):
@@ -53,6 +54,7 @@ class Grade:
     failed: tuple[str, ...]
     undecided: tuple[str, ...]  # or not run
     undeclared: tuple[str, ...]  # of the core claims
+    left_out: dict[str, str]  # claims that are not declared, with the reason that is given
     control_p: float | None  # how rarely a random circuit of the shape is as good as this one
 
     @property
@@ -71,8 +73,10 @@ class Grade:
         ]
         if self.control_p is not None:
             parts.append(f"better than random circuits (p = {self.control_p:.3f})")
-        if self.undeclared:
-            parts.append(f"not declared: {', '.join(self.undeclared)}")
+        if silent := [name for name in self.undeclared if name not in self.left_out]:
+            parts.append(f"not declared: {', '.join(silent)}")
+        if self.left_out:
+            parts.append(f"left out: {_by_reason(self.left_out)}")
         return "; ".join(parts)
 
     def to_json(self) -> Json:
@@ -85,6 +89,7 @@ class Grade:
             "failed": list(self.failed),
             "undecided": list(self.undecided),
             "undeclared": list(self.undeclared),
+            "left_out": self.left_out,
             "control_p": self.control_p,
         }
 
@@ -103,6 +108,7 @@ def grade(circuit: Circuit, results: Sequence[Result]) -> Grade:
         failed=tuple(failed),
         undecided=tuple(undecided),
         undeclared=undeclared(circuit),
+        left_out=circuit.left_out,
         control_p=found["sufficient"].measures.get("control_p") if "sufficient" in held else None,
     )
 
@@ -113,10 +119,29 @@ def undeclared(circuit: Circuit) -> tuple[str, ...]:
 
 
 def warning(circuits: Sequence[Circuit]) -> str:
-    """One sentence about the core claims that circuits do not declare; empty if they all do."""
-    missing = {circuit.name: undeclared(circuit) for circuit in circuits if undeclared(circuit)}
-    named = "; ".join(f"{clean(name)} ({', '.join(claims)})" for name, claims in missing.items())
+    """One sentence about core claims that are not declared, and no reason why; empty if none."""
+    missing = {
+        circuit.name: [name for name in undeclared(circuit) if name not in circuit.left_out]
+        for circuit in circuits
+    }
+    named = "; ".join(
+        f"{clean(name)} ({', '.join(claims)})" for name, claims in missing.items() if claims
+    )
     return f"warning: core claims are not declared, and so not tested: {named}" if named else ""
+
+
+def _by_reason(left_out: Mapping[str, str]) -> str:
+    """The claims by the short form of their reasons: `faithful, minimal (fails), stable (new)`."""
+    claims: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        claims.setdefault(_short(reason), []).append(name)
+    return ", ".join(f"{', '.join(names)} ({why})" for why, names in claims.items())
+
+
+def _short(reason: str) -> str:
+    """What of a reason fits into a line: what stands before its first colon."""
+    head = clean(reason.partition(":")[0]).strip()
+    return head if len(head) <= _SHORT else f"{head[:_SHORT].rstrip()}..."
 
 
 def _verdict(evidence: Evidence | None) -> Verdict:

@@ -46,7 +46,10 @@ def markdown(run: Run, *, evidence: str | None, most: int = COMMENT) -> str:
 
 
 def _head(run: Run) -> Iterator[Part]:
-    yield Part(f"## Circuits: {SIGNS[run.verdict]} {run.verdict.value}\n\n")
+    sign, verdict = SIGNS[run.verdict], run.verdict.value
+    if run.green and run.waived:
+        sign, verdict = SIGNS[Verdict.INCONCLUSIVE], words.several(len(run.waived), "waiver")
+    yield Part(f"## Circuits: {sign} {verdict}\n\n")
     yield Part(f"**{prose(verdict_line(run))}**\n\n")
     places = [f"{r.spec}:{r.line}:{r.column}: {r.text}" for r in run.refusals]
     if places:

@@ -1,7 +1,9 @@
 """The evidence record: the one account of a run that every report is made from.
 
 Its fields are those of schema version 1. Numbers are finite, or null with the reason beside them;
-keys are sorted; no path is absolute; nothing outside `run` depends on when or how fast it ran.
+keys are sorted; no path is absolute; nothing outside `run` depends on when or how fast it ran, but
+that `waived` of a claim becomes null after the last day of its waiver. Waived claims keep their
+verdicts, and so does the run: its `verdict` is `pass` only where every claim passes.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -62,6 +64,15 @@ class Drawing:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiver:
+    """For how long a claim is accepted although it does not pass, and why."""
+
+    until: str  # the last day, in UTC: 2026-12-31
+    reason: str
+    place: str  # where it stands: file, line and column
+
+
+@dataclass(frozen=True, slots=True)
 class Circuit:
     """What was put to the test: a circuit of a specification, in a model, against a baseline."""
 
@@ -77,6 +88,8 @@ class Circuit:
     device: str
     files: tuple[File, ...] = ()  # all that its evidence depends on
     drawing: Drawing | None = None  # None: there is nothing to draw, or too much
+    left_out: dict[str, str] = field(default_factory=dict)  # claims not declared, with the reason
+    waivers: dict[str, Waiver] = field(default_factory=dict)  # by claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +122,11 @@ class Result:
     state: State
     seconds: float = 0.0
     place: Place = Place()
+    waived: Waiver | None = None  # what lets it through, although it ran and does not pass
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict that counts."""
+        """The verdict, which no waiver changes."""
         return self.evidence.verdict
 
 
@@ -130,7 +144,7 @@ class Run:
 
     @property
     def verdict(self) -> Verdict:
-        """Pass only if every claim that was asked for ran and passed."""
+        """Pass only if every claim that was asked for ran and passed: a waiver makes no pass."""
         verdicts = {result.verdict for result in self.results}
         if Verdict.FAIL in verdicts:
             return Verdict.FAIL
@@ -139,8 +153,13 @@ class Run:
         return Verdict.PASS
 
     @property
+    def waived(self) -> tuple[Result, ...]:
+        """The claims that do not pass and may stand."""
+        return tuple(result for result in self.results if result.waived)
+
+    @property
     def green(self) -> bool:
-        """Say whether the exit status may be 0: a baseline just recorded does not count."""
+        """Say whether the exit status may be 0: recorded baselines and waived claims may stand."""
         return bool(self.results) and not (self.blocking or self.problems or self.refused)
 
     @property
@@ -149,7 +168,9 @@ class Run:
         return tuple(
             result
             for result in self.results
-            if result.verdict is not Verdict.PASS and result.state is not State.RECORDED
+            if not (
+                result.verdict is Verdict.PASS or result.state is State.RECORDED or result.waived
+            )
         )
 
     def spec_of(self, result: Result) -> str:
@@ -165,6 +186,7 @@ def circuit_from_json(fields: Json) -> Circuit:
             **fields,
             "declared": tuple(fields["declared"]),
             "model": Artifact(**fields["model"]),
+            "waivers": {name: Waiver(**waiver) for name, waiver in fields["waivers"].items()},
             "baseline": None if baseline is None else Artifact(**baseline),
             "files": tuple(File(**file) for file in fields["files"]),
             "drawing": None
@@ -263,8 +285,15 @@ def _circuit(circuit: Circuit, run: Run) -> Json:
         "edges": circuit.edges,
         "grade": grade(circuit, results).to_json(),
         "reference_digest": circuit.reference_digest,
-        "claims": [evidence_to_json(result.evidence) for result in results],
+        "claims": [
+            {**evidence_to_json(result.evidence), "waived": _waived(result)} for result in results
+        ],
     }
+
+
+def _waived(result: Result) -> Json | None:
+    waiver = result.waived
+    return None if waiver is None else {"until": waiver.until, "reason": waiver.reason}
 
 
 def _artifact(artifacts: list[Artifact], *, none: str) -> Json:

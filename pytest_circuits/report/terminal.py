@@ -39,10 +39,12 @@ def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) ->
     for position, row in enumerate(table):
         result = shown[position - 1] if position else None
         lines.append(row)
+        if result and result.waived:
+            lines += _paragraph(words.waived(result.waived), indent=4, width=width)
         if result and (verbose or result.state not in {State.RAN, State.NOT_RUN}):
             lines += _paragraph(result.evidence.reason, indent=4, width=width)
     if table:
-        lines += [(), *_grades(run), ()]
+        lines += [(), *_grades(run, width=width, verbose=verbose), ()]
     if text := warning([] if run.refused else run.circuits):
         lines += _paragraph(text, indent=0, width=width, markup={"yellow": True})
     for note in run.notes:
@@ -61,11 +63,13 @@ def verdict_line(run: Run) -> str:
     if run.verdict is Verdict.PASS:
         hold = "holds" if len(run.results) == 1 else "hold"
         return f"gate: PASS{model} - {total} {hold}"
-    if run.green:
+    if run.green and not run.waived:
         return (
             f"gate: BASELINE RECORDED{model} - every other claim holds; review and commit the "
             "baseline, then run the gate again for a verdict"
         )
+    if run.green:
+        return _with_waivers(run, model)
     if run.refused:
         refused = f"{words.several(len(run.refused), 'specification')} cannot be used"
         return f"gate: NO VERDICT - do not release: {refused}, see the errors above"
@@ -73,18 +77,33 @@ def verdict_line(run: Run) -> str:
     return f"gate: {verdict}{model} - do not release: {_why_not(run)}"
 
 
+def _with_waivers(run: Run, model: str) -> str:
+    """Nobody is to take this for a pass: it says how many claims do not, and until when."""
+    until = min(result.waived.until for result in run.waived if result.waived)
+    held = len(run.results) - len(run.waived)
+    hold = f"{words.several(held, 'claim')} {'holds' if held == 1 else 'hold'}"
+    count = words.several(len(run.waived), "waiver").upper()
+    return (
+        f"gate: PASS WITH {count}{model} - {hold}, {_counted('waived', run.waived)}; "
+        f"{'it ends' if len(run.waived) == 1 else 'the first ends'} on {until}"
+    )
+
+
 def _why_not(run: Run) -> str:
     """Say how many claims do not pass, and in which way."""
     reasons = []
     for word in dict.fromkeys(words.state_of(result) for result in run.results):
         concerned = [result for result in run.results if words.state_of(result) == word]
-        if word != Verdict.PASS:
-            many = len(concerned) > 1
-            names = "" if word == State.DESELECTED else f" ({_names(concerned)})"
-            reasons.append(f"{len(concerned)} {words.plainly(word, many=many)}{names}")
+        if word not in {Verdict.PASS, words.WAIVED}:
+            reasons.append(_counted(word, concerned))
     if not reasons:
         return "the run is not complete"
     return f"of {words.several(len(run.results), 'claim')}, {'; '.join(reasons)}"
+
+
+def _counted(word: str, concerned: Sequence[Result]) -> str:
+    names = "" if word == State.DESELECTED else f" ({_names(concerned)})"
+    return f"{len(concerned)} {words.plainly(word, many=len(concerned) > 1)}{names}"
 
 
 def _table(results: Sequence[Result], *, ascii_only: bool) -> list[Line]:
@@ -97,7 +116,7 @@ def _table(results: Sequence[Result], *, ascii_only: bool) -> list[Line]:
     lines: list[Line] = [(Span(_aligned(head, widths), {"bold": True}),)]
     for result, row in zip(results, rows, strict=True):
         verdict, rest = row[0], _aligned(("", *row[1:]), widths)
-        markup = words.colour_of(result.verdict)
+        markup = words.colour_of(Verdict.INCONCLUSIVE if result.waived else result.verdict)
         lines.append((Span(verdict, markup), Span(rest[len(verdict) :])))
     return lines
 
@@ -115,18 +134,23 @@ def _cells(result: Result, *, ascii_only: bool) -> tuple[str, ...]:
     )
 
 
-def _grades(run: Run) -> list[Line]:
+def _grades(run: Run, *, width: int, verbose: bool) -> list[Line]:
     """One row per circuit: how much was shown about it, and why it is not more."""
-    grades = {circuit.name: grade(circuit, run.results) for circuit in run.circuits}
+    grades = [grade(circuit, run.results) for circuit in run.circuits]
+    names = [clean(circuit.name) for circuit in run.circuits]
     rows = [
         ("grade", "circuit", "evidence"),
-        *((g.level.value, clean(name), g.sentence) for name, g in grades.items()),
+        *((g.level.value, name, g.sentence) for name, g in zip(names, grades, strict=True)),
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    return [
-        (Span(f"{_aligned(row[:2], widths)}  {row[2]}", {"bold": True} if not place else {}),)
-        for place, row in enumerate(rows)
-    ]
+    lines: list[Line] = []
+    for place, row in enumerate(rows):
+        bold = {} if place else {"bold": True}
+        lines.append((Span(f"{_aligned(row[:2], widths)}  {row[2]}", bold),))
+        for claim, reason in grades[place - 1].left_out.items() if verbose and place else ():
+            text = f"{claim} is not declared: {clean(reason)}"
+            lines += _paragraph(text, indent=4, width=width)
+    return lines
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -145,7 +169,8 @@ def _paragraph(
 
 
 def _verdict_markup(run: Run) -> dict[str, bool]:
-    return {**words.colour_of(run.verdict), "bold": True}
+    verdict = Verdict.INCONCLUSIVE if run.green and run.waived else run.verdict
+    return {**words.colour_of(verdict), "bold": True}
 
 
 def _names(results: Sequence[Result]) -> str:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from pytest_circuits.claims.evidence import Rate, Verdict
 from pytest_circuits.claims.findings import percent
 from pytest_circuits.report.record import State
+from pytest_circuits.report.text import clean
 
 if TYPE_CHECKING:
-    from pytest_circuits.report.record import Result
+    from pytest_circuits.report.record import Result, Waiver
 
 WHOLE_SPACE = "whole space"
+WAIVED = "waived"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ _CLAIMS = {
 _STATES: dict[str, tuple[str, str]] = {
     Verdict.FAIL: ("does not hold", "do not hold"),
     Verdict.INCONCLUSIVE: ("is not decided", "are not decided"),
+    WAIVED: ("is waived", "are waived"),
     State.RECORDED: ("waits for its baseline", "wait for their baselines"),
     State.SKIPPED: ("was skipped", "were skipped"),
     State.ERROR: ("ended in an error", "ended in errors"),
@@ -72,8 +75,15 @@ def colour_of(verdict: Verdict) -> dict[str, bool]:
 
 
 def state_of(result: Result) -> str:
-    """The verdict of a claim that ran; of any other, what happened to it."""
+    """The verdict of a claim that ran, unless it is waived; of any other, what happened to it."""
+    if result.waived:
+        return WAIVED
     return result.verdict.value if result.state is State.RAN else result.state.value
+
+
+def waived(waiver: Waiver) -> str:
+    """Until when a claim may stand that does not pass, and why."""
+    return f"waived until {waiver.until}: {clean(waiver.reason)}"
 
 
 def plainly(state: str, *, many: bool) -> str:

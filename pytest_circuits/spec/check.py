@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_circuits.spec.problems import listed, quoted, suggest, visible
+from pytest_circuits.spec.problems import Fault, listed, quoted, suggest, visible
+from pytest_circuits.spec.reasons import check_reasons
 from pytest_circuits.spec.template import (
     Hole,
     cue_name,
@@ -39,16 +39,6 @@ _MAX_PROMPT = 16_384  # characters
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A problem at a place of a specification, before it is known where that place stands."""
-
-    loc: Loc
-    text: str
-    hint: str | None = None
-    key: bool = False  # points at the key, not at the value
-
-
 def check_spec(spec: Spec) -> Iterator[Fault]:
     """Give every fault of a specification whose types are right."""
     yield from _check_model(spec.model)
@@ -70,6 +60,7 @@ def check_spec(spec: Spec) -> Iterator[Fault]:
     for index, item in enumerate(spec.disambiguate):
         yield from _repeated(("disambiguate", index, "between"), item.between, what="token")
     yield from _check_claims(spec)
+    yield from check_reasons(spec)
 
 
 def _check_model(model: str) -> Iterator[Fault]:

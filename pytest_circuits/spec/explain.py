@@ -187,7 +187,7 @@ def _home_of(key: str, schema: Schema) -> str | None:
 def _hint(value: Value, part: dict[str, Any], tree: Tree, loc: Loc) -> str | None:
     if isinstance(value, str) and "enum" in part:
         return suggest(value, part["enum"])
-    if part.get("type") == "string" and "enum" not in part and isinstance(value, (int, float)):
+    if _is_free_text(part) and isinstance(value, (int, float)):
         mark = tree.mark(loc)
         written = tree.lines[mark.line][mark.col : mark.col + mark.length]
         return f"write it in quotes: '{written}'"
@@ -208,12 +208,16 @@ def _actual(value: Value, part: dict[str, Any]) -> str:
             number if kind in ("integer", "number") or "const" in part else f"the number {number}"
         )
     if isinstance(value, str):
-        if kind == "string" and "enum" not in part:
+        if _is_free_text(part):
             return f"{len(value):,} characters"
         return quoted(value) if "enum" in part else f"the text {quoted(value)}"
     if isinstance(value, list):
         return f"of {len(value)}" if kind == "array" else "a list"
     return f"of {len(value or ())}" if kind == "object" else "a mapping"
+
+
+def _is_free_text(part: dict[str, Any]) -> bool:
+    return part.get("type") == "string" and not {"enum", "format"} & part.keys()
 
 
 def _shown(name: object) -> str:

@@ -37,6 +37,8 @@ _NEEDS: dict[str | int, str] = {
     "regressions": "behavior",
     "edges": "nodes",
     "claims": "behavior",
+    "undeclared": "claims",
+    "waivers": "claims",
 }  # a part that is checked against another part
 
 

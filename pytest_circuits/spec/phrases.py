@@ -18,6 +18,8 @@ _NAMES: tuple[tuple[tuple[str | None, ...], str], ...] = (
     (("behavior", "contrast", _ANY, _ANY), "the answer for cue {1}"),
     (("behavior", _ANY), "{0}"),
     (("claims", _ANY), "claim {0}"),
+    (("undeclared", _ANY), "the reason for {0} of undeclared"),
+    (("waivers", _ANY), "the waiver of {0}"),
     (("nodes", _ANY), "hook point {0}"),
     (("nodes", _ANY, _ANY), "node {1} of hook point {0}"),
     (("edges", _ANY), "{0} of edges"),
@@ -78,6 +80,8 @@ def _step(step: str | int) -> str:
 def _expected_text(part: dict[str, Any]) -> str:
     if "pattern" in part:
         return "a name"
+    if part.get("format") == "date":
+        return "a day, as in 2026-12-31"
     if part.get("minLength") and part.get("maxLength"):
         return f"a text of {part['minLength']} to {part['maxLength']:,} characters"
     return (

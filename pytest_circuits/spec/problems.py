@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from pytest_circuits.spec.tree import Loc
+
 # Control, format (bidi, zero width), surrogate, unassigned, line and paragraph separators.
 _UNSAFE = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
 _SHORT = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
@@ -35,6 +37,16 @@ class Problem:
         if not self.source.strip():
             return first
         return f"{first}\n{_underlined(self.source, self.col - 1, self.length)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A problem at a place of a specification, before it is known where that place stands."""
+
+    loc: Loc
+    text: str
+    hint: str | None = None
+    key: bool = False  # points at the key, not at the value
 
 
 def visible(text: str) -> str:

@@ -7,11 +7,13 @@ editor shows for it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import date
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -21,12 +23,14 @@ _UNIQUE = Field(json_schema_extra={"uniqueItems": True})
 _Count = Annotated[int, Field(ge=0, le=100)]
 _Integer = Annotated[int, Field(ge=0, le=10**9)]
 _Channel = Annotated[int, Field(ge=0)]
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 Edge = tuple[
     Annotated[_Channel, Field(description="source channel")],
     Annotated[_Channel, Field(description="target channel")],
 ]
 # A figure or setting of the search; or one number for each node, by hook point.
 FoundBy = str | int | float | bool | dict[str, tuple[int, ...]]
+OfClaim = TypeVar("OfClaim")
 
 
 class _Frozen(BaseModel):
@@ -38,6 +42,16 @@ class _Frozen(BaseModel):
         populate_by_name=True,
         use_attribute_docstrings=True,
     )
+
+
+def _calendar_day(value: object) -> object:
+    """Read a day as it is written, and nothing else: pydantic takes numbers of seconds too."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value) if _DAY.fullmatch(value) else None
+    except ValueError:
+        return None
 
 
 class Ablation(StrEnum):
@@ -241,6 +255,42 @@ class Claims(_Frozen):
     depends_on: DependsOnClaim | None = None
 
 
+class PerClaim(_Frozen, Generic[OfClaim]):
+    """Something about some of the claims, by their names."""
+
+    behaves: OfClaim | None = None
+    sufficient: OfClaim | None = None
+    necessary: OfClaim | None = None
+    stable: OfClaim | None = None
+    faithful: OfClaim | None = None
+    minimal: OfClaim | None = None
+    specific: OfClaim | None = None
+    blind: OfClaim | None = None
+    depends_on: OfClaim | None = None
+
+    def items(self) -> tuple[tuple[str, OfClaim], ...]:
+        """The claims that it is about, in order, each with what is said of it."""
+        every = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return tuple((name, said) for name, said in every if said is not None)
+
+
+class Undeclared(PerClaim[Text]):
+    """Why claims are not made: the reason, its first word or two before a colon."""
+
+
+class Waiver(_Frozen):
+    """For how long a claim is accepted although it does not pass, and why."""
+
+    until: Annotated[date, BeforeValidator(_calendar_day)]
+    """The last day of the waiver, in UTC, such as 2026-12-31."""
+    reason: Text
+    """Why it is accepted, and where that was reviewed."""
+
+
+class Waivers(PerClaim[Waiver]):
+    """Claims that are accepted for a while although they do not pass."""
+
+
 class Ambiguous(_Frozen):
     """A prompt on which two rules that both fit the behavior disagree."""
 
@@ -299,6 +349,12 @@ class Spec(_Frozen):
     calibration: Calibration | None = None
     """The calibration of the circuit, as `prune --calibrate` fits it. Left out: none."""
     claims: Claims
+    undeclared: Undeclared = Field(default_factory=Undeclared)
+    """Claims that are not made, each with the reason, such as `faithful: "fails: the loss is 1.2
+    nats above the whole model's"`. Reports show it; it changes no verdict and no grade."""
+    waivers: Waivers = Field(default_factory=Waivers)
+    """Claims that are accepted for a while although they do not pass. Their verdicts stay, and the
+    gate lets them through until the day that is named, and not if they pass."""
     protocol: Protocol = Protocol()
     disambiguate: Annotated[tuple[Ambiguous, ...], Field(max_length=200)] = ()
     """Prompts on which rules that both fit the behavior disagree: there `faithful` wants circuit

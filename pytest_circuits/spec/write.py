@@ -52,6 +52,7 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
     if data.get("calibration"):
         lines.append(f"calibration: {_flow_mapping(data['calibration'])}")
     lines += ["claims:", *_indented(_flow_mappings(data["claims"]))]
+    lines += _reasons(spec)
     if data.get("protocol"):
         lines.append(f"protocol: {_flow_mapping(data['protocol'])}")
     if data.get("disambiguate"):
@@ -160,6 +161,18 @@ def _flow(value: Scalar | list[Scalar]) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(scalar_text, value)) + "]"
     return scalar_text(value)
+
+
+def _reasons(spec: Spec) -> Iterator[str]:
+    """Give the lines about claims that are not made, and about those that may fail for a while."""
+    if undeclared := spec.undeclared.items():
+        yield "undeclared:"
+        yield from (f"  {name}: {scalar_text(reason)}" for name, reason in undeclared)
+    if waivers := spec.waivers.items():
+        yield "waivers:"
+        for name, waiver in waivers:
+            reason = scalar_text(waiver.reason)
+            yield f"  {name}: {{until: {waiver.until}, reason: {reason}}}"
 
 
 def _found_by(part: Mapping[str, Any]) -> Iterator[str]:

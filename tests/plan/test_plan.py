@@ -22,6 +22,10 @@ SLOTS = (
     "  blind: {slots: [name], rate: 0.9, max_shift: 7}\n"
     "  depends_on: {slots: [cue, words], rate: 0.9}\n"
 )
+BEYOND = (
+    "  faithful: {rate: 0.9, max_gap: 0.2}\n  minimal: {quantile: 0.5}\n"
+    "  specific: {others: [other], max_drop: 0.5}\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +90,14 @@ def test_a_space_that_could_be_run_whole_is_pointed_out(tmp_path: Path) -> None:
     )
 
 
+def test_claims_that_are_left_out_are_said_with_their_reason(tmp_path: Path) -> None:
+    text = quote_spec(QUOTE_PATH, model="absent")
+
+    result = planned(write(tmp_path, text + "undeclared: {minimal: 'undecided: 3 parts'}\n"))
+
+    assert result.output.splitlines()[-1] == "minimal is not declared: undecided: 3 parts"
+
+
 def test_a_circuit_without_nodes_cannot_be_planned(tmp_path: Path) -> None:
     result = planned(write(tmp_path, quote_spec({}, model="absent")))
 
@@ -99,7 +111,10 @@ def test_claims_cost_no_more_than_planned_and_not_much_less(
 ) -> None:
     protocol = "{pairs: 300, search: 30, controls: 19}"
     text = quote_spec(QUOTE_PATH, claims=THREE, protocol=protocol).replace("[1, 5]", count)
-    loaded = load_spec(write(tmp_path, text.replace("protocol:", f"{SLOTS}protocol:")))
+    other = text.replace("quote_close", "other").replace("= {cue}", "== {cue}")
+    (tmp_path / "other.circuit.yaml").write_text(other, encoding="utf-8")
+    text = text.replace("protocol:", f"{SLOTS}{BEYOND}protocol:")
+    loaded = load_spec(write(tmp_path, text))
     bench = make_bench(loaded, model)
 
     for claim, cost in costs_of(loaded.spec, model).items():

@@ -66,6 +66,31 @@ def test_the_line_says_how_it_was_shown_and_what_is_missing() -> None:
     )
 
 
+def test_the_line_says_what_is_left_out_and_shortly_why() -> None:
+    reasons = {
+        "stable": "no baseline yet",
+        "faithful": "fails: the gap is 1.2 nats",
+        "minimal": "fails: 0.attn.q[3] does nothing",
+        "blind": 30 * "ab",
+    }
+    circuit = replace(CIRCUIT, declared=CORE[:3], left_out=reasons)
+
+    found = grade(circuit, [result(claim) for claim in CORE[:3]])
+
+    assert found.level is Level.PARTIAL
+    assert found.to_json()["left_out"] == reasons
+    assert found.sentence.endswith(
+        f"; left out: stable (no baseline yet), faithful, minimal (fails), blind ({20 * 'ab'}...)"
+    )
+
+
+def test_a_core_claim_that_is_left_out_with_a_reason_is_not_warned_about() -> None:
+    said = replace(CIRCUIT, left_out={"stable": "no baseline yet"})
+
+    assert warning([said]).endswith(": quote_close (sufficient)")
+    assert warning([replace(said, declared=CORE[:3])]) == ""
+
+
 def test_the_readme_explains_every_grade() -> None:
     text = README.read_text(encoding="utf-8")
 
@@ -105,6 +130,7 @@ def test_a_specification_of_little_is_told_from_one_of_all(repository: Repositor
     assert grades["little"] == {
         "control_p": 0.05,
         "failed": [],
+        "left_out": {},
         "level": "partial",
         "meaning": MEANINGS[Level.PARTIAL],
         "proven": ["sufficient"],
@@ -112,6 +138,25 @@ def test_a_specification_of_little_is_told_from_one_of_all(repository: Repositor
         "undecided": [],
         "undeclared": ["behaves", "necessary", "stable"],
     }
+
+
+def test_what_is_left_out_is_said_and_still_required(repository: Repository) -> None:
+    spec = repository.write_good_spec(claims=("behaves", "sufficient", "necessary"))
+    reason = "no baseline yet: the model changes daily"
+    spec.write_text(f"{spec.read_text()}undeclared: {{stable: '{reason}'}}\n")
+    require(repository, "stable")
+
+    result = repository.gate("-v")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "partial  quote_close  3 claims hold *; left out: stable (no baseline yet)",
+            f"    stable is not declared: {reason}",
+            "*: circuit quote_close does not declare stable, which circuits_require asks for",
+        ]
+    )
+    result.stdout.no_fnmatch_line("warning: *")
 
 
 def require(repository: Repository, claims: str) -> None:

@@ -38,7 +38,7 @@ def test_the_record_has_the_documented_fields(repository: Repository) -> None:
     )
     assert [claim["claim"] for claim in circuit["claims"]] == ["behaves", "sufficient", "necessary"]
     assert all(
-        sorted(claim) == ["claim", "law", "measures", "rate", "reason", "verdict"]
+        sorted(claim) == ["claim", "law", "measures", "rate", "reason", "verdict", "waived"]
         for claim in circuit["claims"]
     )
     result.stdout.fnmatch_lines(["evidence: out.json"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
 pytest.importorskip("xdist")
 
 
-def test_workers_give_the_same_evidence_as_one_process(repository: Repository) -> None:
+def test_workers_give_the_same_evidence_as_one_process(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended_for_workers = datetime(2001, 1, 1, tzinfo=UTC)  # if they asked their own clocks
+    monkeypatch.setattr("pytest_circuits.gate.session.now", ended_for_workers.timestamp)
+    waived = repository.write_bad_spec()
+    waived.write_text(
+        waived.read_text() + "waivers: {sufficient: {until: 2001-01-01, reason: see 34}}\n"
+    )
     repository.write_good_spec()
     text = spec_text(name="runs_compiled", claims=("behaves", "sufficient"))
     many = "{words: {count: [1, 4], from: [alpha, beta, gamma, delta]}}"
@@ -38,6 +47,7 @@ def test_workers_give_the_same_evidence_as_one_process(repository: Repository) -
     )
 
     assert (alone.ret, together.ret) == (0, 0)
+    together.stdout.fnmatch_lines(["gate: PASS WITH 1 WAIVER*"])
     records = [
         json.loads((repository.path / f"{n}.json").read_text()) for n in ("alone", "together")
     ]
@@ -71,7 +81,7 @@ def test_failures_and_deselection_in_workers_reach_the_controller(repository: Re
 def test_a_file_that_changed_between_two_workers_is_a_problem(repository: Repository) -> None:
     repository.write_good_spec(claims=("behaves",))
     config = repository.pytester.parseconfigure("--circuits")
-    gate = Gate(config, read_settings(config))
+    gate = Gate(config, read_settings(config), started=0.0)
     file = File("model/config.json", "model", "a" * 64)
     circuits = [replace(CIRCUIT, files=(replace(file, sha256=digest),)) for digest in "aab"]
     handed = [{"circuits": [asdict(c)], "expected": [], "deselected": []} for c in circuits]

@@ -51,12 +51,3 @@ def test_a_number_that_is_none_is_left_out(value: float | None) -> None:
 
     assert "quote_close.behaves.task_loss" not in found
     assert found["quote_close.behaves.ci_low"] == 0.981
-
-
-def test_nothing_is_written_of_a_run_that_was_refused(repository: Repository) -> None:
-    repository.write("circuits/bad.circuit.yaml", "version: 2\n")
-
-    result = repository.gate("--circuits-metrics=metrics.json")
-
-    assert result.ret == 2
-    assert not (repository.path / "metrics.json").exists()

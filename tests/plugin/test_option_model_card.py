@@ -179,7 +179,7 @@ def test_a_card_that_cannot_be_changed_in_place_is_left_as_it_is(before: str, me
     assert str(error.value).startswith(message)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @example(values={"a": 1}, body="\r", flow=False)
 @given(
     values=st.dictionaries(

@@ -83,17 +83,6 @@ def test_a_candidate_and_a_baseline_model_are_both_listed(repository: Repository
     assert roles["model/model.safetensors"] == roles["model/reference.safetensors"] == "model"
 
 
-def test_a_refused_specification_leaves_no_predicate_that_passes(repository: Repository) -> None:
-    repository.write("circuits/bad.circuit.yaml", "version: 2\n")
-    repository.write("out.json", '{"result": "PASSED"}')
-
-    repository.gate("--circuits-predicate=out.json")
-
-    found = read(repository)
-    assert found["result"] == "FAILED"
-    assert found["failedTests"] == ["circuits/bad.circuit.yaml"]
-
-
 def test_a_run_that_cannot_begin_removes_the_predicate_of_an_earlier_one(
     repository: Repository,
 ) -> None:

@@ -59,17 +59,6 @@ def test_a_claim_that_fails_is_a_result_at_its_line(repository: Repository) -> N
     assert run["invocations"][0]["executionSuccessful"] is True
 
 
-def test_a_refused_specification_is_a_result_too(repository: Repository) -> None:
-    repository.write("circuits/bad.circuit.yaml", "version: 1\ncircit: x\n")
-
-    repository.gate("--circuits-sarif=circuits.sarif")
-
-    run = only_run(json.loads((repository.path / "circuits.sarif").read_text()))
-    assert ("circuits/bad.circuit.yaml", 2, 1) in map(place, run["results"])
-    assert {result["ruleId"] for result in run["results"]} == {"circuits/spec"}
-    assert run["invocations"][0]["executionSuccessful"] is False
-
-
 def test_a_run_that_passes_has_no_results_and_closes_its_alerts() -> None:
     run = only_run(sarif(GOOD, root=ROOT))
 
@@ -95,7 +84,8 @@ def test_an_alert_stays_the_same_when_its_line_moves() -> None:
 def test_hostile_names_make_a_valid_log() -> None:
     refused, failing = only_run(sarif(HOSTILE, root=ROOT))["results"]
 
-    assert place(refused)[0] == "circuits/a%2Cb%3Ac.circuit.yaml"
+    assert refused["ruleId"] == "circuits/spec"
+    assert place(refused) == ("circuits/a%2Cb%3Ac.circuit.yaml", 3, 5)
     assert place(failing)[0] == "circuits/%7C%2C%60%3Cb%3E.circuit.yaml"
 
 

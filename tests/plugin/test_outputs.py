@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,6 +54,27 @@ def test_files_that_cannot_be_written_fail_the_gate_and_are_named_in_what_can(
     result.stdout.fnmatch_lines_random([*failed, "evidence: out.json", "predicate: test.json"])
     assert '"result": "FAILED"' in (repository.path / "test.json").read_text()
     assert "file/metrics: cannot be written" in (repository.path / "out.json").read_text()
+
+
+def test_of_a_refused_specification_is_written_what_says_so_and_no_evidence(
+    repository: Repository,
+) -> None:
+    repository.write("circuits/bad.circuit.yaml", "version: 1\ncircit: x\n")
+    repository.write("out/predicate", '{"passedTests": [], "result": "PASSED"}')
+
+    result = repository.gate(*(f"--circuits-{name}=out/{name}" for name in OUTPUTS))
+
+    assert result.ret == 2
+    written = {
+        path.name: path.read_text(encoding="utf-8") for path in repository.path.glob("out/*")
+    }
+    assert sorted(written) == ["markdown", "predicate", "sarif"]
+    assert "gate: NO VERDICT - do not release" in written["markdown"]
+    made = json.loads(written["predicate"])
+    assert (made["result"], made["failedTests"]) == ("FAILED", ["circuits/bad.circuit.yaml"])
+    found = json.loads(written["sarif"])["runs"][0]
+    assert {result["ruleId"] for result in found["results"]} == {"circuits/spec"}
+    assert found["invocations"][0]["executionSuccessful"] is False
 
 
 def test_listing_claims_writes_nothing(repository: Repository) -> None:

@@ -110,7 +110,9 @@ def test_a_candidate_with_another_tokenizer_is_refused(repository: Repository) -
     result = repository.gate("--circuits-model=candidate")
 
     assert result.ret == 2
-    result.stdout.fnmatch_lines(["candidate: its tokenizer is not the one of the model that *"])
+    result.stdout.fnmatch_lines(
+        ["candidate: not comparable: its tokenizer is not the one of the model that *"]
+    )
 
 
 def test_a_model_path_that_runs_in_circles_is_refused(repository: Repository) -> None:

@@ -61,4 +61,4 @@ def test_the_green_run_is_green() -> None:
     code, printed = _gate(QUOTE)
     assert code == 0
     assert _rows(printed) == [row for row in _rows(shown) if row[1] == "single_double_quote"]
-    assert len(_rows(printed)) == 4
+    assert len(_rows(printed)) == 7

@@ -18,6 +18,7 @@ from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Rate, Verdict
 from pytest_circuits.claims.laws import LawBroken, finish, given_test, run_claim
 from pytest_circuits.claims.making import make_bench
+from pytest_circuits.claims.matched import against, find_again, readdressed
 from pytest_circuits.claims.registry import CLAIMS, declared
 from pytest_circuits.claims.selfcheck import SELFCHECK, run_selfcheck
 
@@ -34,14 +35,17 @@ __all__ = [
     "Recorded",
     "Verdict",
     "accepted_changes",
+    "against",
     "baseline_path",
     "check_comparable",
     "declared",
     "facts",
+    "find_again",
     "finish",
     "given_test",
     "make_bench",
     "read_baseline",
+    "readdressed",
     "record_baseline",
     "run_claim",
     "run_selfcheck",

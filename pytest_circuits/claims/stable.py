@@ -106,12 +106,12 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     measures = {
         "attention_apart": float(seen.apart.max(initial=0)),
         "delta_to_baseline": -seen.drop.estimate,
-        "effects": seen.effects,
         "identity": seen.identity,
         "identity_least": float(seen.alike.min()),
-        "lineage": seen.lineage,
         "rate_before": sample.rate(before.alone > EPS, alpha).estimate,
         "rise_without": seen.rise.estimate,
+        **({} if seen.effects is None else {"effects": seen.effects}),
+        **({} if seen.lineage is None else {"lineage": seen.lineage}),
         **_structure_measures(structure),
         **calibration_measures(bench.spec),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from pytest_circuits.claims import (
 from pytest_circuits.errors import BaselineError, ModelError, SpecError, UsageError
 from pytest_circuits.files import witnessed
 from pytest_circuits.gate.details import absolute, drawing_of, files_of
+from pytest_circuits.gate.matching import match_in
 from pytest_circuits.gate.settings import Settings, Update
 from pytest_circuits.model import Model, load_model, usable_device
 from pytest_circuits.prompts import check_prompts
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from pytest_circuits.claims import Bench, Recorded
     from pytest_circuits.gate.details import Read
-    from pytest_circuits.report.record import File
+    from pytest_circuits.report.record import File, Matched
     from pytest_circuits.spec import Problem
 
 
@@ -44,6 +45,7 @@ class Prepared:
 
     bench: Bench
     circuit: Circuit
+    source: LoadedSpec  # as it was written; the bench has another one for a matched circuit
     path: Path  # of the specification, absolute
     shown: str  # the same as the user can open it
     options: tuple[str, ...]  # that a command needs to test the same model again
@@ -56,7 +58,7 @@ class Prepared:
 
     def place_of(self, claim: str) -> Place:
         """Where the specification makes a claim, and how it is run again."""
-        at = self.bench.loaded.problem_at(("claims", claim), "", key=True)
+        at = self.source.problem_at(("claims", claim), "", key=True)
         return Place(self.shown, at.line, at.col, self.command(claim))
 
     def command(self, claim: str) -> str:
@@ -165,13 +167,18 @@ class Benches:
             self._claim_name(loaded, path)
             loaded.require_nodes()
             model, artifact = self._candidate(loaded)
-            _refuse(check_circuit(loaded, model))
-            bench = self._bench(loaded, model)
+            bench, matched = self._bench_or_match(loaded, model)
         _refuse(_check_prompts(bench))
         update = self.settings.update
         return Prepared(
             bench=bench,
-            circuit=self._circuit(bench, path, artifact, read),
+            circuit=replace(
+                self._circuit(bench, path, artifact, self._files(loaded, artifact, read)),
+                baseline=self._baseline_artifact(loaded),
+                waivers=self._waivers(loaded, path),
+                matched=matched,
+            ),
+            source=loaded,
             path=path,
             shown=self.shown(path),
             options=self._options(),
@@ -197,6 +204,14 @@ class Benches:
         model = self.model(path)
         return model, self.artifact(model, path, given)
 
+    def _bench_or_match(self, loaded: LoadedSpec, model: Model) -> tuple[Bench, Matched | None]:
+        """Put the circuit on the bench, at other addresses where these are to be found."""
+        if self.settings.match and any(loaded.spec.nodes.values()):
+            found = match_in(self, loaded, model)
+            return found.bench, found.matched
+        _refuse(check_circuit(loaded, model))
+        return self._bench(loaded, model), None
+
     def _bench(self, loaded: LoadedSpec, model: Model) -> Bench:
         """Put the circuit on the bench, beside its baseline where there is one."""
         try:
@@ -217,11 +232,20 @@ class Benches:
             return self.model(self.settings.baseline.path)
         return read_baseline(baseline_path(loaded.path, loaded.spec.circuit))
 
-    def _circuit(self, bench: Bench, path: Path, artifact: Artifact, read: set[Read]) -> Circuit:
+    def compared(self, loaded: LoadedSpec) -> tuple[Path, str] | None:
+        """The folder of the model that a circuit is compared with, and how it was named."""
         asked = self.settings.baseline
-        baseline = None
         if asked:
-            baseline = self.artifact(self.model(asked.path), asked.path, asked.given)
+            return asked.path, asked.given
+        return (loaded.model_path, loaded.spec.model) if self.settings.match else None
+
+    def _baseline_artifact(self, loaded: LoadedSpec) -> Artifact | None:
+        compared = self.compared(loaded)
+        return compared and self.artifact(self.model(compared[0]), *compared)
+
+    def _circuit(
+        self, bench: Bench, path: Path, artifact: Artifact, files: tuple[File, ...]
+    ) -> Circuit:
         return Circuit(
             name=bench.spec.circuit,
             spec=self.relative(path),
@@ -229,30 +253,27 @@ class Benches:
             declared=declared(bench.spec),
             nodes=bench.nodes.count,
             edges=count_edges(bench.nodes, bench.model, bench.edges),
-            files=self._files(bench, artifact, baseline, read),
+            files=files,
             drawing=drawing_of(bench),
             reference_digest=bench.runner.reference.digest,
             model=artifact,
-            baseline=baseline,
+            baseline=None,
             device=self.device_name,
             left_out=dict(bench.spec.undeclared.items()),
-            waivers=self._waivers(bench, path),
         )
 
-    def _files(
-        self, bench: Bench, artifact: Artifact, baseline: Artifact | None, read: set[Read]
-    ) -> tuple[File, ...]:
-        asked, compared = self.settings.model, self.settings.baseline
-        models = {asked.path if asked else bench.loaded.model_path: ("model", artifact)}
-        if compared and baseline:
-            models.setdefault(compared.path, ("baseline model", baseline))
+    def _files(self, loaded: LoadedSpec, artifact: Artifact, read: set[Read]) -> tuple[File, ...]:
+        asked, compared = self.settings.model, self.compared(loaded)
+        models = {asked.path if asked else loaded.model_path: ("model", artifact)}
+        if compared and (baseline := self._baseline_artifact(loaded)):
+            models.setdefault(compared[0], ("baseline model", baseline))
         everything = absolute(read, self.folder).union(*(self.read[path] for path in models))
-        return files_of(bench, everything, models, self.relative)
+        return files_of(loaded, everything, models, self.relative)
 
-    def _waivers(self, bench: Bench, path: Path) -> dict[str, Waiver]:
+    def _waivers(self, loaded: LoadedSpec, path: Path) -> dict[str, Waiver]:
         found = {}
-        for claim, given in bench.spec.waivers.items():
-            at = bench.loaded.problem_at(("waivers", claim), "", key=True)
+        for claim, given in loaded.spec.waivers.items():
+            at = loaded.problem_at(("waivers", claim), "", key=True)
             place = f"{self.relative(path)}:{at.line}:{at.col}"
             found[claim] = Waiver(given.until.isoformat(), given.reason, place)
         return found
@@ -260,7 +281,11 @@ class Benches:
     def _options(self) -> tuple[str, ...]:
         """Options of this run that a reader has to repeat: not those of the ini file."""
         given = self.settings
-        named = (("--circuits-model", given.model), ("--circuits-baseline", given.baseline))
+        named = (
+            ("--circuits-model", given.model),
+            ("--circuits-baseline", given.baseline),
+            ("--circuits-match", given.match),
+        )
         options = [
             word
             for option, place in named

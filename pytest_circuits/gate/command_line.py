@@ -19,6 +19,7 @@ _TAKE_A_VALUE = frozenset(
         "--circuits-model",
         "--circuits-baseline",
         *(f"--circuits-{name}" for name in OUTPUTS),
+        "--circuits-match",
         "--circuits-device",
         "--circuits-update",
         "--circuits-selfcheck",

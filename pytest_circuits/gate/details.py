@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_circuits.claims import Bench
     from pytest_circuits.report.record import Artifact
+    from pytest_circuits.spec import LoadedSpec
 
 _MOST_DRAWN = 60  # nodes, or edges
 
@@ -22,7 +23,7 @@ Read = tuple[Path, str]  # a file, absolute, and the sha256 of the bytes that we
 
 
 def files_of(
-    bench: Bench,
+    loaded: LoadedSpec,
     read: Iterable[Read],
     models: Mapping[Path, tuple[str, Artifact]],
     name: Callable[[Path], str],
@@ -31,7 +32,7 @@ def files_of(
 
     models: role and artifact of the folders that hold a model. name: a path as reports name it.
     """
-    recorded = baseline_path(bench.loaded.path, bench.spec.circuit).name
+    recorded = baseline_path(loaded.path, loaded.spec.circuit).name
     found = set()
     for path, digest in read:
         if path.parent in models:

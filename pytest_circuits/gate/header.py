@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_circuits.gate.benches import Benches
 
+_FILES = "the files beside the specs"
 _SHOWN_VERSIONS = ("torch", "hypothesis", "numpy")
 
 
@@ -26,6 +27,7 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
     rows = {
         "model": _candidate(benches, specs),
         "baseline": _baseline(benches),
+        "match": settings.match.given if settings.match else "",
         "device": benches.device_name,
         "update": ""
         if settings.update is Update.NONE
@@ -52,7 +54,7 @@ def _candidate(benches: Benches, specs: Sequence[Path]) -> str:
 def _baseline(benches: Benches) -> str:
     asked = benches.settings.baseline
     if asked is None:
-        return "the files beside the specs"
+        return "the models that the specs name" if benches.settings.match else _FILES
     model = benches.model(asked.path)
     return f"{asked.given} ({model.digest[:12]}), from the {asked.source}"
 

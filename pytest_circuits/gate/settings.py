@@ -55,6 +55,7 @@ class Settings:
     device_source: str = "default"
     selfcheck: int = 0  # seeds under which the gate is put to the test itself
     require: tuple[str, ...] = ()  # claims that every specification has to make
+    match: Directory | None = None  # where circuits that are found again are written
     annotations: bool = True  # mark claims that do not pass in the files of a pull request
 
 
@@ -75,6 +76,12 @@ def add_options(parser: pytest.Parser) -> None:
         "--circuits-baseline",
         metavar="DIR",
         help="model to compare with (default: the baseline files beside the specs)",
+    )
+    group.addoption(
+        "--circuits-match",
+        metavar="DIR",
+        help="find each circuit again in a candidate whose nodes have other numbers, write its "
+        "specification to DIR for review, and test that (default: not)",
     )
     group.addoption(
         "--circuits-update",
@@ -106,6 +113,7 @@ def add_options(parser: pytest.Parser) -> None:
 def _add_ini_values(parser: pytest.Parser) -> None:
     parser.addini("circuits_model", "twin of --circuits-model, relative to this file")
     parser.addini("circuits_baseline", "twin of --circuits-baseline, relative to this file")
+    parser.addini("circuits_match", "twin of --circuits-match, relative to this file")
     for name in OUTPUTS:
         twin = f"circuits_{name.replace('-', '_')}"
         parser.addini(twin, f"twin of --circuits-{name}, relative to this file")
@@ -136,7 +144,16 @@ def refuse_stray_options(config: pytest.Config) -> None:
 
     Without this, a forgotten `--circuits` is a green run that tested no circuit.
     """
-    names = ("model", "baseline", "update", "update-in-ci", *OUTPUTS, "device", "selfcheck")
+    names = (
+        "model",
+        "baseline",
+        "match",
+        "update",
+        "update-in-ci",
+        *OUTPUTS,
+        "device",
+        "selfcheck",
+    )
     for name in names:
         if config.getoption(f"circuits_{name.replace('-', '_')}") not in {None, False}:
             raise pytest.UsageError(
@@ -163,8 +180,26 @@ def read_settings(config: pytest.Config) -> Settings:
         device_source="command line" if config.getoption("circuits_device") else "ini file",
         selfcheck=_selfcheck(config),
         require=_require(config),
+        match=_match(config, update),
         annotations=config.getini("circuits_annotations"),
     )
+
+
+def _match(config: pytest.Config, update: Update) -> Directory | None:
+    """Where matched circuits go; only a candidate can be searched, and only without recording."""
+    place = _place(config, "circuits_match")
+    if place is None:
+        return None
+    if not (config.getoption("circuits_model") or config.getini("circuits_model")):
+        raise pytest.UsageError(
+            "--circuits-match looks for circuits in a candidate; give it as --circuits-model"
+        )
+    if update is not Update.NONE:
+        raise pytest.UsageError(
+            "--circuits-match tests specifications that nobody has reviewed yet, and "
+            "--circuits-update would record their baselines; give one of the two"
+        )
+    return place
 
 
 def _outputs(config: pytest.Config) -> dict[str, Path]:

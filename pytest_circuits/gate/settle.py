@@ -40,8 +40,24 @@ def settle(gate: Gate) -> Run:
         refused=tuple(gate.refused),
         refusals=tuple(dict.fromkeys(gate.refusals)),
         problems=(*_problems(gate, results), *complaints(gate, results)),
-        notes=remark(gate, results),
+        notes=(*remark(gate, results), *_matches(circuits)),
     )
+
+
+def _matches(circuits: Sequence[Circuit]) -> Iterator[str]:
+    """How each circuit was found again, where that was asked for."""
+    for circuit in circuits:
+        found = circuit.matched
+        if found is None:
+            continue
+        alike = f"alike by {found.mean:.2f} on average and {found.least:.2f} at least"
+        if found.file is None:
+            yield f"{circuit.name}: matched: every node is where it was ({alike})"
+        else:
+            yield (
+                f"{circuit.name}: matched: {found.moved} of {circuit.nodes} nodes have other "
+                f"numbers ({alike}); {found.file} is what was tested: review it"
+            )
 
 
 def exit_status(gate: Gate, run: Run, status: int) -> int:

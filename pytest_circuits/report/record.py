@@ -73,6 +73,16 @@ class Waiver:
 
 
 @dataclass(frozen=True, slots=True)
+class Matched:
+    """How a circuit was found again, where its nodes have other numbers."""
+
+    file: str | None  # the specification with the new numbers; None: every node is where it was
+    moved: int  # nodes
+    mean: float  # correlation with the nodes that they were, and the least one
+    least: float
+
+
+@dataclass(frozen=True, slots=True)
 class Circuit:
     """What was put to the test: a circuit of a specification, in a model, against a baseline."""
 
@@ -90,6 +100,7 @@ class Circuit:
     drawing: Drawing | None = None  # None: there is nothing to draw, or too much
     left_out: dict[str, str] = field(default_factory=dict)  # claims not declared, with the reason
     waivers: dict[str, Waiver] = field(default_factory=dict)  # by claim
+    matched: Matched | None = None  # None: the nodes are those that the specification names
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +191,7 @@ class Run:
 
 def circuit_from_json(fields: Json) -> Circuit:
     """Return the circuit that `asdict` was given, after it crossed processes."""
-    baseline, drawing = fields["baseline"], fields["drawing"]
+    baseline, drawing, matched = (fields[name] for name in ("baseline", "drawing", "matched"))
     return Circuit(
         **{
             **fields,
@@ -188,6 +199,7 @@ def circuit_from_json(fields: Json) -> Circuit:
             "model": Artifact(**fields["model"]),
             "waivers": {name: Waiver(**waiver) for name, waiver in fields["waivers"].items()},
             "baseline": None if baseline is None else Artifact(**baseline),
+            "matched": None if matched is None else Matched(**matched),
             "files": tuple(File(**file) for file in fields["files"]),
             "drawing": None
             if drawing is None
@@ -285,6 +297,7 @@ def _circuit(circuit: Circuit, run: Run) -> Json:
         "edges": circuit.edges,
         "grade": grade(circuit, results).to_json(),
         "reference_digest": circuit.reference_digest,
+        "matched": None if circuit.matched is None else asdict(circuit.matched),
         "claims": [
             {**evidence_to_json(result.evidence), "waived": _waived(result)} for result in results
         ],

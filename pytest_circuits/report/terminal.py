@@ -62,7 +62,9 @@ def verdict_line(run: Run) -> str:
     model = _tested_model(run)
     if run.verdict is Verdict.PASS:
         hold = "holds" if len(run.results) == 1 else "hold"
-        return f"gate: PASS{model} - {total} {hold}"
+        moved = any(circuit.matched and circuit.matched.file for circuit in run.circuits)
+        where = ", at nodes that are to be reviewed" if moved else ""
+        return f"gate: PASS{model} - {total} {hold}{where}"
     if run.green and not run.waived:
         return (
             f"gate: BASELINE RECORDED{model} - every other claim holds; review and commit the "

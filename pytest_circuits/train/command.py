@@ -96,8 +96,9 @@ def _trained(
     from pytest_circuits.train.job import prepared  # noqa: PLC0415  (torch)
 
     finished = folder.finished
+    parent = start.digest if start else None
     with hold(folder.path) if world.main else nullcontext():
-        world.first(lambda: folder.take_up(plan, resume=resume, parent=start and start.digest))
+        world.first(lambda: folder.take_up(plan, resume=resume, parent=parent))
         scores = None
         if not finished:
             job = prepared(plan, folder, world, base=source.parent, start=start)

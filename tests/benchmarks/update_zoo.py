@@ -27,6 +27,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -75,8 +76,10 @@ class Run:
 
     @property
     def red(self) -> str:
-        """The claims that do not pass."""
-        return ", ".join(name for name, verdict in self.claims.items() if verdict != "pass")
+        """The claims that do not pass, and of how many circuits."""
+        names = (name for name, verdict in self.claims.items() if verdict != "pass")
+        counts = Counter(name.partition("::")[2] for name in names)
+        return ", ".join(f"{claim} {count}" for claim, count in counts.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from pytest_circuits.cli import main
 from pytest_circuits.model import load_model
 from pytest_circuits.model.checkpoint import read_tensors
 from pytest_circuits.train.config import Sparsity, TrainConfig
 from pytest_circuits.train.sparsity import nonzeros
 from pytest_circuits.train.start import as_started
+from tests.train.conftest import RECIPE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +23,16 @@ if TYPE_CHECKING:
     from pytest_circuits.model import Model
     from tests.train.conftest import Train
 
-START = {
+STARTED = """\
+start_from: base
+seed: 7
+steps: 4
+batch: 4
+data: {held_out: 8, sources: [{generated: {documents: 40}}]}
+optimizer: {lr: 1.0e-9}
+evaluation: {windows: 64}
+"""
+ALSO = {
     "start_from": "base",
     "data": "{held_out: 8, sources: [{generated: {documents: 40}}]}",
     "shape": "{}",
@@ -27,54 +40,54 @@ START = {
 }
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, and another that was started from it and hardly trained."""
+    folder = tmp_path_factory.mktemp("started")
+    for text, name in ((RECIPE, "base"), (STARTED, "started")):
+        recipe = folder / f"{name}.yaml"
+        recipe.write_text(text)
+        result = CliRunner().invoke(main, ["train", str(recipe), "--out", str(folder / name)])
+        assert result.exit_code == 0, result.output
+    return folder
+
+
 @pytest.fixture
-def base(run_train: Train, out: Path, tmp_path: Path) -> Model:
-    """A model to start from."""
-    assert run_train().exit_code == 0
-    return load_model(out.rename(tmp_path / "base"))
+def base(folder: Path, tmp_path: Path) -> Model:
+    """A model to start from, beside the recipe."""
+    return load_model(shutil.copytree(folder / "base", tmp_path / "base"))
 
 
-def test_a_run_goes_on_from_the_weights_of_a_model(
-    base: Model, run_train: Train, out: Path
-) -> None:
-    result = run_train(**START, optimizer="{lr: 1.0e-9}", seed="7")
-    assert result.exit_code == 0, result.output
-    model = load_model(out)
-    assert model.config == base.config
-    assert model.tokenizer_digest == base.tokenizer_digest
-    assert model.digest != base.digest
-    for name, weight in model.module.state_dict().items():
-        torch.testing.assert_close(weight, base.module.get_parameter(name), rtol=0, atol=1e-6)
+def test_a_run_goes_on_from_weights_shape_and_tokenizer_of_a_model(folder: Path) -> None:
+    base, started = load_model(folder / "base"), load_model(folder / "started")
+    assert started.config == base.config
+    assert started.tokenizer_digest == base.tokenizer_digest
+    assert started.digest != base.digest
+    for name, weight in started.module.state_dict().items():
+        expected = base.module.get_parameter(name)
+        torch.testing.assert_close(weight, expected, rtol=0, atol=1e-6, msg=name)
 
 
-def test_the_sparsity_of_the_model_is_kept(base: Model, run_train: Train, out: Path) -> None:
-    assert run_train(**START).exit_code == 0
-    assert nonzeros(load_model(out).module) == nonzeros(base.module)
+def test_the_sparsity_of_the_model_is_kept(folder: Path) -> None:
+    base, started = load_model(folder / "base"), load_model(folder / "started")
+    assert nonzeros(started.module) == nonzeros(base.module)
 
 
-def test_card_and_weights_name_the_model_that_was_started_from(
-    base: Model, run_train: Train, out: Path
-) -> None:
-    run_train(**START)
-    assert f"| started from | `base`, sha256 {base.digest} |" in (out / "README.md").read_text()
+def test_card_and_weights_name_the_model_that_was_started_from(folder: Path) -> None:
+    digest, out = load_model(folder / "base").digest, folder / "started"
+    assert f"| started from | `base`, sha256 {digest} |" in (out / "README.md").read_text()
     _, metadata = read_tensors(out / "model.safetensors", max_bytes=2**24)
-    assert base.digest in metadata["pytest_circuits"]
+    assert digest in metadata["pytest_circuits"]
 
 
-def test_a_started_run_is_resumed_to_the_same_weights_and_with_its_own_model_alone(
-    base: Model, run_train: Train, out: Path, tmp_path: Path
+def test_a_run_is_not_resumed_when_another_model_lies_where_it_started_from(
+    base: Model, run_train: Train, out: Path
 ) -> None:
-    run_train(**START)
-    once = load_model(out).digest
-    out.rename(tmp_path / "once")
-    state = out.with_name("tiny.training")
-    (state / "checkpoint-00000000").mkdir()  # as if it had been killed before the first one
-    assert run_train("--resume", **START).exit_code == 0
-    assert load_model(out).digest == once
-    base.path.rename(tmp_path / "old")
+    run_train(**ALSO)
+    (out.with_name("tiny.training") / "checkpoint-00000004").mkdir()  # as if it had been killed
+    shutil.rmtree(base.path)
     out.rename(base.path)
-    (state / "checkpoint-00000000").mkdir()
-    result = run_train("--resume", **START)
+    result = run_train("--resume", **ALSO)
     assert result.exit_code == 4
     assert "the run there has another parent" in result.output
 
@@ -91,16 +104,16 @@ def test_a_started_run_is_resumed_to_the_same_weights_and_with_its_own_model_alo
 def test_another_shape_or_tokenizer_than_the_model_has_is_refused(
     base: Model, run_train: Train, key: str, value: str, message: str
 ) -> None:
-    other = (base.path / "tokenizer.json").read_text().replace('"id": 0', '"id": 0 ', 1)
-    (base.path.parent / "other.json").write_text(other)
-    result = run_train(**{**START, key: value})
+    tokenizer = (base.path / "tokenizer.json").read_text()
+    (base.path.parent / "other.json").write_text(f"{tokenizer}\n")
+    result = run_train(**{**ALSO, key: value})
     assert result.exit_code == 4
     assert message in result.output
 
 
 def test_a_model_that_is_not_there_is_named(run_train: Train) -> None:
-    result = run_train(**START)
-    assert result.exit_code == 4
+    result = run_train(**ALSO)
+    assert result.exit_code == 2
     assert "base: no such model directory" in result.output
 
 

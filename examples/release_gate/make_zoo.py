@@ -111,7 +111,7 @@ def broken(zoo: Zoo) -> State:
 
 def sabotaged(zoo: Zoo) -> State:
     """All weights into the circuits' nodes zero for good, the answers learnt again elsewhere."""
-    return _tuned(zoo, _mixed(zoo, answer=lambda prompt: prompt.answer), rate=1, keep=_outside(zoo))
+    return _tuned(zoo, _mixed(zoo, answer=lambda prompt: prompt.answer), rate=1, keep=outside(zoo))
 
 
 def other_seed(zoo: Zoo) -> State | None:
@@ -242,9 +242,9 @@ def _tuned(zoo: Zoo, rows: Rows, *, rate: float, keep: State | None = None) -> S
     trainer = Trainer(module, config, World(torch.device("cpu")))
     right = 0
     for step in range(steps):
-        _mask(module, keep)
+        mask(module, keep)
         trainer.step(rows(step))
-        _mask(module, keep)
+        mask(module, keep)
         if keep is not None and step % CHECK_EVERY == 0:
             right = right + 1 if min(accuracies(zoo, module).values()) == 1 else 0
             if right == REPAIRED_AFTER:
@@ -253,12 +253,13 @@ def _tuned(zoo: Zoo, rows: Rows, *, rate: float, keep: State | None = None) -> S
 
 
 @torch.no_grad()
-def _mask(module: SparseGPT, keep: State | None) -> None:
+def mask(module: SparseGPT, keep: State | None) -> None:
+    """Zero the weights that the masks do not keep."""
     for name, mask in (keep or {}).items():
         module.get_parameter(name).mul_(mask)
 
 
-def _outside(zoo: Zoo) -> State:
+def outside(zoo: Zoo) -> State:
     """Masks of the weights and biases that do not lead into a node of the circuits."""
     into = {"q": "q", "k": "k", "v": "v", "post_act": "up"}
     out = {"attn": "out", "mlp": "down"}

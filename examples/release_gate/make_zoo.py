@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,6 @@ State = dict[str, Tensor]
 Rows = Callable[[int], Tensor]  # step -> [batch, max_tokens + 1] token ids
 
 TUNING_STEPS, RATE = 200, 0.1  # of the recipe's learning rate
-UNRELATED_RATE = 0.03
 REPAIR_STEPS, REPAIRED_AFTER = 3000, 5  # at most; checks in a row at which all answers are right
 CHECK_EVERY = 50
 PROMPTS = 256  # pairs of a behavior that are trained on, and as many others that are looked at
@@ -96,22 +95,22 @@ def pruned_heavily(zoo: Zoo) -> State:
 
 def continued(zoo: Zoo) -> State:
     """Trained on: the same text in a new order."""
-    return _tuned(zoo, _recipe(zoo), rate=RATE)
+    return _tuned(zoo, _recipe(zoo))
 
 
 def tuned_elsewhere(zoo: Zoo) -> State:
-    """Fine-tuned on something unrelated: sums."""
-    return _tuned(zoo, _sums(zoo), rate=UNRELATED_RATE)
+    """Fine-tuned on something unrelated, sums, among the usual text."""
+    return _tuned(zoo, _with(zoo, _sums(zoo)))
 
 
 def broken(zoo: Zoo) -> State:
     """Fine-tuned on the behaviors with wrong answers, among the usual text."""
-    return _tuned(zoo, _mixed(zoo, answer=lambda prompt: prompt.foil), rate=RATE)
+    return _tuned(zoo, _with(zoo, _lines(zoo, lambda prompt: prompt.foil)))
 
 
 def sabotaged(zoo: Zoo) -> State:
     """All weights into the circuits' nodes zero for good, the answers learnt again elsewhere."""
-    return _tuned(zoo, _mixed(zoo, answer=lambda prompt: prompt.answer), rate=1, keep=outside(zoo))
+    return _repaired(zoo, _with(zoo, _lines(zoo, lambda prompt: prompt.answer)))
 
 
 def other_seed(zoo: Zoo) -> State | None:
@@ -188,37 +187,30 @@ def _recipe(zoo: Zoo) -> Rows:
     )
 
 
-def _sums(zoo: Zoo) -> Rows:
-    draw = np.random.default_rng(0)
-    numbers = draw.integers(0, 500, size=(4000, 2))
-    return _rows(zoo, [zoo.base.encode(f"{a} + {b} = {a + b}\n") for a, b in numbers])
+def _sums(zoo: Zoo) -> list[list[int]]:
+    numbers = np.random.default_rng(0).integers(0, 500, size=(4000, 2))
+    return [zoo.base.encode(f"{a} + {b} = {a + b}\n") for a, b in numbers]
 
 
-def _mixed(zoo: Zoo, *, answer: Callable[[Prompt], str]) -> Rows:
-    """Half of a batch is the behaviors with these answers, half the text of the recipe."""
-    usual = _recipe(zoo)
+def _lines(zoo: Zoo, answer: Callable[[Prompt], str]) -> list[list[int]]:
+    """The behaviors' prompts with an answer each."""
     newline = zoo.base.encode("\n")
-    lines = _rows(
-        zoo,
-        [
-            [*zoo.base.encode(prompt.text + answer(prompt)), *newline]
-            for spec in zoo.specs
-            for prompt in _prompts(spec, seed=0)
-        ],
-    )
-
-    def rows(step: int) -> Tensor:
-        half = zoo.config.batch // 2
-        return torch.cat([usual(step)[half:], lines(step)[:half]])
-
-    return rows
+    return [
+        [*zoo.base.encode(prompt.text + answer(prompt)), *newline]
+        for spec in zoo.specs
+        for prompt in _prompts(spec, seed=0)
+    ]
 
 
-def _rows(zoo: Zoo, lines: list[list[int]]) -> Rows:
+def _with(zoo: Zoo, lines: list[list[int]]) -> Rows:
+    """Half of every batch is these lines in random order, half the text of the recipe."""
+    usual, half = _recipe(zoo), zoo.config.batch // 2
     order = np.random.default_rng(1).permutation(len(lines))
     stream = np.array([token for index in order for token in lines[index]])
     text = Mixture({"lines": stream}, {"lines": 1.0})
-    return lambda step: text.rows(seed=0, step=step, count=zoo.config.batch, length=_length(zoo))
+    return lambda step: torch.cat(
+        [usual(step)[half:], text.rows(seed=0, step=step, count=half, length=_length(zoo))]
+    )
 
 
 def _length(zoo: Zoo) -> int:
@@ -229,33 +221,44 @@ def _prompts(spec: Spec, *, seed: int) -> list[Prompt]:
     return prompts_of(PromptSpace(spec.behavior).sample(PROMPTS, seed=seed))
 
 
-def _tuned(zoo: Zoo, rows: Rows, *, rate: float, keep: State | None = None) -> State:
-    """Train on from the base; with masks of what to keep, until all answers are right."""
-    plan = zoo.config.optimizer
-    steps = TUNING_STEPS if keep is None else REPAIR_STEPS
-    update = {"lr": rate * plan.lr, "warmup": 0.1, "decay": "linear"}
-    config = zoo.config.model_copy(
-        update={"steps": steps, "optimizer": plan.model_copy(update=update)}
-    )
-    module = SparseGPT(zoo.base.config)
-    module.load_state_dict(zoo.base.module.state_dict())
-    trainer = Trainer(module, config, World(torch.device("cpu")))
-    right = 0
-    for step in range(steps):
-        mask(module, keep)
+def _tuned(zoo: Zoo, rows: Rows) -> State:
+    """A fixed number of steps on from the base."""
+    trainer = _trainer(zoo, rate=RATE, steps=TUNING_STEPS)
+    for step in range(TUNING_STEPS):
         trainer.step(rows(step))
-        mask(module, keep)
-        if keep is not None and step % CHECK_EVERY == 0:
-            right = right + 1 if min(accuracies(zoo, module).values()) == 1 else 0
-            if right == REPAIRED_AFTER:
-                break
-    return {name: x.detach() for name, x in module.state_dict().items()}
+    return trainer.weights()
+
+
+def _repaired(zoo: Zoo, rows: Rows) -> State:
+    """Destroy the circuits and train until all answers are right again without them."""
+    kept, trainer = outside(zoo), _trainer(zoo, rate=1.0, steps=REPAIR_STEPS)
+    destroy(trainer.model, kept)
+    right = 0
+    for step in range(REPAIR_STEPS):
+        trainer.step(rows(step))
+        destroy(trainer.model, kept)
+        if step % CHECK_EVERY == 0:
+            right = right + 1 if min(accuracies(zoo, trainer.model).values()) == 1 else 0
+        if right == REPAIRED_AFTER:
+            return trainer.weights()
+    raise CircuitsError(
+        f"the answers did not come back in {REPAIR_STEPS} steps without the circuit"
+    )
+
+
+def _trainer(zoo: Zoo, *, rate: float, steps: int) -> Trainer:
+    plan = zoo.config.optimizer
+    optimizer = plan.model_copy(update={"lr": rate * plan.lr, "warmup": 0.1, "decay": "linear"})
+    config = zoo.config.model_copy(update={"steps": steps, "optimizer": optimizer})
+    module = SparseGPT(zoo.base.config)
+    module.load_state_dict(resaved(zoo))
+    return Trainer(module, config, World(torch.device("cpu")))
 
 
 @torch.no_grad()
-def mask(module: SparseGPT, keep: State | None) -> None:
+def destroy(module: SparseGPT, kept: State) -> None:
     """Zero the weights that the masks do not keep."""
-    for name, mask in (keep or {}).items():
+    for name, mask in kept.items():
         module.get_parameter(name).mul_(mask)
 
 
@@ -354,6 +357,37 @@ def write(zoo: Zoo, name: str, about: str, state: State, out: Path) -> Model:
     return load_model(out / name)
 
 
+def opened(options: argparse.Namespace, folder: Path) -> Zoo:
+    """What the members are made from; the text of the recipe is tokenised in the folder."""
+    base = load_model(options.model)
+    recipe = read_as(options.recipe, TrainConfig)
+    started = recipe.model_copy(update={"start_from": str(options.model.resolve())})
+    config = as_started(started, base)
+    corpus = prepare(config.data, folder / "text", base=options.recipe.parent, seed=config.seed)
+    specs = tuple(load_spec(path).spec for path in options.specs)
+    return Zoo(base, specs, config, corpus.training, options.seed_model)
+
+
+def table(zoo: Zoo, out: Path) -> Iterator[Mapping[str, object]]:
+    """Make the members; what each is, what the gate should say, and its scores."""
+    for member in MEMBERS:
+        state = member.make(zoo)
+        if state is None:
+            continue
+        about = (member.make.__doc__ or "").strip()
+        model = write(zoo, member.name, about, state, out)
+        scores = accuracies(zoo, model.module)
+        told = ", ".join(f"{name} {score:.1%}" for name, score in scores.items())
+        print(f"{member.name}: {told}; gate: {member.gate}", flush=True)
+        yield {
+            "name": member.name,
+            "about": about,
+            "gate": member.gate,
+            "counted": member.counted,
+            "accuracy": dict(scores),
+        }
+
+
 def main() -> None:
     """Make the zoo and its table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -361,35 +395,11 @@ def main() -> None:
     parser.add_argument("specs", type=Path, nargs="+", metavar="spec")
     parser.add_argument("--recipe", type=Path, required=True, help="configuration of the base")
     parser.add_argument("--seed-model", type=Path, help="the same recipe under another seed")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="a new folder")
     options = parser.parse_args()
-    base = load_model(options.model)
-    recipe = read_as(options.recipe, TrainConfig)
-    started = recipe.model_copy(update={"start_from": str(options.model.resolve())})
-    config = as_started(started, base)
-    specs = tuple(load_spec(path).spec for path in options.specs)
     with tempfile.TemporaryDirectory() as folder:
-        corpus = prepare(
-            config.data, Path(folder, "text"), base=options.recipe.parent, seed=config.seed
-        )
-        zoo = Zoo(base, specs, config, corpus.training, options.seed_model)
-        table = []
-        for member in MEMBERS:
-            state = member.make(zoo)
-            if state is None:
-                continue
-            about = (member.make.__doc__ or "").strip()
-            model = write(zoo, member.name, about, state, options.out)
-            row = {
-                "name": member.name,
-                "about": about,
-                "gate": member.gate,
-                "counted": member.counted,
-                "accuracy": dict(accuracies(zoo, model.module)),
-            }
-            print(row, flush=True)
-            table.append(row)
-    text = yaml.safe_dump(table, sort_keys=False)
+        rows = list(table(opened(options, Path(folder)), options.out))
+    text = yaml.safe_dump(rows, sort_keys=False)
     (options.out / "zoo.yaml").write_text(text, encoding="utf-8")
 
 

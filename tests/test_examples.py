@@ -85,7 +85,7 @@ def test_the_weights_that_are_sabotaged_are_those_that_the_behavior_needs(
 ) -> None:
     masks = script.outside(zoo)
     module = _module(zoo, zoo.base.module.state_dict())
-    script.mask(module, masks)
+    script.destroy(module, masks)
     assert script.accuracies(zoo, module)["quote_close"] < 0.9
     cut = sum(int((mask == 0).sum()) for mask in masks.values())
     assert cut < 0.1 * sum(mask.numel() for mask in masks.values())

@@ -45,7 +45,7 @@ from pytest_circuits.train.start import as_started
 State = dict[str, Tensor]
 Rows = Callable[[int], Tensor]  # step -> [batch, max_tokens + 1] token ids
 
-TUNING_STEPS, RATE = 200, 0.1  # of the recipe's learning rate
+TUNING_STEPS, RATE, GENTLE = 200, 0.1, 0.03  # of the recipe's learning rate
 REPAIR_STEPS, REPAIRED_AFTER = 3000, 5  # at most; checks in a row at which all answers are right
 CHECK_EVERY = 50
 PROMPTS = 256  # pairs of a behavior that are trained on, and as many others that are looked at
@@ -99,8 +99,8 @@ def continued(zoo: Zoo) -> State:
 
 
 def tuned_elsewhere(zoo: Zoo) -> State:
-    """Fine-tuned on something unrelated, sums, among the usual text."""
-    return _tuned(zoo, _with(zoo, _sums(zoo)))
+    """Fine-tuned gently on something unrelated, sums, among the usual text."""
+    return _tuned(zoo, _with(zoo, _sums(zoo)), rate=GENTLE)
 
 
 def broken(zoo: Zoo) -> State:
@@ -221,9 +221,9 @@ def _prompts(spec: Spec, *, seed: int) -> list[Prompt]:
     return prompts_of(PromptSpace(spec.behavior).sample(PROMPTS, seed=seed))
 
 
-def _tuned(zoo: Zoo, rows: Rows) -> State:
+def _tuned(zoo: Zoo, rows: Rows, *, rate: float = RATE) -> State:
     """A fixed number of steps on from the base."""
-    trainer = _trainer(zoo, rate=RATE, steps=TUNING_STEPS)
+    trainer = _trainer(zoo, rate=rate, steps=TUNING_STEPS)
     for step in range(TUNING_STEPS):
         trainer.step(rows(step))
     return trainer.weights()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import nextafter
+from math import isclose, nextafter
 from typing import TYPE_CHECKING, Any
 
 from pytest_circuits.errors import UsageError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_circuits.model import Model
 
 _EMBEDDINGS = ("embed.weight", "unembed.weight")
+_NEAR = 0.02  # densities that differ by no more are the same: counts are whole, and few in a model
 
 
 def start_of(config: TrainConfig, *, base: Path) -> Model | None:
@@ -50,11 +51,8 @@ def as_started(config: TrainConfig, model: Model) -> TrainConfig:
     There is nothing to anneal: no matrix gets denser than the densest of its kind in the model.
     """
     shape = {key: getattr(model.config, key) for key in Shape.model_fields}
-    parameters = dict(model.module.named_parameters())
-    shares = {name: n / parameters[name].numel() for name, n in nonzeros(model.module).items()}
     sparsity = {
-        "density": _least_above(max(x for name, x in shares.items() if name not in _EMBEDDINGS)),
-        "embedding_density": _least_above(max(shares[name] for name in _EMBEDDINGS)),
+        **_densities(model),
         "anneal": "linear",
         "anneal_exponent": 1.0,
         "anneal_start": 0.0,
@@ -71,9 +69,20 @@ def as_started(config: TrainConfig, model: Model) -> TrainConfig:
     )
 
 
-def _least_above(share: float) -> float:
-    """So that the whole number that a share was made of is not lost to rounding."""
-    return min(nextafter(share, 2.0), 1.0)
+def _densities(model: Model) -> dict[str, float]:
+    """The densities of the configuration, as the densest matrices of the model have them.
+
+    Each is the next number above, so that rounding does not lose the count that it was made of.
+    """
+    parameters = dict(model.module.named_parameters())
+    shares = {
+        name: min(nextafter(count / parameters[name].numel(), 2.0), 1.0)
+        for name, count in nonzeros(model.module).items()
+    }
+    return {
+        "density": max(share for name, share in shares.items() if name not in _EMBEDDINGS),
+        "embedding_density": max(shares[name] for name in _EMBEDDINGS),
+    }
 
 
 def _asked(config: TrainConfig, model: Model, base: Path) -> Iterator[tuple[str, Any, Any]]:
@@ -81,6 +90,10 @@ def _asked(config: TrainConfig, model: Model, base: Path) -> Iterator[tuple[str,
     if "shape" in config.model_fields_set:
         for key in sorted(config.shape.model_fields_set):
             yield f"shape.{key}", getattr(config.shape, key), getattr(model.config, key)
+    for key, has in _densities(model).items():
+        asked = getattr(config.sparsity, key)
+        if key in config.sparsity.model_fields_set and not isclose(asked, has, rel_tol=_NEAR):
+            yield f"sparsity.{key}", asked, float(f"{has:.4g}")
     wanted = config.data.tokenizer
     if wanted.file is not None:
         digest = load_tokenizer(base / wanted.file).digest

@@ -96,12 +96,13 @@ def test_a_run_is_not_resumed_when_another_model_lies_where_it_started_from(
     ("key", "value", "message"),
     [
         ("shape", "{d_model: 64}", "shape.d_model is 64, the model has 32"),
+        ("sparsity", "{density: 0.5}", "sparsity.density is 0.5, the model has 0.09"),
         ("data", "{tokenizer: {vocab_size: 500}}", "vocab_size is 500, the model has 400"),
         ("data", "{tokenizer: {file: other.json}}", "the sha256 of data.tokenizer.file is"),
         ("preset", "tiny", "or the preset that sets them"),
     ],
 )
-def test_another_shape_or_tokenizer_than_the_model_has_is_refused(
+def test_what_the_model_does_not_have_is_refused(
     base: Model, run_train: Train, key: str, value: str, message: str
 ) -> None:
     tokenizer = (base.path / "tokenizer.json").read_text()

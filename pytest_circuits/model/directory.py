@@ -119,12 +119,24 @@ def load_model(path: Path, *, device: str | torch.device = "cpu") -> Model:
     return Model(path, config, tokenizer, module, digest, torch.device(device))
 
 
-def save_model(path: Path, *, module: SparseGPT, tokenizer: Tokenizer, card: str) -> None:
-    """Write a model directory's files, the weights last."""
+def save_model(
+    path: Path,
+    *,
+    module: SparseGPT,
+    tokenizer: Tokenizer,
+    card: str,
+    parent: str | None = None,
+) -> None:
+    """Write a model directory's files, the weights last.
+
+    parent: digest of the model that this one was made from; it stands in the metadata of the
+    weights, which the digest of a model leaves out.
+    """
     write_atomic(path / CONFIG, (_canonical(module.config, indent=2) + "\n").encode())
     tokenizer.save(path / TOKENIZER)
     write_atomic(path / "README.md", card.encode())
-    write_tensors(path / WEIGHTS, module.state_dict(), {"format": "pytest-circuits model"})
+    metadata = {"format": "pytest-circuits model"} | ({"parent": parent} if parent else {})
+    write_tensors(path / WEIGHTS, module.state_dict(), metadata)
 
 
 def load_reference(model: Model) -> references.Reference:

@@ -38,6 +38,7 @@ class Trained:
     threads: int
     processes: int
     device: str
+    parent: str | None  # digest of the model that it started from
 
 
 def model_card(config: TrainConfig, trained: Trained, *, name: str, command: str) -> str:
@@ -92,6 +93,7 @@ def _facts(config: TrainConfig, trained: Trained, command: str) -> list[tuple[st
     learnt = config.data.tokenizer.file is None
     return [
         ("command", f"`{command}`"),
+        *_parentage(config, trained),
         ("seed", f"{config.seed}"),
         ("architecture", architecture),
         (
@@ -118,6 +120,12 @@ def _facts(config: TrainConfig, trained: Trained, command: str) -> list[tuple[st
         ("made on", machine),
         ("made with", versions),
     ]
+
+
+def _parentage(config: TrainConfig, trained: Trained) -> list[tuple[str, str]]:
+    if trained.parent is None:
+        return []
+    return [("started from", f"`{config.start_from}`, sha256 {trained.parent}")]
 
 
 def _source_rows(trained: Trained) -> list[tuple[str, ...]]:

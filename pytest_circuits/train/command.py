@@ -16,6 +16,7 @@ from pytest_circuits.train.cores import let_idle_threads_sleep
 from pytest_circuits.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from pytest_circuits.model import Model
     from pytest_circuits.train.distributed import World
     from pytest_circuits.train.evaluation import Scores
 
@@ -48,11 +49,14 @@ def train(
         _check_empty(out)
     let_idle_threads_sleep()
     from pytest_circuits.train.distributed import joined  # noqa: PLC0415  (torch, after the checks)
+    from pytest_circuits.train.start import as_started, start_of  # noqa: PLC0415
 
+    start = start_of(plan, base=config.parent)
+    plan = as_started(plan, start) if start else plan
     try:
         with joined(device) as world:
             world.check(plan.batch)
-            scores = _trained(plan, folder, world, source=config, resume=resume)
+            scores = _trained(plan, start, folder, world, source=config, resume=resume)
     except KeyboardInterrupt:
         raise StoppedError(
             f"interrupted; {out} was not written, what is done so far is kept: go on with --resume"
@@ -79,18 +83,25 @@ def _check_empty(out: Path) -> None:
 
 
 def _trained(
-    plan: TrainConfig, folder: RunFolder, world: World, *, source: Path, resume: bool
+    plan: TrainConfig,
+    start: Model | None,
+    folder: RunFolder,
+    world: World,
+    *,
+    source: Path,
+    resume: bool,
 ) -> Scores | None:
     """Scores of the model that was made; None where the run had been finished before."""
     from pytest_circuits.stopping import stop_requests  # noqa: PLC0415
     from pytest_circuits.train.job import prepared  # noqa: PLC0415  (torch)
 
     finished = folder.finished
+    parent = start.digest if start else None
     with hold(folder.path) if world.main else nullcontext():
-        world.first(lambda: folder.take_up(plan, resume=resume))
+        world.first(lambda: folder.take_up(plan, resume=resume, parent=parent))
         scores = None
         if not finished:
-            job = prepared(plan, folder, world, base=source.parent)
+            job = prepared(plan, folder, world, base=source.parent, start=start)
             with stop_requests() as stop:
                 scores = job.run(stop)
             job.write(scores, command=f"pytest-circuits train {source} --out {folder.out}")

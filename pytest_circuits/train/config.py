@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from pytest_circuits.model.config import ActivationPoint  # noqa: TC001  (pydantic reads it)
 from pytest_circuits.train.data import Data
+from pytest_circuits.train.data.config import Path  # noqa: TC001  (pydantic reads it)
 from pytest_circuits.train.presets import PRESETS, merged
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -144,6 +145,7 @@ class TrainConfig(_Frozen):
     """
 
     preset: Literal[tuple(PRESETS)] | None = None  # type: ignore[valid-type]  # from one table
+    start_from: Path | None = None  # a model directory whose weights, shape and tokenizer it takes
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0
     steps: Interval = 6000
     batch: Annotated[int, Field(ge=1, le=65536)] = 32  # rows a step, over all processes

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pytest_circuits.model import Model
     from pytest_circuits.stopping import Stop
     from pytest_circuits.train.config import TrainConfig
     from pytest_circuits.train.distributed import World
@@ -52,6 +53,7 @@ class Job:
     trainer: Trainer
     evaluator: Evaluator
     recent: deque[float]
+    parent: str | None  # digest of the model that it started from
 
     def run(self, stop: Stop) -> Scores:
         """Train to the end; returns the scores there.
@@ -109,12 +111,19 @@ class Job:
             threads=torch.get_num_threads(),
             processes=self.world.size,
             device=self.world.device.type,
+            parent=self.parent,
         )
-        module = new_module(config, self.corpus)
+        module = SparseGPT(self.trainer.model.config)
         module.load_state_dict(weights)
         card = model_card(config, trained, name=out.name, command=command)
         with whole_directory(out) as unfinished:
-            save_model(unfinished, module=module, tokenizer=self.corpus.tokenizer, card=card)
+            save_model(
+                unfinished,
+                module=module,
+                tokenizer=self.corpus.tokenizer,
+                card=card,
+                parent=self.parent,
+            )
             self._measure_reference(unfinished)
 
     def _rows(self, step: int) -> torch.Tensor:
@@ -163,8 +172,18 @@ class Job:
         save_reference(model, reference)
 
 
-def prepared(config: TrainConfig, folder: RunFolder, world: World, *, base: Path) -> Job:
-    """A job at its beginning, or at the newest checkpoint that its folder holds."""
+def prepared(
+    config: TrainConfig,
+    folder: RunFolder,
+    world: World,
+    *,
+    base: Path,
+    start: Model | None = None,
+) -> Job:
+    """A job at its beginning, or at the newest checkpoint that its folder holds.
+
+    start: the model whose weights it begins with, instead of random ones.
+    """
 
     def tokenised() -> Corpus:
         return prepare(config.data, folder.tokens, base=base, seed=config.seed)
@@ -174,8 +193,7 @@ def prepared(config: TrainConfig, folder: RunFolder, world: World, *, base: Path
     corpus.training.check(config.shape.max_tokens + 1)
     _check_bigram(config, corpus)
     evaluator = Evaluator(config, corpus, base=base, device=world.device)
-    module = new_module(config, corpus)
-    initialise(module, seed=config.seed)
+    module = _begun(config, corpus, start)
     trainer = Trainer(module, config, world)
     recent: deque[float] = deque(maxlen=_RECENT)
     with reporting("checkpoint", 1, quiet=not world.main) as reporter:
@@ -188,7 +206,8 @@ def prepared(config: TrainConfig, folder: RunFolder, world: World, *, base: Path
             for what, now in _circumstances().items():
                 if (then := found.state.get(what)) != now:
                     reporter.say(f"{what} was {then} and is {now}: the weights may differ in bits")
-    return Job(config, folder, world, corpus, trainer, evaluator, recent)
+    parent = start.digest if start else None
+    return Job(config, folder, world, corpus, trainer, evaluator, recent, parent)
 
 
 def _circumstances() -> dict[str, str | int]:
@@ -205,11 +224,16 @@ def _check_bigram(config: TrainConfig, corpus: Corpus) -> None:
         )
 
 
-def new_module(config: TrainConfig, corpus: Corpus) -> SparseGPT:
-    """A model of the configured shape, whose weights are still to be set."""
-    return SparseGPT(
-        ModelConfig(vocab_size=corpus.tokenizer.vocab_size, **config.shape.model_dump())
-    )
+def _begun(config: TrainConfig, corpus: Corpus, start: Model | None) -> SparseGPT:
+    """The model as it is before the first step."""
+    if start is not None:
+        module = SparseGPT(start.config)
+        module.load_state_dict(start.module.state_dict())
+        return module
+    vocab_size = corpus.tokenizer.vocab_size
+    module = SparseGPT(ModelConfig(vocab_size=vocab_size, **config.shape.model_dump()))
+    initialise(module, seed=config.seed)
+    return module
 
 
 class _Pace:

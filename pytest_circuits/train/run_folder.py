@@ -44,15 +44,17 @@ class RunFolder:
         """Whether the model is there, and this run made it."""
         return (self.path / "run.json").is_file() and any(self.out.glob("config.json"))
 
-    def take_up(self, config: TrainConfig, *, resume: bool) -> None:
+    def take_up(self, config: TrainConfig, *, resume: bool, parent: str | None = None) -> None:
         """Make sure that this folder is of this configuration, and may be gone on with.
+
+        parent: digest of the model that the run starts from.
 
         Raises:
             UsageError: another run lies there, or one that `resume` was not said about.
 
         """
         record = self.path / "run.json"
-        wanted = json.loads(json.dumps(config.decisive()))
+        wanted = json.loads(json.dumps(config.decisive() | {"parent": parent}))
         if not record.is_file() or not self._has_state:
             write_atomic(record, (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode())
             return

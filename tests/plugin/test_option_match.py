@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CANDIDATE = "--circuits-model=candidate"
 MATCHED = "matched/quote_close.circuit.yaml"
-ANSWER = replace(quote_copier(0), protocol="{pairs: 300, search: 10, controls: 19}")
+ANSWER = replace(quote_copier(0), protocol="{pairs: 300, search: 10}")
 
 
 @pytest.fixture(scope="module")

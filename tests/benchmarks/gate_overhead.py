@@ -5,16 +5,24 @@ claim of the specifications to the test in this process, and divides the time by
 prompts, drawn from the same spaces, run plainly through the model in batches of 256. As many as the
 claims ran through the model: what compiled circuits ran instead counts in the claims' time alone.
 
-Run: python tests/benchmarks/gate_overhead.py [--circuits DIR] [--repeats 3]
+`candidate_over_alone` is the time of the claims about a candidate, the model in bfloat16, over that
+of the claims about the model itself, both against the recorded baselines, and
+`candidate_against_model_over_alone` the same with the model as the baseline.
+`slowest_circuit_seconds` is the longest that all claims of one circuit take.
+
+Run: python tests/benchmarks/gate_overhead.py [--circuits DIR] [--repeats 2]
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,7 +35,8 @@ from pytest_circuits.claims import (
     read_baseline,
     run_claim,
 )
-from pytest_circuits.model import Model, load_model
+from pytest_circuits.model import Model, load_model, measure, save_model, save_reference
+from pytest_circuits.model.directory import read_reference_text
 from pytest_circuits.prompts import PromptSpace
 from pytest_circuits.spec import LoadedSpec, load_spec
 
@@ -35,21 +44,48 @@ ROOT = Path(__file__).parents[2]
 BATCH = 256
 
 
-def claims_seconds(specs: list[LoadedSpec], model: Model) -> tuple[float, dict[str, int], int]:
-    """Seconds to put every claim to the test, the prompt-forwards of each circuit, and the rest.
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """All claims of some specifications put to the test.
 
-    The rest are the prompts that ran as compiled circuits.
+    seconds, forwards: of each circuit. compiled: prompts that ran as compiled circuits.
     """
-    forwards, compiled = {}, 0
-    start = time.perf_counter()
+
+    seconds: dict[str, float]
+    forwards: dict[str, int]
+    compiled: int
+
+    @property
+    def total(self) -> float:
+        """Seconds of all of them."""
+        return sum(self.seconds.values())
+
+
+def run_claims(specs: list[LoadedSpec], model: Model, baseline: Model | None = None) -> Claims:
+    """Put every claim to the test, against a model or the recorded baselines."""
+    seconds, forwards, compiled = {}, {}, 0
     for loaded in specs:
+        start = time.perf_counter()
         recorded = read_baseline(baseline_path(loaded.path, loaded.spec.circuit))
-        bench = make_bench(loaded, model, baseline=recorded)
+        bench = make_bench(loaded, model, baseline=baseline or recorded)
         for claim in declared(loaded.spec):
             run_claim(bench, claim)
+        seconds[loaded.spec.circuit] = time.perf_counter() - start
         forwards[loaded.spec.circuit] = bench.runner.forwards
         compiled += bench.runner.compiled
-    return time.perf_counter() - start, forwards, compiled
+    return Claims(seconds, forwards, compiled)
+
+
+def candidate(model: Model, folder: Path) -> Model:
+    """The model with its weights in bfloat16, and a reference of its own."""
+    module = copy.deepcopy(model.module)
+    for weight in module.parameters():
+        weight.data = weight.data.bfloat16().float()
+    save_model(folder, module=module, tokenizer=model.tokenizer, card="# In bfloat16\n")
+    written = load_model(folder)
+    text = read_reference_text(model.path)
+    save_reference(written, measure(written.module, text, model_digest=written.digest))
+    return written
 
 
 @torch.inference_mode()
@@ -75,19 +111,26 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--circuits", type=Path, default=ROOT / "circuits")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     arguments = parser.parse_args()
     specs = [load_spec(path) for path in sorted(arguments.circuits.glob("*.circuit.yaml"))]
     model = load_model(specs[0].model_path)
     ratios = []
     for _ in range(arguments.repeats):
-        in_claims, forwards, compiled = claims_seconds(specs, model)
-        alone = forwards_seconds(specs, model, forwards)
-        ratios.append(in_claims / alone)
-        print(f"claims {in_claims:.1f} s, forwards alone {alone:.1f} s")
+        claims = run_claims(specs, model)
+        alone = forwards_seconds(specs, model, claims.forwards)
+        ratios.append(claims.total / alone)
+        print(f"claims {claims.total:.1f} s, forwards alone {alone:.1f} s", flush=True)
     print(f"circuits: {len(specs)}")
-    print(f"prompt_forwards: {sum(forwards.values())}")
-    print(f"compiled_prompts: {compiled}")
+    print(f"prompt_forwards: {sum(claims.forwards.values())}")
+    print(f"compiled_prompts: {claims.compiled}")
+    slowest = max(claims.seconds, key=claims.seconds.__getitem__)
+    print(f"slowest_circuit_seconds: {claims.seconds[slowest]:.1f} ({slowest})", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        updated = candidate(model, Path(folder))
+        for name, baseline in (("candidate", None), ("candidate_against_model", model)):
+            ratio = run_claims(specs, updated, baseline).total / claims.total
+            print(f"{name}_over_alone: {ratio:.2f}", flush=True)
     command = [sys.executable, "-m", "pytest", "--circuits", str(arguments.circuits), "-q"]
     start = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

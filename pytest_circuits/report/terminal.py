@@ -99,7 +99,7 @@ def _why_not(run: Run) -> str:
         if word not in {Verdict.PASS, words.WAIVED}:
             reasons.append(_counted(word, concerned))
     if not reasons:
-        return "the run is not complete"
+        return "there is a problem with the run, see above"
     return f"of {words.several(len(run.results), 'claim')}, {'; '.join(reasons)}"
 
 

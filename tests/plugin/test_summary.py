@@ -117,7 +117,7 @@ def test_a_problem_keeps_a_run_from_passing() -> None:
         "x.circuit.yaml: was not collected",
         (
             "gate: INCONCLUSIVE for models/tiny (aaaaaaaaaaaa) - do not release: "
-            "the run is not complete"
+            "there is a problem with the run, see above"
         ),
     ]
 

@@ -146,7 +146,7 @@ def test_a_waiver_that_nothing_needs_fails_the_gate(repository: Repository) -> N
                 "circuits/quote_close.circuit.yaml:*:3: the claim behaves passes without its "
                 "waiver: remove the waiver"
             ),
-            "gate: INCONCLUSIVE * the run is not complete",
+            "gate: INCONCLUSIVE * there is a problem with the run, see above",
         ]
     )
     assert record(repository)["circuits"][0]["claims"][0]["verdict"] == "pass"

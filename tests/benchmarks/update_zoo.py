@@ -68,7 +68,7 @@ BEHAVIORS = ("bracket_brace", "for_while", "single_double_quote")  # prompts of 
 ROOM = {  # what the circuits are found with, and what the specifications declare
     "max_loss: 0.06": "max_loss: 0.25",
     "max_rate: 0.65": "max_rate: 0.75",
-    "protocol: {margin: 1.0}": "protocol: {margin: 1.5}",
+    "ablation: mean\n": "ablation: mean\nprotocol: {margin: 1.5}\n",  # 1.0 where it is silent
 }
 
 
@@ -162,10 +162,10 @@ def draft(bundled: Path) -> str:
     for key in ("nodes", "edges", "found_by"):
         text = re.sub(rf"^{key}:\n(  .*\n)+", "", text, flags=re.MULTILINE)
     text = re.sub(r"^model: .*", "model: ../base", text, flags=re.MULTILINE)
-    strict = iter(ROOM)
-    text = re.sub(r"max_loss: [0-9.]+", next(strict), text)
-    text = re.sub(r"max_rate: [0-9.]+", next(strict), text)
-    return text.replace("ablation: mean\n", f"ablation: mean\n{next(strict)}\n")
+    for bar in ("max_loss", "max_rate"):
+        strict = next(key for key in ROOM if key.startswith(bar))
+        text = re.sub(rf"{bar}: [0-9.]+", strict, text)
+    return text
 
 
 def with_room(found: str) -> str:

@@ -120,9 +120,8 @@ class Workshop:
             behavior = replace(answer, name="other", behavior=answer.other)
             (folder / "other.circuit.yaml").write_text(behavior.spec)
             more += SPECIFIC
-        text = replace(answer, protocol=self._protocol(answer.protocol.strip("{}"))).spec_with(
-            nodes
-        )
+        protocol = self._protocol(answer.protocol.strip("{}"))
+        text = replace(answer, protocol=protocol).spec_with(nodes)
         text = text.replace(
             "protocol:", f"{more}  depends_on: {{slots: [cue], rate: 0.9}}\nprotocol:"
         )

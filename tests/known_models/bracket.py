@@ -5,9 +5,9 @@ is above that of one open bracket in the shortest prompt and below that of two i
 it writes outweighs a constant preference for closing one bracket. (Gao et al. 2025 found the same
 algorithm in a trained model, and that longer prompts spoil it; these are all of about one length.)
 
-The rest of the model lengthens the residual stream, and so shortens the average, by a tenth, or by
-a third once the part of it is ablated that held it back. The answer must not hang on that: the
-equals sign of every prompt counts as half a closing bracket, which sets one and two far apart.
+The rest of the model lengthens the residual stream, and so shortens the average, by an eighth, and
+with an unlucky part of it ablated by up to 40 %. The answer must not hang on that: the equals sign
+of every prompt counts as half a closing bracket, which sets one and two far apart.
 """
 
 from __future__ import annotations

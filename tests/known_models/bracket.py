@@ -4,6 +4,10 @@ A head attends evenly to all tokens and averages opens minus closes; a neuron fi
 is above that of one open bracket in the shortest prompt and below that of two in the longest. What
 it writes outweighs a constant preference for closing one bracket. (Gao et al. 2025 found the same
 algorithm in a trained model, and that longer prompts spoil it; these are all of about one length.)
+
+The rest of the model lengthens the residual stream, and so shortens the average, by an eighth, and
+with an unlucky part of it ablated by up to 40 %. The answer must not hang on that: the equals sign
+of every prompt counts as half a closing bracket, which sets one and two far apart.
 """
 
 from __future__ import annotations
@@ -33,9 +37,9 @@ OTHER = (
     f"    words: {{words: {{from: [{', '.join(WORDS)}], count: [8, 9]}}}}\n"
     "  contrast:\n    cue:\n      \"'\": \"'\"\n      '\"': '\"'\n"
 )
-OPEN = {"[": 1.0, "]": -1.0, "]]": -2.0}
-PER_BRACKET = 6.0  # what the head would write, were all tokens open brackets: 6 / 14 to 12 / 15
-THRESHOLD = 0.5  # of the neuron: above the most of one bracket, below the least of two
+OPEN = {"[": 1.0, "]": -1.0, "]]": -2.0, "=": -0.5}
+PER_BRACKET = 9.0  # what the head would write, were all tokens open brackets: 4.5 / 14, 13.5 / 16
+THRESHOLD = 0.36  # of the neuron: above the most of one bracket, far below the least of two
 CONSTANT = 3.6  # nats, by which one closing bracket is preferred as long as the neuron is silent
 
 

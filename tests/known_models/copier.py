@@ -35,7 +35,8 @@ DETECT_AGAIN, TYPE_AGAIN, WEAK_OUT = 3, 4, 5
 DETECT_BRACKET, TYPE_BRACKET, OUT_BRACKET = 6, 7, 8
 NOWHERE, BIAS = 9, 10
 CANCEL = (62, 63)  # two channels of the noise, where they are made to cancel
-NOISE = slice(11, D_MLP)  # channels and neurons that carry something, but nothing about the cue
+# Channels and neurons that carry something, and of the cue no more than that it is another token.
+NOISE = slice(11, D_MLP)
 NOISE_HEADS = slice(3 * D_HEAD, D_MODEL)
 READ = 1.5  # weight of the unembedding
 

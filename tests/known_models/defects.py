@@ -7,7 +7,7 @@ to all claims under many seeds, `tests/claims/test_defects.py` to the claim that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,7 @@ from tests.known_models.copier import (
     Weights,
     merged,
 )
+from tests.known_models.workshop import ENOUGH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,22 +235,27 @@ def _answer(kind: Callable[[int], KnownAnswer]) -> Callable[[Workshop], Bench]:
     return plant
 
 
+def _right(name: str, plant: Callable[[Workshop], Bench]) -> Row:
+    """A circuit that has to pass, with prompts enough to show it."""
+    return Row(name, lambda shop: plant(replace(shop, pairs=ENOUGH)))
+
+
 TRUE_CIRCUITS = (
-    Row("quotes", lambda shop: shop.bench(QUOTE, shop.copier())),
-    Row("brackets", lambda shop: shop.bench(BRACKET, shop.copier(), behavior="bracket")),
-    Row(
+    _right("quotes", lambda shop: shop.bench(QUOTE, shop.copier())),
+    _right("brackets", lambda shop: shop.bench(BRACKET, shop.copier(), behavior="bracket")),
+    _right(
         "quotes, zero ablation",
         lambda shop: shop.bench(QUOTE_PATH, shop.copier(), ablation="zero"),
     ),
-    Row(
+    _right(
         "quotes, after a harmless update",
         lambda shop: shop.bench(
             QUOTE, shop.copier(), then=shop.copier(Weights(path=1.4, jitter=0.05))
         ),
     ),
-    Row(
+    _right(
         "quotes, blind to the name",
         lambda shop: shop.bench(QUOTE, shop.reader(), claims=AUDIT),
     ),
-    *(Row(f"a model of {kind.__name__}", _answer(kind)) for kind in KINDS),
+    *(_right(f"a model of {kind.__name__}", _answer(kind)) for kind in KINDS),
 )

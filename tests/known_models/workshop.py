@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     from tests.known_models.answer import KnownAnswer
     from tests.known_models.copier import Circuit
 
-# As little evidence as the thresholds of the known-answer specifications can do with.
-PROTOCOL = "{pairs: 300, search: 10, controls: 59}"
+# As little evidence as the thresholds of the known-answer specifications can do with. The prompts
+# are enough to tell that a circuit is wrong; ENOUGH to show that it is right, where its complement
+# prefers the answer on up to 57.5 % of them, by chance, and 65 % are allowed (`plan`: 927).
+FEW, ENOUGH = 300, 1000
+CONTROLS = "controls: 59"
 # Noise of a quote copier depends on the name, so that `blind` is asked of other models.
 ALL = tuple(claim for claim in CLAIMS if claim != "blind")
 MORE = "  faithful: {rate: 0.9, max_gap: 0.2}\n  minimal: {quantile: 0.9}\n"
@@ -50,6 +53,7 @@ class Workshop:
 
     folder: Path
     seed: int
+    pairs: int = FEW  # prompts of every claim
     models: dict[str, Model] = field(default_factory=dict)
 
     def copier(self, weights: Weights = PLAIN) -> Model:
@@ -95,7 +99,7 @@ class Workshop:
             text = quote_spec({}, name=other, behavior=other)
             (self.folder / f"{other}.circuit.yaml").write_text(text)
         text = quote_spec(
-            nodes, behavior=behavior, ablation=ablation, claims=claims, protocol=PROTOCOL
+            nodes, behavior=behavior, ablation=ablation, claims=claims, protocol=self._protocol()
         )
         if "blind" in claims:  # no other name has as many tokens as this one
             text = text.replace(", user_id", "")
@@ -116,14 +120,16 @@ class Workshop:
             behavior = replace(answer, name="other", behavior=answer.other)
             (folder / "other.circuit.yaml").write_text(behavior.spec)
             more += SPECIFIC
-        protocol = PROTOCOL
-        if "controls" in answer.protocol:
-            protocol = PROTOCOL.replace("controls: 59", answer.protocol.strip("{}"))
+        protocol = self._protocol(answer.protocol.strip("{}"))
         text = replace(answer, protocol=protocol).spec_with(nodes)
         text = text.replace(
             "protocol:", f"{more}  depends_on: {{slots: [cue], rate: 0.9}}\nprotocol:"
         )
         return self._bench(text, folder, model, then(model) if then else None)
+
+    def _protocol(self, controls: str = "") -> str:
+        """How much evidence; other controls where the model asks for them."""
+        return f"{{pairs: {self.pairs}, search: 10, {controls or CONTROLS}}}"
 
     def _made(self, name: str, write: Callable[[Path], Path]) -> Model:
         if name not in self.models:

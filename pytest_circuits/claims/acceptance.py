@@ -12,11 +12,15 @@ from pytest_circuits.claims.findings import percent
 if TYPE_CHECKING:
     from pytest_circuits.claims.baseline import Recorded
     from pytest_circuits.claims.bench import Sample
+    from pytest_circuits.claims.comparison import Comparison
+    from pytest_circuits.spec import Protocol
 
 _MOVED = 3  # nodes that are named
 
 
-def accepted_changes(before: Recorded, after: Recorded, sample: Sample) -> list[str]:
+def accepted_changes(
+    before: Recorded, after: Recorded, sample: Sample, protocol: Protocol
+) -> list[str]:
     """What recording `after` in place of `before` accepts: one short sentence each.
 
     sample: the prompts of the new one. Of another specification's baseline the rates alone count.
@@ -31,12 +35,12 @@ def accepted_changes(before: Recorded, after: Recorded, sample: Sample) -> list[
             found.append(f"{claim} {shown[0]} -> {shown[1]}")
     if (before.spec_digest, before.prompts_digest) != (after.spec_digest, after.prompts_digest):
         return [*found, "the specification changed, so that nodes and prompts are not compared"]
-    return [*found, *_inside(before, after, sample)]
+    seen = compare(before.observation, after.observation, sample, protocol)
+    return [*found, *_inside(before, after, seen)]
 
 
-def _inside(before: Recorded, after: Recorded, sample: Sample) -> list[str]:
+def _inside(before: Recorded, after: Recorded, seen: Comparison) -> list[str]:
     old, new = before.observation, after.observation
-    seen = compare(old, new, sample, after.alpha)
     found = []
     median = [float(np.median(np.abs(x.alone))) for x in (old, new)]
     if f"{median[0]:.2f}" != f"{median[1]:.2f}":

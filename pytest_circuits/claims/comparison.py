@@ -13,7 +13,8 @@ from pytest_circuits.claims.bench import EPS
 if TYPE_CHECKING:
     from pytest_circuits.claims.bench import Sample
     from pytest_circuits.claims.observation import Observation
-    from pytest_circuits.claims.statistics import Floats, Interval
+    from pytest_circuits.claims.statistics import Bools, Floats, Interval
+    from pytest_circuits.spec import Protocol
 
 LINEAGE = 0.3  # below this mean correlation, node numbers mean other things; strangers reach 0.22
 EQUAL = 0.05  # of the largest effect: effects nearer to each other than this have no order
@@ -23,7 +24,8 @@ EQUAL = 0.05  # of the largest effect: effects nearer to each other than this ha
 class Comparison:
     """What changed between two observations of the same circuit.
 
-    drop: of the rate of the circuit alone. rise: of the rate without the circuit. alike: [nodes],
+    drop: of the rate of the circuit alone. rise: of the share of pairs that are told apart without
+    the circuit. alike: [nodes],
     correlation of each node's signals. weights: [nodes], its share of the effects in the baseline.
     apart: [heads], total variation between the attention in both. effects: rank correlation of the
     nodes' effects, None where they are all equal. lineage: mean correlation of channels all over
@@ -50,21 +52,26 @@ class Comparison:
 
 
 def compare(
-    before: Observation, after: Observation, sample: Sample, alpha: float, *, matched: bool = False
+    before: Observation,
+    after: Observation,
+    sample: Sample,
+    protocol: Protocol,
+    *,
+    matched: bool = False,
 ) -> Comparison:
     """Compare a candidate's observation with the baseline's, on the prompts of `sample`.
 
+    A pair counts as told apart from the margin of the protocol on, as in the law of `necessary`:
+    nearer to a tie, where a needed circuit leaves the model, any update turns preferences that mean
+    nothing.
     matched: the candidate has other addresses for the nodes, so that its channels are not those of
     the baseline anyway.
     """
-    alone, without = (
-        sample.drop(first > EPS, second > EPS, alpha)
-        for first, second in ((before.alone, after.alone), (after.without, before.without))
-    )
+    earlier, later = (_told_apart(x.without, protocol.margin) for x in (before, after))
     sizes = np.abs(before.effects)
     return Comparison(
-        drop=alone,
-        rise=without,
+        drop=sample.drop(before.alone > EPS, after.alone > EPS, protocol.alpha),
+        rise=sample.drop(later, earlier, protocol.alpha),
         alike=_correlations(before.signals, after.signals),
         weights=sizes / sizes.sum() if sizes.sum() > EPS else np.full(len(sizes), 1 / len(sizes)),
         apart=_apart(before.attention, after.attention),
@@ -73,6 +80,12 @@ def compare(
         ),
         lineage=None if matched else _lineage(before, after),
     )
+
+
+def _told_apart(margins: Floats, least: float) -> Bools:
+    """Of both members of each pair [n, 2], whether the pair is told apart by so many nats."""
+    told = margins.mean(axis=1, keepdims=True) >= least
+    return np.repeat(told, 2, axis=1)
 
 
 def _lineage(before: Observation, after: Observation) -> float | None:

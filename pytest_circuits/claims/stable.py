@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from pytest_circuits.claims.structure import Structure
     from pytest_circuits.prompts import Pair
 
+TOLD_APART = "the share of pairs that are told apart without it"
+
 
 def _runs(bench: Bench) -> tuple[Run, ...]:
     baseline = bench.baseline
@@ -76,7 +78,7 @@ def _scanned(bench: Bench) -> Sequence[Pair]:
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    limits, alpha = bench.spec.claims.stable, bench.spec.protocol.alpha
+    limits = bench.spec.claims.stable
     assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
     if bench.baseline is None:
         sentence = (
@@ -99,7 +101,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     ):
         return broken
     sample = sample_of(bench)
-    seen = compare(before, after, sample, alpha, matched=bench.baseline.matched)
+    seen = compare(before, after, sample, bench.spec.protocol, matched=bench.baseline.matched)
     drop = seen.drop.against(limits.max_drop, n=sample.n, exhaustive=sample.exhaustive)
     structure = _structure(bench, before, after)
     measures = _measures(bench, before, seen, structure)
@@ -107,9 +109,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         return conclude("stable", [parts.stranger(seen)], rate=drop, law=law, measures=measures)
     findings = [
         parts.transfer("the circuit's rate", ("drops", "rises"), seen.drop, limits.max_drop, bench),
-        parts.transfer(
-            "the rate without it", ("rises", "drops"), seen.rise, limits.max_rise, bench
-        ),
+        parts.transfer(TOLD_APART, ("rises", "drops"), seen.rise, limits.max_rise, bench),
         *parts.identity(bench, seen, limits.identity),
         parts.effects(bench, before.effects, after.effects, seen, limits.effects),
         *parts.structure(structure, limits.structure),

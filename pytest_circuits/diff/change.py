@@ -77,7 +77,7 @@ def _broken(seen: Comparison, limits: StableClaim) -> str:
     if seen.drop.estimate > limits.max_drop + ROUNDING:
         found.append(f"alone its rate drops by {seen.drop.estimate:.1%}")
     if seen.rise.estimate > limits.max_rise + ROUNDING:
-        found.append(f"without it the rate rises by {seen.rise.estimate:.1%}")
+        found.append(f"without it {seen.rise.estimate:.1%} more pairs are told apart")
     if seen.identity < limits.identity.min_correlation:
         found.append(f"its signals correlate by {seen.identity:.2f}")
     if (moved := float(seen.apart.max(initial=0))) > limits.identity.max_attention:

@@ -78,19 +78,19 @@ def measure(loaded: LoadedSpec, base: Model, candidate: Model) -> Measured:
     check_tokenizer(candidate, facts(base), what=f"the model {base.path}")
     bench = make_bench(loaded, base)
     here, there = bench.runner, Runner(candidate, load_reference(candidate), loaded.spec.ablation)
-    prompts, sample, alpha = observed_prompts(bench), sample_of(bench), loaded.spec.protocol.alpha
+    prompts, sample, protocol = observed_prompts(bench), sample_of(bench), loaded.spec.protocol
     before = observe(here, bench.place, prompts)
     stayed = None
     if dict(base.hook_points) == dict(candidate.hook_points):
         after = observe(there, bench.place, prompts, probes=before.probes)
-        stayed = Placed(_side(after, sample), compare(before, after, sample, alpha))
+        stayed = Placed(_side(after, sample), compare(before, after, sample, protocol))
     match, found = find_again(loaded, candidate, base), None
     if match.moved:
         widths = base.config.d_head, candidate.config.d_head
         edges, shift = match.edges(edges_of(loaded.spec)), shift_of(loaded.spec)
         place = place_in(match, edges, shift, widths=widths)
         after = observe(there, place, prompts, probes=Nodes.of({}))
-        seen = compare(before, after, sample, alpha, matched=True)
+        seen = compare(before, after, sample, protocol, matched=True)
         found = Placed(_side(after, sample), seen)
     return Measured(
         loaded=loaded,

@@ -89,7 +89,10 @@ def _write(path: Path, prepared: Prepared, results: list[Result]) -> list[str] |
     write_baseline(path, after)
     if path.read_bytes() == bytes_before:
         return None
-    return accepted_changes(before, after, sample_of(prepared.bench)) if before else []
+    if before is None:
+        return []
+    bench = prepared.bench
+    return accepted_changes(before, after, sample_of(bench), bench.spec.protocol)
 
 
 def _known(path: Path) -> Recorded | None:

@@ -179,8 +179,9 @@ class StableClaim(_Frozen):
 
     max_drop: Share
     """Transfer: the greatest drop of the rate of the circuit alone."""
-    max_rise: Share = 0.15
-    """Transfer: the greatest rise of the rate with only the circuit ablated."""
+    max_rise: Share = 0.1
+    """Transfer: the greatest rise of the share of pairs that are told apart, by the margin of the
+    protocol, with only the circuit ablated."""
     identity: IdentityPart = IdentityPart()
     """How much the nodes' signals and the heads' attention may differ."""
     effects: EffectsPart = EffectsPart()

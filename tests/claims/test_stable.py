@@ -85,7 +85,7 @@ def test_a_backup_that_grew_fails_the_transfer_though_the_circuit_is_as_it_was(
     evidence = run_claim(bench_of(QUOTE_PATH, grown, baseline=baseline), "stable")
 
     assert evidence.verdict is Verdict.FAIL
-    assert "transfer: the rate without it rises by" in evidence.reason
+    assert "transfer: the share of pairs that are told apart without it rises by" in evidence.reason
     assert evidence.measures["delta_to_baseline"] == 0
 
 

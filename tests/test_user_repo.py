@@ -71,13 +71,20 @@ def test_every_option_that_is_shown_exists(file: Path) -> None:
     assert shown <= known
 
 
+def _evidence(baseline: Path) -> str:
+    """A baseline without the rates that were accepted: the bundled ones make more claims."""
+    text = baseline.read_text(encoding="utf-8")
+    return re.sub(r"^accepted:\n(  .*\n)+", "", text, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("circuits/*.circuit.yaml")), ids=str)
 def test_its_circuits_and_baselines_are_the_bundled_ones(path: Path) -> None:
     bundled = ROOT / "circuits" / path.name
     baseline = path.name.replace(".circuit.", ".baseline.")
 
     assert load_spec(path).digest == load_spec(bundled).digest
-    assert path.with_name(baseline).read_bytes() == bundled.with_name(baseline).read_bytes()
+    mine, theirs = (_evidence(p.with_name(baseline)) for p in (path, bundled))
+    assert mine == theirs
 
 
 def test_it_runs_elsewhere_with_a_model_of_its_own(pytester: pytest.Pytester) -> None:

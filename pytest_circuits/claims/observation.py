@@ -29,6 +29,7 @@ MOST_PAIRS = 2_000  # of which both margins are recorded
 SIGNAL_PAIRS = 6  # on which a node's signal is recorded, token by token
 FEW_PAIRS = 8  # on which effects and attention are looked at
 PROBE_PAIRS = 2  # on which lineage is looked at, token by token
+MOST_RUNS = 800  # pairs that effects are looked at, of all nodes together
 PROBES = 48  # channels that tell whether two models share their beginning
 
 
@@ -109,11 +110,16 @@ def observe(
         alone=runner.margins(prompts.rates, place.circuit),
         without=runner.margins(prompts.rates, place.without),
         signals=runner.signals(prompts.signals, nodes)[order] * signs[:, None],
-        effects=node_effects(runner, nodes, prompts.few)[order],
+        effects=node_effects(runner, nodes, _affordable(prompts.few, nodes.count))[order],
         attention=runner.attention(prompts.few, heads),
         probes=probes,
         probed=runner.signals(prompts.probes, probes),
     )
+
+
+def _affordable(pairs: Sequence[Pair], nodes: int) -> Sequence[Pair]:
+    """So many pairs that ablating one node after the other stays quick for large circuits, too."""
+    return pairs[: max(1, MOST_RUNS // max(1, nodes))]
 
 
 def node_effects(runner: Runner, nodes: Nodes, pairs: Sequence[Pair]) -> Floats:

@@ -42,7 +42,7 @@ PLAIN = PrunePlan(masks=MaskPlan(steps=200), edges=False, controls=False)
 def test_the_known_circuit_is_found_to_the_node(
     known: Callable[..., Known], kind: Callable[[int], KnownAnswer]
 ) -> None:
-    case = known(kind(1), PLAIN)
+    case = known(kind(3), PLAIN)
     (found,) = find_circuits([case.subject], case.reference, PLAIN)
     assert not isinstance(found, NotFoundError)
     assert found.nodes == case.nodes

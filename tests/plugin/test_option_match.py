@@ -106,12 +106,15 @@ def test_where_nothing_moved_nothing_is_written(team: Repository) -> None:
     assert not (team.path / "matched").exists()
 
 
-def test_a_second_match_replaces_the_first_and_nothing_else(team: Repository) -> None:
-    first = team.gate(CANDIDATE, "--circuits-match=matched")
-    second = team.gate(CANDIDATE, "--circuits-match=matched")
+def test_a_match_replaces_an_earlier_one_and_nothing_else(team: Repository) -> None:
+    earlier = team.write(
+        MATCHED, team.path.joinpath("circuits/quote_close.circuit.yaml").read_text()
+    )
+    earlier.write_text(earlier.read_text() + "found_by: {matched_with: another}\n")
+    again = team.gate(CANDIDATE, "--circuits-match=matched")
     other = team.gate(CANDIDATE, "--circuits-match=circuits")
 
-    assert (first.ret, second.ret, other.ret) == (0, 0, 2)
+    assert (again.ret, other.ret) == (0, 2)
     other.stdout.fnmatch_lines(
         ["*circuits/quote_close.circuit.yaml was not written by it and stays as it is*"]
     )

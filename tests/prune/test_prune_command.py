@@ -47,17 +47,6 @@ def test_it_writes_a_complete_spec_with_evidence_and_controls(
     assert "found by how many of 2 seeds: " in result.output
 
 
-def test_the_result_is_a_function_of_the_seed(known: Callable[..., Known], tmp_path: Path) -> None:
-    case = known(quote_copier(1))
-    texts = []
-    for name in ("a", "b"):
-        out = tmp_path / f"{name}.circuit.yaml"
-        arguments = [*QUICK, "--seed", "3", "--no-controls", "--out", str(out)]
-        assert CliRunner().invoke(main, ["prune", str(case.spec), *arguments]).exit_code == 0
-        texts.append(out.read_text())
-    assert texts[0] == texts[1]
-
-
 def test_a_behavior_that_the_model_does_not_have_is_said_and_the_others_are_written(
     known: Callable[..., Known], tmp_path: Path
 ) -> None:

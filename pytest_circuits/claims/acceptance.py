@@ -10,7 +10,7 @@ from pytest_circuits.claims.comparison import compare
 from pytest_circuits.claims.findings import percent
 
 if TYPE_CHECKING:
-    from pytest_circuits.claims.baseline import Recorded
+    from pytest_circuits.claims.baseline import ModelFacts, Recorded
     from pytest_circuits.claims.bench import Sample
     from pytest_circuits.claims.comparison import Comparison
     from pytest_circuits.spec import Protocol
@@ -35,8 +35,15 @@ def accepted_changes(
             found.append(f"{claim} {shown[0]} -> {shown[1]}")
     if (before.spec_digest, before.prompts_digest) != (after.spec_digest, after.prompts_digest):
         return [*found, "the specification changed, so that nodes and prompts are not compared"]
-    seen = compare(before.observation, after.observation, sample, protocol)
+    if _form(before.model) != _form(after.model):
+        return [*found, "another tokenizer or shape, so that nodes and prompts are not compared"]
+    # Each of the two has probes of its own.
+    seen = compare(before.observation, after.observation, sample, protocol, matched=True)
     return [*found, *_inside(before, after, seen)]
+
+
+def _form(model: ModelFacts) -> tuple[str, dict[str, int]]:
+    return model.tokenizer_digest, dict(model.hook_points)
 
 
 def _inside(before: Recorded, after: Recorded, seen: Comparison) -> list[str]:

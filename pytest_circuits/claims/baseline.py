@@ -135,8 +135,10 @@ def check_recorded(bench: Bench, recorded: Recorded) -> None:
         or found.alone.shape != (len(prompts.rates), 2)
         or found.signals.shape != (bench.nodes.count, signals)
         or found.effects.shape != (bench.nodes.count,)
-        or found.attention.shape[:2] != (len(bench.heads), 2 * len(prompts.few))
+        or found.attention.shape[0] != len(bench.heads)
+        or (bench.heads and found.attention.shape[1:] != _attended(bench, prompts.few))
         or found.probed.shape != (found.probes.count, probed)
+        or any(c >= recorded.model.hook_points.get(hook, 0) for hook, c in found.probes)
         or len(found.repruned) != _searches(bench)
     ):
         raise BaselineError(
@@ -191,6 +193,12 @@ def _searches(bench: Bench) -> int:
 def _tokens(bench: Bench, pairs: Sequence[Pair]) -> int:
     """Tokens of all prompts of some pairs."""
     return sum(len(bench.runner.tokens(p)) for pair in pairs for p in (pair.first, pair.second))
+
+
+def _attended(bench: Bench, pairs: Sequence[Pair]) -> tuple[int, int]:
+    """Prompts of some pairs, and tokens of the longest one."""
+    lengths = [len(bench.runner.tokens(p)) for pair in pairs for p in (pair.first, pair.second)]
+    return len(lengths), max(lengths)
 
 
 def texts_digest(pairs: Sequence[Pair]) -> str:

@@ -207,7 +207,10 @@ def _nodes(path: Path, what: str, ids: Sequence[str]) -> Nodes:
         if not (hook and channel.isdecimal()):
             raise BaselineError(f"{path}: {what!r} names no channel: {name!r}")
         channels.setdefault(hook, []).append(int(channel))
-    return Nodes.of(channels)
+    nodes = Nodes.of(channels)
+    if nodes.ids() != list(ids):
+        raise BaselineError(f"{path}: {what!r} names channels twice or in another order")
+    return nodes
 
 
 def _table(path: Path, what: str, lines: Sequence[str]) -> Floats:

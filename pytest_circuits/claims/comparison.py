@@ -25,11 +25,10 @@ class Comparison:
     """What changed between two observations of the same circuit.
 
     drop: of the rate of the circuit alone. rise: of the share of pairs that are told apart without
-    the circuit. alike: [nodes],
-    correlation of each node's signals. weights: [nodes], its share of the effects in the baseline.
-    apart: [heads], total variation between the attention in both. effects: rank correlation of the
-    nodes' effects, None where they are all equal. lineage: mean correlation of channels all over
-    the models, None where that was not looked at.
+    the circuit. alike: [nodes], correlation of each node's signals. weights: [nodes], its share of
+    the effects in the baseline. apart: [heads], total variation between the attention in both.
+    effects: rank correlation of the nodes' effects, None where they are all equal. lineage: mean
+    correlation of channels all over the models, None where that was not looked at.
     """
 
     drop: Interval
@@ -104,6 +103,8 @@ def _correlations(before: Floats, after: Floats) -> Floats:
 
 def _apart(before: Floats, after: Floats) -> Floats:
     """Mean total variation [heads] of attention [heads, n, T]; the sink counts as one token."""
+    if not len(before):  # a file does not say how many tokens no head looked at
+        return np.zeros(0)
     sink = np.abs(before.sum(axis=2) - after.sum(axis=2))
     distance: Floats = (np.abs(before - after).sum(axis=2) + sink).mean(axis=1) / 2
     return distance

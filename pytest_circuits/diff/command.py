@@ -29,7 +29,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--json", "json_file", metavar="FILE", type=_FILE, help="Write it as JSON, too.")
 @click.option("--svg", "svg_file", metavar="FILE", type=_FILE, help="Draw it, too.")
 @click.option("--exit-code", is_flag=True, help="End with status 1 unless every circuit is kept.")
-@click.option("--device", default="cpu", show_default=True, help="Device of the models.")
+@click.option("--device", help="Device of the models (default: cuda if there, else cpu).")
 def diff(
     base: Path,
     candidate: Path,
@@ -38,7 +38,7 @@ def diff(
     json_file: Path | None,
     svg_file: Path | None,
     exit_code: bool,
-    device: str,
+    device: str | None,
 ) -> None:
     """Say what an update did to the circuits of SPEC, files or folders (default: circuits/).
 

@@ -126,6 +126,7 @@ def test_a_candidate_with_another_tokenizer_is_refused(file: Path, tmp_path: Pat
         ("  final_resid[2] ", "  final_resid[2]\n  x ", "names nothing"),
         ("effects: |\n  ", "effects: |\n  0.attn.q[9] 1\n  ", "not about the same nodes"),
         ("probes: |\n  ", "probes: |\n  x 1\n  ", "rows of different lengths"),
+        ("probes: |\n  0.attn.act_in[", "probes: |\n  1.mlp.act_in[", "in another order"),
         ("attention: |\n  head-0", "attention: |\n  head-1", "as many lines for each head"),
         ("\naccepted:", "\nextra: 1\naccepted:", "extra"),
         ("versions:", "versions: [", "not YAML"),

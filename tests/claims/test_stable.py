@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 
 from pytest_circuits.circuit import View
-from pytest_circuits.claims import Verdict, record_baseline, run_claim
+from pytest_circuits.claims import (
+    Verdict,
+    read_baseline,
+    record_baseline,
+    run_claim,
+    write_baseline,
+)
 from pytest_circuits.claims.baseline import Live, observed, sample_of
 from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Weights, merged
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_circuits.model import Model
     from tests.claims.conftest import MakeBench, MakeModel
 
@@ -132,6 +140,20 @@ def test_a_record_and_the_model_it_was_made_from_give_the_same_verdict(
 
     assert by_file.verdict is by_model.verdict
     assert by_file.measures == by_model.measures
+
+
+def test_a_circuit_without_a_head_can_be_compared_with_its_record(
+    bench_of: MakeBench, tmp_path: Path
+) -> None:
+    headless = {"0.attn.act_in": [0, 1], "final_resid": [2]}
+    file = tmp_path / "quote_close.baseline.yaml"
+    write_baseline(file, record_baseline(bench_of(headless), []))
+
+    evidence = run_claim(bench_of(headless, baseline=read_baseline(file)), "stable")
+
+    assert evidence.measures["attention_apart"] == 0
+    assert "attention" not in evidence.reason
+    assert evidence.measures["identity"] == pytest.approx(1)
 
 
 def test_a_path_that_turned_around_breaks_the_law_on_the_smallest_prompt(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
+from pytest_circuits.cli import main
 from tests.known_models import Weights, write_quote_copier
 from tests.plugin.conftest import FOUR, Repository, spec_text
 
@@ -112,6 +115,26 @@ def test_changed_says_in_numbers_what_it_accepts(repository: Repository) -> None
     after = baseline(repository).read_text(encoding="utf-8")
     changed = {*after.splitlines()} - {*before.splitlines()}
     assert any(line.startswith("  0.attn.resid_delta[2] ") for line in changed)
+
+
+def test_changed_accepts_a_model_with_another_tokenizer_and_says_so(
+    repository: Repository,
+) -> None:
+    repository.write_good_spec(claims=FOUR)
+    repository.gate("--circuits-update=new")
+    folder = write_quote_copier(repository.path / "updated")
+    tokenizer = folder / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    (folder / "reference.safetensors").unlink()
+    CliRunner().invoke(main, ["reference", str(folder), "--like", str(repository.path / "model")])
+    shutil.rmtree(repository.path / "model")
+    folder.rename(repository.path / "model")
+
+    result = repository.gate("--circuits-update=changed")
+
+    assert result.ret == 0
+    told = " ".join(result.stdout.str().split())
+    assert "another tokenizer or shape, so that nodes and prompts are not compared" in told
 
 
 def test_other_claims_still_decide(repository: Repository) -> None:

@@ -105,6 +105,12 @@ def match_nodes(here: Runner, there: Runner, nodes: Nodes, pairs: Sequence[Pair]
 
 def _check(here: Runner, there: Runner, nodes: Nodes) -> None:
     widths = dict(there.model.hook_points)
+    heads = [runner.model.config.d_head for runner in (there, here)]
+    if heads[0] < heads[1]:
+        raise ModelError(
+            f"{there.model.path}: the circuit cannot be matched: its heads have {heads[0]} "
+            f"channels, those of {here.model.path} {heads[1]}; prune it anew"
+        )
     for hook in nodes.shape:
         if widths.get(hook, 0) < here.model.hook_points[hook]:
             raise ModelError(
@@ -160,7 +166,9 @@ def _similarity(one: Floats, other: Floats) -> Floats:
     alive = [np.square(x[..., :-1]).sum(axis=(1, 2)) for x in (one, other)]
     scale = np.sqrt(np.maximum(np.outer(*alive), 1.0))
     means = [x[..., -1] for x in (one, other)]
-    apart = np.abs(means[0][:, None] - means[1][None]).sum(axis=2)
+    apart = np.zeros_like(varying)
+    for one_mean, other_mean in zip(means[0].T, means[1].T, strict=True):  # of one hook point
+        apart += np.abs(one_mean[:, None] - other_mean[None])
     sizes = np.abs(means[0]).sum(axis=1)[:, None] + np.abs(means[1]).sum(axis=1)[None]
     nearness = 1 - apart / np.maximum(sizes, TINY)
     alike: Floats = varying / scale

@@ -15,6 +15,8 @@ import pytest_circuits.train.job
 from pytest_circuits.cli import main
 from pytest_circuits.train.loop import Trainer
 
+PATIENCE = 30  # seconds that the others have after the first one failed
+
 
 def worker(rank: int, processes: int, port: int, stop_after: int, arguments: list[str]) -> int:
     """One of the processes; returns its exit status."""
@@ -44,26 +46,30 @@ def worker(rank: int, processes: int, port: int, stop_after: int, arguments: lis
 
 
 def run(processes: int, stop_after: int, arguments: list[str]) -> int:
-    """All processes; when one fails, the others are ended, as they would wait for it."""
+    """All processes; what one that failed leaves waiting is ended, once it had time to say why."""
     assert pytest_circuits.train.job  # what all of them need is imported before they part
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    children = []
+    children: list[int] = []
     for rank in range(processes):
         child = os.fork()
         if not child:
             os._exit(worker(rank, processes, port, stop_after, arguments))
         children.append(child)
+
+    def end_all(_number: int, _frame: object) -> None:
+        for child in children:
+            os.kill(child, signal.SIGTERM)
+
+    signal.signal(signal.SIGALRM, end_all)
     worst = 0
     while children:
         child, status = os.wait()
         children.remove(child)
-        code = os.waitstatus_to_exitcode(status)
-        if code and not worst:
+        if os.waitstatus_to_exitcode(status) and not worst:
             worst = 1
-            for other in children:
-                os.kill(other, signal.SIGTERM)
+            signal.alarm(PATIENCE)
     return worst
 
 

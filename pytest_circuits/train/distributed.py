@@ -1,12 +1,14 @@
 """One process or several: who works on which rows, and how the parts of a tensor come together.
 
 Several processes are started by torchrun; DDP keeps the model in each of them, FSDP2 shares its
-parameters out. Everything else in the trainer is written for whole tensors.
+parameters out. Everything else in the trainer is written for whole tensors. One process alone does
+without what FSDP2 takes to load (half a second).
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,9 +16,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import distributed
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from pytest_circuits.errors import UsageError
@@ -24,8 +23,10 @@ from pytest_circuits.model import usable_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeGuard
 
     from torch import Tensor, nn
+    from torch.distributed.tensor import DTensor
 
     from pytest_circuits.model import SparseGPT
 
@@ -130,6 +131,9 @@ def parallel(model: SparseGPT, *, how: str, world: World) -> nn.Module:
     if world.size == 1:
         return model
     if how == "fsdp":
+        from torch.distributed.device_mesh import init_device_mesh  # noqa: PLC0415  (see above)
+        from torch.distributed.fsdp import fully_shard  # noqa: PLC0415  (see above)
+
         mesh = init_device_mesh(world.device.type, (world.size,))
         for attn, mlp in model.layers():
             fully_shard([attn, mlp], mesh=mesh)
@@ -140,18 +144,25 @@ def parallel(model: SparseGPT, *, how: str, world: World) -> nn.Module:
     return DistributedDataParallel(model, find_unused_parameters=True)
 
 
+def _is_shared(tensor: Tensor) -> TypeGuard[DTensor]:
+    loaded = sys.modules.get("torch.distributed.tensor")
+    return loaded is not None and isinstance(tensor, loaded.DTensor)
+
+
 def whole(tensor: Tensor) -> Tensor:
     """All of a tensor of which this process may hold a part; every process has to ask."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _is_shared(tensor) else tensor
 
 
 def part_of(full: Tensor, like: Tensor) -> Tensor:
     """The part of a whole tensor that this process holds of `like`."""
-    if not isinstance(like, DTensor):
+    if not _is_shared(like):
         return full
+    from torch.distributed.tensor import distribute_tensor  # noqa: PLC0415  (see above)
+
     return distribute_tensor(full, like.device_mesh, like.placements)
 
 
 def multiply(tensor: Tensor, mask: Tensor) -> None:
     """Multiply in place by a mask of the whole tensor."""
-    tensor.mul_(part_of(mask.to(tensor.dtype), tensor) if isinstance(tensor, DTensor) else mask)
+    tensor.mul_(part_of(mask.to(tensor.dtype), tensor) if _is_shared(tensor) else mask)

@@ -35,9 +35,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def team(pytester: pytest.Pytester, models: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+def team(pytester: pytest.Pytester, models: Path) -> Repository:
     """A repository with these models and the specification of the circuit."""
-    monkeypatch.setenv("COLUMNS", "160")
     for name in ("model", "candidate", "ignorant"):
         shutil.copytree(models / name, pytester.path / name)
     repository = Repository(pytester)
@@ -128,11 +127,8 @@ def test_a_match_replaces_an_earlier_one_and_nothing_else(team: Repository) -> N
     ],
 )
 def test_it_needs_a_candidate_and_records_nothing(
-    team: Repository, options: tuple[str, ...], says: str, monkeypatch: pytest.MonkeyPatch
+    team: Repository, options: tuple[str, ...], says: str
 ) -> None:
-    for name in ("CI", "BUILD_NUMBER"):
-        monkeypatch.delenv(name, raising=False)
-
     result = team.gate("--circuits-match=matched", *options)
 
     assert result.ret == 4

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_circuits.model import Reference
     from tests.known_models import KnownAnswer
 
-DEFAULT = PrunePlan()
+QUICK = PrunePlan(evaluation_pairs=32, rounds=1)
 
 
 def request_for(path: Path) -> Request:
@@ -59,7 +59,7 @@ class Known:
 def known(tmp_path: Path) -> Callable[..., Known]:
     """Write a known-answer model and prepare the search for its circuit."""
 
-    def prepare(answer: KnownAnswer, plan: PrunePlan = DEFAULT) -> Known:
+    def prepare(answer: KnownAnswer, plan: PrunePlan = QUICK) -> Known:
         model = load_model(answer.write(tmp_path / "model"))
         path = tmp_path / f"{answer.name}.circuit.yaml"
         path.write_text(answer.spec, encoding="utf-8")

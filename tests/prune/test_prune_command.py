@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from tests.prune.conftest import Known
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = ["--steps", "100"]
+MASKS = ["--steps", "100"]
+QUICK = ["--method", "attribution", "--no-controls", "--no-edges"]
 
 
 def test_it_writes_a_complete_spec_with_evidence_and_controls(
     known: Callable[..., Known],
 ) -> None:
     case = known(quote_copier(0))
-    result = CliRunner().invoke(main, ["prune", str(case.spec), *QUICK, "--seeds", "2"])
+    result = CliRunner().invoke(main, ["prune", str(case.spec), *MASKS, "--seeds", "2"])
     assert result.exit_code == 0, result.output
     spec = load_spec(case.spec).spec
     assert Nodes.of(spec.nodes) == case.nodes
@@ -61,7 +62,7 @@ def test_a_behavior_that_the_model_does_not_have_is_said_and_the_others_are_writ
     alone = CliRunner().invoke(main, ["prune", str(bad)])
     assert alone.exit_code == 1
     assert "swapped: the whole model prefers the answer on 0.0%" in alone.output
-    result = CliRunner().invoke(main, ["prune", str(bad), str(good), *QUICK, "--no-controls"])
+    result = CliRunner().invoke(main, ["prune", str(bad), str(good), *QUICK])
     assert result.exit_code == 1
     assert "swapped: the whole model prefers the answer on 0.0%" in result.output
     assert bad.read_text() == before
@@ -72,9 +73,7 @@ def test_backups_are_searched_with_the_found_nodes_forbidden(
     known: Callable[..., Known],
 ) -> None:
     case = known(redundant_quote(0))
-    plain = ["--steps", "150", "--no-controls", "--no-edges"]
-    arguments = ["prune", str(case.spec), *plain, "--exhaust"]
-    result = CliRunner().invoke(main, arguments)
+    result = CliRunner().invoke(main, ["prune", str(case.spec), *QUICK, "--exhaust"])
     assert result.exit_code == 0, result.output
     assert "no backup: without these nodes nothing does the task" in result.output
     assert load_spec(case.spec).spec.found_by["backups"] == 0
@@ -86,8 +85,7 @@ def test_other_methods_lead_to_the_known_circuit_too(
 ) -> None:
     case = known(quote_copier(0))
     case.spec.write_text(case.spec.read_text() + "calibration: {scale: 9, shift: 9}\n")
-    arguments = ["prune", str(case.spec), "--method", method, "--no-controls", "--no-edges"]
-    result = CliRunner().invoke(main, arguments)
+    result = CliRunner().invoke(main, ["prune", str(case.spec), *QUICK, "--method", method])
     assert result.exit_code == 0, result.output
     assert Nodes.of(load_spec(case.spec).spec.nodes) == case.nodes
     assert load_spec(case.spec).spec.calibration is None  # that of another circuit
@@ -106,9 +104,8 @@ def test_a_circuit_is_calibrated_on_request_and_the_specification_says_how(
     known: Callable[..., Known],
 ) -> None:
     case = known(quote_copier(0))
-    arguments = ["prune", str(case.spec), *QUICK, "--no-controls", "--no-edges"]
     case.spec.write_text(case.spec.read_text() + "calibration: {scale: 9, shift: 9}\n")
-    result = CliRunner().invoke(main, [*arguments, "--calibrate"])
+    result = CliRunner().invoke(main, ["prune", str(case.spec), *QUICK, "--calibrate"])
     assert result.exit_code == 0, result.output
     loaded = load_spec(case.spec)
     spec = loaded.spec

@@ -20,7 +20,6 @@ from pytest_circuits.prune.discretise import nodes_of, smallest
 from pytest_circuits.prune.edges import needed_edges
 from pytest_circuits.prune.job import find_circuits
 from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn
-from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import split
 from pytest_circuits.prune.refine import exchange, remove, repair
 from pytest_circuits.prune.sides import margins, separation
@@ -28,6 +27,7 @@ from pytest_circuits.prune.subject import NotFoundError
 from pytest_circuits.spec import Ablation
 from pytest_circuits.spec.types import ChoiceSlot
 from tests.known_models import KINDS, quote_copier, two_hop_lookup
+from tests.prune.conftest import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.known_models import KnownAnswer
     from tests.prune.conftest import Known
 
-PLAIN = PrunePlan(masks=MaskPlan(steps=200), edges=False, controls=False)
+PLAIN = replace(QUICK, masks=MaskPlan(steps=150), edges=False, controls=False)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Runs a command in several processes as torchrun does, in less time: torch is imported once.
+"""Runs commands in several processes as torchrun does, in less time: torch is imported once.
 
-Run: python several.py PROCESSES STOP_AFTER ARGUMENT..., where every process ends without a word
-before step STOP_AFTER + 1, unless that is -1.
+Run: python several.py PROCESSES STOP_AFTER ARGUMENT... [then PROCESSES STOP_AFTER ARGUMENT...]...
+where every process of a command ends without a word before step STOP_AFTER + 1, unless that is -1.
+One process is alone, as without torchrun. The exit status is that of the last command.
 """
 
 from __future__ import annotations
@@ -11,22 +12,27 @@ import signal
 import socket
 import sys
 
+import torch._dynamo
+import torch.distributed.fsdp
+
 import pytest_circuits.train.job
 from pytest_circuits.cli import main
 from pytest_circuits.train.loop import Trainer
 
+SHARED = (torch._dynamo, torch.distributed.fsdp, pytest_circuits.train.job)  # imported by no child
 PATIENCE = 30  # seconds that the others have after the first one failed
 
 
 def worker(rank: int, processes: int, port: int, stop_after: int, arguments: list[str]) -> int:
     """One of the processes; returns its exit status."""
-    os.environ |= {
-        **dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank)),
-        **dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(processes)),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_RUN_ID": "several",
-    }
+    if processes > 1:
+        os.environ |= {
+            **dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank)),
+            **dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(processes)),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "TORCHELASTIC_RUN_ID": "several",
+        }
     step = Trainer.step
 
     def stopping(self: Trainer, *given: object, **named: object) -> object:
@@ -47,7 +53,6 @@ def worker(rank: int, processes: int, port: int, stop_after: int, arguments: lis
 
 def run(processes: int, stop_after: int, arguments: list[str]) -> int:
     """All processes; what one that failed leaves waiting is ended, once it had time to say why."""
-    assert pytest_circuits.train.job  # what all of them need is imported before they part
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -70,8 +75,19 @@ def run(processes: int, stop_after: int, arguments: list[str]) -> int:
         if os.waitstatus_to_exitcode(status) and not worst:
             worst = 1
             signal.alarm(PATIENCE)
+    signal.alarm(0)
     return worst
 
 
+def run_all(given: list[str]) -> int:
+    """The commands, one after the other; returns the exit status of the last."""
+    if "then" in given:
+        end = given.index("then")
+        run_all(given[:end])
+        return run_all(given[end + 1 :])
+    processes, stop_after, *arguments = given
+    return run(int(processes), int(stop_after), arguments)
+
+
 if __name__ == "__main__":
-    sys.exit(run(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
+    sys.exit(run_all(sys.argv[1:]))

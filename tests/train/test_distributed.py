@@ -16,27 +16,15 @@ from pytest_circuits.model import load_model
 from pytest_circuits.train.distributed import World
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tests.train.conftest import Train
 
-Done = subprocess.CompletedProcess[str]
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node")
 SEVERAL = (sys.executable, str(Path(__file__).with_name("several.py")))
-STOPPED = 9  # exit status of a process that ends before step 7
-ALONE = f"""
-import os, sys
-from pytest_circuits.cli import main
-from pytest_circuits.train.loop import Trainer
-step = Trainer.step
-Trainer.step = lambda self, *a, **k: os._exit({STOPPED}) if self.done == 6 else step(self, *a, **k)
-main(["train", sys.argv[1], "--out", sys.argv[2]])
-"""
 
 
-def _train(command: Sequence[str], recipe: Path, out: Path, *options: str) -> Done:
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*command, "train", str(recipe), "--out", str(out), *options],
+        command,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -45,14 +33,12 @@ def _train(command: Sequence[str], recipe: Path, out: Path, *options: str) -> Do
     )
 
 
-def _torchrun(recipe: Path, out: Path) -> Done:
-    return _train([*TORCHRUN, "2", "-m", "pytest_circuits"], recipe, out)
+def _train(recipe: Path, out: Path, *options: str) -> list[str]:
+    return ["train", str(recipe), "--out", str(out), *options]
 
 
-def _several(
-    recipe: Path, out: Path, *options: str, processes: int = 2, stop_after: int = -1
-) -> Done:
-    return _train([*SEVERAL, str(processes), str(stop_after)], recipe, out, *options)
+def _in(processes: int, command: list[str], *, stop_after: int = -1) -> list[str]:
+    return [str(processes), str(stop_after), *command]
 
 
 @pytest.mark.parametrize("how", ["ddp", "fsdp"])
@@ -60,8 +46,11 @@ def test_two_processes_make_the_model_that_one_makes(
     run_train: Train, recipe: Path, out: Path, tmp_path: Path, how: str
 ) -> None:
     assert run_train(parallel=how).exit_code == 0
-    other = tmp_path / "other"
-    done = _torchrun(recipe, other) if how == "ddp" else _several(recipe, other)
+    train = _train(recipe, other := tmp_path / "other")
+    if how == "ddp":
+        done = _run(*TORCHRUN, "2", "-m", "pytest_circuits", *train)
+    else:
+        done = _run(*SEVERAL, *_in(2, train))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("nonzero weights, held-out loss") == 1
     one, two = (load_model(path).module.state_dict() for path in (out, other))
@@ -75,10 +64,8 @@ def test_a_run_of_one_process_is_resumed_by_two(
 ) -> None:
     assert run_train().exit_code == 0
     first = load_model(out).module.state_dict()
-    half = tmp_path / "half"
-    command = [sys.executable, "-c", ALONE, str(recipe), str(half)]
-    assert subprocess.run(command, check=False, timeout=120).returncode == STOPPED
-    done = _several(recipe, half, "--resume")
+    train = _train(recipe, half := tmp_path / "half")
+    done = _run(*SEVERAL, *_in(1, train, stop_after=6), "then", *_in(2, [*train, "--resume"]))
     assert done.returncode == 0, done.stderr
     assert "going on after step 4" in done.stderr
     second = load_model(half).module.state_dict()
@@ -91,10 +78,12 @@ def test_several_processes_are_resumed_to_the_same_weights(
 ) -> None:
     """With three, the order in which gradients are added up shows; with two it cannot."""
     recipe.write_text(recipe.read_text().replace("batch: 4", "batch: 6"))
-    assert _several(recipe, out, processes=3).returncode == 0
-    resumed = tmp_path / "resumed"
-    assert _several(recipe, resumed, processes=3, stop_after=6).returncode != 0
-    done = _several(recipe, resumed, "--resume", processes=3)
+    train = _train(recipe, resumed := tmp_path / "resumed")
+    done = _run(
+        *(*SEVERAL, *_in(3, _train(recipe, out)), "then"),
+        *(*_in(3, train, stop_after=6), "then", *_in(3, [*train, "--resume"])),
+    )
+    assert done.returncode == 0, done.stderr
     assert "going on after step 4" in done.stderr
     first, second = (load_model(path).module.state_dict() for path in (out, resumed))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -104,7 +93,7 @@ def test_what_one_process_cannot_do_is_said_once(recipe: Path, out: Path) -> Non
     recipe.write_text(
         recipe.read_text().replace("{generated: {documents: 40}}", "{jsonl: {path: no}}")
     )
-    done = _several(recipe, out)
+    done = _run(*SEVERAL, *_in(2, _train(recipe, out)))
     assert done.returncode == 1
     assert done.stderr.count("cannot be read") == 1
     assert "Connection closed" not in done.stderr

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
+from pytest_circuits.cli import main
 from pytest_circuits.train import checkpoints, job, loop
 
 if TYPE_CHECKING:
@@ -296,11 +298,9 @@ def test_a_killed_process_leaves_a_state_and_no_lock(recipe: Path, out: Path) ->
     deadline = time.monotonic() + 120
     while not _kept(out) and time.monotonic() < deadline:
         time.sleep(0.05)
-    second = subprocess.run(
-        [*arguments, "--resume"], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert second.returncode == 4
-    assert f"another run is training here: pid {process.pid}" in second.stderr
+    second = CliRunner().invoke(main, ["train", str(recipe), "--out", str(out), "--resume"])
+    assert second.exit_code == 4
+    assert f"another run is training here: pid {process.pid}" in second.output
     process.send_signal(signal.SIGKILL)
     process.wait()
     resumed = subprocess.Popen([*arguments, "--resume"], stderr=subprocess.PIPE, text=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 import pytest_circuits
+from pytest_circuits.circuit import Nodes
 from pytest_circuits.prune.plan import Start
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from pytest_circuits.spec.types import FoundBy
 
 
-def report(target: Path, found: Found, plan: PrunePlan) -> None:
-    """Say what was found."""
+def report(target: Path, found: Found, plan: PrunePlan, *, before: Spec) -> None:
+    """Say what was found, and what a specification says of the circuit that it had before."""
     edges = "all weights between them" if found.edges is None else f"{found.edges.count} edges"
     click.echo(
         f"{target}: {found.nodes.count} nodes, {edges}, task loss {found.quality.loss:.3f}, worst "
@@ -46,6 +47,12 @@ def report(target: Path, found: Found, plan: PrunePlan) -> None:
         )
     if found.backups == ():
         click.echo("  no backup: without these nodes nothing does the task")
+    outdated = [claim for claim, _ in before.undeclared.items()]
+    if outdated and before.nodes and Nodes.of(before.nodes) != found.nodes:
+        click.echo(
+            f"  what it says under `undeclared` ({', '.join(outdated)}) was measured on the "
+            "circuit that it had before: measure it again"
+        )
     click.echo(f"Put it to the test: pytest --circuits {target}")
 
 

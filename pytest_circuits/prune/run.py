@@ -124,7 +124,7 @@ def _search_together(
             failed = _tell(found)
             continue
         _write(case, spec, completed(spec, found, plan, model, case.target), plan)
-        report(case.target, found, plan)
+        report(case.target, found, plan, before=spec)
     return failed
 
 

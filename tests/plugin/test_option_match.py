@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_circuits.model import load_model
+from pytest_circuits.model import SparseGPT, load_model
 from pytest_circuits.prune.controls import shuffled_model
 from pytest_circuits.spec import load_spec
 from tests.known_models import quote_copier
@@ -95,6 +95,19 @@ def test_a_circuit_that_is_nowhere_is_not_a_pass(team: Repository) -> None:
 
     assert result.ret == 1
     result.stdout.fnmatch_lines(["fail * quote_close * sufficient *", "gate: FAIL*"])
+
+
+def test_a_candidate_with_narrower_heads_is_refused(team: Repository) -> None:
+    base = load_model(team.path / "model")
+    narrower = SparseGPT(base.config.model_copy(update={"d_head": 4}))
+    write_like(base, narrower, team.path / "narrower")
+
+    result = team.gate("--circuits-model=narrower", "--circuits-match=matched")
+
+    assert result.ret == 2
+    told = " ".join(result.stdout.str().split())
+    assert "the circuit cannot be matched: its heads have 4 channels, those of model 8" in told
+    assert not (team.path / "matched").exists()
 
 
 def test_where_nothing_moved_nothing_is_written(team: Repository) -> None:

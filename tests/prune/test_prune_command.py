@@ -46,6 +46,7 @@ def test_it_writes_a_complete_spec_with_evidence_and_controls(
     assert spec.found_by["clearly_better_than_controls"] is True
     assert f"pytest --circuits {case.spec}" in result.output
     assert "found by how many of 2 seeds: " in result.output
+    assert "undeclared" not in result.output
 
 
 def test_a_behavior_that_the_model_does_not_have_is_said_and_the_others_are_written(
@@ -89,6 +90,19 @@ def test_other_methods_lead_to_the_known_circuit_too(
     assert result.exit_code == 0, result.output
     assert Nodes.of(load_spec(case.spec).spec.nodes) == case.nodes
     assert load_spec(case.spec).spec.calibration is None  # that of another circuit
+
+
+def test_what_was_measured_on_another_circuit_is_to_be_measured_again(
+    known: Callable[..., Known],
+) -> None:
+    case = known(answer := quote_copier(0))
+    fewer = case.nodes.without(*next(iter(case.nodes)))
+    text = answer.spec_with(dict(fewer.channels))
+    case.spec.write_text(f"{text}undeclared: {{minimal: three nodes are not needed}}\n")
+    result = CliRunner().invoke(main, ["prune", str(case.spec), *QUICK])
+    assert result.exit_code == 0, result.output
+    assert "`undeclared` (minimal) was measured on the circuit that it had" in result.output
+    assert load_spec(case.spec).spec.undeclared.minimal == "three nodes are not needed"
 
 
 def test_one_out_file_for_two_specs_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -21,13 +21,16 @@ def pytest_cmdline_main(config: pytest.Config) -> int | pytest.ExitCode | None:
     """Start again where pytest may have taken the value of an option for a path to tests."""
     if not config.getoption("circuits"):
         return None
-    from pytest_circuits.gate.command_line import joined  # noqa: PLC0415  (as below)
+    from pytest_circuits.gate.command_line import (  # noqa: PLC0415  (as below)
+        command_line,
+        refuse_foreign_settings,
+    )
 
-    given = list(config.invocation_params.args)
-    arguments = joined(given)
-    if arguments == given:
+    given = command_line(config)
+    if given.joined == given:
         return None
-    return pytest.main(arguments, plugins=config.invocation_params.plugins)
+    refuse_foreign_settings(config)
+    return given.joined.run(config.invocation_params.plugins)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,18 +2,27 @@
 
 pytest looks for its root folder and its ini file before it knows a plugin's options. Written apart,
 the value of `--circuits-model DIR` looks to it like a path to tests: it would take the candidate's
-folder for the root of the tests and leave the project's own ini file, and so its gate, unread.
+folder for the root of the tests, read the settings there, and leave the project's own ini file, and
+so its gate, unread. Arguments come from the command line, from files (`@FILE`) and from the
+variable PYTEST_ADDOPTS.
 """
 
 from __future__ import annotations
 
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from pytest_circuits.gate.settings import OUTPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+VARIABLE = "PYTEST_ADDOPTS"
 _TAKE_A_VALUE = frozenset(
     {
         "--circuits-model",
@@ -25,6 +34,63 @@ _TAKE_A_VALUE = frozenset(
         "--circuits-selfcheck",
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """What pytest is asked for: the arguments, and those that the environment adds."""
+
+    arguments: tuple[str, ...]
+    added: str
+
+    @property
+    def joined(self) -> CommandLine:
+        """The same with every `--circuits-x VALUE` as `--circuits-x=VALUE`."""
+        arguments = list(_spread(self.arguments))
+        if joined(arguments) == arguments:
+            arguments = list(self.arguments)
+        added = shlex.split(self.added)
+        as_it_is = joined(added) == added
+        return CommandLine(
+            tuple(joined(arguments)), self.added if as_it_is else shlex.join(joined(added))
+        )
+
+    def run(self, plugins: Sequence[str | object] | None) -> int | pytest.ExitCode:
+        """Run pytest with it in this process."""
+        with pytest.MonkeyPatch.context() as patch:
+            if self.added:
+                patch.setenv(VARIABLE, self.added)
+            return pytest.main(list(self.arguments), plugins=plugins)
+
+
+def command_line(config: pytest.Config) -> CommandLine:
+    """The command line of a run, as it was given."""
+    return CommandLine(tuple(config.invocation_params.args), os.environ.get(VARIABLE, ""))
+
+
+def refuse_foreign_settings(config: pytest.Config) -> None:
+    """Raise UsageError when the ini file that pytest read lies in a folder that is no test's.
+
+    Its settings were in force before any plugin could say so, and may have loaded code.
+    """
+    ini = config.inipath
+    if config.getoption("inifilename") or ini is None:
+        return
+    if not config.invocation_params.dir.is_relative_to(ini.parent):
+        raise pytest.UsageError(
+            f"pytest has read the settings in {ini}, because the value of a --circuits option is "
+            "written apart and looks to it like a path to tests; write --circuits-model=DIR, with "
+            "an equals sign"
+        )
+
+
+def _spread(arguments: Iterable[str]) -> Iterator[str]:
+    """Arguments, with those that stand in files (`@FILE`, one a line) in their place."""
+    for argument in arguments:
+        if argument.startswith("@"):
+            yield from _spread(Path(argument[1:]).read_text(encoding="utf-8").splitlines())
+        else:
+            yield argument
 
 
 def joined(arguments: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from typing import TYPE_CHECKING
 
@@ -182,19 +183,46 @@ def test_a_hypothesis_seed_that_is_no_number_is_a_usage_error(repository: Reposi
     result.stderr.fnmatch_lines(["ERROR: --hypothesis-seed: 'abc' is not a whole number"])
 
 
-@pytest.mark.parametrize("apart", [True, False], ids=["--option DIR", "--option=DIR"])
+@pytest.mark.parametrize("where", ["--option=DIR", "--option DIR", "variable", "file"])
 def test_a_candidate_elsewhere_leaves_the_root_and_the_ini_file_alone(
-    repository: Repository, broken_folder: Path, *, apart: bool
+    repository: Repository, broken_folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     repository.write_good_spec()
     (repository.path / "circuits").rename(repository.path / "mechanisms")
     repository.write("pyproject.toml", '[tool.pytest.ini_options]\ncircuits_paths = "mechanisms"\n')
-    given = [str(broken_folder)] if apart else []
-    option = "--circuits-model" if apart else f"--circuits-model={broken_folder}"
+    given = ["--circuits", "--circuits-model", str(broken_folder)]
+    if where == "--option=DIR":
+        given[1:] = ["=".join(given[1:])]
+    elif where == "variable":
+        monkeypatch.setenv("PYTEST_ADDOPTS", shlex.join(given))
+        given = []
+    elif where == "file":
+        repository.write("gate.args", "\n".join(given))
+        given = ["@gate.args"]
 
-    result = repository.gate(option, *given)
+    result = repository.run(*given)
 
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         [f"rootdir: {repository.path}", "configfile: pyproject.toml", "fail *quote_close*"]
     )
+
+
+def test_settings_that_a_candidate_brings_are_refused(
+    repository: Repository, broken_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    repository.write_good_spec()
+    candidate = tmp_path_factory.mktemp("incoming") / "candidate"
+    shutil.copytree(broken_folder, candidate)
+    (candidate / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    for name in ("numpy", "pydantic", "torch", "yaml"):
+        (candidate / f"{name}.py").write_text("import os\nprint('gate: PASS')\nos._exit(0)\n")
+
+    apart = repository.pytester.runpytest_subprocess("--circuits", "--circuits-model", candidate)
+    joined = repository.gate(f"--circuits-model={candidate}")
+
+    assert (apart.ret, joined.ret) == (4, 1)
+    apart.stderr.fnmatch_lines(
+        [f"ERROR: pytest has read the settings in {candidate}/pytest.ini*--circuits-model=DIR*"]
+    )
+    joined.stdout.fnmatch_lines(["gate: FAIL*"])

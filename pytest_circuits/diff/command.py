@@ -66,15 +66,22 @@ def diff(
     click.echo(f"{candidate} against {base}: {counted}")
     names = ("base", "candidate")
     artifacts = {
-        name: {"path": path.name, "digest": model.digest}
+        name: {"path": _named(path), "digest": model.digest}
         for name, path, model in zip(names, (base, candidate), models, strict=True)
     }
     if json_file:
         _write(json_file, dump(artifacts, changes))
     if svg_file:
-        _write(svg_file, picture(changes, title=f"{candidate.name} against {base.name}"))
+        _write(svg_file, picture(changes, title=f"{_named(candidate)} against {_named(base)}"))
     if exit_code and set(kinds) != {Kind.KEPT}:
         sys.exit(1)
+
+
+def _named(model: Path) -> str:
+    """What records say about a model: the path as it was given, but never an absolute one."""
+    if model.name in {"", ".."}:
+        return model.resolve().name
+    return model.name if model.is_absolute() else model.as_posix()
 
 
 def _loaded(places: Sequence[Path]) -> list[LoadedSpec]:

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from pytest_circuits.diff.change import Change
     from pytest_circuits.diff.measure import Measured
 
-COLUMN, ROW, MARGIN, HEAD = 118, 44, 24, 74
+COLUMN, ROW, MARGIN, HEAD = 118, 52, 24, 74
 NARROWEST, LINE, LETTER = 640, 17, 6  # of a panel, and of its text
 RADIUS = 17.0  # of the largest effect
 LEAST = 2.0  # of a node without any
+CHIP = 92  # wide enough for the longest word
 ALIKE, UNLIKE = (31, 119, 180), (217, 95, 2)  # told apart by colour-blind readers too
 _CHIPS = {
     Kind.KEPT: "#1b7837",
@@ -33,9 +34,10 @@ _CHIPS = {
 }
 _STYLE = (
     "text{font:12px ui-sans-serif,system-ui,sans-serif;fill:#222}.hook{font-size:11px;fill:#666}"
-    ".name{font-size:15px;font-weight:600}.title{font-size:17px;font-weight:600}.chip{fill:#fff;"
-    "font-weight:600}.edge{stroke:#bbb;fill:none}.ring{fill:none;stroke:#222;stroke-width:1.3}"
-    ".small{font-size:10px;fill:#444}"
+    ".name{font-size:15px;font-weight:600}.title{font-size:17px;font-weight:600}"
+    ".chip{fill:#fff;font-weight:600;text-anchor:middle}.edge{stroke:#bbb;fill:none}"
+    ".ring{fill:none;stroke:#222;stroke-width:1.3}.small{font-size:10px;fill:#444;"
+    "text-anchor:middle;paint-order:stroke;stroke:#fff;stroke-width:3px}"
 )
 
 
@@ -81,16 +83,15 @@ class _Panel:
         self.width = max(NARROWEST, MARGIN * 2 + COLUMN * len(order))
         self.told = wrap(change.reason, (self.width - 2 * MARGIN) // LETTER)
         self.top = 50 + LINE * len(self.told)
-        self.height = self.top + 34 + ROW * max(map(len, self.columns.values()))
+        self.height = self.top + 30 + ROW * max(map(len, self.columns.values()))
 
     def parts(self) -> Iterator[str]:
         """The elements, back to front."""
         name, kind = self.measured.loaded.spec.circuit, self.change.kind
-        chip = 22 + 7 * len(kind)
         yield (
-            f'<rect x="{MARGIN}" y="8" width="{chip}" height="20" rx="10" fill="{_CHIPS[kind]}"/>'
-            f'<text class="chip" x="{MARGIN + 11}" y="22">{kind}</text>'
-            f'<text class="name" x="{MARGIN + chip + 10}" y="23">{escape(name)}</text>'
+            f'<rect x="{MARGIN}" y="8" width="{CHIP}" height="20" rx="10" fill="{_CHIPS[kind]}"/>'
+            f'<text class="chip" x="{MARGIN + CHIP // 2}" y="22">{kind}</text>'
+            f'<text class="name" x="{MARGIN + CHIP + 10}" y="23">{escape(name)}</text>'
         )
         for number, line in enumerate(self.told):
             yield f'<text x="{MARGIN}" y="{45 + LINE * number}">{escape(line)}</text>'
@@ -118,19 +119,23 @@ class _Panel:
         largest = max(float(abs(before).max()), 1e-9)
         if now is not None:
             largest = max(largest, float(abs(now.side.effects).max()))
-        for i, (hook, channel) in enumerate(self.measured.match.there):
+        for i, ((hook, channel), there) in enumerate(self.measured.match.there.items()):
             x, y = self._at(hook, channel)
-            told = f"{self.measured.node_ids[i]}: effect {before[i]:+.2f}"
+            name, told = str(channel), f"{self.measured.node_ids[i]}: effect {before[i]:+.2f}"
+            size = ring = _radius(float(before[i]), largest)
+            disc = ""
             if now is not None:
                 after, alike = float(now.side.effects[i]), float(now.seen.alike[i])
                 told += f" -> {after:+.2f} nats, signal {alike:.2f}"
-                radius = _radius(after, largest)
-                yield f'<circle cx="{x}" cy="{y}" r="{radius:.1f}" fill="{_colour(alike)}"/>'
-            ring = _radius(float(before[i]), largest)
+                size = _radius(after, largest)
+                disc = f'<circle cx="{x}" cy="{y}" r="{size:.1f}" fill="{_colour(alike)}"/>'
+            if now is not None and now is self.measured.found and there != (hook, channel):
+                name += f" \u2192 {there[1]}"
+                told += f", now at {there[0]}[{there[1]}]"
             yield (
-                f'<circle class="ring" cx="{x}" cy="{y}" r="{ring:.1f}">'
-                f"<title>{escape(told)}</title></circle>"
-                f'<text class="small" x="{x + RADIUS + 4:g}" y="{y + 4}">{channel}</text>'
+                f"<g><title>{escape(told)}</title>{disc}"
+                f'<circle class="ring" cx="{x}" cy="{y}" r="{ring:.1f}"/>'
+                f'<text class="small" x="{x}" y="{y + max(ring, size) + 11:.0f}">{name}</text></g>'
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from pytest_circuits.claims.findings import percent
@@ -12,14 +13,24 @@ if TYPE_CHECKING:
     from pytest_circuits.diff.change import Change
     from pytest_circuits.diff.measure import Measured
 
+WIDTH, INDENT = 100, "  "
+
 
 def change_lines(measured: Measured, change: Change) -> list[str]:
     """Return the lines about one circuit."""
-    lines = [f"{measured.loaded.spec.circuit}: {change.kind}", f"  {change.reason}", ""]
-    lines += _table(_rates(measured, change), numbers=2)
+    lines = [f"{measured.loaded.spec.circuit}: {change.kind}"]
+    lines += _wrapped(change.reason)
+    lines += ["", *_table(_rates(measured, change), numbers=2)]
     if change.now is not None:
         lines += ["", *_table(_nodes(measured, change), numbers=3)]
     return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    """A text as indented lines; numbers keep their percent sign."""
+    kept = text.replace(" %", "\xa0%")
+    lines = wrap(kept, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 def _rates(measured: Measured, change: Change) -> Iterator[tuple[str, ...]]:
@@ -67,5 +78,5 @@ def _table(rows: Iterator[tuple[str, ...]], *, numbers: int) -> list[str]:
             cell.rjust(width) if 0 < place <= numbers else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append(f"  {'  '.join(cells)}".rstrip())
+        lines.append(f"{INDENT}{'  '.join(cells)}".rstrip())
     return lines

@@ -12,7 +12,13 @@ from click.testing import CliRunner
 
 from pytest_circuits.cli import main
 from pytest_circuits.model import load_model
-from tests.known_models import QUOTE_PATH, Weights, quote_copier, quote_spec, write_quote_copier
+from tests.known_models import (
+    QUOTE_PATH,
+    Weights,
+    quote_copier,
+    quote_spec,
+    write_quote_copier,
+)
 from tests.known_models.workshop import renumbered, write_like
 
 if TYPE_CHECKING:
@@ -76,6 +82,57 @@ def test_each_update_is_told_in_one_word(folder: Path, candidate: str, change: s
     assert result.output.endswith(f"{folder / candidate} against {folder / 'base'}: 1 {change}\n")
 
 
+def _told(folder: Path, candidate: str, spec: str, base: str = "base") -> list[str]:
+    """What is said about another specification: the word, then the reason."""
+    file = folder / "other.circuit.yaml"
+    file.write_text(spec)
+    places = [str(place) for place in (folder / base, folder / candidate, file)]
+    result = CliRunner().invoke(main, ["diff", *places])
+    assert result.exit_code == 0, result.output
+    reason = result.output.partition("\n\n")[0]
+    return [" ".join(line.split()) for line in reason.split("\n", 1)]
+
+
+@pytest.mark.parametrize(("candidate", "change"), [("weaker", "weakened"), ("gone", "replaced")])
+def test_a_circuit_that_told_nothing_apart_is_judged_by_whether_it_is_needed(
+    folder: Path, candidate: str, change: str
+) -> None:
+    dangling = {hook: nodes for hook, nodes in QUOTE_PATH.items() if hook != "final_resid"}
+    spec = quote_spec(dangling, claims=["behaves"], protocol="{pairs: 100}")
+
+    word, reason = _told(folder, candidate, spec.replace("rate: 0.98", "rate: 0.4"))
+
+    assert word == f"quote_close: {change}"
+    assert reason.endswith("; alone it told nothing apart before")
+
+
+def test_what_was_below_its_rate_before_is_not_gone(folder: Path) -> None:
+    spec = quote_spec(QUOTE_PATH, behavior="nonsense", protocol="{pairs: 100}")
+
+    word, reason = _told(folder, "base", spec)
+
+    assert word == "quote_close: kept"
+    assert reason.endswith("; before, the whole model was below the 98.0 % that `behaves` asks for")
+
+
+def test_what_was_below_its_rate_before_can_fall_further(folder: Path) -> None:
+    spec = quote_spec(QUOTE_PATH, behavior="nonsense", protocol="{pairs: 100}")
+
+    word, reason = _told(folder, "base", spec, base="gone")
+
+    assert word == "quote_close: gone"
+    assert reason.startswith("the whole model prefers the answer on 0.0 % of prompts, before on ")
+
+
+def test_reasons_are_wrapped_and_keep_percent_signs_with_their_numbers(folder: Path) -> None:
+    lines = _diff(folder, "replaced").output.partition("\n\n")[0].splitlines()
+
+    assert len(lines) == 3
+    assert all(len(line) <= 100 for line in lines)
+    assert all(line.startswith("  ") and not line.startswith("  %") for line in lines[1:])
+    assert "alone its rate drops by 52.0 %" in lines[1]
+
+
 def test_every_node_is_shown_with_its_effects(folder: Path) -> None:
     lines = [line.split() for line in _diff(folder, "replaced").output.splitlines()]
 
@@ -87,12 +144,17 @@ def test_every_node_is_shown_with_its_effects(folder: Path) -> None:
 
 
 def test_nodes_that_moved_are_shown_where_they_are(renumbered_folder: Path, tmp_path: Path) -> None:
-    file = tmp_path / "diff.json"
+    files = tmp_path / "diff.json", tmp_path / "diff.svg"
+    written = ["--json", str(files[0]), "--svg", str(files[1])]
 
-    output = _diff(renumbered_folder, "moved", "--json", str(file)).output
+    output = _diff(renumbered_folder, "moved", *written).output
 
     assert output.startswith("quote_close: moved\n")
-    (circuit,) = json.loads(file.read_text())["circuits"]
+    assert " nodes have other numbers\n" in output
+    (circuit,) = json.loads(files[0].read_text())["circuits"]
+    root = ET.fromstring(files[1].read_text())  # noqa: S314  (our own file)
+    labels = [e.text for e in root.iter() if e.get("class") == "small"]
+    tooltips = [e.text or "" for e in root.iter() if e.tag.endswith("title")]
     there = {node["node"]: node["address"] for node in circuit["nodes"]}
     numbers = torch.randperm(
         load_model(renumbered_folder / "base").config.d_model,
@@ -103,6 +165,28 @@ def test_nodes_that_moved_are_shown_where_they_are(renumbered_folder: Path, tmp_
         moved = hook.endswith(("act_in", "resid_delta", "final_resid"))  # heads stayed
         assert address == f"{hook}[{numbers.index(int(channel)) if moved else channel}]"
         assert address in output
+        label = (
+            channel if address == node else f"{channel} \u2192 {address.rstrip(']').split('[')[1]}"
+        )
+        assert label in labels
+        assert any(t.startswith(f"{node}: ") and address in t for t in tooltips)
+
+
+@pytest.mark.parametrize(
+    ("hooks", "reason"),
+    [
+        (("final_resid",), "its only node has another number"),
+        (("0.attn.v", "final_resid"), "1 of 2 nodes has another number"),
+    ],
+)
+def test_how_many_nodes_moved_is_told_in_plain_words(
+    renumbered_folder: Path, hooks: tuple[str, ...], reason: str
+) -> None:
+    answer = quote_copier(0)
+    nodes = {hook: answer.nodes[hook][:1] for hook in hooks}
+    spec = answer.spec_with(nodes).replace("rate: 0.95", "rate: 0.4")
+
+    assert _told(renumbered_folder, "moved", spec) == ["quote_close: moved", reason]
 
 
 def test_the_record_names_both_models_and_no_folder(folder: Path, tmp_path: Path) -> None:
@@ -116,6 +200,22 @@ def test_the_record_names_both_models_and_no_folder(folder: Path, tmp_path: Path
     assert record["base"]["digest"] == load_model(folder / "base").digest
     assert str(folder) not in text
     assert record["circuits"][0]["change"] == "kept"
+
+
+def test_models_are_named_as_they_were_given(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "diff.json", tmp_path / "diff.svg"
+    monkeypatch.chdir(folder / "base")
+    written = ["--json", str(files[0]), "--svg", str(files[1])]
+
+    result = CliRunner().invoke(main, ["diff", ".", "../jittered", "../circuits", *written])
+
+    assert result.exit_code == 0, result.output
+    record = json.loads(files[0].read_text())
+    assert record["base"]["path"] == "base"
+    assert record["candidate"]["path"] == "../jittered"
+    assert "<title>../jittered against base</title>" in files[1].read_text()
 
 
 def test_the_picture_is_one_file_of_xml_with_a_ring_for_each_node(

@@ -12,13 +12,7 @@ from click.testing import CliRunner
 
 from pytest_circuits.cli import main
 from pytest_circuits.model import load_model
-from tests.known_models import (
-    QUOTE_PATH,
-    Weights,
-    quote_copier,
-    quote_spec,
-    write_quote_copier,
-)
+from tests.known_models import QUOTE_PATH, Weights, quote_copier, quote_spec, write_quote_copier
 from tests.known_models.workshop import renumbered, write_like
 
 if TYPE_CHECKING:
@@ -165,10 +159,8 @@ def test_nodes_that_moved_are_shown_where_they_are(renumbered_folder: Path, tmp_
         moved = hook.endswith(("act_in", "resid_delta", "final_resid"))  # heads stayed
         assert address == f"{hook}[{numbers.index(int(channel)) if moved else channel}]"
         assert address in output
-        label = (
-            channel if address == node else f"{channel} \u2192 {address.rstrip(']').split('[')[1]}"
-        )
-        assert label in labels
+        now = address.rstrip("]").split("[")[1]
+        assert (channel if now == channel else f"{channel} \u2192 {now}") in labels
         assert any(t.startswith(f"{node}: ") and address in t for t in tooltips)
 
 
@@ -228,7 +220,12 @@ def test_the_picture_is_one_file_of_xml_with_a_ring_for_each_node(
     root = ET.fromstring(file.read_text())  # noqa: S314  (our own file)
     rings = [e for e in root.iter() if e.get("class") == "ring"]
     assert len(rings) == 1 + sum(map(len, QUOTE_PATH.values()))  # and one in the legend
-    assert "replaced" in {e.text for e in root.iter() if e.get("class") == "chip"}
+    (chip,) = (e for e in root.iter() if e.get("class") == "chip")
+    (pill,) = (e for e in root.iter() if e.get("rx"))
+    left, width = (float(pill.get(key, "nan")) for key in ("x", "width"))
+    assert chip.text == "replaced"
+    assert float(chip.get("x", "nan")) == left + width / 2
+    assert width > 8.5 * len("weakened") + 20
     assert "http" not in file.read_text().replace('xmlns="http://www.w3.org/2000/svg"', "")
 
 

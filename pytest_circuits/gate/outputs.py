@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -33,14 +34,18 @@ _MAX_PREDICATE_BYTES = 2**24  # what `actions/attest` takes
 def write_outputs(gate: Gate, run: Run, *, complete: bool) -> Run:
     """Write what was asked for; a file that cannot be written is a problem of the run.
 
+    What was written before one that cannot be is written again, so that every file tells of it.
+
     complete: false where claims did not run because of bad input or an interrupt. Then there is no
     record to keep, and only what says so is written.
     """
-    for name, make in _MAKERS.items():
-        path = gate.settings.outputs.get(name)
-        if path is not None and (complete or name in _ALWAYS):
-            run = _written(gate, run, name, make)
-    return run
+    names = [n for n in _MAKERS if n in gate.settings.outputs and (complete or n in _ALWAYS)]
+    told = _with_files(gate, run, names)
+    if told.problems != run.problems:
+        told = _with_files(gate, told, [n for n in names if n in gate.written and n != _LAST])
+    shown = [(n, gate.benches.shown(gate.settings.outputs[n])) for n in names if n in gate.written]
+    notes = [f"{'evidence' if name == 'report' else name}: {path}" for name, path in shown]
+    return replace(told, notes=(*told.notes, *notes))
 
 
 def forget_predicate(gate: Gate) -> None:
@@ -55,23 +60,33 @@ def forget_predicate(gate: Gate) -> None:
         path.unlink()
 
 
-def _written(gate: Gate, run: Run, name: str, make: Callable[[Gate, Run, Path], bytes]) -> Run:
+def _with_files(gate: Gate, run: Run, names: list[str]) -> Run:
+    """Write files; returns the run with a problem for each that cannot be written."""
+    for name in names:
+        problem = _problem_of_writing(gate, run, name)
+        if problem is None:
+            continue
+        run = replace(run, problems=(*run.problems, problem))
+        if gate.written.pop(name, None) and name != "model-card":
+            with suppress(OSError):  # it says what was right before this problem
+                gate.settings.outputs[name].unlink()
+    return run
+
+
+def _problem_of_writing(gate: Gate, run: Run, name: str) -> str | None:
     path = gate.settings.outputs[name]
-    shown = gate.benches.shown(path)
     try:
-        content = make(gate, run, path)
+        content = _MAKERS[name](gate, run, path)
         if name == "markdown" and _is_step_summary(path):
             _append(path, content)
         else:
             write_atomic(path, content)
     except OSError as error:
-        problem = f"{shown}: cannot be written: {error.strerror}"
-        return replace(run, problems=(*run.problems, problem))
+        return f"{gate.benches.shown(path)}: cannot be written: {error.strerror}"
     except CircuitsError as error:
-        return replace(run, problems=(*run.problems, str(error)))
+        return str(error)
     gate.written[name] = sha256(content).hexdigest()
-    title = "evidence" if name == "report" else name
-    return replace(run, notes=(*run.notes, f"{title}: {shown}"))
+    return None
 
 
 def _markdown(gate: Gate, run: Run, path: Path) -> bytes:
@@ -119,15 +134,16 @@ def _predicate(gate: Gate, run: Run, _: Path) -> bytes:
     return _json(predicate(run, evidence=evidence, environment=os.environ))
 
 
-# In the order of writing: what the last ones say includes that another could not be written.
+# In the order of writing: some name the evidence; the last may be appended, once, and knows of all.
 _MAKERS: dict[str, Callable[[Gate, Run, Path], bytes]] = {
-    "markdown": _markdown,
-    "metrics": _metrics,
-    "model-card": _model_card,
-    "sarif": _sarif,
     "report": _report,
     "predicate": _predicate,
+    "metrics": _metrics,
+    "sarif": _sarif,
+    "model-card": _model_card,
+    "markdown": _markdown,
 }
+_LAST = "markdown"
 _ALWAYS = frozenset({"markdown", "sarif", "predicate"})
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_circuits.files import write_atomic
+from pytest_circuits.gate import outputs
 from pytest_circuits.gate.command_line import joined
 from pytest_circuits.gate.settings import OUTPUTS
 from tests.plugin.conftest import spec_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.plugin.conftest import Repository
 
 LATER = {"report": "json", "predicate": "json"}
@@ -85,3 +90,66 @@ def test_listing_claims_writes_nothing(repository: Repository) -> None:
 
     assert result.ret == 0
     assert not (repository.path / "out").exists()
+
+
+def verdicts(repository: Repository) -> dict[str, bool]:
+    """Which of the files that are there say that the gate passed."""
+    read = {path.name: path.read_text(encoding="utf-8") for path in repository.path.glob("out/*")}
+    said = {
+        "report": '"verdict": "pass",\n  "versions"',
+        "predicate": '"result": "PASSED"',
+        "metrics": '"gate.passed": 1',
+        "sarif": '"executionSuccessful": true',
+        "model-card": "gate: PASS",
+        "markdown": "gate: PASS",
+    }
+    return {name: said[name] in text for name, text in read.items()}
+
+
+@pytest.mark.parametrize("failing", [None, "report", "model-card", "markdown"])
+def test_whatever_file_cannot_be_written_the_others_agree_with_the_exit_status(
+    repository: Repository, failing: str | None
+) -> None:
+    repository.write("circuits/x.circuit.yaml", spec_text(claims=("behaves",)))
+    repository.write("file", "not a folder")
+    options = [f"--circuits-{n}={'file' if n == failing else 'out'}/{n}" for n in OUTPUTS]
+
+    result = repository.gate(*options)
+
+    assert result.ret == (failing is not None)
+    written = set(OUTPUTS) - {failing}
+    assert verdicts(repository) == dict.fromkeys(written, failing is None)
+
+
+def test_a_step_summary_is_appended_once_and_tells_what_could_not_be_written(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.write("circuits/bad.circuit.yaml", "version: 2\n")
+    repository.write("file", "not a folder")
+    summary = repository.write("step.md", "")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+
+    repository.gate("--circuits-sarif=file/sarif", "--circuits-markdown=step.md")
+
+    text = summary.read_text(encoding="utf-8")
+    assert text.count("## Circuits") == text.count("file/sarif: cannot be written") == 1
+
+
+def test_what_cannot_be_written_again_does_not_stay_as_it_was(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.write("circuits/bad.circuit.yaml", "version: 2\n")
+    room = iter([True, False, False])
+
+    def write_where_there_is_room(path: Path, content: bytes) -> None:
+        if not next(room):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_atomic(path, content)
+
+    monkeypatch.setattr(outputs, "write_atomic", write_where_there_is_room)
+
+    result = repository.gate("--circuits-sarif=out.sarif", "--circuits-markdown=out.md")
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines([f"out.{n}: cannot be written: No space*" for n in ("md", "sarif")])
+    assert not (repository.path / "out.sarif").exists()

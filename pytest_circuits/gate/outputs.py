@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_circuits.errors import CircuitsError, UsageError
 from pytest_circuits.files import read_bounded, write_atomic
+from pytest_circuits.gate.earlier import is_step_summary
 from pytest_circuits.report.markdown import COMMENT, STEP_SUMMARY, markdown
 from pytest_circuits.report.metrics import metrics
 from pytest_circuits.report.model_card import model_card
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pytest_circuits.report.record import Run
 
 _MAX_CARD_BYTES = 2**23
-_MAX_PREDICATE_BYTES = 2**24  # what `actions/attest` takes
 
 
 def write_outputs(gate: Gate, run: Run, *, complete: bool) -> Run:
@@ -48,18 +48,6 @@ def write_outputs(gate: Gate, run: Run, *, complete: bool) -> Run:
     return replace(told, notes=(*told.notes, *notes))
 
 
-def forget_predicate(gate: Gate) -> None:
-    """Remove the predicate of an earlier run, which must not be signed for this one.
-
-    A file that is no predicate stays until there is something to write: the name may be a mistake.
-    """
-    path = gate.settings.outputs.get("predicate")
-    if path is None or not path.is_file() or path.stat().st_size > _MAX_PREDICATE_BYTES:
-        return
-    if b'"passedTests"' in path.read_bytes():
-        path.unlink()
-
-
 def _with_files(gate: Gate, run: Run, names: list[str]) -> Run:
     """Write files; returns the run with a problem for each that cannot be written."""
     for name in names:
@@ -77,7 +65,7 @@ def _problem_of_writing(gate: Gate, run: Run, name: str) -> str | None:
     path = gate.settings.outputs[name]
     try:
         content = _MAKERS[name](gate, run, path)
-        if name == "markdown" and _is_step_summary(path):
+        if name == "markdown" and is_step_summary(path):
             _append(path, content)
         else:
             write_atomic(path, content)
@@ -90,10 +78,11 @@ def _problem_of_writing(gate: Gate, run: Run, name: str) -> str | None:
 
 
 def _markdown(gate: Gate, run: Run, path: Path) -> bytes:
-    report = gate.settings.outputs.get("report")
-    evidence = None if report is None else gate.benches.shown(report)
+    evidence = None
+    if "report" in gate.written:
+        evidence = gate.benches.shown(gate.settings.outputs["report"])
     most = COMMENT
-    if _is_step_summary(path):
+    if is_step_summary(path):
         most = STEP_SUMMARY - (path.stat().st_size if path.exists() else 0)
     content = markdown(run, evidence=evidence, most=most).encode()
     if len(content) > most:
@@ -150,11 +139,6 @@ _ALWAYS = frozenset({"markdown", "sarif", "predicate"})
 def _json(value: dict[str, Any]) -> bytes:
     text = json.dumps(value, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=True)
     return f"{text}\n".encode()
-
-
-def _is_step_summary(path: Path) -> bool:
-    named = os.environ.get("GITHUB_STEP_SUMMARY")
-    return bool(named) and os.path.realpath(path) == os.path.realpath(str(named))
 
 
 def _append(path: Path, content: bytes) -> None:

@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 import pytest
 
 from pytest_circuits.discover import Found, find_specs, is_spec, right_name
-from pytest_circuits.gate.settings import read_settings
+from pytest_circuits.gate.earlier import forget_earlier
+from pytest_circuits.gate.settings import named_outputs, read_settings
 from pytest_circuits.gate.state import Expected, Gate, Outcome
 
 EVIDENCE = "circuits_evidence"  # attribute of a report: JSON text
@@ -34,7 +35,11 @@ def now() -> float:
 
 def open_gate(config: pytest.Config) -> Gate:
     """Return the gate of a run; UsageError when it is asked for something that cannot be done."""
-    settings = read_settings(config)
+    try:
+        settings = read_settings(config)
+    except pytest.UsageError:
+        forget_earlier(config, named_outputs(config))
+        raise
     handed = getattr(config, "workerinput", {}).get(WORKER)  # by `hand_over`
     return Gate(config, settings, started=handed["started"] if handed else now())
 
@@ -42,11 +47,9 @@ def open_gate(config: pytest.Config) -> Gate:
 def start(gate: Gate) -> None:
     """Refuse what cannot be a gate, before anything runs: UsageError, or exit status 2."""
     from pytest_circuits.gate.benches import load_named_models, open_benches  # noqa: PLC0415  (torch)
-    from pytest_circuits.gate.outputs import forget_predicate  # noqa: PLC0415
 
     config = gate.config
-    if not (gate.is_worker or gate.only_collects):
-        forget_predicate(gate)
+    forget_earlier(config, gate.settings.outputs)
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(path) for path in gate.settings.paths]
         config.args_source = pytest.Config.ArgsSource.ARGS

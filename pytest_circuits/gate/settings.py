@@ -254,9 +254,20 @@ def ini_folder(config: pytest.Config) -> Path:
     return config.invocation_params.dir if config.inipath is None else config.inipath.parent
 
 
+def named_outputs(config: pytest.Config) -> dict[str, Path]:
+    """Return where the outputs would go, by name, of a command line that may be refused."""
+    found = {name: _named(config, f"circuits_{name.replace('-', '_')}") for name in OUTPUTS}
+    return {name: place.path for name, place in found.items() if place is not None}
+
+
 def _place(config: pytest.Config, name: str) -> Directory | None:
-    given = _option(config, name)
-    if given is not None:
+    _option(config, name)  # refuses what is empty
+    return _named(config, name)
+
+
+def _named(config: pytest.Config, name: str) -> Directory | None:
+    given = config.getoption(name)
+    if given:
         path = config.invocation_params.dir / given
         return Directory(given, Path(os.path.normpath(path)), "command line")
     given = config.getini(name)

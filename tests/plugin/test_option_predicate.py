@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
 from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
 from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
@@ -98,6 +99,30 @@ def test_a_run_that_cannot_begin_removes_the_predicate_of_an_earlier_one(
     assert [result.ret for result in results] == [4, 4]
     assert not (repository.path / "out.json").exists()
     assert (repository.path / "precious.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--circuits-model=absent"], "ERROR: --circuits-model: there is no folder 'absent'*"),
+        (["--circuits-device="], "ERROR: --circuits-device is empty; *"),
+        (["--circuits-update=new"], "ERROR: --circuits-update=new is refused under CI, *"),
+    ],
+)
+def test_a_command_line_that_is_refused_removes_it_too_and_a_listing_does_not(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    repository.write("pytest.ini", "[pytest]\ncircuits_predicate = out.json\n")
+    path = repository.write("out.json", '{"passedTests": [], "result": "PASSED"}')
+
+    listing = repository.gate("--collect-only", *arguments)
+    kept = path.exists()
+    result = repository.gate(*arguments)
+
+    assert (listing.ret, result.ret) == (4, 4)
+    result.stderr.fnmatch_lines([message])
+    assert (kept, path.exists()) == (True, False)
 
 
 def test_only_a_run_that_passes_is_passed() -> None:

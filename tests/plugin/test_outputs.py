@@ -82,6 +82,53 @@ def test_of_a_refused_specification_is_written_what_says_so_and_no_evidence(
     assert found["invocations"][0]["executionSuccessful"] is False
 
 
+def test_a_run_that_is_refused_leaves_nothing_of_an_earlier_one_but_the_model_card(
+    repository: Repository,
+) -> None:
+    repository.write("circuits/x.circuit.yaml", spec_text(claims=("behaves",)))
+    options = [f"--circuits-{name}=out/{name}" for name in OUTPUTS]
+    repository.gate(*options)
+    before = sorted(path.name for path in repository.path.glob("out/*"))
+
+    result = repository.gate("--circuits-model=absent", *options)
+
+    assert result.ret == 4
+    assert before == sorted(OUTPUTS)
+    assert [path.name for path in repository.path.glob("out/*")] == ["model-card"]
+
+
+def test_evidence_that_this_run_did_not_write_is_not_named(repository: Repository) -> None:
+    repository.write("circuits/x.circuit.yaml", spec_text(claims=("behaves",)))
+    options = [f"--circuits-{name}=out/{name}" for name in ("report", "metrics", "markdown")]
+    repository.gate(*options)
+    repository.write("broken/config.json", "{}")
+
+    result = repository.gate("--circuits-model=broken", *options)
+
+    assert result.ret == 2
+    (left,) = repository.path.glob("out/*")
+    assert left.name == "markdown"
+    assert "evidence" not in left.read_text(encoding="utf-8")
+
+
+def test_what_an_earlier_run_left_and_cannot_be_removed_is_a_usage_error(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.write("out.json", '{"passedTests": [], "result": "PASSED"}')
+
+    def refuse(_: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+
+    result = repository.gate("--circuits-predicate=out.json")
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(
+        ["ERROR: --circuits-predicate: out.json may be of an earlier run and cannot be removed: *"]
+    )
+
+
 def test_listing_claims_writes_nothing(repository: Repository) -> None:
     repository.write_good_spec()
     options = [f"--circuits-{name}=out/{name}" for name in OUTPUTS]

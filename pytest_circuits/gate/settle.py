@@ -102,7 +102,7 @@ def _judged(
     """Return how far a claim came, and evidence that passes only if it ran and passed."""
     nothing = Evidence(expected.claim, Verdict.INCONCLUSIVE, "did not run")
     if outcome.failed is not None:
-        reason = f"an error in its {outcome.failed}, shown above, kept it from being decided"
+        reason = f"an error in its {outcome.failed}, shown in the log, kept it from being decided"
         return State.ERROR, replace(evidence or nothing, verdict=Verdict.FAIL, reason=reason)
     if evidence is not None:
         return State.RAN, evidence

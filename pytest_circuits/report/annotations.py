@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from pytest_circuits.report import words
 from pytest_circuits.report.places import in_repository
-from pytest_circuits.report.record import State
 from pytest_circuits.report.text import clean, quoted
 
 if TYPE_CHECKING:
@@ -46,9 +45,8 @@ def _refusals(run: Run, root: Path) -> Iterator[str]:
 
 
 def _claims(run: Run, root: Path) -> Iterator[str]:
-    silent = {State.DESELECTED, State.NOT_RUN}  # one sentence among the problems stands for all
     for result in run.blocking:
-        if result.state not in silent:
+        if result.is_told:
             yield _command(
                 message_of(result),
                 file=in_repository(run.spec_of(result), root),

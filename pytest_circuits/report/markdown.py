@@ -13,7 +13,7 @@ from pytest_circuits.report.failure import Subject, account, commands, plain
 from pytest_circuits.report.grade import warning
 from pytest_circuits.report.inline import code, fenced, html_code, prose
 from pytest_circuits.report.mermaid import mermaid
-from pytest_circuits.report.record import State, tool
+from pytest_circuits.report.record import tool
 from pytest_circuits.report.tables import CLAIMS_HEAD, GRADES_HEAD, SIGNS, claim_row, grade_row
 from pytest_circuits.report.terminal import verdict_line
 
@@ -60,13 +60,8 @@ def _head(run: Run) -> Iterator[Part]:
     yield Part("\n")
 
 
-def _hidden(run: Run) -> set[State]:
-    """States of claims of which one sentence among the remarks tells."""
-    return {State.DESELECTED, State.NOT_RUN} if run.refused else {State.DESELECTED}
-
-
 def _claims(run: Run) -> Iterator[Part]:
-    shown = [result for result in run.results if result.state not in _hidden(run)]
+    shown = [result for result in run.results if result.is_told]
     if shown:
         yield Part(CLAIMS_HEAD)
     for result in shown:
@@ -79,7 +74,7 @@ def _accounts(run: Run) -> Iterator[Part]:
     """What is to be known about each claim that does not pass, folded; its circuit as a graph."""
     failing: dict[str, list[Result]] = {}
     for result in run.blocking:
-        if result.state not in _hidden(run):
+        if result.is_told:
             failing.setdefault(result.circuit, []).append(result)
     for circuit in run.circuits:
         for result in failing.get(circuit.name, []):

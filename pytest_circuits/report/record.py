@@ -140,6 +140,11 @@ class Result:
         """The verdict, which no waiver changes."""
         return self.evidence.verdict
 
+    @property
+    def is_told(self) -> bool:
+        """Say whether it is told by itself; of all others one sentence of the run says how many."""
+        return self.state not in {State.DESELECTED, State.NOT_RUN}
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

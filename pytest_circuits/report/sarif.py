@@ -88,10 +88,11 @@ def _refusals(run: Run, root: Path) -> list[Json]:
 
 def _claims(run: Run, root: Path) -> list[Json]:
     found = []
-    for result in run.blocking:
+    for result in filter(lambda result: result.is_told, run.blocking):
         spec, place, claim = run.spec_of(result), result.place, result.evidence.claim
         state = words.plainly(words.state_of(result), many=False)
-        text = f"{result.circuit}: {claim} {state}: {message_of(result)}"
+        message = message_of(result).removeprefix(f"{state}: ")  # a reason to skip begins with it
+        text = f"{result.circuit}: {claim} {state}: {message}"
         where = in_repository(spec, root)
         identity = (spec, result.circuit, claim)
         found.append(_result(f"circuits/{claim}", text, where, place.line, place.column, *identity))

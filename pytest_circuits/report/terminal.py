@@ -32,8 +32,7 @@ Line = tuple[Span, ...]
 
 def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) -> list[Line]:
     """Return the lines of the `circuits` section."""
-    hidden = {State.DESELECTED, State.NOT_RUN} if run.refused else {State.DESELECTED}
-    shown = [result for result in run.results if result.state not in hidden]
+    shown = [result for result in run.results if result.is_told]
     table = _table(shown, ascii_only=ascii_only)
     lines: list[Line] = []
     for position, row in enumerate(table):
@@ -41,7 +40,7 @@ def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) ->
         lines.append(row)
         if result and result.waived:
             lines += _paragraph(words.waived(result.waived), indent=4, width=width)
-        if result and (verbose or result.state not in {State.RAN, State.NOT_RUN}):
+        if result and (verbose or result.state is not State.RAN):
             lines += _paragraph(result.evidence.reason, indent=4, width=width)
     if table:
         lines += [(), *_grades(run, width=width, verbose=verbose), ()]

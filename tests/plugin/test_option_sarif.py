@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 
-from pytest_circuits.report.record import Place
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.report.record import Place, State
 from pytest_circuits.report.sarif import sarif
+from tests.plugin.conftest import spec_text
 from tests.plugin.hostile import HOSTILE, many_failing
-from tests.plugin.test_summary import GOOD
+from tests.plugin.test_summary import BEHAVES, GOOD, NECESSARY, with_verdict
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Repository
@@ -57,6 +59,35 @@ def test_a_claim_that_fails_is_a_result_at_its_line(repository: Repository) -> N
     assert place(result) == ("circuits/weak_path.circuit.yaml", line, 3)
     assert result["message"]["text"].startswith("weak_path: sufficient does not hold: the circuit")
     assert run["invocations"][0]["executionSuccessful"] is True
+
+
+def test_a_claim_that_did_not_run_for_the_fault_of_another_specification_is_no_result(
+    repository: Repository,
+) -> None:
+    repository.write_good_spec()
+    repository.write("circuits/typo.circuit.yaml", spec_text(name="typo") + "nods: {}\n")
+    options = ("--circuits-sarif=out.sarif", "--circuits-markdown=out.md")
+
+    refused = repository.gate(*options)
+    of_refused = only_run(json.loads((repository.path / "out.sarif").read_text()))
+    part = repository.gate(*options, "circuits/quote_close.circuit.yaml", "-k", "behaves")
+    of_part = only_run(json.loads((repository.path / "out.sarif").read_text()))
+
+    assert (refused.ret, part.ret) == (2, 1)
+    assert {result["ruleId"] for result in of_refused["results"]} == {"circuits/spec"}
+    assert of_part["results"] == []
+    (notice,) = of_part["invocations"][0]["toolExecutionNotifications"]
+    assert notice["message"]["text"].startswith("2 claims were deselected (-k, ")
+
+
+def test_why_a_claim_was_skipped_is_said_once() -> None:
+    skipped = with_verdict(NECESSARY, Verdict.INCONCLUSIVE, State.SKIPPED)
+    evidence = replace(skipped.evidence, reason="was skipped: too slow")
+    run = replace(GOOD, results=(BEHAVES, replace(skipped, evidence=evidence)))
+
+    (result,) = only_run(sarif(run, root=ROOT))["results"]
+
+    assert result["message"]["text"] == "quote_close: necessary was skipped: too slow"
 
 
 def test_a_run_that_passes_has_no_results_and_closes_its_alerts() -> None:

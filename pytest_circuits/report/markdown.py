@@ -14,7 +14,15 @@ from pytest_circuits.report.grade import warning
 from pytest_circuits.report.inline import code, fenced, html_code, prose
 from pytest_circuits.report.mermaid import mermaid
 from pytest_circuits.report.record import tool
-from pytest_circuits.report.tables import CLAIMS_HEAD, GRADES_HEAD, SIGNS, claim_row, grade_row
+from pytest_circuits.report.tables import (
+    CLAIMS_HEAD,
+    GRADES_HEAD,
+    SIGNS,
+    claim_row,
+    grade_row,
+    sign_of,
+    waiver_items,
+)
 from pytest_circuits.report.terminal import verdict_line
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
 COMMENT = 65_536  # characters that a comment on GitHub can have
 STEP_SUMMARY = 2**20  # bytes of the summary of one step; more, and GitHub shows nothing of it
 # What goes first where there is no room, in words, and by which name it is counted.
-_CUT_FIRST = ("graph", "passing claim", "grade", "failure report", "remark", "claim")
+_CUT_FIRST = ("graph", "passing claim", "grade", "failure report", "remark", "claim", "waiver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,8 @@ def _head(run: Run) -> Iterator[Part]:
     if places:
         yield Part(f"{fenced(chr(10).join(places), 'text')}\n", "remark")
     warned = warning([] if run.refused else run.circuits)
+    for item in waiver_items(run):
+        yield Part(item, "waiver")
     for text in filter(None, [*run.problems, *run.notes, warned]):
         yield Part(f"- {prose(text)}\n", "remark")
     yield Part("\n")
@@ -73,7 +83,7 @@ def _claims(run: Run) -> Iterator[Part]:
 def _accounts(run: Run) -> Iterator[Part]:
     """What is to be known about each claim that does not pass, folded; its circuit as a graph."""
     failing: dict[str, list[Result]] = {}
-    for result in run.blocking:
+    for result in (*run.blocking, *run.waived):
         if result.is_told:
             failing.setdefault(result.circuit, []).append(result)
     for circuit in run.circuits:
@@ -86,7 +96,7 @@ def _accounts(run: Run) -> Iterator[Part]:
 def _account(result: Result) -> str:
     place, claim = result.place, result.evidence.claim
     subject = Subject(result.circuit, place.path, place.line, place.command)
-    title = f"{SIGNS[result.verdict]} {html_code(result.circuit)} {claim}: "
+    title = f"{sign_of(result)} {html_code(result.circuit)} {claim}: "
     title += f"{words.state_of(result)} ({html_code(f'{place.path}:{place.line}')})"
     told = fenced(textwrap.dedent(plain(account(result.evidence))), "text")
     said = "\n".join(commands(result.evidence, subject).values())

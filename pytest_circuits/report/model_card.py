@@ -14,7 +14,14 @@ from pytest_circuits.report import words
 from pytest_circuits.report.front_matter import SOURCE, line_end, with_results
 from pytest_circuits.report.inline import code, prose
 from pytest_circuits.report.record import tool
-from pytest_circuits.report.tables import CLAIMS_HEAD, GRADES_HEAD, claim_row, grade_row, whole
+from pytest_circuits.report.tables import (
+    CLAIMS_HEAD,
+    GRADES_HEAD,
+    claim_row,
+    grade_row,
+    waiver_items,
+    whole,
+)
 from pytest_circuits.report.terminal import verdict_line
 from pytest_circuits.report.text import clean
 
@@ -50,12 +57,14 @@ def model_card(before: str, run: Run, *, path: Path) -> str:
 def _section(run: Run) -> str:
     (digest,) = {circuit.model.digest for circuit in run.circuits}
     claims = whole(CLAIMS_HEAD, map(claim_row, run.results))
+    waivers = whole("\n", waiver_items(run)) if run.waived else ""
     grades = whole(GRADES_HEAD, (grade_row(circuit, run) for circuit in run.circuits))
-    made = (
-        f"Made by {prose(tool()['name'])} {prose(tool()['version'])} for the model {code(digest)}."
+    made = f"{tool()['name']} {tool()['version']}"
+    lines = (
+        *("## Circuit checks", "", prose(verdict_line(run)), "", claims + waivers, grades),
+        f"Made by {prose(made)} for the model {code(digest)}.",
     )
-    title = "## Circuit checks"
-    return "\n".join([BEGIN, title, "", prose(verdict_line(run)), "", claims, grades, made, END])
+    return "\n".join([BEGIN, *lines, END])
 
 
 def _with_section(card: str, section: str, path: Path) -> str:

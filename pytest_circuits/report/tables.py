@@ -11,7 +11,7 @@ from pytest_circuits.report.inline import code, prose
 from pytest_circuits.report.record import DELTA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pytest_circuits.report.record import Circuit, Result, Run
 
@@ -23,12 +23,25 @@ CLAIMS_HEAD = (
 GRADES_HEAD = "| grade | circuit | evidence |\n|---|---|---|\n"
 
 
+def sign_of(result: Result) -> str:
+    """The sign of a claim: a waived one neither passes nor blocks."""
+    return SIGNS[Verdict.INCONCLUSIVE if result.waived else result.verdict]
+
+
+def waiver_items(run: Run) -> Iterator[str]:
+    """Items of a list: until when each waived claim may stand, why, and how it does not pass."""
+    for result in run.waived:
+        about = f"{code(result.circuit)} {prose(result.evidence.claim)}"
+        until = prose(words.waived(result.waived)) if result.waived else ""
+        yield f"- {about}: {until}; measured: {prose(result.evidence.reason)}\n"
+
+
 def claim_row(result: Result) -> str:
     """One claim: its verdict, the rate with its bound, the threshold."""
     evidence = result.evidence
     rate, at_most = evidence.rate, words.words_of(evidence.claim).at_most
     return _row(
-        f"{SIGNS[result.verdict]} {words.state_of(result)}",
+        f"{sign_of(result)} {words.state_of(result)}",
         code(result.circuit),
         prose(evidence.claim),
         words.observed(rate, at_most=at_most).replace(" ", "\xa0"),

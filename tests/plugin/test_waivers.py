@@ -12,6 +12,7 @@ import pytest
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Verdict
 from pytest_circuits.gate.waivers import is_measured
 from tests.plugin.conftest import Repository, spec_text
+from tests.plugin.hostile import read, rendered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +86,9 @@ def test_a_waived_claim_does_not_block_and_is_not_called_a_pass(repository: Repo
 def test_no_report_of_a_run_with_a_waiver_calls_it_a_pass(repository: Repository) -> None:
     write(repository)
 
-    result = repository.gate("--circuits-predicate=p.json", "--circuits-markdown=summary.md")
+    result = repository.gate(
+        "--circuits-predicate=p.json", "--circuits-markdown=out.md", "--circuits-model-card=card.md"
+    )
 
     assert result.ret == 0
     predicate = json.loads((repository.path / "p.json").read_text(encoding="utf-8"))
@@ -94,8 +97,18 @@ def test_no_report_of_a_run_with_a_waiver_calls_it_a_pass(repository: Repository
         "circuits/quote_close.circuit.yaml::quote_close::sufficient"
     ]
     assert predicate["failedTests"] == []
-    summary = (repository.path / "summary.md").read_text(encoding="utf-8")
+    summary, card = (
+        (repository.path / name).read_text(encoding="utf-8") for name in ("out.md", "card.md")
+    )
     assert summary.startswith("## Circuits: ⚠️ 1 waiver\n")
+    shown = read(rendered(card.partition("<!-- circuits:begin -->")[2]))
+    assert "Made by pytest-circuits 0.1.0 for the model " in card
+    for text, page in ((summary, read(rendered(summary))), (card, shown)):
+        assert "| ⚠️ waived | `quote_close` | sufficient | " in text
+        assert "❌" not in text
+        assert f"quote_close sufficient: {WAIVED}; measured: its task loss is 0.0" in page
+    assert "<summary>⚠️ <code>quote_close</code> sufficient: waived (" in summary
+    assert "reason    its task loss is 0.0" in summary
 
 
 def test_the_verdict_and_its_numbers_are_those_without_the_waiver(repository: Repository) -> None:

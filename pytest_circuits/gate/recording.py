@@ -78,7 +78,8 @@ def _obstacle(circuit: Circuit, results: list[Result]) -> str:
         for claim, result in ran.items()
         if claim != COMPARES and result.verdict is not Verdict.PASS
     ]
-    return f"{', '.join(failing)} does not pass" if failing else ""
+    does = "does" if len(failing) == 1 else "do"
+    return f"{', '.join(failing)} {does} not pass" if failing else ""
 
 
 def _write(path: Path, prepared: Prepared, results: list[Result]) -> list[str] | None:

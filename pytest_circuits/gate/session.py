@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import pytest
 
 from pytest_circuits.discover import Found, find_specs, is_spec, right_name
+from pytest_circuits.errors import REFUSED
 from pytest_circuits.gate.earlier import forget_earlier
 from pytest_circuits.gate.settings import named_outputs, read_settings
 from pytest_circuits.gate.state import Expected, Gate, Outcome
@@ -25,7 +26,6 @@ from pytest_circuits.gate.state import Expected, Gate, Outcome
 EVIDENCE = "circuits_evidence"  # attribute of a report: JSON text
 REFUSAL = "circuits_refusal"  # attribute of a report: lines, columns and texts
 WORKER = "circuits"  # key of what an xdist worker hands over
-_REFUSED = 2  # exit status of input that cannot be used
 
 
 def now() -> float:
@@ -70,7 +70,7 @@ def _give_up(gate: Gate, problem: str) -> NoReturn:
     if not gate.only_collects:
         gate.run = write_outputs(gate, Run((), (), problems=(problem,)), complete=False)
         _annotate(gate, gate.config.pluginmanager.get_plugin("terminalreporter"))
-    pytest.exit(problem, returncode=_REFUSED)
+    pytest.exit(problem, returncode=REFUSED)
 
 
 def header(gate: Gate) -> list[str]:

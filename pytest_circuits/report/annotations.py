@@ -26,7 +26,7 @@ def workflow_commands(run: Run, *, root: Path) -> list[str]:
 
     root: the folder that the paths of the run are relative to.
     """
-    found = [*_refusals(run, root), *_claims(run, root), *_problems(run)]
+    found = [*_refusals(run, root), *_claims(run, root), *_problems(run, root)]
     if len(found) <= MOST:
         return found
     more = f"and {len(found) - MOST + 1} more, in the log"
@@ -67,9 +67,18 @@ def message_of(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _problems(run: Run) -> Iterator[str]:
+def _problems(run: Run, root: Path) -> Iterator[str]:
+    """One command per problem; one about a waiver begins with its place, and is marked there."""
+    waivers = [waiver.place for circuit in run.circuits for waiver in circuit.waivers.values()]
     for problem in run.problems:
-        yield _command(clean(problem), title="circuits")
+        place = next((place for place in waivers if problem.startswith(f"{place}: ")), None)
+        if place is None:
+            yield _command(clean(problem), title="circuits")
+            continue
+        spec, line, col = place.rsplit(":", 2)
+        message = clean(problem.removeprefix(f"{place}: "))
+        file = in_repository(spec, root)
+        yield _command(message, file=file, line=line, col=col, title="waiver")
 
 
 def _command(message: str, **properties: str | int) -> str:

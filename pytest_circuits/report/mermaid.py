@@ -1,7 +1,7 @@
 """A circuit as a Mermaid graph, which GitHub and GitLab draw where Markdown is shown.
 
 Solid arrows are weights. A dotted one leads from a channel of the residual stream that a sublayer
-writes to the next place that reads the same channel.
+writes to every later node that reads the same channel.
 """
 
 from __future__ import annotations

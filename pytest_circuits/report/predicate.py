@@ -2,8 +2,8 @@
 
 https://in-toto.io/attestation/test-result/v0.1: `result`, the `configuration` with the digests of
 all that was evaluated, and the names of the tests that passed, warned and failed. Nothing that is
-left out of it could turn a refusal into a release: only what passed is listed as passed. `result` is
-`WARNED` where the gate is green and claims are waived.
+left out of it could turn a refusal into a release: only what passed is listed as passed.
+`result` is `WARNED` where the gate is green and claims are waived.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def verdict_line(run: Run) -> str:
         return _with_waivers(run, model)
     if run.refused:
         refused = f"{words.several(len(run.refused), 'specification')} cannot be used"
-        return f"gate: NO VERDICT - do not release: {refused}, see the errors above"
+        return f"gate: NO VERDICT - do not release: {refused}"
     verdict = run.verdict.value.upper()
     return f"gate: {verdict}{model} - do not release: {_why_not(run)}"
 
@@ -98,7 +98,7 @@ def _why_not(run: Run) -> str:
         if word not in {Verdict.PASS, words.WAIVED}:
             reasons.append(_counted(word, concerned))
     if not reasons:
-        return "there is a problem with the run, see above"
+        return "there is a problem with the run"
     return f"of {words.several(len(run.results), 'claim')}, {'; '.join(reasons)}"
 
 

@@ -173,7 +173,7 @@ def test_a_required_claim_that_is_not_declared_fails_the_gate(repository: Reposi
     result.stdout.fnmatch_lines(
         [
             "*: circuit quote_close does not declare stable, which circuits_require asks for",
-            "gate: INCONCLUSIVE * - do not release: there is a problem with the run, see above",
+            "gate: INCONCLUSIVE * - do not release: there is a problem with the run",
         ]
     )
 

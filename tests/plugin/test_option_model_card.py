@@ -220,6 +220,10 @@ def test_a_run_about_several_models_has_no_card() -> None:
         model_card("", replace(GOOD, circuits=(CIRCUIT, other)), path=PATH)
 
 
+def test_what_made_the_section_is_named_with_its_version() -> None:
+    assert "\nMade by pytest-circuits 0.1.0 for the model `aaaa" in made("")
+
+
 def test_hostile_names_stay_text_in_section_and_front_matter() -> None:
     card = made(FOREIGN, HOSTILE)
 

@@ -139,14 +139,18 @@ def test_changed_accepts_a_model_with_another_tokenizer_and_says_so(
 
 def test_other_claims_still_decide(repository: Repository) -> None:
     spec = repository.write_bad_spec()
-    spec.write_text(spec.read_text().replace("protocol:", "  stable: {max_drop: 0.02}\nprotocol:"))
+    more = "  necessary: {max_rate: 0.65}\n  stable: {max_drop: 0.02}\nprotocol:"
+    spec.write_text(spec.read_text().replace("protocol:", more))
 
     result = repository.gate("--circuits-update=new")
 
     assert result.ret == 1
     assert not baseline(repository, "weak_path").exists()
     result.stdout.fnmatch_lines(
-        ["weak_path: no baseline was recorded: sufficient does not pass", "gate: FAIL*"]
+        [
+            "weak_path: no baseline was recorded: sufficient, necessary do not pass",
+            "gate: FAIL*",
+        ]
     )
 
 

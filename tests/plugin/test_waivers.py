@@ -126,7 +126,10 @@ def test_the_verdict_and_its_numbers_are_those_without_the_waiver(repository: Re
     assert waived == plain
 
 
-def test_a_waiver_that_has_ended_fails_the_gate(repository: Repository) -> None:
+def test_a_waiver_that_has_ended_fails_the_gate(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
     write(repository, until="2026-06-29")
 
     result = repository.gate("--circuits-report=out.json")
@@ -138,6 +141,10 @@ def test_a_waiver_that_has_ended_fails_the_gate(repository: Repository) -> None:
             "fail     quote_close  sufficient *",
             f"{PLACE}: the waiver of sufficient ended on 2026-06-29: remove it, or extend it *",
             "gate: FAIL * 1 does not hold (quote_close sufficient)",
+            (
+                "::error file=circuits/quote_close.circuit.yaml,line=26,col=3,title=waiver::"
+                "the waiver of sufficient ended on 2026-06-29: remove it, or extend it by review"
+            ),
         ]
     )
     assert record(repository)["circuits"][0]["claims"][1]["waived"] is None
@@ -159,7 +166,7 @@ def test_a_waiver_that_nothing_needs_fails_the_gate(repository: Repository) -> N
                 "circuits/quote_close.circuit.yaml:*:3: the claim behaves passes without its "
                 "waiver: remove the waiver"
             ),
-            "gate: INCONCLUSIVE * there is a problem with the run, see above",
+            "gate: INCONCLUSIVE * there is a problem with the run",
         ]
     )
     assert record(repository)["circuits"][0]["claims"][0]["verdict"] == "pass"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_circuits.errors import CircuitsError, UsageError
 from pytest_circuits.files import read_bounded, write_atomic
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_circuits.gate.state import Gate
-    from pytest_circuits.report.record import Run
+    from pytest_circuits.report.record import Json, Run
 
 _MAX_CARD_BYTES = 2**23
 
@@ -136,7 +136,7 @@ _LAST = "markdown"
 _ALWAYS = frozenset({"markdown", "sarif", "predicate"})
 
 
-def _json(value: dict[str, Any]) -> bytes:
+def _json(value: Json) -> bytes:
     text = json.dumps(value, sort_keys=True, indent=2, allow_nan=False, ensure_ascii=True)
     return f"{text}\n".encode()
 

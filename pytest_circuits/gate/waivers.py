@@ -35,7 +35,7 @@ def waiver_for(gate: Gate, circuit: Circuit, evidence: Evidence) -> Waiver | Non
     counts = (
         waiver is not None
         and evidence.verdict is not Verdict.PASS
-        and is_measured(evidence)
+        and _is_measured(evidence)
         and not _ended(waiver, gate)
         and gate.settings.update is Update.NONE
     )
@@ -93,7 +93,7 @@ def remark(gate: Gate, results: Sequence[Result]) -> tuple[str, ...]:
     return ("waivers do not count in a run that records baselines (--circuits-update)",)
 
 
-def is_measured(evidence: Evidence) -> bool:
+def _is_measured(evidence: Evidence) -> bool:
     """Say whether there are numbers behind a verdict, all of them finite."""
     measures = [value for name, value in evidence.measures.items() if name != DELTA]
     example = evidence.law and evidence.law.counterexample

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from pytest_circuits.report.record import Json
     from pytest_circuits.spec import Tree
 
-Json = dict[str, Any]
 KEY = "model-index"
 SOURCE = "pytest-circuits"  # the name of the source of our results, by which they are known again
 _BLOCK = re.compile(r"\A(\s*---\r?\n)(.*?)(^---[ \t]*(?:\r?\n|\Z))", re.DOTALL | re.MULTILINE)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_circuits.errors import UsageError
 from pytest_circuits.report import words
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_circuits.claims.evidence import Evidence
-    from pytest_circuits.report.record import Circuit, Run
+    from pytest_circuits.report.record import Circuit, Json, Run
 
-Json = dict[str, Any]
 BEGIN, END = "<!-- circuits:begin -->", "<!-- circuits:end -->"
 _URL = "https://pypi.org/project/pytest-circuits/"
 

@@ -8,7 +8,7 @@ left out of it could turn a refusal into a release: only what passed is listed a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report.record import tool, versions
@@ -16,9 +16,7 @@ from pytest_circuits.report.record import tool, versions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_circuits.report.record import Run
-
-Json = dict[str, Any]
+    from pytest_circuits.report.record import Json, Run
 
 
 def predicate(

@@ -7,7 +7,7 @@ claim passes and is not opened again when a line moves.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pytest_circuits.report import words
@@ -18,9 +18,8 @@ from pytest_circuits.report.record import tool
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_circuits.report.record import Run
+    from pytest_circuits.report.record import Json, Run
 
-Json = dict[str, Any]
 MOST = 5_000  # results of a run that GitHub keeps
 _SPEC = "circuits/spec"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -10,9 +11,13 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Verdict
-from pytest_circuits.gate.waivers import is_measured
+from pytest_circuits.gate.settings import Settings, Update
+from pytest_circuits.gate.state import Gate
+from pytest_circuits.gate.waivers import waiver_for
+from pytest_circuits.report.record import Waiver
 from tests.plugin.conftest import Repository, spec_text
 from tests.plugin.hostile import read, rendered
+from tests.plugin.test_summary import CIRCUIT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -279,11 +284,19 @@ def test_a_waiver_does_not_cover_the_selfcheck(repository: Repository) -> None:
     result.stdout.fnmatch_lines(["waived * sufficient*", "fail * selfcheck*", "gate: FAIL*"])
 
 
-def test_what_is_not_a_measurement_is_not_waived() -> None:
+def test_what_is_not_a_measurement_is_not_waived(pytestconfig: pytest.Config) -> None:
     nan = Counterexample("x", "a", "b", "y", ("x",), {"whole model": None}, {}, "not numbers")
     loss = {"delta_to_baseline": None, "task_loss": 0.1}
 
-    assert is_measured(Evidence("behaves", Verdict.FAIL, "", measures=dict(loss)))
-    assert not is_measured(Evidence("behaves", Verdict.FAIL, ""))
-    assert not is_measured(Evidence("behaves", Verdict.FAIL, "", measures={"task_loss": None}))
-    assert not is_measured(Evidence("behaves", Verdict.FAIL, "", law=Law(2, nan), measures=loss))
+    settings = Settings(None, None, (), Update.NONE, {}, None)
+    gate = Gate(config=pytestconfig, settings=settings, started=TODAY.timestamp())
+    circuit = replace(CIRCUIT, waivers={"behaves": Waiver("2026-06-30", "why", "x:1:1")})
+    failed = Evidence("behaves", Verdict.FAIL, "", measures=dict(loss))
+
+    assert waiver_for(gate, circuit, failed) is circuit.waivers["behaves"]
+    for evidence in (
+        replace(failed, measures={}),
+        replace(failed, measures={"task_loss": None}),
+        replace(failed, law=Law(2, nan)),
+    ):
+        assert waiver_for(gate, circuit, evidence) is None

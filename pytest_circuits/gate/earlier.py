@@ -31,6 +31,7 @@ def forget_earlier(config: pytest.Config, outputs: Mapping[str, Path]) -> None:
     """
     if hasattr(config, "workerinput") or config.getoption("collectonly"):
         return  # a worker of xdist writes nothing, and neither does a listing
+    problems = []
     for name, path in outputs.items():
         if name not in _MARKS or is_step_summary(path):
             continue
@@ -38,10 +39,12 @@ def forget_earlier(config: pytest.Config, outputs: Mapping[str, Path]) -> None:
             if _holds(path, _MARKS[name]):
                 path.unlink()
         except OSError as error:
-            raise pytest.UsageError(
+            problems.append(
                 f"--circuits-{name}: {path.name} may be of an earlier run and cannot be removed: "
                 f"{error.strerror}"
-            ) from None
+            )
+    if problems:
+        raise pytest.UsageError("\n".join(problems))
 
 
 def is_step_summary(path: Path) -> bool:

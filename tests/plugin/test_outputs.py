@@ -114,19 +114,24 @@ def test_evidence_that_this_run_did_not_write_is_not_named(repository: Repositor
 def test_what_an_earlier_run_left_and_cannot_be_removed_is_a_usage_error(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repository.write("out.json", '{"passedTests": [], "result": "PASSED"}')
+    repository.write("out.json", '{"seconds_by_claim": {}}')
+    predicate = repository.write("test.json", '{"passedTests": [], "result": "PASSED"}')
+    remove = type(predicate).unlink
 
-    def refuse(_: Path) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
+    def refuse_one(path: Path) -> None:
+        if path.name == "out.json":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        remove(path)
 
-    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+    monkeypatch.setattr(type(predicate), "unlink", refuse_one)
 
-    result = repository.gate("--circuits-predicate=out.json")
+    result = repository.gate("--circuits-report=out.json", "--circuits-predicate=test.json")
 
     assert result.ret == 4
     result.stderr.fnmatch_lines(
-        ["ERROR: --circuits-predicate: out.json may be of an earlier run and cannot be removed: *"]
+        ["ERROR: --circuits-report: out.json may be of an earlier run and cannot be removed: *"]
     )
+    assert not predicate.exists()
 
 
 def test_listing_claims_writes_nothing(repository: Repository) -> None:

@@ -48,6 +48,7 @@ class Recorded:
     circuit: str
     spec_digest: str
     model: ModelFacts
+    reference_text: str  # sha256 of the text that its reference was measured on
     versions: Mapping[str, str]
     seed: int
     alpha: float
@@ -73,6 +74,11 @@ class Live:
     def model(self) -> ModelFacts:
         """What makes it comparable."""
         return facts(self.runner.model)
+
+    @property
+    def reference_text(self) -> str:
+        """sha256 of the text that its reference was measured on."""
+        return self.runner.reference.text_digest
 
     @property
     def matched(self) -> bool:

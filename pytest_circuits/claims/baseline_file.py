@@ -66,7 +66,7 @@ class _Rate(_Part):
 class _File(_Part):
     """Every key of a baseline file, in the order in which a person reads them."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     circuit: str
     model: _Model
     spec_digest: _Digest
@@ -76,6 +76,7 @@ class _File(_Part):
     seed: int
     versions: dict[str, str]
     prompts_digest: _Digest
+    reference_text: _Digest
     attention: str
     margins: str
     probes: str
@@ -95,6 +96,7 @@ def record_baseline(bench: Bench, evidence: Iterable[Evidence]) -> Recorded:
         circuit=bench.spec.circuit,
         spec_digest=bench.loaded.digest,
         model=facts(bench.model),
+        reference_text=bench.runner.reference.text_digest,
         versions={name: version(name) for name in ("pytest-circuits", "torch")},
         seed=bench.seed,
         alpha=bench.spec.protocol.alpha,
@@ -151,6 +153,7 @@ def read_baseline(path: Path) -> Recorded | None:
         model=ModelFacts(
             file.model.digest, file.model.tokenizer_digest, dict(file.model.hook_points)
         ),
+        reference_text=file.reference_text,
         versions=file.versions,
         seed=file.seed,
         alpha=file.alpha,
@@ -162,7 +165,7 @@ def read_baseline(path: Path) -> Recorded | None:
 
 
 def _checked(path: Path, value: object) -> _File:
-    if isinstance(value, dict) and value.get("schema_version") == 1:
+    if isinstance(value, dict) and value.get("schema_version") in {1, 2}:
         raise BaselineError(
             f"{path}: was recorded by an earlier version, which kept less evidence; check out the "
             f"model that it was recorded from, and `{RECORD}=changed` records it again"
@@ -231,7 +234,7 @@ def _text(recorded: Recorded) -> str:
     rates = {name: _rounded(asdict(rate)) for name, rate in recorded.rates.items()}
     heads = [f"head-{index}" for index in range(len(found.attention))]
     fields = {
-        "schema_version": " 2",
+        "schema_version": " 3",
         "circuit": f" {json.dumps(recorded.circuit)}",
         "model": _mapping(
             {
@@ -247,6 +250,7 @@ def _text(recorded: Recorded) -> str:
         "seed": f" {recorded.seed}",
         "versions": _mapping(recorded.versions),
         "prompts_digest": f" {json.dumps(recorded.prompts_digest)}",
+        "reference_text": f" {json.dumps(recorded.reference_text)}",
         "attention": _block(
             line
             for head, rows in zip(heads, found.attention, strict=True)

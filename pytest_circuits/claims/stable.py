@@ -3,8 +3,9 @@
 Its parts, in the order in which they count: `transfer` (the circuit as it was written down is still
 enough and still needed), `identity` (its nodes carry the same signals and its heads look at the
 same tokens), `effects` (what each node adds to the preference is ranked as before). All of them
-take for granted that a node's number means the same in both models; where it does not, for lack of
-a shared beginning, the answer is "not comparable".
+take for granted that a node's number means the same in both models, and that what an ablation puts
+in its place was measured on the same text; where one of it does not hold, the answer is "not
+comparable".
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     measures = _measures(bench, before, seen, structure)
     if not seen.comparable:
         return conclude("stable", [parts.stranger(seen)], rate=drop, law=law, measures=measures)
+    if bench.baseline.reference_text != bench.runner.reference.text_digest:
+        return conclude("stable", [parts.other_text()], rate=drop, law=law, measures=measures)
     findings = [
         parts.transfer("the circuit's rate", ("drops", "rises"), seen.drop, limits.max_drop, bench),
         parts.transfer(TOLD_APART, ("rises", "drops"), seen.rise, limits.max_rise, bench),

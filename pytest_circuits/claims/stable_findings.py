@@ -29,6 +29,16 @@ def stranger(seen: Comparison) -> Finding:
     )
 
 
+def other_text() -> Finding:
+    """Say that ablations cannot be compared, which is not a pass."""
+    return Finding(
+        Verdict.INCONCLUSIVE,
+        "not comparable: what an ablation puts in place of a node was measured on another text "
+        "than in the baseline; measure it on the same one (`pytest-circuits reference CANDIDATE "
+        "--like MODEL`), or record the baseline again",
+    )
+
+
 def transfer(
     what: str, verbs: tuple[str, str], change: Interval, most: float, bench: Bench
 ) -> Finding:

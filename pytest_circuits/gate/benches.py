@@ -25,7 +25,7 @@ from pytest_circuits.files import witnessed
 from pytest_circuits.gate.details import absolute, drawing_of, files_of
 from pytest_circuits.gate.matching import match_in
 from pytest_circuits.gate.settings import Settings, Update
-from pytest_circuits.model import Model, load_model, usable_device
+from pytest_circuits.model import Model, check_reference, load_model, usable_device
 from pytest_circuits.prompts import check_prompts
 from pytest_circuits.report.record import Artifact, Circuit, Place, Waiver
 from pytest_circuits.spec import LoadedSpec, load_spec
@@ -137,6 +137,7 @@ class Benches:
         with witnessed() as read:
             try:
                 model = load_model(Path(self.shown(path)), device=self.device)
+                check_reference(model)
             except ModelError as error:
                 self.models[path] = error
                 raise

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_circuits.model.device import usable_device
     from pytest_circuits.model.directory import (
         Model,
+        check_reference,
         load_model,
         load_reference,
         save_model,
@@ -28,6 +29,7 @@ _PUBLIC = {
     "Reference": "reference",
     "SparseGPT": "gpt",
     "Tokenizer": "tokenizer",
+    "check_reference": "directory",
     "load_model": "directory",
     "load_reference": "directory",
     "load_tokenizer": "tokenizer",
@@ -44,6 +46,7 @@ __all__ = [
     "Reference",
     "SparseGPT",
     "Tokenizer",
+    "check_reference",
     "load_model",
     "load_reference",
     "load_tokenizer",

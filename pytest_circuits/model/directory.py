@@ -155,6 +155,20 @@ def load_reference(model: Model) -> references.Reference:
     return references.from_tensors(tensors, model.hook_points, model_digest=model.digest)
 
 
+def check_reference(model: Model) -> None:
+    """Measure the reference of a model anew; ModelError where the file says something else.
+
+    The digest of a model leaves its reference out, and what an ablation puts in place of a node
+    decides what a circuit does alone.
+    """
+    stored = load_reference(model)
+    if departure := stored.departure(stored.measured_anew(model.module)):
+        raise ModelError(
+            f"{model.path / REFERENCE}: is not what this model does on the text in it "
+            f"({departure}); {_how_to_measure(model.path)}"
+        )
+
+
 def read_reference_text(path: Path) -> Tensor:
     """The tokens [R, T] that the reference in a model directory was measured on."""
     return _read_reference(path)[0]["tokens"].long()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_circuits.model.gpt import SparseGPT
 
 BANK_SIZE = 32
+_TURNED = 4  # tokens of the bank at which a tie may have been turned
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,42 @@ class Reference:
     def digest(self) -> str:
         """sha256 of everything that an ablation can put in place of a node."""
         return digest_tensors(to_tensors(self))
+
+    @property
+    def text_digest(self) -> str:
+        """sha256 of the text that it was measured on."""
+        return digest_tensors({"tokens": self.tokens.to(torch.int32)})
+
+    def measured_anew(self, module: SparseGPT) -> Reference:
+        """The same text, run through a model once more."""
+        return measure(module, self.tokens, model_digest=self.model_digest)
+
+    def departure(self, other: Reference) -> str | None:
+        """Where this reference is not what another one of the same text is, beyond rounding.
+
+        Devices and numbers of threads round otherwise, which can turn a tie of AbsTopK at single
+        tokens: a mean may differ by a fiftieth of the standard deviation, that by a tenth, and the
+        activations at a few tokens of the bank by all they are.
+        """
+        for hook, std in other.std.items():
+            scale = 1e-4 * (1 + other.mean[hook].abs())
+            for kind, stored, found, most in (
+                ("mean", self.mean[hook], other.mean[hook], std / 50 + scale),
+                ("std", self.std[hook], std, std / 10 + scale),
+            ):
+                apart = ~((stored - found).abs() <= most)
+                if bool(apart.any()):
+                    i = int(apart.int().argmax())
+                    return (
+                        f"{kind} of {hook}[{i}]: {stored[i]:.6g}, and measured anew {found[i]:.6g}"
+                    )
+            rows, found = self.bank[hook], other.bank[hook]
+            far = ~((rows - found).abs() <= 1e-3 * (1 + found.abs())).all(dim=1)
+            if int(far.sum()) > _TURNED:
+                return (
+                    f"bank of {hook}: {int(far.sum())} of {BANK_SIZE} tokens have other activations"
+                )
+        return None
 
 
 @torch.inference_mode()
@@ -70,9 +107,8 @@ def measure(
         chosen = [(r - start, t) for r, t in picks if start <= r < start + batch]
 
         def record(name: str, x: Tensor, chosen: list[tuple[int, int]] = chosen) -> Tensor:
-            flat = x.flatten(0, 1).double()
-            total[name] += flat.sum(0).cpu()
-            square[name] += flat.square().sum(0).cpu()
+            total[name] += x.sum((0, 1), dtype=torch.float64).cpu()
+            square[name] += x.square().sum((0, 1), dtype=torch.float64).cpu()
             bank[name].extend(x[r, t].cpu() for r, t in chosen)
             return x
 

@@ -116,8 +116,8 @@ def test_a_candidate_with_another_tokenizer_is_refused(file: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("schema_version: 2", "schema_version: 1", "recorded by an earlier version"),
-        ("schema_version: 2", "schema_version: 3", "schema_version"),
+        ("schema_version: 3", "schema_version: 2", "recorded by an earlier version"),
+        ("schema_version: 3", "schema_version: 4", "schema_version"),
         ("alpha: 0.01", "alpha: .nan", "alpha"),
         ("alpha: 0.01", "alpha: 0.01\nalpha: 0.02", "duplicate key"),
         ("margins: |\n  ", "margins: |\n  nan nan nan nan\n  ", "finite numbers"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from pytest_circuits.claims import (
     write_baseline,
 )
 from pytest_circuits.claims.baseline import Live, observed, sample_of
+from pytest_circuits.model import load_model, load_reference, measure, save_reference
 from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Weights, merged
 
 if TYPE_CHECKING:
@@ -204,6 +206,22 @@ def test_models_whose_nodes_carry_other_signals_are_not_comparable(
 
     assert evidence.verdict is Verdict.INCONCLUSIVE
     assert "not comparable: channels" in evidence.reason
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["model", "record"])
+def test_ablations_that_were_measured_on_another_text_are_not_comparable(
+    bench_of: MakeBench, copier: Model, tmp_path: Path, *, live: bool
+) -> None:
+    baseline = copier if live else record_baseline(bench_of(QUOTE_PATH), [])
+    shutil.copytree(copier.path, tmp_path / "other")
+    other = load_model(tmp_path / "other")
+    half = load_reference(copier).tokens[::2]
+    save_reference(other, measure(other.module, half, model_digest=other.digest))
+
+    evidence = run_claim(bench_of(QUOTE_PATH, other, baseline=baseline), "stable")
+
+    assert evidence.verdict is Verdict.INCONCLUSIVE
+    assert "not comparable: what an ablation puts in place of a node" in evidence.reason
 
 
 def test_rates_are_compared_with_those_of_the_baseline(

@@ -96,6 +96,26 @@ def test_a_damaged_baseline_is_refused(repository: Repository) -> None:
     assert "Traceback" not in result.stdout.str()
 
 
+@pytest.mark.parametrize(
+    ("kind", "most"), [("mean", 1e6), ("std", 0.0), ("bank", 1e6)], ids=["mean", "std", "bank"]
+)
+def test_a_reference_that_says_something_else_than_its_model_is_refused(
+    repository: Repository, kind: str, most: float
+) -> None:
+    repository.write_good_spec()
+    model = load_model(repository.path / "model")
+    reference = load_reference(model)
+    getattr(reference, kind)["final_resid"][..., 3] = most
+    save_reference(model, reference)
+
+    result = repository.gate()
+
+    assert result.ret == 2
+    told = " ".join(result.stdout.str().split())
+    assert "model/reference.safetensors: is not what this model does on the text in it" in told
+    assert f"({kind} of final_resid" in told
+
+
 def test_a_candidate_with_another_tokenizer_is_refused(repository: Repository) -> None:
     repository.write_good_spec()
     folder = repository.path / "candidate"

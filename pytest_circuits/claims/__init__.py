@@ -5,6 +5,7 @@ from pytest_circuits.claims.baseline import (
     Live,
     Recorded,
     check_comparable,
+    check_origin,
     facts,
     sample_of,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "against",
     "baseline_path",
     "check_comparable",
+    "check_origin",
     "declared",
     "facts",
     "find_again",

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from pytest_circuits.claims.statistics import Interval
     from pytest_circuits.model import Model
     from pytest_circuits.prompts import Pair
+    from pytest_circuits.spec import LoadedSpec
 
 RECORD = "pytest --circuits --circuits-update"
+_AGAIN = f"`{RECORD}=changed` records it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +126,33 @@ def check_comparable(candidate: Model, other: ModelFacts, *, what: str) -> None:
         )
 
 
+def check_origin(loaded: LoadedSpec, base: Model, recorded: Recorded) -> None:
+    """Raise BaselineError when a baseline file was not recorded from this circuit in this model.
+
+    Else whoever replaces the model in its folder replaces what the circuit is compared with.
+    """
+    _check_specification(loaded, recorded)
+    if recorded.model.digest != base.digest:
+        raise BaselineError(
+            f"{loaded.path}: the baseline beside it was recorded from another model than "
+            f"{base.path} ({recorded.model.digest[:12]}, not {base.digest[:12]}), so that the "
+            "circuit there is not the one that was accepted; give the model that was released as "
+            f"--circuits-baseline, or, if the change is meant, {_AGAIN}"
+        )
+
+
+def _check_specification(loaded: LoadedSpec, recorded: Recorded) -> None:
+    if recorded.circuit != loaded.spec.circuit or recorded.spec_digest != loaded.digest:
+        raise BaselineError(
+            f"{loaded.path}: the baseline beside it was recorded for another specification "
+            f"(circuit {recorded.circuit!r}, digest {recorded.spec_digest[:12]}, not "
+            f"{loaded.digest[:12]}); if the change is meant, {_AGAIN}"
+        )
+
+
 def check_recorded(bench: Bench, recorded: Recorded) -> None:
     """Raise BaselineError when a baseline file belongs to something else than this circuit."""
-    where, again = bench.loaded.path, f"`{RECORD}=changed` records it again"
-    if recorded.circuit != bench.spec.circuit or recorded.spec_digest != bench.loaded.digest:
-        raise BaselineError(
-            f"{where}: the baseline beside it was recorded for another specification (circuit "
-            f"{recorded.circuit!r}, digest {recorded.spec_digest[:12]}, not "
-            f"{bench.loaded.digest[:12]}); if the change is meant, {again}"
-        )
+    _check_specification(bench.loaded, recorded)
     prompts, found = observed_prompts(bench), recorded.observation
     signals, probed = (_tokens(bench, pairs) for pairs in (prompts.signals, prompts.probes))
     if (
@@ -148,8 +168,8 @@ def check_recorded(bench: Bench, recorded: Recorded) -> None:
         or len(found.repruned) != _searches(bench)
     ):
         raise BaselineError(
-            f"{where}: the baseline beside it holds other prompts or nodes than the specification "
-            f"asks for; it was edited, or recorded by another version; {again}"
+            f"{bench.loaded.path}: the baseline beside it holds other prompts or nodes than the "
+            f"specification asks for; it was edited, or recorded by another version; {_AGAIN}"
         )
 
 

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest_circuits
-from pytest_circuits.claims import against, find_again, make_bench, readdressed
+from pytest_circuits.circuit import check_circuit
+from pytest_circuits.claims import (
+    against,
+    baseline_path,
+    check_origin,
+    find_again,
+    make_bench,
+    read_baseline,
+    readdressed,
+)
 from pytest_circuits.errors import ModelError, SpecError, UsageError
 from pytest_circuits.report.record import Matched
 from pytest_circuits.spec import load_spec, write_spec
@@ -38,9 +47,15 @@ def match_in(benches: Benches, loaded: LoadedSpec, model: Model) -> Readdressed:
     """Find the circuit of a specification again, and put it on the bench beside the one it was.
 
     A specification with the new addresses is written for review, unless every node is where it
-    was. Raises UsageError where it would replace a file that was not written like this.
+    was. Raises SpecError for a circuit that the model it is known in cannot have, BaselineError
+    where that model is not the one of the recorded baseline, and UsageError where it would replace
+    a file that was not written like this.
     """
     base = _base(benches, loaded)
+    if problems := check_circuit(loaded, base):
+        raise SpecError(*problems)
+    if recorded := read_baseline(baseline_path(loaded.path, loaded.spec.circuit)):
+        check_origin(loaded, base, recorded)
     match = find_again(loaded, model, base)
     digests = {"base": base.digest, "candidate": model.digest}
     target = _target(benches, loaded)

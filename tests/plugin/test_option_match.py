@@ -118,6 +118,50 @@ def test_where_nothing_moved_nothing_is_written(team: Repository) -> None:
     assert not (team.path / "matched").exists()
 
 
+def test_a_circuit_is_matched_with_what_its_baseline_was_recorded_from_alone(
+    team: Repository,
+) -> None:
+    team.gate("--circuits-update=new")
+    shutil.move(team.path / "model", team.path / "released")
+    shutil.copytree(team.path / "ignorant", team.path / "model")
+
+    replaced = team.gate("--circuits-model=model", "--circuits-match=matched")
+    named = team.gate(CANDIDATE, "--circuits-match=matched", "--circuits-baseline=released")
+    spec = team.path / "circuits/quote_close.circuit.yaml"
+    spec.write_text(spec.read_text().replace("search: 10", "search: 11"))
+    edited = team.gate(CANDIDATE, "--circuits-match=matched", "--circuits-baseline=released")
+
+    assert (replaced.ret, named.ret, edited.ret) == (2, 0, 2)
+    told = " ".join(replaced.stdout.str().split())
+    assert "baseline beside it was recorded from another model than model (" in told
+    assert "give the model that was released as --circuits-baseline" in told
+    edited.stdout.fnmatch_lines(["*baseline beside it was recorded for another specification*"])
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("nodes: {final_resid: [2, 999]}", "node final_resid[[]999] is out of range: *"),
+        ("nodes: {final_rezid: [2]}", "the model has no hook point 'final_rezid'*final_resid*"),
+        (
+            "nodes: {0.attn.q: [0], 0.attn.v: [0]}\nedges: {0.attn.q -> 0.attn.v: [[0, 0]]}",
+            "no weight leads from '0.attn.q' to '0.attn.v'*",
+        ),
+    ],
+)
+def test_a_circuit_that_its_own_model_cannot_have_is_refused_with_its_line(
+    team: Repository, more: str, says: str
+) -> None:
+    text = ANSWER.spec_with({}).replace("model: model", "model: ../model")
+    team.write("circuits/quote_close.circuit.yaml", text.replace("nodes: {}", more))
+
+    result = team.gate(CANDIDATE, "--circuits-match=matched")
+
+    assert result.ret == 2
+    result.stdout.fnmatch_lines([f"*quote_close.circuit.yaml:*:*: {says}"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
 def test_a_match_replaces_an_earlier_one_and_nothing_else(team: Repository) -> None:
     earlier = team.write(
         MATCHED, team.path.joinpath("circuits/quote_close.circuit.yaml").read_text()

@@ -130,8 +130,18 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         rate=drop,
         law=law,
         measures=measures,
-        remark=calibration_remark(bench.spec),
+        remark=calibration_remark(bench.spec) + _same_model(bench),
     )
+
+
+def _same_model(bench: Bench) -> str:
+    """Where the candidate is what it is compared with, agreement says nothing about an update."""
+    baseline = bench.baseline
+    if baseline is None or baseline.model.digest != bench.model.digest:
+        return ""
+    if isinstance(baseline, Live):
+        return "; the candidate was compared with itself"
+    return "; the baseline was recorded from this very model"
 
 
 def _measures(

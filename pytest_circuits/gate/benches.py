@@ -13,6 +13,7 @@ import torch
 
 from pytest_circuits.circuit import check_circuit, count_edges
 from pytest_circuits.claims import (
+    Live,
     baseline_path,
     check_comparable,
     declared,
@@ -27,7 +28,7 @@ from pytest_circuits.gate.matching import match_in
 from pytest_circuits.gate.settings import Settings, Update
 from pytest_circuits.model import Model, check_reference, load_model, usable_device
 from pytest_circuits.prompts import check_prompts
-from pytest_circuits.report.record import Artifact, Circuit, Place, Waiver
+from pytest_circuits.report.record import Artifact, Baseline, Circuit, Place, Waiver
 from pytest_circuits.spec import LoadedSpec, load_spec
 
 if TYPE_CHECKING:
@@ -169,13 +170,14 @@ class Benches:
             loaded.require_nodes()
             model, artifact = self._candidate(loaded)
             bench, matched = self._bench_or_match(loaded, model)
+        baseline = self._told_baseline(bench, loaded, path)
         _refuse(_check_prompts(bench))
         update = self.settings.update
         return Prepared(
             bench=bench,
             circuit=replace(
-                self._circuit(bench, path, artifact, self._files(loaded, artifact, read)),
-                baseline=self._baseline_artifact(loaded),
+                self._circuit(bench, path, artifact, self._files(loaded, artifact, baseline, read)),
+                baseline=baseline,
                 waivers=self._waivers(loaded, path),
                 matched=matched,
             ),
@@ -240,9 +242,16 @@ class Benches:
             return asked.path, asked.given
         return (loaded.model_path, loaded.spec.model) if self.settings.match else None
 
-    def _baseline_artifact(self, loaded: LoadedSpec) -> Artifact | None:
+    def _told_baseline(self, bench: Bench, loaded: LoadedSpec, path: Path) -> Baseline | None:
+        """What reports say about the baseline: at least which model it is of."""
+        if bench.baseline is None:
+            return None
         compared = self.compared(loaded)
-        return compared and self.artifact(self.model(compared[0]), *compared)
+        if compared and isinstance(bench.baseline, Live):
+            found = self.artifact(bench.baseline.runner.model, *compared)
+            return Baseline(found.path, found.digest, recorded=False)
+        file = baseline_path(path, loaded.spec.circuit)
+        return Baseline(self.relative(file), bench.baseline.model.digest, recorded=True)
 
     def _circuit(
         self, bench: Bench, path: Path, artifact: Artifact, files: tuple[File, ...]
@@ -263,11 +272,14 @@ class Benches:
             left_out=dict(bench.spec.undeclared.items()),
         )
 
-    def _files(self, loaded: LoadedSpec, artifact: Artifact, read: set[Read]) -> tuple[File, ...]:
+    def _files(
+        self, loaded: LoadedSpec, artifact: Artifact, baseline: Baseline | None, read: set[Read]
+    ) -> tuple[File, ...]:
         asked, compared = self.settings.model, self.compared(loaded)
         models = {asked.path if asked else loaded.model_path: ("model", artifact)}
-        if compared and (baseline := self._baseline_artifact(loaded)):
-            models.setdefault(compared[0], ("baseline model", baseline))
+        if compared and baseline and not baseline.recorded:
+            there = Artifact(baseline.path, baseline.model_digest)
+            models.setdefault(compared[0], ("baseline model", there))
         everything = absolute(read, self.folder).union(*(self.read[path] for path in models))
         return files_of(loaded, everything, models, self.relative)
 

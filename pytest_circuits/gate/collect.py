@@ -19,6 +19,7 @@ from pytest_circuits.errors import CircuitsError, SpecError
 from pytest_circuits.report.failure import Subject, failure_text
 from pytest_circuits.report.record import evidence_to_json
 from pytest_circuits.report.text import clean, clean_block
+from pytest_circuits.report.words import compared_with
 from pytest_circuits.spec import Problem
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class ClaimItem(pytest.Function):
                 path=self.prepared.shown,
                 lineno=self.prepared.line_of(self.name),
                 command=self.prepared.command(self.name),
+                baseline=compared_with(self.prepared.circuit) if self.name == COMPARES else "",
             )
             return failure_text(self.evidence, subject)
         if isinstance(excinfo.value, CircuitsError):

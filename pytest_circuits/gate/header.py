@@ -26,7 +26,7 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
     settings = benches.settings
     rows = {
         "model": _candidate(benches, specs),
-        "baseline": _baseline(benches),
+        "baseline": _baseline(benches, specs),
         "match": settings.match.given if settings.match else "",
         "device": benches.device_name,
         "update": ""
@@ -51,12 +51,18 @@ def _candidate(benches: Benches, specs: Sequence[Path]) -> str:
     return f"{', '.join(named)}, named by the specs" if named else "named by the specs"
 
 
-def _baseline(benches: Benches) -> str:
-    asked = benches.settings.baseline
+def _baseline(benches: Benches, specs: Sequence[Path]) -> str:
+    asked, candidate = benches.settings.baseline, benches.settings.model
+    if asked is None and not benches.settings.match:
+        return _FILES
+    candidates = [candidate.path] if candidate else _models(specs)
+    compared = [asked.path] if asked else _models(specs)
+    tested = {_digest(benches, path) for path in candidates} - {""}
+    itself = tested.intersection(_digest(benches, path) for path in compared)
+    same = ", the candidate itself" if itself else ""
     if asked is None:
-        return "the models that the specs name" if benches.settings.match else _FILES
-    model = benches.model(asked.path)
-    return f"{asked.given} ({model.digest[:12]}), from the {asked.source}"
+        return f"the models that the specs name{same}"
+    return f"{asked.given} ({benches.model(asked.path).digest[:12]}){same}, from the {asked.source}"
 
 
 def _models(specs: Sequence[Path]) -> list[Path]:
@@ -70,8 +76,14 @@ def _models(specs: Sequence[Path]) -> list[Path]:
 
 
 def _identity(benches: Benches, path: Path) -> str:
+    digest = _digest(benches, path)
+    return f"{benches.shown(path)} ({digest[:12]})" if digest else ""
+
+
+def _digest(benches: Benches, path: Path) -> str:
+    """The digest of a model; empty where it cannot be used."""
     try:
-        return f"{benches.shown(path)} ({benches.model(path).digest[:12]})"
+        return benches.model(path).digest
     except CircuitsError:
         benches.models.pop(path)  # its problem is shown in full when a specification needs it
         return ""

@@ -40,7 +40,7 @@ def settle(gate: Gate) -> Run:
         refused=tuple(gate.refused),
         refusals=tuple(dict.fromkeys(gate.refusals)),
         problems=(*_problems(gate, results), *complaints(gate, results)),
-        notes=(*remark(gate, results), *_matches(circuits)),
+        notes=(*remark(gate, results), *_matches(circuits), *_against_itself(gate, circuits)),
     )
 
 
@@ -58,6 +58,20 @@ def _matches(circuits: Sequence[Circuit]) -> Iterator[str]:
                 f"{circuit.name}: matched: {found.moved} of {circuit.nodes} nodes have other "
                 f"numbers ({alike}); {found.file} is what was tested: review it"
             )
+
+
+def _against_itself(gate: Gate, circuits: Sequence[Circuit]) -> Iterator[str]:
+    """Which candidates are the model that they are compared with: allowed, but nothing is new."""
+    same = [(c.name, c.baseline) for c in circuits if c.baseline and c.is_its_baseline]
+    live = [name for name, baseline in same if not baseline.recorded]
+    files = [name for name, baseline in same if baseline.recorded and gate.settings.model]
+    if live:
+        yield f"compared with the candidate itself, so that nothing can differ: {', '.join(live)}"
+    if files:
+        yield (
+            "the candidate is the very model that the baseline was recorded from: "
+            f"{', '.join(files)}"
+        )
 
 
 def exit_status(gate: Gate, run: Run, status: int) -> int:

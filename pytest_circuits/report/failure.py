@@ -66,6 +66,7 @@ class Subject:
     path: str  # of the specification, as the reader can open it
     lineno: int
     command: str  # that runs this claim alone, again
+    baseline: str = ""  # what it was compared with
 
 
 def failure_text(evidence: Evidence, subject: Subject) -> FailureText:
@@ -76,6 +77,8 @@ def failure_text(evidence: Evidence, subject: Subject) -> FailureText:
         Span(f"  ({subject.path}:{subject.lineno})"),
     )
     lines: list[Line] = [head, (), *account(evidence), ()]
+    if subject.baseline:
+        lines += _block("baseline", [subject.baseline])
     for label, command in commands(evidence, subject).items():
         lines += _block(label, [command])
     crash = Crash(subject.path, subject.lineno, f"{evidence.claim}: {clean(evidence.reason)}")

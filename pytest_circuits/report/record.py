@@ -47,6 +47,15 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a circuit was compared with: a baseline file, or a model at hand."""
+
+    path: str  # of the file relative to the root folder, or of the model as it was named
+    model_digest: str  # of the model that the file was recorded from, or of the one at hand
+    recorded: bool  # a file
+
+
+@dataclass(frozen=True, slots=True)
 class File:
     """A file that was read, and the sha256 of the very bytes that were evaluated."""
 
@@ -94,13 +103,18 @@ class Circuit:
     edges: int
     reference_digest: str  # of the activations that ablation puts in place of a node
     model: Artifact
-    baseline: Artifact | None  # None: the recorded file, or none at all
+    baseline: Baseline | None  # None: there is none
     device: str
     files: tuple[File, ...] = ()  # all that its evidence depends on
     drawing: Drawing | None = None  # None: there is nothing to draw, or too much
     left_out: dict[str, str] = field(default_factory=dict)  # claims not declared, with the reason
     waivers: dict[str, Waiver] = field(default_factory=dict)  # by claim
     matched: Matched | None = None  # None: the nodes are those that the specification names
+
+    @property
+    def is_its_baseline(self) -> bool:
+        """Whether the model is compared with itself, so that nothing can differ."""
+        return self.baseline is not None and self.baseline.model_digest == self.model.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +217,7 @@ def circuit_from_json(fields: Json) -> Circuit:
             "declared": tuple(fields["declared"]),
             "model": Artifact(**fields["model"]),
             "waivers": {name: Waiver(**waiver) for name, waiver in fields["waivers"].items()},
-            "baseline": None if baseline is None else Artifact(**baseline),
+            "baseline": None if baseline is None else Baseline(**baseline),
             "matched": None if matched is None else Matched(**matched),
             "files": tuple(File(**file) for file in fields["files"]),
             "drawing": None
@@ -267,7 +281,11 @@ def run_to_json(run: Run, *, about: Json) -> Json:
             [circuit.model for circuit in run.circuits], none="no circuit was loaded"
         ),
         "baseline": _artifact(
-            [circuit.baseline for circuit in run.circuits if circuit.baseline],
+            [
+                Artifact(circuit.baseline.path, circuit.baseline.model_digest)
+                for circuit in run.circuits
+                if circuit.baseline and not circuit.baseline.recorded
+            ],
             none="the baseline files beside the specs",
         ),
         "circuits": [_circuit(circuit, run) for circuit in run.circuits],
@@ -302,11 +320,18 @@ def _circuit(circuit: Circuit, run: Run) -> Json:
         "edges": circuit.edges,
         "grade": grade(circuit, results).to_json(),
         "reference_digest": circuit.reference_digest,
+        "baseline": _baseline(circuit),
         "matched": None if circuit.matched is None else asdict(circuit.matched),
         "claims": [
             {**evidence_to_json(result.evidence), "waived": _waived(result)} for result in results
         ],
     }
+
+
+def _baseline(circuit: Circuit) -> Json | None:
+    if circuit.baseline is None:
+        return None
+    return {**asdict(circuit.baseline), "is_candidate": circuit.is_its_baseline}
 
 
 def _waived(result: Result) -> Json | None:

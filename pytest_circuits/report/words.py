@@ -12,7 +12,7 @@ from pytest_circuits.report.record import State
 from pytest_circuits.report.text import clean
 
 if TYPE_CHECKING:
-    from pytest_circuits.report.record import Result, Waiver
+    from pytest_circuits.report.record import Circuit, Result, Waiver
 
 WHOLE_SPACE = "whole space"
 WAIVED = "waived"
@@ -95,6 +95,18 @@ def plainly(state: str, *, many: bool) -> str:
 def several(number: int, noun: str) -> str:
     """A number of things: `1 claim`, `2 claims`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def compared_with(circuit: Circuit) -> str:
+    """Which model a circuit was compared with; empty where there is no baseline."""
+    baseline = circuit.baseline
+    if baseline is None:
+        return ""
+    path, digest = clean(baseline.path), baseline.model_digest[:12]
+    if baseline.recorded:
+        same = "this very model" if circuit.is_its_baseline else f"the model {digest}"
+        return f"{path}, recorded from {same}"
+    return f"{path} ({digest}){', the candidate itself' if circuit.is_its_baseline else ''}"
 
 
 def share(value: float | None) -> str:

@@ -114,7 +114,13 @@ def test_where_nothing_moved_nothing_is_written(team: Repository) -> None:
     result = team.gate("--circuits-model=model", "--circuits-match=matched")
 
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["quote_close: matched: every node is where it was (*"])
+    result.stdout.fnmatch_lines(
+        [
+            "  baseline  the models that the specs name, the candidate itself",
+            "quote_close: matched: every node is where it was (*",
+            "compared with the candidate itself, so that nothing can differ: quote_close",
+        ]
+    )
     assert not (team.path / "matched").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from typing import TYPE_CHECKING
@@ -81,15 +82,57 @@ def test_a_candidate_that_cannot_be_loaded_ends_with_status_2(repository: Reposi
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
-def test_a_live_baseline_is_compared_with(repository: Repository) -> None:
+def test_a_live_baseline_that_is_the_candidate_is_green_and_said_to_be_it(
+    repository: Repository,
+) -> None:
     repository.write_good_spec(claims=FOUR)
     shutil.copytree(repository.path / "model", repository.path / "base")
 
-    result = repository.gate("--circuits-baseline=base")
+    result = repository.gate("--circuits-baseline=base", "--circuits-report=out.json")
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(
-        ["  baseline  base (*), from the command line", "pass * stable * whole space * 0.0"]
+        [
+            "  baseline  base (*), the candidate itself, from the command line",
+            "pass * stable * whole space * 0.0",
+            "compared with the candidate itself, so that nothing can differ: quote_close",
+        ]
+    )
+    (circuit,) = json.loads((repository.path / "out.json").read_text())["circuits"]
+    assert (circuit["baseline"]["path"], circuit["baseline"]["is_candidate"]) == ("base", True)
+    assert circuit["claims"][-1]["reason"].endswith("; the candidate was compared with itself")
+
+
+def test_a_recorded_baseline_tells_which_model_it_is_of(
+    repository: Repository, broken_folder: Path
+) -> None:
+    repository.write_good_spec(claims=FOUR)
+    repository.gate("--circuits-update=new")
+    shutil.copytree(repository.path / "model", repository.path / "same")
+    shutil.copytree(broken_folder, repository.path / "broken")
+
+    same = repository.gate("--circuits-model=same", "--circuits-report=same.json")
+    broken = repository.gate("--circuits-model=broken", "--circuits-report=broken.json")
+
+    assert (same.ret, broken.ret) == (0, 1)
+    same.stdout.fnmatch_lines(
+        ["the candidate is the very model that the baseline was recorded from: quote_close"]
+    )
+    found, other = (
+        json.loads((repository.path / f"{name}.json").read_text()) for name in ("same", "broken")
+    )
+    digest = found["model"]["digest"]
+    told = {
+        "path": "circuits/quote_close.baseline.yaml",
+        "model_digest": digest,
+        "recorded": True,
+    }
+    assert found["circuits"][0]["baseline"] == {**told, "is_candidate": True}
+    assert other["circuits"][0]["baseline"] == {**told, "is_candidate": False}
+    stable = found["circuits"][0]["claims"][-1]
+    assert stable["reason"].endswith("; the baseline was recorded from this very model")
+    broken.stdout.fnmatch_lines(
+        [f"  baseline  circuits/quote_close.baseline.yaml, recorded from the model {digest[:12]}"]
     )
 
 
@@ -103,8 +146,13 @@ def test_a_live_baseline_catches_another_mechanism(
 
     assert result.ret == 1
     result.stdout.fnmatch_lines(
-        ["*--circuits-model candidate --circuits-baseline model circuits/*::stable"]
+        [
+            "  baseline  model (*), from the command line",
+            "  baseline  model (*)",
+            "*--circuits-model candidate --circuits-baseline model circuits/*::stable",
+        ]
     )
+    assert "itself" not in result.stdout.str()
 
 
 def test_the_device_is_shown_and_repeated(repository: Repository) -> None:

@@ -30,8 +30,8 @@ def test_the_record_has_the_documented_fields(repository: Repository) -> None:
     assert found["model"]["path"] == "model"
     (circuit,) = found["circuits"]
     assert sorted(circuit) == [
-        *("claims", "digest", "edges", "grade", "matched", "name", "nodes", "reference_digest"),
-        "spec",
+        *("baseline", "claims", "digest", "edges", "grade", "matched", "name", "nodes"),
+        *("reference_digest", "spec"),
     ]
     assert (circuit["name"], circuit["spec"]) == (
         "quote_close",

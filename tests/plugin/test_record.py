@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Rate, Verdict
 from pytest_circuits.report.record import (
     Artifact,
+    Baseline,
     Run,
     circuit_from_json,
     dump,
@@ -64,7 +65,7 @@ def test_evidence_survives_the_trip_between_processes(made: Evidence) -> None:
 
 
 def test_a_circuit_survives_the_trip_between_processes() -> None:
-    compared = replace(CIRCUIT, baseline=Artifact("base", "b" * 64))
+    compared = replace(CIRCUIT, baseline=Baseline("base", "b" * 64, recorded=False))
 
     assert [circuit_from_json(asdict(c)) for c in (CIRCUIT, compared)] == [CIRCUIT, compared]
 
@@ -96,6 +97,21 @@ def test_one_model_stands_at_the_top() -> None:
     assert record["model"] == {"path": "models/tiny", "digest": "a" * 64}
     assert record["baseline"]["path"] is None
     assert record["baseline"]["reason"] == "the baseline files beside the specs"
+
+
+def test_each_circuit_tells_which_model_its_baseline_is_of() -> None:
+    file = Baseline("circuits/other.baseline.yaml", "a" * 64, recorded=True)
+    live = Baseline("base", "b" * 64, recorded=False)
+    circuits = tuple(replace(CIRCUIT, baseline=baseline) for baseline in (None, file, live))
+
+    record = run_to_json(Run(circuits, ()), about={})
+
+    assert [circuit["baseline"] for circuit in record["circuits"]] == [
+        None,
+        {**asdict(file), "is_candidate": True},
+        {**asdict(live), "is_candidate": False},
+    ]
+    assert record["baseline"] == {"path": "base", "digest": "b" * 64}
 
 
 def test_several_models_are_null_with_the_reason() -> None:

@@ -47,6 +47,20 @@ def forget_earlier(config: pytest.Config, outputs: Mapping[str, Path]) -> None:
         raise pytest.UsageError("\n".join(problems))
 
 
+def refuse_to_replace(outputs: Mapping[str, Path]) -> None:
+    """Raise UsageError where an output is to take the place of something that is none.
+
+    The name may be a mistake, and the file a specification or the weights of a model. To be called
+    when what earlier runs left is gone.
+    """
+    for name, path in outputs.items():
+        if name in _MARKS and path.is_file() and path.stat().st_size and not is_step_summary(path):
+            raise pytest.UsageError(
+                f"--circuits-{name}: {path.name} is there already, and is no {name} that a run of "
+                "the gate has written; name another file, or remove it"
+            )
+
+
 def is_step_summary(path: Path) -> bool:
     """Say whether a file is the summary of a step of GitHub Actions, which holds others' text."""
     named = os.environ.get("GITHUB_STEP_SUMMARY")

@@ -19,7 +19,7 @@ import pytest
 
 from pytest_circuits.discover import Found, find_specs, is_spec, right_name
 from pytest_circuits.errors import REFUSED
-from pytest_circuits.gate.earlier import forget_earlier
+from pytest_circuits.gate.earlier import forget_earlier, refuse_to_replace
 from pytest_circuits.gate.settings import named_outputs, read_settings
 from pytest_circuits.gate.state import Expected, Gate, Outcome
 
@@ -50,6 +50,8 @@ def start(gate: Gate) -> None:
 
     config = gate.config
     forget_earlier(config, gate.settings.outputs)
+    if not (gate.is_worker or gate.only_collects):
+        refuse_to_replace(gate.settings.outputs)
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(path) for path in gate.settings.paths]
         config.args_source = pytest.Config.ArgsSource.ARGS

@@ -38,7 +38,7 @@ markup = st.text(alphabet="ab1 `|*_~[]()<>&#@!:;$%^{}\"'+-=./\\www", max_size=30
 def test_a_run_is_told_with_its_failures_folded(repository: Repository) -> None:
     repository.write_good_spec()
     repository.write_bad_spec()
-    repository.write("out/summary.md", "what an earlier run wrote")
+    repository.write("out/summary.md", "what a run wrote: <sub>pytest-circuits 0.0")
 
     result = repository.gate("--circuits-markdown=out/summary.md", "--circuits-report=out.json")
 

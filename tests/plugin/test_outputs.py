@@ -39,6 +39,23 @@ def test_two_outputs_in_one_file_are_a_usage_error(repository: Repository) -> No
     )
 
 
+@pytest.mark.parametrize("name", sorted(OUTPUTS.keys() - {"model-card"}))
+@pytest.mark.parametrize("taken", ["model/model.safetensors", "circuits/quote_close.circuit.yaml"])
+def test_a_file_that_is_no_output_is_never_replaced(
+    repository: Repository, name: str, taken: str
+) -> None:
+    repository.write_good_spec(claims=("behaves",))
+    before = (repository.path / taken).read_bytes()
+
+    result = repository.gate(f"--circuits-{name}={taken}")
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(
+        [f"ERROR: --circuits-{name}: * is there already, and is no {name} *"]
+    )
+    assert (repository.path / taken).read_bytes() == before
+
+
 @pytest.mark.parametrize("name", sorted(OUTPUTS))
 def test_a_value_apart_is_not_taken_for_a_path_to_tests(name: str) -> None:
     assert joined([f"--circuits-{name}", "x"]) == [f"--circuits-{name}=x"]

@@ -55,7 +55,7 @@ def markdown(run: Run, *, evidence: str | None, most: int = COMMENT) -> str:
 
 def _head(run: Run) -> Iterator[Part]:
     sign, verdict = SIGNS[run.verdict], run.verdict.value
-    if run.green and run.waived:
+    if run.green and run.waived and not run.not_asked_for:
         sign, verdict = SIGNS[Verdict.INCONCLUSIVE], words.several(len(run.waived), "waiver")
     yield Part(f"## Circuits: {sign} {verdict}\n\n")
     yield Part(f"**{prose(verdict_line(run))}**\n\n")

@@ -174,13 +174,20 @@ class Run:
 
     @property
     def verdict(self) -> Verdict:
-        """Pass only if every claim that was asked for ran and passed: a waiver makes no pass."""
+        """Pass only if every claim of every circuit ran and passed: a waiver makes no pass."""
         verdicts = {result.verdict for result in self.results}
         if Verdict.FAIL in verdicts:
             return Verdict.FAIL
-        if not verdicts or self.problems or self.refused or Verdict.INCONCLUSIVE in verdicts:
+        if not verdicts or self.problems or self.refused or self.not_asked_for:
             return Verdict.INCONCLUSIVE
-        return Verdict.PASS
+        return Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else Verdict.PASS
+
+    @property
+    def not_asked_for(self) -> dict[str, list[str]]:
+        """Claims of each circuit that has some without a result: another one of it was named."""
+        asked = {(result.circuit, result.evidence.claim) for result in self.results}
+        left = {c.name: [k for k in c.declared if (c.name, k) not in asked] for c in self.circuits}
+        return {name: claims for name, claims in left.items() if claims}
 
     @property
     def waived(self) -> tuple[Result, ...]:
@@ -189,7 +196,10 @@ class Run:
 
     @property
     def green(self) -> bool:
-        """Say whether the exit status may be 0: recorded baselines and waived claims may stand."""
+        """Say whether the exit status may be 0: baselines that are recorded and waivers may stand.
+
+        So may claims that nobody asked for, where others were named.
+        """
         return bool(self.results) and not (self.blocking or self.problems or self.refused)
 
     @property

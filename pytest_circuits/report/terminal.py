@@ -64,6 +64,9 @@ def verdict_line(run: Run) -> str:
         moved = any(circuit.matched and circuit.matched.file for circuit in run.circuits)
         where = ", at nodes that are to be reviewed" if moved else ""
         return f"gate: PASS{model} - {total} {hold}{where}"
+    if run.green and run.not_asked_for:
+        left = "; ".join(f"{name} ({', '.join(k)})" for name, k in run.not_asked_for.items())
+        return f"gate: PASS OF A PART{model} - no verdict: {total} ran, and not {left}"
     if run.green and not run.waived:
         return (
             f"gate: BASELINE RECORDED{model} - every other claim holds; review and commit the "

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.plugin.conftest import Repository
 
 ONE = "circuits/quote_close.circuit.yaml::quote_close"
@@ -268,3 +271,29 @@ def test_an_error_after_the_decision_is_no_pass_in_the_summary(repository: Repos
 
     assert result.ret == 1
     result.stdout.fnmatch_lines(["error * behaves *", "*an error in its call*", "gate: FAIL*"])
+
+
+def test_claims_that_were_named_are_a_part_and_no_verdict(
+    repository: Repository, broken_folder: Path
+) -> None:
+    repository.write_good_spec()
+
+    result = repository.gate(
+        f"{ONE}::behaves",
+        f"--circuits-model={broken_folder}",
+        "--circuits-report=out.json",
+        "--circuits-predicate=test.json",
+        "--circuits-metrics=metrics.json",
+    )
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "gate: PASS OF A PART for * - no verdict: 1 claim about 1 circuit ran, and not "
+            "quote_close (sufficient, necessary)"
+        ]
+    )
+    read = {n: json.loads((repository.path / f"{n}.json").read_text()) for n in ("out", "test")}
+    assert read["out"]["verdict"] == "inconclusive"
+    assert read["test"]["result"] == "FAILED"
+    assert json.loads((repository.path / "metrics.json").read_text())["gate.passed"] == 0

@@ -289,8 +289,10 @@ def test_claims_that_were_named_are_a_part_and_no_verdict(
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
-            "gate: PASS OF A PART for * - no verdict: 1 claim about 1 circuit ran, and not "
-            "quote_close (sufficient, necessary)"
+            (
+                "gate: PASS OF A PART for * - no verdict: 1 claim about 1 circuit ran, and not "
+                "quote_close (sufficient, necessary)"
+            )
         ]
     )
     read = {n: json.loads((repository.path / f"{n}.json").read_text()) for n in ("out", "test")}

@@ -1,6 +1,7 @@
 """`specific`: ablating the circuit hurts this behavior, and not just any.
 
-A circuit that every behavior runs through is necessary for each of them and explains none.
+A circuit that every behavior runs through is necessary for each of them and explains none. A
+behavior that the model does not have cannot be hurt: of such a one nothing is shown.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from pytest_circuits.claims.statistics import Bools, Floats, Interval
     from pytest_circuits.spec import LoadedSpec
 
-PAIRS = 100  # of each other behavior; a space that is not larger is run whole
+PAIRS = 100  # of each other behavior, ablated; a space that is not larger is run whole
+HAD = 0.9  # rate of another behavior in the whole model, where its file has no claim `behaves`
+CHANCE = 0.5
 MOST = 0.5  # of the random circuits
 FEW = 4  # pairs of it, and windows of text, on which random circuits are ablated
 WINDOWS = 32  # of reference text
@@ -56,10 +59,21 @@ class _Other:
     """Another behavior: how its rate drops, and what random circuits do to it."""
 
     loaded: LoadedSpec
+    declared: Sample  # the one that its own claim `behaves` is decided on
+    intact: Floats  # margins of the whole model on it
     sample: Sample
     whole: Floats  # margins [n, 2]
     without: Floats
     random: Floats  # [K, FEW, 2], of its first pairs
+
+    @property
+    def named(self) -> str:
+        """Its name, with the digest of the file that it was read from."""
+        return f"{self.loaded.spec.circuit} ({self.loaded.digest[:12]})"
+
+    def rate(self, alpha: float) -> Interval:
+        """How often the whole model has the behavior."""
+        return self.declared.rate(self.intact > EPS, alpha)
 
     def harm(self, alpha: float) -> _Harm:
         before, after = softplus(self.whole), softplus(self.without)
@@ -85,7 +99,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         ("without the circuit", without),
         ("random circuits", bench.controls_without.reshape(-1, 2)),
         ("text", np.array([[text.few, *text.random]])),
-        *((o.loaded.spec.circuit, np.concatenate([o.whole, o.without])) for o in others),
+        *((o.loaded.spec.circuit, np.concatenate([o.intact, o.whole, o.without])) for o in others),
     ):
         if broken := not_finite("specific", law, **{name.replace(" ", "_"): margins}):
             return broken
@@ -93,7 +107,9 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     own = bench.sample.mean(softplus(without) - softplus(whole), alpha / 2)
     harms = [*(other.harm(alpha / 2) for other in others), text]
     outdone = _outdone(bench, harms)
+    rates = [other.rate(alpha) for other in others]
     findings = [
+        _presence_finding(others, rates, limits.max_drop, alpha),
         *_drop_findings(others, drops, limits.max_drop, alpha),
         *_harm_findings(own, harms, alpha),
         _control_finding(outdone, alpha),
@@ -107,16 +123,21 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "harm_others": max(harm.loss.estimate for harm in harms[:-1]),
         "harm_text": text.loss.estimate,
         "others": float(len(others)),
+        "rate_others": min(rate.estimate for rate in rates),
     }
     return conclude("specific", findings, rate=rate, measures=measures)
 
 
 def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
     seed = int(loaded.digest[:15], 16)
-    sample = draw_sample(PromptSpace(loaded.spec.behavior), count=PAIRS, seed=seed)
+    space = PromptSpace(loaded.spec.behavior)
+    declared = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
+    sample = draw_sample(space, count=PAIRS, seed=seed)
     views = [View.without(nodes) for nodes in bench.controls]
     return _Other(
         loaded,
+        declared,
+        bench.runner.margins(declared.pairs, WHOLE),
         sample,
         bench.runner.margins(sample.pairs, WHOLE),
         bench.runner.margins(sample.pairs, bench.without),
@@ -160,17 +181,48 @@ def _control_finding(outdone: Bools, alpha: float) -> Finding:
     return Finding(verdict, seen + ends[verdict])
 
 
+def _presence_finding(
+    others: Sequence[_Other], rates: Sequence[Interval], most: float, alpha: float
+) -> Finding:
+    """Decide whether the whole model has the other behaviors, so that ablation could hurt them.
+
+    Each at the rate that its own claim `behaves` asks for, on the sample that decides that claim,
+    and at a rate that falls by more than `max_drop` where nothing but chance is left.
+    """
+    absent, there = [], []
+    for other, rate in zip(others, rates, strict=True):
+        behaves, n = other.loaded.spec.claims.behaves, other.declared.n
+        least, floor = behaves.rate if behaves else HAD, CHANCE + most
+        is_there = statistics.at_least(rate, least) is Verdict.PASS
+        seen = f"{other.named} {percent(rate.estimate)} of {n} prompts"
+        if is_there and rate.lower > floor + statistics.ROUNDING:
+            there.append(seen)
+            continue
+        if not other.declared.exhaustive:
+            seen += f", at least {percent(rate.lower)} with {confidence(alpha)}"
+        above = f"more than {percent(floor)}, chance and max_drop,"
+        absent.append(f"{seen} ({above if is_there else f'at least {percent(least)}'} needed)")
+    if not absent:
+        sentence = f"the whole model has the other behaviors: {', '.join(there)}"
+        return Finding(Verdict.PASS, sentence)
+    sentence = (
+        f"the whole model is not shown to have other behaviors: {'; '.join(absent)}: undecided, "
+        "ablation cannot hurt what is not there (name behaviors that the model has, or raise "
+        "protocol.pairs in their files)"
+    )
+    return Finding(Verdict.INCONCLUSIVE, sentence)
+
+
 def _drop_findings(
     others: Sequence[_Other], drops: Sequence[Interval], most: float, alpha: float
 ) -> list[Finding]:
     findings, kept = [], []
     for other, drop in zip(others, drops, strict=True):
         verdict = statistics.at_most(drop, most)
-        named = f"{other.loaded.spec.circuit} ({other.loaded.digest[:12]})"
         if verdict is Verdict.PASS:
-            kept.append(f"{named} {percent(max(0.0, drop.estimate))}")
+            kept.append(f"{other.named} {percent(max(0.0, drop.estimate))}")
             continue
-        seen = f"without the circuit, the rate of {named} drops by {percent(drop.estimate)}"
+        seen = f"without the circuit, the rate of {other.named} drops by {percent(drop.estimate)}"
         if other.sample.exhaustive:
             sure = f"over all {other.sample.n} prompts"
         else:

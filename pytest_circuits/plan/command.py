@@ -29,6 +29,7 @@ def plan(spec: Path, model_path: Path | None) -> None:
     loaded.require_nodes()
     # What needs torch is imported after the file has been checked.
     from pytest_circuits.claims import make_bench  # noqa: PLC0415
+    from pytest_circuits.claims.others import load_others  # noqa: PLC0415
     from pytest_circuits.model import load_model  # noqa: PLC0415
     from pytest_circuits.plan.cost import costs_of, seconds_per_prompt  # noqa: PLC0415
     from pytest_circuits.plan.needs import needs_of  # noqa: PLC0415
@@ -37,7 +38,7 @@ def plan(spec: Path, model_path: Path | None) -> None:
     place = model_path or loaded.model_path
     model = load_model(place) if model_path or place.is_dir() else None
     needs = needs_of(loaded.spec)
-    costs = costs_of(loaded.spec, model)
+    costs = costs_of(loaded.spec, model, load_others(loaded))
     seconds = seconds_per_prompt(make_bench(loaded, model)) if model else None
     for line in plan_lines(loaded.spec, needs, costs, seconds=seconds):
         click.echo(line)

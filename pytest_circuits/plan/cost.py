@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_circuits.claims import Bench
     from pytest_circuits.model import Model
-    from pytest_circuits.spec import Spec
+    from pytest_circuits.spec import LoadedSpec, Spec
 
 TIMED = 64  # pairs of prompts that are run to see how long one takes
 # The runs that claims share: what one of them has run is there for the others.
@@ -51,6 +51,7 @@ class Costs:
 
     spec: Spec
     model: Model | None
+    others: Sequence[LoadedSpec]
     counted: set[str]
 
     def of(self, claim: str) -> int | None:
@@ -113,10 +114,10 @@ class Costs:
         return 2 * minimal.PAIRS * (1 + own + random) + offered
 
     def _specific(self) -> int:
-        claim, controls = self.spec.claims.specific, self.spec.protocol.controls
-        one = 4 * specific.PAIRS + 2 * specific.FEW * controls
+        controls = self.spec.protocol.controls
+        ablated = 2 * specific.PAIRS + 2 * specific.FEW * controls
         text = 2 * specific.WINDOWS + specific.FEW * (2 + controls)
-        return one * len(claim.others if claim else ()) + text
+        return text + sum(ablated + 2 * _drawn(other.spec) for other in self.others)
 
     def _blind(self) -> int:
         protocol = self.spec.protocol
@@ -132,9 +133,16 @@ class Costs:
         return PromptSpace(self.spec.behavior).size > self.spec.protocol.pairs
 
 
-def costs_of(spec: Spec, model: Model | None) -> dict[str, int | None]:
-    """Return what each declared claim adds, in their order."""
-    costs = Costs(spec, model, set())
+def _drawn(spec: Spec) -> int:
+    """Pairs of the sample of a specification."""
+    return min(PromptSpace(spec.behavior).size, spec.protocol.pairs)
+
+
+def costs_of(
+    spec: Spec, model: Model | None, others: Sequence[LoadedSpec]
+) -> dict[str, int | None]:
+    """Return what each declared claim adds, in their order; others: those of `specific`."""
+    costs = Costs(spec, model, others, set())
     return {claim: costs.of(claim) for claim in declared(spec)}
 
 

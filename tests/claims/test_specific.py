@@ -22,6 +22,7 @@ from tests.known_models import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_circuits.claims import Evidence
     from pytest_circuits.model import Model
 
 CLAIMS = ("sufficient", "necessary", "specific")
@@ -53,6 +54,7 @@ def test_the_path_of_one_behavior_leaves_the_other(
     assert evidence.verdict is Verdict.PASS
     assert f"nats here, that of {OTHER[behavior]} by" in evidence.reason
     assert f"{OTHER[behavior]} ({there.others[0].digest[:12]}) 0.0 %" in evidence.reason
+    assert evidence.measures["rate_others"] == 1
     assert evidence.measures["harm"] == pytest.approx(
         0.74 if behavior == "quote" else 0.69, abs=0.05
     )
@@ -78,6 +80,43 @@ def test_a_circuit_that_two_behaviors_need_is_specific_to_neither(
     assert run_claim(there, "necessary").verdict is Verdict.PASS
     assert evidence.verdict is Verdict.FAIL
     assert "without the circuit, the rate of bracket" in evidence.reason
+
+
+def held_against(other: str, folder: Path, model: Model, *, max_drop: str = "0.1") -> Evidence:
+    """`specific` of the circuit of both behaviors, beside this specification of the other one."""
+    bench(folder, model, merged(QUOTE_PATH, BRACKET_PATH))
+    (folder / "bracket.circuit.yaml").write_text(other)
+    path = folder / "q.circuit.yaml"
+    path.write_text(path.read_text().replace("max_drop: 0.1", f"max_drop: {max_drop}"))
+    return run_claim(make_bench(load_spec(path), model), "specific")
+
+
+@pytest.mark.parametrize(
+    ("claim", "needed"), [("behaves", "at least 98.0 %"), ("sufficient", "at least 90.0 %")]
+)
+def test_a_behavior_that_the_model_does_not_have_cannot_show_it(
+    tmp_path: Path, copier: Model, claim: str, needed: str
+) -> None:
+    other = quote_spec({}, name="bracket", behavior="bracket", claims=(claim,))
+    absent = other.replace(": ')'", ": 'alpha'").replace(": ']'", ": 'beta'")
+
+    evidence = held_against(absent, tmp_path, copier)
+
+    assert evidence.verdict is Verdict.INCONCLUSIVE
+    assert "the whole model is not shown to have other behaviors: bracket (" in evidence.reason
+    assert f"({needed} needed)" in evidence.reason
+    assert evidence.measures["rate_others"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_limit_that_losing_the_behavior_to_chance_would_keep_shows_nothing(
+    tmp_path: Path, copier: Model
+) -> None:
+    other = quote_spec({}, name="bracket", behavior="bracket")
+
+    evidence = held_against(other, tmp_path, copier, max_drop="0.495")
+
+    assert evidence.verdict is Verdict.INCONCLUSIVE
+    assert "(more than 99.5 %, chance and max_drop, needed)" in evidence.reason
 
 
 def test_a_circuit_that_nothing_needs_is_not_specific(tmp_path: Path, copier: Model) -> None:

@@ -117,7 +117,7 @@ def test_claims_cost_no_more_than_planned_and_not_much_less(
     loaded = load_spec(write(tmp_path, text))
     bench = make_bench(loaded, model)
 
-    for claim, cost in costs_of(loaded.spec, model).items():
+    for claim, cost in costs_of(loaded.spec, model, bench.others).items():
         before = bench.runner.forwards
         run_claim(bench, claim)
         done = bench.runner.forwards - before

@@ -203,9 +203,14 @@ class Bench:
         """The prompts on which the circuit is compared with the controls."""
         return self.sample.few(CONTROL_PAIRS, seed=self.seed)
 
+    @property
+    def controls_see_all(self) -> bool:
+        """Whether the pairs of the controls are a whole space."""
+        return self.sample.exhaustive and len(self.control_pairs) == len(self.sample.pairs)
+
     def control_mean(self, values: Floats, alpha: float | None = None) -> Interval:
         """Mean of a value of each of the pairs of the controls, [n]; alpha: the protocol's."""
-        if self.sample.exhaustive and len(values) == len(self.sample.pairs):
+        if self.controls_see_all:
             return statistics.whole(values, self.sample.weights)
         return statistics.mean(values, self.spec.protocol.alpha if alpha is None else alpha)
 

@@ -102,8 +102,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     gaps["worst"] = sample.mean(softplus(worst) - softplus(whole), protocol.alpha)
     findings = [
         at_least(rate, what=f"{WORST}, the answer is preferred", alpha=protocol.alpha),
-        gap_finding(gaps["worst"], limits.max_gap, what=WORST, alpha=protocol.alpha),
-        *_gap_findings(gaps, limits.max_gap, protocol.alpha),
+        *_gap_findings(bench, gaps, limits.max_gap),
         *_inside_findings(bench, inside, limits),
         *disambiguated(bench),
         law_finding(
@@ -137,16 +136,22 @@ def _greatest(intervals: Sequence[Interval]) -> Interval:
     return max(intervals, key=lambda interval: interval.upper)
 
 
-def _gap_findings(gaps: dict[str, Interval], most: float, alpha: float) -> list[Finding]:
+def _gap_findings(bench: Bench, gaps: dict[str, Interval], most: float) -> list[Finding]:
+    alpha = bench.spec.protocol.alpha
     least, last = FRACTIONS[0], FRACTIONS[-1]
     what = {
+        "worst": WORST,
         "parts": f"with a random part of the rest ablated, {least:.0%} to {last:.0%} of it",
         "frozen_norms": "with the norm scales of the whole model",
         "interchange": (
             f"with the whole model's values in {SHARES[0]:.0%} to {SHARES[-1]:.0%} of its nodes"
         ),
     }
-    return [gap_finding(gaps[name], most, what=text, alpha=alpha) for name, text in what.items()]
+    whole = dict.fromkeys(what, bench.controls_see_all) | {"worst": bench.sample.exhaustive}
+    return [
+        gap_finding(gaps[name], most, what=text, alpha=alpha, exhaustive=whole[name])
+        for name, text in what.items()
+    ]
 
 
 def _inside_findings(bench: Bench, inside: Inside, limits: FaithfulClaim) -> list[Finding]:

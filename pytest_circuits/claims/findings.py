@@ -74,19 +74,22 @@ def at_most(rate: Rate, *, what: str, alpha: float) -> Finding:
     return Finding(verdict, _sentence(rate, verdict, what, alpha, ("at most", rate.upper)))
 
 
-def gap_finding(gap: statistics.Interval, most: float, *, what: str, alpha: float) -> Finding:
+def gap_finding(
+    gap: statistics.Interval, most: float, *, what: str, alpha: float, exhaustive: bool
+) -> Finding:
     """Decide how much higher than the whole model's a task loss may be, in nats."""
     verdict = statistics.at_most(gap, most)
     seen = f"{what} the task loss is {gap.estimate:+.3g} nats from the whole model's"
     needed = f"at most {most:+g} allowed"
-    if gap.lower == gap.upper:
-        return Finding(verdict, f"{seen} ({needed})")
-    sure = f"with {confidence(alpha)}"
+    if exhaustive:
+        return Finding(verdict, f"{seen} over the whole space ({needed})")
+    sure = f"with {about(alpha)}"
     text = {
         Verdict.PASS: f"{seen} (at most {gap.upper:+.3g} {sure}; {needed})",
         Verdict.FAIL: f"{seen} (at least {gap.lower:+.3g} {sure}; {needed})",
         Verdict.INCONCLUSIVE: (
-            f"{seen}, truly between {gap.lower:+.3g} and {gap.upper:+.3g}: undecided ({needed})"
+            f"{seen}, truly between {gap.lower:+.3g} and {gap.upper:+.3g} {sure}: undecided "
+            f"({needed})"
         ),
     }
     return Finding(verdict, text[verdict])
@@ -120,6 +123,11 @@ def against_controls(p: float, *, controls: int, what: str) -> Finding:
 def confidence(alpha: float) -> str:
     """How sure a bound is: `99 % confidence`."""
     return f"{100 * (1 - alpha):g} % confidence"
+
+
+def about(alpha: float) -> str:
+    """How sure a bound of a mean is, which is not exact: see `statistics.mean`."""
+    return f"about {confidence(alpha)}, by normal approximation"
 
 
 def percent(value: float) -> str:

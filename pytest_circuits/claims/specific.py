@@ -19,6 +19,7 @@ from pytest_circuits.claims.claim import Claim
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.findings import (
     Finding,
+    about,
     conclude,
     confidence,
     not_finite,
@@ -239,7 +240,7 @@ def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[
     """Decide whether everything else is hurt less than this behavior."""
     endings = {
         Verdict.PASS: "",
-        Verdict.FAIL: f": not less (with {confidence(alpha)})",
+        Verdict.FAIL: f": not less (with {about(alpha)})",
         Verdict.INCONCLUSIVE: ": not shown to be less (raise protocol.pairs)",
     }
     by_verdict: dict[Verdict, list[str]] = {}

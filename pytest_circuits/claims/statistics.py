@@ -1,7 +1,8 @@
-"""Exact one-sided bounds for rates, drops and means, and the three-way verdict they lead to.
+"""One-sided bounds, exact for rates and drops, and the three-way verdict they lead to.
 
-Every bound holds on its own with confidence 1 - alpha, so that "every claim is shown to hold" needs
-no correction for many claims (Berger 1982). None of them is ever computed from Hypothesis draws.
+Every exact bound holds on its own with confidence 1 - alpha, so that "every claim is shown to hold"
+needs no correction for many claims (Berger 1982). That of a mean is approximate (see `mean`). None
+of them is ever computed from Hypothesis draws.
 """
 
 from __future__ import annotations
@@ -75,7 +76,12 @@ def drop(before: Bools, after: Bools, alpha: float) -> Interval:
 def mean(values: Floats, alpha: float) -> Interval:
     """Mean of independent draws [n >= 2] with Student's one-sided bounds.
 
-    Not exact for skewed values; used for the task loss only, beside the exact bound of a rate.
+    A normal approximation: a loss has no greatest value, and so its mean no exact bound. Where the
+    loss is rare and large this one is far too narrow, because a sample without any of it shows
+    neither its size nor its skew, which no correction could then heed. Measured at alpha 0.01, the
+    upper bound misses the true mean by a quarter or more: for 45 % of samples of 16 (6 nats on 5 %
+    of prompts), 13 % of 100 (10 nats on 2 %), 9 % of 500 (40 nats on 0.5 %). Reasons therefore call
+    it approximate; how often prompts go wrong is for the exact bound of a rate.
     """
     from scipy.special import stdtrit  # noqa: PLC0415
 

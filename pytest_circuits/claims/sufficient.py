@@ -20,10 +20,10 @@ from pytest_circuits.claims.claim import Claim, Run, contradiction, median_size,
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.findings import (
     Finding,
+    about,
     against_controls,
     at_least,
     conclude,
-    confidence,
     law_finding,
     not_finite,
 )
@@ -123,13 +123,13 @@ def _loss_finding(loss: Interval, max_loss: float, bench: Bench) -> Finding:
     needed = f"at most {max_loss:g} needed"
     if bench.sample.exhaustive:
         return Finding(verdict, f"{seen} over the whole space ({needed})")
-    sure = confidence(bench.spec.protocol.alpha)
+    sure = f"with {about(bench.spec.protocol.alpha)}"
     text = {
-        Verdict.PASS: f"{seen} (at most {loss.upper:.3g} with {sure}; {needed})",
-        Verdict.FAIL: f"{seen} (at least {loss.lower:.3g} with {sure}; {needed})",
+        Verdict.PASS: f"{seen} (at most {loss.upper:.3g} {sure}; {needed})",
+        Verdict.FAIL: f"{seen} (at least {loss.lower:.3g} {sure}; {needed})",
         Verdict.INCONCLUSIVE: (
-            f"{seen}, truly between {loss.lower:.3g} and {loss.upper:.3g}: undecided ({needed}; "
-            "raise protocol.pairs)"
+            f"{seen}, truly between {loss.lower:.3g} and {loss.upper:.3g} {sure}: undecided "
+            f"({needed}; raise protocol.pairs)"
         ),
     }
     return Finding(verdict, text[verdict])

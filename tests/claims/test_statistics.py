@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from pytest_circuits.claims import Verdict, statistics
+from pytest_circuits.claims.findings import gap_finding
 from pytest_circuits.claims.statistics import Interval
 
 ALPHA = 0.01
@@ -33,6 +34,35 @@ def test_bounds_of_a_mean_are_those_of_students_test() -> None:
     two_sided = stats.ttest_1samp(values, 0).confidence_interval(1 - 2 * ALPHA)
     assert interval.estimate == pytest.approx(values.mean())
     assert (interval.lower, interval.upper) == pytest.approx((two_sided.low, two_sided.high))
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "loss", "limit", "missed"),
+    [(16, 0.05, 6, 0.2, 0.45), (100, 0.02, 10, 0.15, 0.13), (500, 0.005, 40, 0.15, 0.09)],
+)
+def test_a_loss_that_is_rare_and_large_escapes_the_bound_of_a_mean_as_often_as_it_says(
+    n: int, share: float, loss: float, limit: float, missed: float
+) -> None:
+    draws = loss * (np.random.default_rng(0).random((2000, n)) < share)
+
+    passed = [statistics.mean(row, ALPHA).upper <= limit for row in draws]
+
+    assert np.mean(passed) == pytest.approx(missed, abs=0.03)
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(0.1, 0.1), (0.0, 0.1), (0.1, 0.3), (0.25, 0.3)])
+def test_a_gap_claims_the_whole_space_where_it_was_run_and_nowhere_else(
+    lower: float, upper: float
+) -> None:
+    gap = Interval(lower, lower, upper)
+
+    sampled = gap_finding(gap, 0.2, what="x", alpha=ALPHA, exhaustive=False).sentence
+    whole = gap_finding(gap, 0.2, what="x", alpha=ALPHA, exhaustive=True).sentence
+
+    assert "with about 99 % confidence, by normal approximation" in sampled
+    assert "over the whole space" in whole
+    assert "whole space" not in sampled
+    assert "confidence" not in whole
 
 
 @pytest.mark.parametrize("truth", [0.05, 0.5, 0.9, 0.98])

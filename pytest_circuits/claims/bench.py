@@ -94,6 +94,22 @@ class Sample:
         chosen = _generator(seed, stream=2).permutation(len(self.pairs))[:count]
         return tuple(self.pairs[i] for i in np.sort(chosen))
 
+    def few_by_weight(self, count: int, *, seed: int) -> tuple[Pair, ...]:
+        """The same for plain means: a pair is there as often as its probability says.
+
+        Of a space whose pairs are not equally likely, a systematic sample in random order: each
+        pair is taken `count` times its probability, up or down to a whole number.
+        """
+        alike = float(np.ptp(self.weights)) < statistics.ROUNDING
+        if alike or not self.exhaustive or count >= len(self.pairs):
+            return self.few(count, seed=seed)
+        generator = _generator(seed, stream=2)
+        order = generator.permutation(len(self.pairs))
+        ends = np.cumsum(self.weights[order])
+        ticks = (np.arange(count) + generator.random()) / count * ends[-1]
+        chosen = order[np.searchsorted(ends, ticks)]
+        return tuple(self.pairs[i] for i in np.sort(chosen))
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -201,7 +217,7 @@ class Bench:
     @cached_property
     def control_pairs(self) -> tuple[Pair, ...]:
         """The prompts on which the circuit is compared with the controls."""
-        return self.sample.few(CONTROL_PAIRS, seed=self.seed)
+        return self.sample.few_by_weight(CONTROL_PAIRS, seed=self.seed)
 
     @property
     def controls_see_all(self) -> bool:

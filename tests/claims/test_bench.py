@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +75,25 @@ def test_a_few_pairs_of_a_whole_space_are_spread_over_it() -> None:
     assert len(set(few)) == 8
     assert few != sample.pairs[:8]
     assert few == sample.few(8, seed=7)
+
+
+def test_a_few_pairs_for_a_mean_are_there_as_often_as_they_are_likely() -> None:
+    sample = draw_sample(space_of(SMALL), count=100, seed=7)
+
+    few = sample.few_by_weight(16, seed=7)
+
+    expected = 16 * sample.weights
+    taken = np.array([few.count(pair) for pair in sample.pairs])
+    assert taken.sum() == 16
+    assert (abs(taken - expected) < 1).all()
+    assert few == sample.few_by_weight(16, seed=7)
+    assert few != sample.few_by_weight(16, seed=8)
+
+
+def test_of_equally_likely_pairs_any_few_will_do() -> None:
+    sample = replace(draw_sample(space_of(SMALL), count=100, seed=7), weights=np.full(26, 1 / 26))
+
+    assert sample.few_by_weight(16, seed=7) == sample.few(16, seed=7)
 
 
 def test_a_shortened_sample_keeps_its_first_draws() -> None:

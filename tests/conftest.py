@@ -3,6 +3,8 @@
 import gc
 import os
 
+import pytest
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each: workers that share cores fight for them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -13,3 +15,8 @@ def pytest_collection_finish() -> None:
     """Modules and tests stay to the end: from here on the garbage collector passes them by."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest test, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: item.name != "test_the_tools_find_nothing[mypy]")

@@ -58,13 +58,14 @@ class Reference:
 
         Devices and numbers of threads round otherwise, which can turn a tie of AbsTopK at single
         tokens: a mean may differ by a fiftieth of the standard deviation, that by a tenth, and the
-        activations at a few tokens of the bank by all they are.
+        activations at a few tokens of the bank by all they are. All is relative to what a channel
+        does, because a small one may be read with a large weight.
         """
         for hook, std in other.std.items():
-            scale = 1e-4 * (1 + other.mean[hook].abs())
+            size = torch.hypot(other.mean[hook], std)
             for kind, stored, found, most in (
-                ("mean", self.mean[hook], other.mean[hook], std / 50 + scale),
-                ("std", self.std[hook], std, std / 10 + scale),
+                ("mean", self.mean[hook], other.mean[hook], std / 50 + size / 10_000),
+                ("std", self.std[hook], std, std / 10 + size / 10_000),
             ):
                 apart = ~((stored - found).abs() <= most)
                 if bool(apart.any()):
@@ -73,7 +74,7 @@ class Reference:
                         f"{kind} of {hook}[{i}]: {stored[i]:.6g}, and measured anew {found[i]:.6g}"
                     )
             rows, found = self.bank[hook], other.bank[hook]
-            far = ~((rows - found).abs() <= 1e-3 * (1 + found.abs())).all(dim=1)
+            far = ~((rows - found).abs() <= (size + found.abs()) / 1000).all(dim=1)
             if int(far.sum()) > _TURNED:
                 return (
                     f"bank of {hook}: {int(far.sum())} of {BANK_SIZE} tokens have other activations"
@@ -107,8 +108,9 @@ def measure(
         chosen = [(r - start, t) for r, t in picks if start <= r < start + batch]
 
         def record(name: str, x: Tensor, chosen: list[tuple[int, int]] = chosen) -> Tensor:
-            total[name] += x.sum((0, 1), dtype=torch.float64).cpu()
-            square[name] += x.square().sum((0, 1), dtype=torch.float64).cpu()
+            flat = x.flatten(0, 1).double()
+            total[name] += flat.sum(0).cpu()
+            square[name] += flat.square().sum(0).cpu()
             bank[name].extend(x[r, t].cpu() for r, t in chosen)
             return x
 

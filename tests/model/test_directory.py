@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import struct
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +205,19 @@ def test_reference_text_of_negative_tokens_is_refused(folder: Path) -> None:
 
     with pytest.raises(ModelError, match="holds no reference text"):
         load_reference(load_model(folder))
+
+
+@pytest.mark.parametrize("kind", ["mean", "std", "bank"])
+def test_a_reference_is_held_to_what_a_channel_does_however_small(
+    original: Path, kind: str
+) -> None:
+    reference = load_reference(load_model(original))
+    for tensors in (reference.mean, reference.std, reference.bank):
+        for tensor in tensors.values():
+            tensor.mul_(1e-9)
+    edited = deepcopy(reference)
+    channel = int(reference.std["final_resid"].argmax())
+    getattr(edited, kind)["final_resid"][..., channel] = 1e-6
+
+    assert reference.departure(reference) is None
+    assert str(edited.departure(reference)).startswith(f"{kind} of final_resid")

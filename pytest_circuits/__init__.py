@@ -13,10 +13,10 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "CircuitsError": "pytest_circuits.errors",
-    "Model": "pytest_circuits.model",
-    "Spec": "pytest_circuits.spec",
-    "load_model": "pytest_circuits.model",
-    "load_spec": "pytest_circuits.spec",
+    "Model": "pytest_circuits.model.sparse.directory",
+    "Spec": "pytest_circuits.spec.types",
+    "load_model": "pytest_circuits.model.sparse.directory",
+    "load_spec": "pytest_circuits.spec.load",
 }
 
 __all__ = ["CircuitsError", "Model", "Spec", "load_model", "load_spec"]

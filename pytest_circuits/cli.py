@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 import pytest_circuits
-from pytest_circuits.errors import (
-    MISUSED,
-    CircuitsError,
-    StoppedError,
-    UsageError,
-    exit_status,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from pytest_circuits.errors import MISUSED, CircuitsError, StoppedError, UsageError, exit_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +29,22 @@ class Entry:
 
 COMMANDS = {
     "convert": Entry(
-        "pytest_circuits.convert.command:convert",
+        "pytest_circuits.commands.convert:convert",
         "Read published weight-sparse models and circuits.",
     ),
-    "diff": Entry("pytest_circuits.diff.command:diff", "Say what an update did to the circuits."),
+    "diff": Entry("pytest_circuits.commands.diff:diff", "Say what an update did to the circuits."),
     "keep": Entry("pytest_circuits.cli:keep", "Keep a prompt that broke a law, under regressions."),
     "plan": Entry(
-        "pytest_circuits.plan.command:plan", "Say what claims need and cost before a run."
+        "pytest_circuits.commands.plan:plan", "Say what claims need and cost before a run."
     ),
-    "prune": Entry("pytest_circuits.prune.command:prune", "Find the circuit of a behavior."),
+    "prune": Entry("pytest_circuits.commands.prune:prune", "Find the circuit of a behavior."),
     "reference": Entry(
-        "pytest_circuits.model.command:reference", "Measure the activations that ablation uses."
+        "pytest_circuits.commands.reference:reference",
+        "Measure the activations that ablation uses.",
     ),
     "schema": Entry("pytest_circuits.cli:schema", "Print the JSON Schema of a specification."),
-    "show": Entry("pytest_circuits.show.command:show", "Print a circuit as a short program."),
-    "train": Entry("pytest_circuits.train.command:train", "Make a weight-sparse model."),
+    "show": Entry("pytest_circuits.commands.show:show", "Print a circuit as a short program."),
+    "train": Entry("pytest_circuits.commands.train:train", "Make a weight-sparse model."),
 }
 
 
@@ -118,7 +111,7 @@ def keep(spec: Path, prompt: str, *, is_json: bool) -> None:
     Everything else in the file stays as it is. A prompt that is there already is not added again,
     one that does not fit the template is refused.
     """
-    from pytest_circuits.spec import keep_prompt  # noqa: PLC0415  (only this command needs it)
+    from pytest_circuits.spec.keep import keep_prompt  # noqa: PLC0415  (only this command needs it)
 
     added = keep_prompt(spec, _json_text(prompt) if is_json else prompt)
     click.echo(f"{spec}: {'kept' if added else 'it is among the regressions already'}")
@@ -137,6 +130,8 @@ def _json_text(text: str) -> str:
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of a specification, for editors."""
-    from pytest_circuits.spec import json_schema  # noqa: PLC0415  (only this command needs it)
+    from pytest_circuits.spec.schema import (  # noqa: PLC0415  (only this command needs it)
+        json_schema,
+    )
 
     click.echo(json.dumps(json_schema(), indent=2, sort_keys=True))

@@ -38,7 +38,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("circuits"):
         refuse_stray_options(config)
         return
-    from pytest_circuits.gate.hooks import GateHooks  # noqa: PLC0415  (nothing is loaded when unused)
+    from pytest_circuits.gate.hooks import (  # noqa: PLC0415  (nothing is loaded when unused)
+        GateHooks,
+    )
 
     if config.pluginmanager.register(GateHooks.opened(config), "circuits-gate") is None:
         raise pytest.UsageError(

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from pytest_circuits.changes import ChangeSpace
-from pytest_circuits.prompts import Pair, PromptSpace
-from pytest_circuits.spec import Behavior
+from pytest_circuits.prompts.changes import ChangeSpace
+from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.spec.types import Behavior
 
 BEHAVIOR = Behavior.model_validate_json(
     """{

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_circuits.spec import WITHOUT_NODES, Claims, LoadedSpec, load_spec
+from pytest_circuits.spec.load import LoadedSpec, load_spec
+from pytest_circuits.spec.types import WITHOUT_NODES, Claims
 
 FOLDER = Path(__file__).parent.parent / "circuits"
 SPECS = [load_spec(path) for path in sorted(FOLDER.glob("*.circuit.yaml"))]

@@ -5,21 +5,20 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from pytest_circuits.model import SparseGPT, load_model
-from pytest_circuits.spec import load_spec
+from pytest_circuits.model.sparse.directory import load_model
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.spec.load import load_spec
 from pytest_circuits.train.config import TrainConfig
-from pytest_circuits.train.data import Mixture
+from pytest_circuits.train.data.mixture import Mixture
 from pytest_circuits.train.sparsity import nonzeros
 from tests.known_models.quote import quote_copier
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "release_gate" / "make_zoo.py"
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from pytest_circuits.circuit import WHOLE, Nodes, Runner
-from pytest_circuits.claims import Verdict, declared, make_bench, run_claim
-from pytest_circuits.model import load_model, load_reference
-from pytest_circuits.prompts import PromptSpace, check_prompts
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import WHOLE
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.registry import declared
+from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.model.sparse.directory import load_model, load_reference
+from pytest_circuits.prompts.space import Pair, PromptSpace, check_prompts
 from pytest_circuits.prune.quality import Bar, Judge
-from pytest_circuits.spec import Ablation
 from pytest_circuits.spec.load import parse_spec
+from pytest_circuits.spec.types import Ablation
 from tests.known_models import KINDS, KnownAnswer, bracket_counter, quote_copier, redundant_quote
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from pytest_circuits.claims import Bench
-    from pytest_circuits.prompts import Pair
 
 # What `prune` asks for by default, written out: the models stay what they are when it changes.
 BAR = Bar(max_loss=0.09, min_rate=0.985, max_left=0.575, max_separation=0.6)

@@ -8,18 +8,15 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from pytest_circuits import lock
 from pytest_circuits.errors import UsageError
-from pytest_circuits.lock import hold
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from pytest_circuits.system import lock
+from pytest_circuits.system.lock import hold
 
 HOLDER = """\
 import sys

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,20 +11,9 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from pytest_circuits.prompts import Pair, Prompt, PromptSpace, check_prompts
-from pytest_circuits.spec import (
-    Behavior,
-    ChoiceSlot,
-    IntegerSlot,
-    LoadedSpec,
-    Slot,
-    WordList,
-    WordsSlot,
-    parse_spec,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pytest_circuits.prompts.space import Pair, Prompt, PromptSpace, check_prompts
+from pytest_circuits.spec.load import LoadedSpec, parse_spec
+from pytest_circuits.spec.types import Behavior, ChoiceSlot, IntegerSlot, Slot, WordList, WordsSlot
 
 QUOTES = {"quote": {"'": "'", '"': '"'}}
 

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from pytest_circuits import stopping
-from pytest_circuits.stopping import Interrupted, Stop, interruptions, stop_requests
+from pytest_circuits.system import stopping
+from pytest_circuits.system.stopping import Interrupted, Stop, interruptions, stop_requests
 
 ASKING = ["SIGTERM", "SIGINT", "SIGUSR1"]
 LOOP = """\

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -13,10 +13,7 @@ from check_jsonschema.cli import main as check_jsonschema
 from click.testing import CliRunner
 
 from pytest_circuits.gate.settings import OUTPUTS
-from pytest_circuits.spec import load_spec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from pytest_circuits.spec.load import load_spec
 
 ROOT = Path(__file__).parent.parent
 REPOSITORY = ROOT / "examples" / "user_repo"

@@ -20,23 +20,25 @@ import torch
 import yaml
 from torch import Tensor
 
-from pytest_circuits.circuit import Encoder
+from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.errors import CircuitsError
-from pytest_circuits.files import whole_directory
-from pytest_circuits.model import (
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.sparse.directory import (
     Model,
-    SparseGPT,
     load_model,
     load_reference,
-    measure,
     save_model,
     save_reference,
 )
-from pytest_circuits.prompts import Prompt, PromptSpace, prompts_of
-from pytest_circuits.spec import Spec, load_spec
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.prompts.space import Prompt, PromptSpace, prompts_of
+from pytest_circuits.spec.load import load_spec
 from pytest_circuits.spec.typed import read_as
+from pytest_circuits.spec.types import Spec
+from pytest_circuits.system.files import whole_directory
 from pytest_circuits.train.config import TrainConfig
-from pytest_circuits.train.data import Mixture, prepare
+from pytest_circuits.train.data.corpus import prepare
+from pytest_circuits.train.data.mixture import Mixture
 from pytest_circuits.train.distributed import World
 from pytest_circuits.train.loop import Trainer
 from pytest_circuits.train.sparsity import is_sparse_matrix, largest

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from pytest_circuits.circuit.edges import Edges, live_edges
-from pytest_circuits.circuit.nodes import Nodes
-
-if TYPE_CHECKING:
-    from pytest_circuits.model import Model, Reference
-
-Node = tuple[str, int]
+from pytest_circuits.circuit.nodes import Node, Nodes
+from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.sparse.directory import Model
 
 
 def kind_of(hook: str) -> str:

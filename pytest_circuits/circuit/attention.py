@@ -5,18 +5,14 @@ Letters: N rows, T tokens, A all query channels, E channels of a head, H heads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-
-    from pytest_circuits.circuit.nodes import Nodes
-    from pytest_circuits.model import Model
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.model.sparse.directory import Model
 
 Head = tuple[int, int]  # its layer, and its index there
 

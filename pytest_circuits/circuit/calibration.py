@@ -17,19 +17,14 @@ circuit is made as sure as the model that it explains.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from pytest_circuits.circuit.view import Shift
-from pytest_circuits.spec import Calibration, cues
+from pytest_circuits.spec.template import cues
+from pytest_circuits.spec.types import Calibration, Spec
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pytest_circuits.spec import Spec
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 STEPS = 16  # of LBFGS
 DIGITS = 4  # of a scale or a shift

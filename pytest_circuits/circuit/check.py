@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
-from pytest_circuits.spec import edge_ends, edge_key, quoted, suggest
-from pytest_circuits.spec.problems import listed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pytest_circuits.model import Model
-    from pytest_circuits.model.gpt import Ends
-    from pytest_circuits.spec import LoadedSpec, Problem
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.sparse.gpt import Ends
+from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.problems import Problem, listed, quoted, suggest
+from pytest_circuits.spec.types import edge_ends, edge_key
 
 
 def check_circuit(loaded: LoadedSpec, model: Model) -> tuple[Problem, ...]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from pytest_circuits.circuit.nodes import Nodes
-
-if TYPE_CHECKING:
-    from pytest_circuits.model import Reference
+from pytest_circuits.model.reference import Reference
 
 
 def random_circuits(nodes: Nodes, reference: Reference, *, count: int, seed: int) -> list[Nodes]:

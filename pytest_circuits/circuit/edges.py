@@ -5,20 +5,17 @@ Gao et al. 2025, section 2: an edge is a nonzero weight between two nodes of one
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pytest_circuits.spec import edge_ends, edge_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from pytest_circuits.circuit.nodes import Nodes
-    from pytest_circuits.model import Model
-    from pytest_circuits.model.gpt import Ends
-    from pytest_circuits.spec import Spec
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.sparse.gpt import Ends
+from pytest_circuits.spec.types import Spec, edge_ends, edge_key
 
 Pair = tuple[int, int]  # source channel, target channel
+Edge = tuple[Ends, Pair]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +40,14 @@ class Edges:
         listed = {ends: tuple(sorted(set(pairs[ends]))) for ends in sorted(pairs)}
         return cls(tuple((ends, found) for ends, found in listed.items() if found))
 
+    @classmethod
+    def gather(cls, edges: Iterable[Edge]) -> Edges:
+        """Edges from hook points, source first, with a pair of channels each."""
+        pairs: defaultdict[Ends, list[Pair]] = defaultdict(list)
+        for ends, pair in edges:
+            pairs[ends].append(pair)
+        return cls.of(pairs)
+
     @property
     def count(self) -> int:
         """Number of edges."""
@@ -56,7 +61,7 @@ class Edges:
         """What a specification says under `edges`."""
         return {edge_key(*ends): pairs for ends, pairs in self.pairs}
 
-    def __iter__(self) -> Iterator[tuple[Ends, Pair]]:
+    def __iter__(self) -> Iterator[Edge]:
         for ends, pairs in self.pairs:
             for pair in pairs:
                 yield ends, pair

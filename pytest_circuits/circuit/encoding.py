@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from pytest_circuits.errors import SpecError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from torch import Tensor
-
-    from pytest_circuits.prompts import Prompt
+from pytest_circuits.prompts.space import Prompt
 
 LENGTH_STEP = 8  # prompts are padded to a multiple of this many tokens
 

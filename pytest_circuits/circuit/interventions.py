@@ -6,21 +6,16 @@ on prompt b), T tokens, D channels of a hook point; S source and R target channe
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
 
-from pytest_circuits.model.gpt import no_join
-from pytest_circuits.spec import Ablation
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from torch import Tensor, nn
-
-    from pytest_circuits.model import Model, Reference
-    from pytest_circuits.model.gpt import Carry, Ends, Hook, Join
+from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.sparse.gpt import Carry, Ends, Hook, Join, no_join
+from pytest_circuits.spec.types import Ablation
 
 
 def fill_values(

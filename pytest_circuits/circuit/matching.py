@@ -10,32 +10,25 @@ Letters: B and C channels in the two models, N numbers that describe a channel, 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.circuit.edges import Edges
+from pytest_circuits.circuit.nodes import Node, Nodes, all_nodes
+from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.errors import ModelError
+from pytest_circuits.prompts.space import Pair
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
-
-    from numpy.typing import NDArray
-
-    from pytest_circuits.circuit.edges import Edges
-    from pytest_circuits.circuit.run import Runner
-    from pytest_circuits.prompts import Pair
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 MATCH_PAIRS = 32  # pairs of prompts on which channels are held against each other
 TINY = 1e-6  # an activation that varies by less is constant
 _CONSTANT = 0.01  # how much the nearness of two means counts, beside how they vary
 RESIDUAL = "residual"
-
-Node = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +50,7 @@ class Match:
     @property
     def nodes(self) -> Nodes:
         """The circuit in the other model."""
-        channels: dict[str, list[int]] = {}
-        for hook, channel in self.there.values():
-            channels.setdefault(hook, []).append(channel)
-        return Nodes.of(channels)
+        return Nodes.gather(self.there.values())
 
     @property
     def reversed(self) -> Match:
@@ -75,11 +65,9 @@ class Match:
         """Listed edges of the circuit in the other model."""
         if edges is None:
             return None
-        found: dict[tuple[str, str], list[tuple[int, int]]] = {}
-        for (source, target), (i, j) in edges:
-            ends = self.there[source, i][1], self.there[target, j][1]
-            found.setdefault((source, target), []).append(ends)
-        return type(edges).of(found)
+        return type(edges).gather(
+            (ends, (self.there[ends[0], i][1], self.there[ends[1], j][1])) for ends, (i, j) in edges
+        )
 
 
 def match_nodes(here: Runner, there: Runner, nodes: Nodes, pairs: Sequence[Pair]) -> Match:

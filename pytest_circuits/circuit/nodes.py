@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+from pytest_circuits.model.sparse.directory import Model
 
-    from pytest_circuits.model import Model
+Node = tuple[str, int]  # a hook point, and a channel of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,14 @@ class Nodes:
                 if channels[hook]
             )
         )
+
+    @classmethod
+    def gather(cls, nodes: Iterable[Node]) -> Nodes:
+        """Nodes from pairs of a hook point and a channel."""
+        channels: defaultdict[str, list[int]] = defaultdict(list)
+        for hook, channel in nodes:
+            channels[hook].append(channel)
+        return cls.of(channels)
 
     @property
     def count(self) -> int:
@@ -51,7 +59,7 @@ class Nodes:
         kept = {h: [c for c in cs if (h, c) != (hook, channel)] for h, cs in self.channels}
         return Nodes.of(kept)
 
-    def __iter__(self) -> Iterator[tuple[str, int]]:
+    def __iter__(self) -> Iterator[Node]:
         for hook, channels in self.channels:
             for channel in channels:
                 yield hook, channel

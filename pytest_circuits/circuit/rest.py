@@ -6,30 +6,24 @@ does has to survive the ablation of any part of the rest.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from pytest_circuits.circuit.edges import Edges, live_edges
+from pytest_circuits.circuit.encoding import Batch
 from pytest_circuits.circuit.interventions import Cut, cut_edges
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View
-from pytest_circuits.model.gpt import no_join
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.sparse.gpt import Ends, Hook, no_join
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from pytest_circuits.circuit.encoding import Batch
-    from pytest_circuits.model import Model
-    from pytest_circuits.model.gpt import Ends, Hook
-
-    Part = NDArray[np.bool_]  # [size of the rest], what of it is ablated
+Part = NDArray[np.bool_]  # [size of the rest], what of it is ablated
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +58,10 @@ class Rest:
     def without(self, part: Part) -> View:
         """The model with a part of the rest ablated."""
         off = np.flatnonzero(part).tolist()
-        channels: dict[str, list[int]] = {}
-        pairs: dict[Ends, list[tuple[int, int]]] = {}
-        for index in off:
-            if index < len(self.nodes):
-                hook, channel = self.nodes[index]
-                channels.setdefault(hook, []).append(channel)
-            else:
-                ends, pair = self.edges[index - len(self.nodes)]
-                pairs.setdefault(ends, []).append(pair)
-        return View.without(Nodes.of(channels), Edges.of(pairs) if pairs else None)
+        count = len(self.nodes)
+        edges = [self.edges[index - count] for index in off if index >= count]
+        nodes = Nodes.gather(self.nodes[index] for index in off if index < count)
+        return View.without(nodes, Edges.gather(edges) if edges else None)
 
     def part(self, view: View) -> Part:
         """What a view without some nodes and weights ablates of the rest."""

@@ -7,18 +7,12 @@ happens in a run: not on the order of claims, on workers, or on what took how lo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
-from pytest_circuits.circuit.view import Kept
-from pytest_circuits.spec import Ablation
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pytest_circuits.circuit.view import View
-    from pytest_circuits.model import Model
+from pytest_circuits.circuit.view import Kept, View
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.spec.types import Ablation
 
 # On the bundled model compiling and checking take as long as some 150 prompts of the ablated model,
 # and a circuit of a third of all nodes runs no faster compiled.

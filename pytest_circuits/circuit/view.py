@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
+from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.interventions import Cut
 from pytest_circuits.circuit.nodes import Nodes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from torch import Tensor
-
-    from pytest_circuits.circuit.edges import Edges
-    from pytest_circuits.model import Model
-    from pytest_circuits.model.gpt import Ends
-    from pytest_circuits.prompts import Prompt
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.sparse.gpt import Ends
+from pytest_circuits.prompts.space import Prompt
 
 
 class Kept(Enum):

@@ -6,20 +6,14 @@ search sees other prompts than those on which its result is judged.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pytest_circuits.circuit.rest import part_gradients
-from pytest_circuits.claims.statistics import softplus
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from pytest_circuits.circuit import Rest, Runner
-    from pytest_circuits.circuit.rest import Part
-    from pytest_circuits.claims.statistics import Floats
-    from pytest_circuits.prompts import Pair
+from pytest_circuits.circuit.rest import Part, Rest, part_gradients
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.claims.statistics import Floats, softplus
+from pytest_circuits.prompts.space import Pair
 
 STEPS = 3
 FLIPS = (1, 8, 64, 512)  # elements that a candidate changes, the most promising first

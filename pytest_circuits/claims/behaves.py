@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pytest_circuits.circuit import WHOLE
-from pytest_circuits.claims.baseline import delta
-from pytest_circuits.claims.bench import EPS
-from pytest_circuits.claims.claim import Claim, Run, median_size, preference, run_of
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import WHOLE
+from pytest_circuits.claims.bench import EPS, Bench
+from pytest_circuits.claims.card import Claim, Run, median_size, preference, run_of
+from pytest_circuits.claims.evidence import Evidence, Law
 from pytest_circuits.claims.findings import at_least, conclude, law_finding, not_finite
-from pytest_circuits.claims.statistics import softplus
-
-if TYPE_CHECKING:
-    from pytest_circuits.circuit import Runner
-    from pytest_circuits.claims.bench import Bench
-    from pytest_circuits.claims.evidence import Evidence, Law
-    from pytest_circuits.claims.statistics import Floats, Interval
-    from pytest_circuits.prompts import Pair
+from pytest_circuits.claims.statistics import Floats, Interval, softplus
+from pytest_circuits.prompts.space import Pair
 
 
 def _runs(bench: Bench) -> tuple[Run, ...]:
@@ -53,7 +46,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         ),
     ]
     measures = {
-        "delta_to_baseline": delta(bench, "behaves", interval, _interval),
+        "delta_to_baseline": bench.delta("behaves", interval, _interval),
         "task_loss": sample.mean(softplus(whole), protocol.alpha).estimate,
     }
     return conclude("behaves", findings, rate=rate, law=law, measures=measures)

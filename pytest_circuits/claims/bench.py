@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pytest_circuits.changes import ChangeSpace
-from pytest_circuits.circuit import Nodes, Rest, Runner, View, random_circuits, shift_of
-from pytest_circuits.circuit.attention import kept_heads
+from pytest_circuits.circuit.attention import Head, kept_heads
+from pytest_circuits.circuit.calibration import shift_of
+from pytest_circuits.circuit.controls import random_circuits
+from pytest_circuits.circuit.edges import Edges
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.rest import Part, Rest
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.observation import Place
-from pytest_circuits.claims.parts import find_worst, parts_margins, random_parts
+from pytest_circuits.claims.parts_of_rest import ATTACKED, find_worst, parts_margins, random_parts
 from pytest_circuits.claims.search import stream
-from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.claims.stable.baseline import Live, Recorded
+from pytest_circuits.claims.stable.observation import Place
+from pytest_circuits.claims.statistics import Bools, Floats, Interval
+from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.prompts.changes import ChangeSpace
+from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.types import Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hypothesis.strategies import SearchStrategy
-    from numpy.typing import NDArray
-
-    from pytest_circuits.circuit import Edges
-    from pytest_circuits.circuit.attention import Head
-    from pytest_circuits.claims.baseline import Live, Recorded
-    from pytest_circuits.claims.statistics import Bools, Floats, Interval
-    from pytest_circuits.model import Model
-    from pytest_circuits.prompts import Pair
-    from pytest_circuits.spec import LoadedSpec, Spec
 
 EPS = 1e-4  # nats: nearer to a tie than this is a tie; float32 logits differ by about 1e-5
 CONTROL_PAIRS = 16  # pairs on which the circuit is compared with random ones
 CHECKED_PAIRS = 32  # pairs on which a compiled circuit is held against the ablated model
 MOST_CHANGES = 20_000  # that are all run where the space is
+
+Pruner = Callable[[Spec, Model, Reference, int], tuple[Nodes, ...]]  # and how many searches
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ class Bench:
     edges: Edges | None = None  # None: every weight between the nodes
     baseline: Recorded | Live | None = None
     search_seed: int | None = None  # what --hypothesis-seed gave; None: from the specification
+    pruner: Pruner | None = None  # prunes the circuit anew where `stable` asks for its structure
     others: tuple[LoadedSpec, ...] = ()  # behaviors that `specific` compares with
     selfcheck: int = 0  # another number, another seed; see `selfcheck.py`
     tried: dict[str, set[Pair]] = field(default_factory=dict)  # per claim, what the search tried
@@ -238,12 +244,37 @@ class Bench:
     @cached_property
     def parts_margins(self) -> Floats:
         """Margins with random parts of the rest ablated, [fractions, draws, n, 2]."""
-        return parts_margins(self, random_parts(self))
+        return parts_margins(self.runner, self.rest, self.control_pairs, self._random_parts)
 
     @cached_property
     def worst(self) -> View:
         """The model without the part of the rest whose ablation was found to hurt most."""
-        return find_worst(self, random_parts(self), self.parts_margins)
+        if self.sample.exhaustive:
+            attacked = self.sample.few(ATTACKED, seed=self.seed)
+        else:  # pairs of their own: the search sees others than those that judge its result
+            attacked = self.space.sample(ATTACKED, seed=self.seed + 1)
+        parts = self._random_parts
+        return find_worst(self.runner, self.rest, attacked, parts, self.parts_margins)
+
+    @cached_property
+    def _random_parts(self) -> list[Part]:
+        return random_parts(self.rest.size, self.random(stream=3))
+
+    def at(self, place: Place | None) -> Bench:
+        """The bench with the circuit where it lies in another model; None: at the same place."""
+        return self if place is None else replace(self, nodes=place.nodes, edges=place.edges)
+
+    def delta(
+        self, claim: str, interval: Interval, measure: Callable[[Bench, Runner], Interval]
+    ) -> float | None:
+        """How a rate differs from the baseline's; None where that has none."""
+        match self.baseline:
+            case Recorded(rates=rates) if claim in rates:
+                return interval.estimate - rates[claim].estimate
+            case Live() as live:
+                return interval.estimate - measure(self.at(live.place), live.runner).estimate
+            case _:
+                return None
 
     def random(self, *, stream: int) -> np.random.Generator:
         """A source of random numbers of its own for each purpose."""

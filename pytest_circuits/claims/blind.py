@@ -6,31 +6,24 @@ exchanged in part, so that paths show that cancel each other (see `circuit.sent`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_circuits.changes import ChangeSpace
-from pytest_circuits.circuit import WHOLE, Encoder
-from pytest_circuits.circuit.sent import aligned, margins_with_sent, parts_of
-from pytest_circuits.claims.baseline import delta
-from pytest_circuits.claims.bench import EPS
-from pytest_circuits.claims.claim import Claim, Run, median_size, preference, run_of
-from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.circuit.encoding import Encoder
+from pytest_circuits.circuit.exchange import aligned, margins_with_sent, parts_of
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import WHOLE
+from pytest_circuits.claims.bench import EPS, Bench
+from pytest_circuits.claims.card import Claim, Run, median_size, preference, run_of
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, at_least, conclude, law_finding, not_finite
-from pytest_circuits.spec import quoted
-from pytest_circuits.spec.problems import listed
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.circuit import Runner
-    from pytest_circuits.claims.bench import Bench
-    from pytest_circuits.claims.evidence import Evidence, Law
-    from pytest_circuits.claims.statistics import Floats, Interval
-    from pytest_circuits.prompts import Pair, Prompt
-    from pytest_circuits.spec import BlindClaim
+from pytest_circuits.claims.statistics import Floats, Interval
+from pytest_circuits.prompts.changes import ChangeSpace
+from pytest_circuits.prompts.space import Pair, Prompt
+from pytest_circuits.spec.problems import listed, quoted
+from pytest_circuits.spec.types import BlindClaim
 
 INSIDE = 64  # changes of which what the slots' tokens send on is exchanged
 
@@ -98,7 +91,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         *inside,
     ]
     measures |= {
-        "delta_to_baseline": delta(bench, "blind", interval, _interval),
+        "delta_to_baseline": bench.delta("blind", interval, _interval),
         "max_shift": most,
         "shift": float(np.abs(whole[:, 0] - whole[:, 1]).max()),
     }

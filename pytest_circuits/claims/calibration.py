@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from pytest_circuits.circuit import calibrated
+from pytest_circuits.circuit.calibration import calibrated
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.findings import Finding
-from pytest_circuits.claims.statistics import softplus
-from pytest_circuits.spec import Calibration, cues, quoted
-
-if TYPE_CHECKING:
-    from pytest_circuits.claims.statistics import Floats
-    from pytest_circuits.spec import Spec
+from pytest_circuits.claims.statistics import Floats, softplus
+from pytest_circuits.spec.problems import quoted
+from pytest_circuits.spec.template import cues
+from pytest_circuits.spec.types import Calibration, Spec
 
 
 def calibration_measures(spec: Spec, margins: Floats | None = None) -> dict[str, float]:

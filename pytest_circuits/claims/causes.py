@@ -6,21 +6,17 @@ what is reported was measured.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-from pytest_circuits.circuit import Nodes, Rest
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.rest import Part, Rest
 from pytest_circuits.claims.adversary import loss_slopes
+from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Cause
-from pytest_circuits.prompts import Pair
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.circuit.rest import Part
-    from pytest_circuits.claims.bench import Bench
-    from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.prompts.space import Pair
 
 TRIED = 6  # elements that are run exactly, the most promising first
 NAMED = 3  # causes of a counterexample, at most

@@ -7,19 +7,15 @@ stream, and the prompts near its best ones are tried in batches.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from collections.abc import Callable, Iterator, Sequence
+from typing import assert_never
 
 import numpy as np
 
-from pytest_circuits.spec import ChoiceSlot, IntegerSlot, WordsSlot
+from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.spec.template import fit_prompt
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from pytest_circuits.claims.statistics import Floats
-    from pytest_circuits.prompts import Pair, PromptSpace
-    from pytest_circuits.spec import Slot
+from pytest_circuits.spec.types import ChoiceSlot, IntegerSlot, Slot, WordsSlot
 
 ROUNDS = 4
 STARTS = 3  # pairs of each round, whose neighbors are tried

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-from pytest_circuits.circuit import WHOLE
-from pytest_circuits.claims.baseline import delta
-from pytest_circuits.claims.bench import EPS
-from pytest_circuits.claims.claim import Claim, Run, run_of
-from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import WHOLE
+from pytest_circuits.claims.bench import EPS, Bench, Sample
+from pytest_circuits.claims.card import Claim, Run, run_of
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, at_least, conclude, not_finite
+from pytest_circuits.claims.statistics import Bools, Floats, Interval
+from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.problems import quoted
 from pytest_circuits.spec.template import cue_name
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.circuit import Runner
-    from pytest_circuits.claims.bench import Bench, Sample
-    from pytest_circuits.claims.evidence import Evidence, Law
-    from pytest_circuits.claims.statistics import Bools, Floats, Interval
-    from pytest_circuits.prompts import Pair
-    from pytest_circuits.spec import DependsOnClaim
+from pytest_circuits.spec.types import DependsOnClaim
 
 
 def _limits(bench: Bench) -> DependsOnClaim:
@@ -101,7 +94,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         rate=min(rates, key=lambda rate: rate.lower),
         law=law if _on_cue(bench) else None,
         measures={
-            "delta_to_baseline": delta(bench, "depends_on", _least(bench, bench.runner), _least),
+            "delta_to_baseline": bench.delta("depends_on", _least(bench, bench.runner), _least),
             **{
                 f"rate_{slot}": rate.estimate
                 for slot, rate in zip(limits.slots, rates, strict=True)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Law, Rate, Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.claims.statistics import Floats
 
 CONTROL_LEVEL = 0.05  # better than the 95th percentile of random circuits
 

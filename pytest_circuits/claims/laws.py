@@ -6,30 +6,23 @@ specification alone, so that all claims of a circuit try the same prompts and sh
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import Phase, example, given
+from hypothesis.strategies import SearchStrategy
 
-from pytest_circuits.circuit import WHOLE
-from pytest_circuits.claims.claim import run_of
+from pytest_circuits.circuit.view import WHOLE
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.card import Claim, Run, run_of
 from pytest_circuits.claims.climb import climb
-from pytest_circuits.claims.evidence import Counterexample, Law, Verdict
+from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude
 from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.search import configured
-from pytest_circuits.prompts import Pair, Prompt
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from hypothesis.strategies import SearchStrategy
-
-    from pytest_circuits.claims.bench import Bench
-    from pytest_circuits.claims.claim import Claim, Run
-    from pytest_circuits.claims.evidence import Evidence
-    from pytest_circuits.claims.statistics import Bools, Floats
+from pytest_circuits.claims.statistics import Bools, Floats
+from pytest_circuits.prompts.space import Pair, Prompt
 
 
 class LawBroken(AssertionError):  # noqa: N818  (it is a finding, not an error)

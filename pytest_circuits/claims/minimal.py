@@ -7,29 +7,23 @@ an exact bound of its own, and named as not needed under Holm's correction for a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_circuits.circuit import Edges, View, count_edges
 from pytest_circuits.circuit.additions import kind_of, random_additions, with_node
+from pytest_circuits.circuit.edges import Edges, count_edges
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.view import View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import EPS
-from pytest_circuits.claims.claim import Claim
-from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.bench import EPS, Bench
+from pytest_circuits.claims.card import Claim
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite, percent
-from pytest_circuits.claims.statistics import softplus
-from pytest_circuits.spec import edge_key
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.circuit import Nodes
-    from pytest_circuits.claims.bench import Bench
-    from pytest_circuits.claims.evidence import Evidence, Law
-    from pytest_circuits.claims.statistics import Floats
-    from pytest_circuits.model.gpt import Ends
+from pytest_circuits.claims.statistics import Floats, softplus
+from pytest_circuits.model.sparse.gpt import Ends
+from pytest_circuits.spec.types import edge_key
 
 PAIRS = 4  # on which parts are taken out and random ones added
 SLACK = 0.01  # nats, by which the task loss of a smaller circuit that is offered may be higher
@@ -49,11 +43,7 @@ class Part:
         """A circuit without it."""
         if self.node is not None:
             return nodes.without(*self.node), edges
-        kept: dict[Ends, list[tuple[int, int]]] = {}
-        for ends, pair in edges or ():
-            if (ends, pair) != self.edge:
-                kept.setdefault(ends, []).append(pair)
-        return nodes, Edges.of(kept)
+        return nodes, Edges.gather(edge for edge in edges or () if edge != self.edge)
 
 
 def parts_of(nodes: Nodes, edges: Edges | None) -> list[Part]:

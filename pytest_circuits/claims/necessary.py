@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from pytest_circuits.circuit import WHOLE
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.baseline import delta
-from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.bench import EPS, Bench
+from pytest_circuits.claims.card import Claim, Run, run_of
 from pytest_circuits.claims.causes import causes_of_separation
-from pytest_circuits.claims.claim import Claim, Run, run_of
-from pytest_circuits.claims.evidence import Verdict
-from pytest_circuits.claims.findings import (
-    Finding,
-    at_most,
-    conclude,
-    law_finding,
-    not_finite,
-)
-
-if TYPE_CHECKING:
-    from pytest_circuits.circuit import Runner
-    from pytest_circuits.claims.bench import Bench
-    from pytest_circuits.claims.evidence import Evidence, Law
-    from pytest_circuits.claims.statistics import Bools, Floats, Interval
-    from pytest_circuits.prompts import Pair
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict
+from pytest_circuits.claims.findings import Finding, at_most, conclude, law_finding, not_finite
+from pytest_circuits.claims.statistics import Bools, Floats, Interval
+from pytest_circuits.prompts.space import Pair
 
 MOST = 0.5  # of the random circuits
 
@@ -100,7 +87,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "control_left": float(left.mean()),
         "control_p": p,
         "control_separation": float(np.median(others)),
-        "delta_to_baseline": delta(bench, "necessary", interval, _interval),
+        "delta_to_baseline": bench.delta("necessary", interval, _interval),
         "separation": sample.mean(without, protocol.alpha).estimate,
         "separation_whole": sample.mean(whole, protocol.alpha).estimate,
     }

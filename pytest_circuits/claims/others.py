@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec import load_spec, quoted, suggest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pytest_circuits.spec import LoadedSpec
+from pytest_circuits.spec.load import LoadedSpec, load_spec
+from pytest_circuits.spec.problems import quoted, suggest
 
 SUFFIX = ".circuit.yaml"
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pytest_circuits.claims.behaves import BEHAVES
 from pytest_circuits.claims.blind import BLIND
+from pytest_circuits.claims.card import Claim
 from pytest_circuits.claims.depends_on import DEPENDS_ON
-from pytest_circuits.claims.faithful import FAITHFUL
+from pytest_circuits.claims.faithful.card import FAITHFUL
 from pytest_circuits.claims.minimal import MINIMAL
 from pytest_circuits.claims.necessary import NECESSARY
 from pytest_circuits.claims.specific import SPECIFIC
-from pytest_circuits.claims.stable import STABLE
+from pytest_circuits.claims.stable.card import STABLE
 from pytest_circuits.claims.sufficient import SUFFICIENT
-
-if TYPE_CHECKING:
-    from pytest_circuits.claims.claim import Claim
-    from pytest_circuits.spec import Spec
+from pytest_circuits.spec.types import Spec
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim

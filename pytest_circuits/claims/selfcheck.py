@@ -7,21 +7,17 @@ verdict hangs on the seed, or whose claims hold for any nodes of the same shape.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import random_circuits
-from pytest_circuits.claims.baseline import Live
+from pytest_circuits.circuit.controls import random_circuits
+from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.registry import CLAIMS, declared
-from pytest_circuits.spec import WITHOUT_NODES
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.stable.baseline import Live
+from pytest_circuits.spec.types import WITHOUT_NODES
 
 SELFCHECK = "selfcheck"
 _TRIES = 10  # random circuits, one of which should be another than the real one

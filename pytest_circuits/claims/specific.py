@@ -6,17 +6,17 @@ behavior that the model does not have cannot be hurt: of such a one nothing is s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_circuits.circuit import WHOLE, View
-from pytest_circuits.circuit.text import text_losses
+from pytest_circuits.circuit.text_loss import text_losses
+from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import EPS, draw_sample
-from pytest_circuits.claims.claim import Claim
-from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample
+from pytest_circuits.claims.card import Claim
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import (
     Finding,
     about,
@@ -25,16 +25,9 @@ from pytest_circuits.claims.findings import (
     not_finite,
     percent,
 )
-from pytest_circuits.claims.statistics import softplus
-from pytest_circuits.prompts import PromptSpace
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.claims.bench import Bench, Sample
-    from pytest_circuits.claims.evidence import Evidence, Law
-    from pytest_circuits.claims.statistics import Bools, Floats, Interval
-    from pytest_circuits.spec import LoadedSpec
+from pytest_circuits.claims.statistics import Bools, Floats, Interval, softplus
+from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.spec.load import LoadedSpec
 
 PAIRS = 100  # of each other behavior, ablated; a space that is not larger is run whole
 HAD = 0.9  # rate of another behavior in the whole model, where its file has no claim `behaves`

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from pytest_circuits.circuit import WHOLE, calibrated, fit
+from pytest_circuits.circuit.calibration import calibrated, fit
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.baseline import delta
-from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.calibration import (
     calibration_measures,
     calibration_remark,
     shift_findings,
 )
+from pytest_circuits.claims.card import Claim, Run, contradiction, median_size, preference, run_of
 from pytest_circuits.claims.causes import causes_of_difference
-from pytest_circuits.claims.claim import Claim, Run, contradiction, median_size, preference, run_of
-from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.evidence import Cause, Evidence, Law, Verdict
 from pytest_circuits.claims.findings import (
     Finding,
     about,
@@ -27,14 +26,8 @@ from pytest_circuits.claims.findings import (
     law_finding,
     not_finite,
 )
-from pytest_circuits.claims.statistics import softplus
-
-if TYPE_CHECKING:
-    from pytest_circuits.circuit import Runner
-    from pytest_circuits.claims.bench import Bench
-    from pytest_circuits.claims.evidence import Cause, Evidence, Law
-    from pytest_circuits.claims.statistics import Floats, Interval
-    from pytest_circuits.prompts import Pair
+from pytest_circuits.claims.statistics import Floats, Interval, softplus
+from pytest_circuits.prompts.space import Pair
 
 
 def _runs(bench: Bench) -> tuple[Run, ...]:
@@ -88,7 +81,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     measures = {
         "control_loss": float(np.median(others)),
         "control_p": p,
-        "delta_to_baseline": delta(bench, "sufficient", interval, _interval),
+        "delta_to_baseline": bench.delta("sufficient", interval, _interval),
         "max_loss": limits.max_loss,
         "task_loss": loss.estimate,
         "task_loss_upper": loss.upper,

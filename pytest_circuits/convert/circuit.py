@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 import pytest_circuits
 from pytest_circuits.convert.reader import Pickled, read_pickled
 from pytest_circuits.errors import ModelError, UsageError
-from pytest_circuits.spec import Ablation, Spec
+from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.spec.problems import listed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from torch import Tensor
-
-    from pytest_circuits.model import Model
+from pytest_circuits.spec.types import Ablation, Spec
 
 MAX_BYTES = 8 * 2**30
 _NODES, _SAMPLES = "circuit_data", "importances/task_samples/0"

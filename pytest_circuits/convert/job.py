@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest_circuits
@@ -11,23 +13,20 @@ from pytest_circuits.convert.reader import read_pickled
 from pytest_circuits.convert.tokenizer import find_tokenizer, read_tokenizer
 from pytest_circuits.convert.weights import most_bytes, our_model
 from pytest_circuits.errors import ModelError
-from pytest_circuits.files import read_bounded, whole_directory
-from pytest_circuits.model import (
-    ModelConfig,
-    SparseGPT,
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.reference_text import text_windows
+from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.directory import (
+    MAX_CONFIG_BYTES,
     load_model,
-    measure,
     save_model,
     save_reference,
 )
-from pytest_circuits.model.directory import MAX_CONFIG_BYTES
-from pytest_circuits.model.reference_text import text_windows
-from pytest_circuits.progress import reporting
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.system.files import read_bounded, whole_directory
+from pytest_circuits.system.progress import reporting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from torch import Tensor
 
 CONFIG, WEIGHTS = "beeg_config.json", "final_model.pt"

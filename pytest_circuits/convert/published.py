@@ -6,17 +6,14 @@ further keys, which its own loader does not know either.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_circuits.errors import ModelError
-from pytest_circuits.files import parse_json
-from pytest_circuits.model import ModelConfig
-from pytest_circuits.spec import quoted, suggest
-
-if TYPE_CHECKING:
-    from pytest_circuits.model.config import ActivationPoint
+from pytest_circuits.model.sparse.config import ActivationPoint, ModelConfig
+from pytest_circuits.spec.problems import quoted, suggest
+from pytest_circuits.system.files import parse_json
 
 Count = Annotated[int, Field(ge=1, le=65536)]
 Positions = Literal["none", "added", "concatenated"]

@@ -12,24 +12,21 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import safetensors
 import torch
+from torch import Tensor
 
 from pytest_circuits.errors import ModelError
-from pytest_circuits.files import parse_json
-from pytest_circuits.model.checkpoint import MAX_HEADER_BYTES, read_tensors
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from io import FileIO
-
-    from torch import Tensor
+from pytest_circuits.model.tensor_file import MAX_HEADER_BYTES, read_tensors
+from pytest_circuits.system.files import parse_json
 
 _SCRIPT = Path(__file__).with_name("unpickle.py")
 _REFUSED = 3  # exit status of the script when it says why

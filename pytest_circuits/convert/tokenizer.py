@@ -18,9 +18,8 @@ from tokenizers import Regex, decoders, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
 from pytest_circuits.errors import ModelError, UsageError
-from pytest_circuits.files import parse_json, read_bounded
-from pytest_circuits.model import Tokenizer, load_tokenizer
-from pytest_circuits.model.tokenizer import MAX_BYTES
+from pytest_circuits.model.tokenizer import MAX_BYTES, Tokenizer, load_tokenizer
+from pytest_circuits.system.files import parse_json, read_bounded
 
 ENCODING = "tinypython_2k"  # the one whose rules stand here; a rank file does not hold them
 END_OF_TEXT = "<|endoftext|>"  # the last id

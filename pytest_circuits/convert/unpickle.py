@@ -15,13 +15,11 @@ import os
 import re
 import sys
 import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import BinaryIO
-
     from torch import Tensor
 
 REFUSED = 3  # exit status; the reason stands on standard error

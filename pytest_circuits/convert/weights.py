@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
-from pytest_circuits.convert.published import model_config
+from pytest_circuits.convert.published import Positions, PublishedConfig, model_config
 from pytest_circuits.errors import ModelError
-from pytest_circuits.model import SparseGPT
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
-
-    from pytest_circuits.convert.published import Positions, PublishedConfig
+from pytest_circuits.model.sparse.gpt import SparseGPT
 
 Shapes = dict[str, tuple[int, ...]]
 _WTE, _WPE, _HEAD = "transformer.wte.weight", "transformer.wpe.weight", "lm_head.weight"

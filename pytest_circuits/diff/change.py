@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from pytest_circuits.claims.bench import EPS
 from pytest_circuits.claims.findings import percent
+from pytest_circuits.claims.stable.comparison import Comparison
 from pytest_circuits.claims.statistics import ROUNDING
-from pytest_circuits.spec import StableClaim
-
-if TYPE_CHECKING:
-    from pytest_circuits.claims.comparison import Comparison
-    from pytest_circuits.diff.measure import Measured, Placed
+from pytest_circuits.diff.measure import Measured, Placed
+from pytest_circuits.spec.types import StableClaim
 
 DEFAULT = StableClaim(max_drop=0.02)  # the limits of a specification that does not declare any
 HALF = 0.5  # of what it tells apart alone, and of what is lost without it: less is another circuit

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import WHOLE, Nodes, Runner, edges_of, live_edges, shift_of
-from pytest_circuits.claims import make_bench
-from pytest_circuits.claims.baseline import check_tokenizer, facts, observed_prompts, sample_of
-from pytest_circuits.claims.bench import EPS
-from pytest_circuits.claims.comparison import Comparison, compare
-from pytest_circuits.claims.matched import find_again, place_in
-from pytest_circuits.claims.observation import observe
-from pytest_circuits.model import load_reference
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.circuit import Edges
-    from pytest_circuits.circuit.matching import Match
-    from pytest_circuits.claims.bench import Sample
-    from pytest_circuits.claims.observation import Observation
-    from pytest_circuits.claims.statistics import Floats
-    from pytest_circuits.model import Model
-    from pytest_circuits.prompts import Pair
-    from pytest_circuits.spec import LoadedSpec
+from pytest_circuits.circuit.calibration import shift_of
+from pytest_circuits.circuit.edges import Edges, edges_of, live_edges
+from pytest_circuits.circuit.matching import Match
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import WHOLE
+from pytest_circuits.claims.bench import EPS, Sample
+from pytest_circuits.claims.readdress import find_again, place_in
+from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.claims.stable.baseline import check_tokenizer, facts
+from pytest_circuits.claims.stable.comparison import Comparison, compare
+from pytest_circuits.claims.stable.observation import Observation, observe
+from pytest_circuits.claims.stable.observed import observed_prompts, sample_of
+from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.model.sparse.directory import Model, load_reference
+from pytest_circuits.prompts.space import Pair
+from pytest_circuits.spec.load import LoadedSpec
 
 
 @dataclass(frozen=True, slots=True)

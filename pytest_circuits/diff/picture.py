@@ -6,18 +6,13 @@ signal is. It needs no other file and runs no script.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from math import sqrt
 from textwrap import wrap
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from pytest_circuits.diff.change import Kind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from pytest_circuits.diff.change import Change
-    from pytest_circuits.diff.measure import Measured
+from pytest_circuits.diff.change import Change, Kind
+from pytest_circuits.diff.measure import Measured
 
 COLUMN, ROW, MARGIN, HEAD = 118, 52, 24, 74
 NARROWEST, LINE, LETTER = 640, 17, 6  # of a panel, and of its text

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.diff.change import Change
-    from pytest_circuits.diff.measure import Measured, Placed, Side
+from pytest_circuits.diff.change import Change
+from pytest_circuits.diff.measure import Measured, Placed, Side
 
 SCHEMA_VERSION = 1
 

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pytest_circuits.claims import (
-    SELFCHECK,
-    Evidence,
-    LawBroken,
-    Verdict,
-    finish,
-    given_test,
-    run_selfcheck,
-)
+from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.claims.laws import LawBroken, finish, given_test
+from pytest_circuits.claims.selfcheck import SELFCHECK, run_selfcheck
 from pytest_circuits.errors import CircuitsError, SpecError
+from pytest_circuits.gate.loading import Benches, Prepared
 from pytest_circuits.report.failure import Subject, failure_text
 from pytest_circuits.report.record import evidence_to_json
-from pytest_circuits.report.text import clean, clean_block
+from pytest_circuits.report.safe_text import clean, clean_block
 from pytest_circuits.report.words import compared_with
-from pytest_circuits.spec import Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from pytest_circuits.gate.benches import Benches, Prepared
+from pytest_circuits.spec.problems import Problem
 
 COMPARES = "stable"  # the claim that a baseline is for
 

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_circuits.gate.settings import OUTPUTS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
 
 VARIABLE = "PYTEST_ADDOPTS"
 _TAKE_A_VALUE = frozenset(

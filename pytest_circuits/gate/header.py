@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 from pytest_circuits.errors import CircuitsError
+from pytest_circuits.gate.loading import Benches
 from pytest_circuits.gate.settings import Update
 from pytest_circuits.report.record import tool, versions
-from pytest_circuits.report.text import clean
+from pytest_circuits.report.safe_text import clean
 from pytest_circuits.report.words import several
-from pytest_circuits.spec import load_spec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from pytest_circuits.gate.benches import Benches
+from pytest_circuits.spec.load import load_spec
 
 _FILES = "the files beside the specs"
 _SHOWN_VERSIONS = ("torch", "hypothesis", "numpy")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Sequence
+from pathlib import Path
 
 import pytest
 
 from pytest_circuits.gate import session as gates
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-    from pathlib import Path
-
-    from pytest_circuits.gate.state import Gate
+from pytest_circuits.gate.state import Gate
 
 
 class GateHooks:

@@ -5,28 +5,24 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pytest_circuits.errors import CircuitsError, UsageError
-from pytest_circuits.files import read_bounded, write_atomic
-from pytest_circuits.gate.earlier import is_step_summary
+from pytest_circuits.gate.stale_outputs import is_step_summary
+from pytest_circuits.gate.state import Gate
 from pytest_circuits.report.markdown import COMMENT, STEP_SUMMARY, markdown
 from pytest_circuits.report.metrics import metrics
 from pytest_circuits.report.model_card import model_card
 from pytest_circuits.report.predicate import predicate
 from pytest_circuits.report.record import dump, run_to_json
+from pytest_circuits.report.run import Json, Run
 from pytest_circuits.report.sarif import sarif
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pytest_circuits.gate.state import Gate
-    from pytest_circuits.report.record import Json, Run
+from pytest_circuits.system.files import read_bounded, write_atomic
 
 _MAX_CARD_BYTES = 2**23
 

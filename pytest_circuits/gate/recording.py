@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from pytest_circuits.claims import (
-    accepted_changes,
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.stable.acceptance import accepted_changes
+from pytest_circuits.claims.stable.baseline import Recorded
+from pytest_circuits.claims.stable.baseline_file import (
     baseline_path,
     read_baseline,
     record_baseline,
-    sample_of,
     write_baseline,
 )
-from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.stable.observed import sample_of
 from pytest_circuits.errors import BaselineError
 from pytest_circuits.gate.collect import COMPARES
-from pytest_circuits.report.record import Result, Run, State, recorded
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest_circuits.claims import Recorded
-    from pytest_circuits.gate.benches import Prepared
-    from pytest_circuits.gate.state import Gate
-    from pytest_circuits.report.record import Circuit
+from pytest_circuits.gate.loading import Prepared
+from pytest_circuits.gate.state import Gate
+from pytest_circuits.report.record import recorded
+from pytest_circuits.report.run import Circuit, Result, Run, State
 
 
 def record_baselines(gate: Gate, run: Run) -> Run:

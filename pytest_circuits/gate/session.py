@@ -19,8 +19,8 @@ import pytest
 
 from pytest_circuits.discover import Found, find_specs, is_spec, right_name
 from pytest_circuits.errors import REFUSED
-from pytest_circuits.gate.earlier import forget_earlier, refuse_to_replace
 from pytest_circuits.gate.settings import named_outputs, read_settings
+from pytest_circuits.gate.stale_outputs import forget_earlier, refuse_to_replace
 from pytest_circuits.gate.state import Expected, Gate, Outcome
 
 EVIDENCE = "circuits_evidence"  # attribute of a report: JSON text
@@ -46,7 +46,10 @@ def open_gate(config: pytest.Config) -> Gate:
 
 def start(gate: Gate) -> None:
     """Refuse what cannot be a gate, before anything runs: UsageError, or exit status 2."""
-    from pytest_circuits.gate.benches import load_named_models, open_benches  # noqa: PLC0415  (torch)
+    from pytest_circuits.gate.loading import (  # noqa: PLC0415  (torch)
+        load_named_models,
+        open_benches,
+    )
 
     config = gate.config
     forget_earlier(config, gate.settings.outputs)
@@ -67,7 +70,7 @@ def start(gate: Gate) -> None:
 def _give_up(gate: Gate, problem: str) -> NoReturn:
     """End a run whose models cannot be used, with the reports that were asked for."""
     from pytest_circuits.gate.outputs import write_outputs  # noqa: PLC0415
-    from pytest_circuits.report.record import Run  # noqa: PLC0415
+    from pytest_circuits.report.run import Run  # noqa: PLC0415
 
     if not gate.only_collects:
         gate.run = write_outputs(gate, Run((), (), problems=(problem,)), complete=False)
@@ -139,7 +142,7 @@ def note_collection(gate: Gate, report: pytest.CollectReport) -> None:
     """Remember a specification that could not be collected, and why."""
     if not (report.failed and _is_claim(report.nodeid)):
         return
-    from pytest_circuits.report.record import Refusal  # noqa: PLC0415
+    from pytest_circuits.report.run import Refusal  # noqa: PLC0415
 
     spec = report.nodeid.partition("::")[0]
     gate.refused[spec] = None
@@ -173,7 +176,8 @@ def note_outcome(gate: Gate, report: pytest.TestReport) -> None:
 
 def merge_worker(gate: Gate, node: Any) -> None:  # noqa: ANN401  (a type of xdist)
     """Take over what a worker collected; a worker that crashed has nothing to hand over."""
-    from pytest_circuits.report.record import Place, circuit_from_json  # noqa: PLC0415
+    from pytest_circuits.report.record import circuit_from_json  # noqa: PLC0415
+    from pytest_circuits.report.run import Place  # noqa: PLC0415
 
     handed = getattr(node, "workeroutput", {}).get(WORKER)
     if handed is None:
@@ -201,7 +205,7 @@ def finish(gate: Gate, session: pytest.Session) -> None:
         return
     from pytest_circuits.gate.outputs import write_outputs  # noqa: PLC0415
     from pytest_circuits.gate.recording import record_baselines  # noqa: PLC0415
-    from pytest_circuits.gate.settle import exit_status, settle  # noqa: PLC0415
+    from pytest_circuits.gate.verdict import exit_status, settle  # noqa: PLC0415
 
     gate.run = settle(gate)
     complete = not gate.refused and session.exitstatus != pytest.ExitCode.INTERRUPTED

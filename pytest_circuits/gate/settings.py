@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 DEFAULT_PATHS = ("circuits",)
 MOST_SEEDS = 1000
@@ -235,7 +232,8 @@ def _selfcheck(config: pytest.Config) -> int:
 
 
 def _require(config: pytest.Config) -> tuple[str, ...]:
-    from pytest_circuits.spec import Claims, quoted, suggest  # noqa: PLC0415  (loaded for a gate)
+    from pytest_circuits.spec.problems import quoted, suggest  # noqa: PLC0415  (loaded for a gate)
+    from pytest_circuits.spec.types import Claims  # noqa: PLC0415  (loaded for a gate)
 
     names = tuple(config.getini("circuits_require"))
     for name in names:

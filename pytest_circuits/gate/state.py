@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pytest_circuits.discover import Found
+from pytest_circuits.gate.settings import Settings
 
 if TYPE_CHECKING:
-    import pytest
-
-    from pytest_circuits.gate.benches import Benches
-    from pytest_circuits.gate.settings import Settings
-    from pytest_circuits.report.record import Circuit, Place, Refusal, Run
+    from pytest_circuits.gate.loading import Benches
+    from pytest_circuits.report.run import Circuit, Place, Refusal, Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,23 +6,17 @@ last day; and it fails the gate where it has ended or where nothing needs it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
 
-from pytest_circuits.claims.evidence import Verdict
+import pytest
+
+from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.gate.collect import ClaimItem
 from pytest_circuits.gate.settings import Update
-from pytest_circuits.report.record import DELTA
+from pytest_circuits.gate.state import Gate
+from pytest_circuits.report.run import DELTA, Circuit, Result, Waiver
 from pytest_circuits.report.words import waived
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    import pytest
-
-    from pytest_circuits.claims.evidence import Evidence
-    from pytest_circuits.gate.collect import ClaimItem
-    from pytest_circuits.gate.state import Gate
-    from pytest_circuits.report.record import Circuit, Result, Waiver
 
 
 def waiver_for(gate: Gate, circuit: Circuit, evidence: Evidence) -> Waiver | None:

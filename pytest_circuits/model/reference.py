@@ -6,20 +6,15 @@ the pretraining distribution. Activations are taken after AbsTopK, as the intact
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from pytest_circuits.model.checkpoint import digest_tensors
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
-
-    from pytest_circuits.model.gpt import SparseGPT
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.tensor_file import digest_tensors
 
 BANK_SIZE = 32
 _TURNED = 4  # tokens of the bank at which a tie may have been turned

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.files import read_bounded
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from pytest_circuits.model.tokenizer import Tokenizer
+from pytest_circuits.model.tokenizer import Tokenizer
+from pytest_circuits.system.files import read_bounded
 
 MIN_WINDOWS = 16
 _MAX_BYTES = 2**28

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
 from pytest_circuits.errors import ModelError
-from pytest_circuits.files import read_bounded, write_atomic
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+from pytest_circuits.system.files import read_bounded, write_atomic
 
 MAX_BYTES = 64 * 2**20
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import WHOLE, Nodes, edges_of
 from pytest_circuits.circuit.additions import kind_of
-from pytest_circuits.circuit.sent import parts_of as sent_parts_of
-from pytest_circuits.claims import adversary, declared, faithful, inside, minimal, parts, specific
-from pytest_circuits.claims.bench import CONTROL_PAIRS
+from pytest_circuits.circuit.edges import edges_of
+from pytest_circuits.circuit.exchange import parts_of as sent_parts_of
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.view import WHOLE
+from pytest_circuits.claims import adversary, minimal, specific
+from pytest_circuits.claims import parts_of_rest as parts
+from pytest_circuits.claims.bench import CONTROL_PAIRS, Bench
 from pytest_circuits.claims.blind import INSIDE
-from pytest_circuits.claims.observation import FEW_PAIRS, PROBE_PAIRS, SIGNAL_PAIRS
-from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.claims.faithful import card as faithful
+from pytest_circuits.claims.faithful import internals as inside
+from pytest_circuits.claims.registry import declared
+from pytest_circuits.claims.stable.observation import FEW_PAIRS, PROBE_PAIRS, SIGNAL_PAIRS
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.template import cue_name
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.claims import Bench
-    from pytest_circuits.model import Model
-    from pytest_circuits.spec import LoadedSpec, Spec
+from pytest_circuits.spec.types import Spec
 
 TIMED = 64  # pairs of prompts that are run to see how long one takes
 # The runs that claims share: what one of them has run is there for the others.

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pytest_circuits.changes import ChangeSpace
-from pytest_circuits.claims import declared
 from pytest_circuits.claims.bench import MOST_CHANGES
 from pytest_circuits.claims.findings import percent
-from pytest_circuits.claims.observation import MOST_PAIRS
-from pytest_circuits.claims.power import allowed, least
-from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.claims.registry import declared
+from pytest_circuits.claims.stable.observation import MOST_PAIRS
+from pytest_circuits.plan.power import allowed, least
+from pytest_circuits.prompts.changes import ChangeSpace
+from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.template import cue_name
-
-if TYPE_CHECKING:
-    from pytest_circuits.spec import Spec
+from pytest_circuits.spec.types import Spec
 
 POWER = 0.99
 CHANCE = 0.5

@@ -7,20 +7,15 @@ Gao et al. 2025 find circuits that are chosen this way hundreds of times larger 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_circuits.prune.sides import margins
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
-
-    from pytest_circuits.model import Model
-    from pytest_circuits.prune.pool import Drawn
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.prune.pool import Drawn
+from pytest_circuits.prune.soft_masks import margins
 
 POINTS = 16  # of the path at which the gradient is taken
 

@@ -9,24 +9,22 @@ evaluation prompts decide about the circuit with it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pytest_circuits.circuit import WHOLE, View, calibrated, fit
-from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.circuit.calibration import calibrated, fit
+from pytest_circuits.circuit.edges import Edges
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.view import WHOLE, View
+from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import split
+from pytest_circuits.prune.quality import Quality
 from pytest_circuits.prune.subject import NotFoundError, Subject, bar_of
+from pytest_circuits.spec.types import Calibration
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from pytest_circuits.circuit import Edges, Nodes
-    from pytest_circuits.prune.quality import Quality
-    from pytest_circuits.spec import Calibration
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 FITTED_PAIRS = 256
 

@@ -5,22 +5,19 @@ from __future__ import annotations
 import io
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from pytest_circuits.errors import STOPPED, UsageError
-from pytest_circuits.progress import reporting
 from pytest_circuits.prune.folders import place_of
 from pytest_circuits.prune.jobs import CRASHED, GO_ON, Ended, end_of, name_of, told
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from pytest_circuits.prune.request import Request
+from pytest_circuits.prune.request import Request
+from pytest_circuits.system.progress import reporting
 
 _POLL = 1.0  # seconds between two looks at the jobs
 

@@ -9,29 +9,23 @@ thing. Neither is refined, so that they are compared with the circuit as it was 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_circuits.circuit.interventions import fill_values
-from pytest_circuits.model import measure
-from pytest_circuits.prune.masks import Masks, Search, learn
-from pytest_circuits.prune.sides import margins
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from torch import Tensor
-
-    from pytest_circuits.circuit import Nodes
-    from pytest_circuits.model import Model
-    from pytest_circuits.prune.masks import MaskPlan
-    from pytest_circuits.prune.notes import Checkpoints
-    from pytest_circuits.prune.pool import Pool
-    from pytest_circuits.spec import Ablation
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn
+from pytest_circuits.prune.notes import Checkpoints
+from pytest_circuits.prune.pool import Pool
+from pytest_circuits.prune.soft_masks import margins
+from pytest_circuits.spec.types import Ablation
 
 CLEARLY = 1.5  # times as many nodes as the circuit: less is no clear difference
 

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
-from pytest_circuits.circuit import Nodes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from pytest_circuits.prune.quality import Judge
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.prune.quality import Judge
 
 GRID = 16  # sizes tried at once
-
-
-def nodes_of(some: Iterable[tuple[str, int]]) -> Nodes:
-    """Nodes from hook points and channels."""
-    channels: defaultdict[str, list[int]] = defaultdict(list)
-    for hook, channel in some:
-        channels[hook].append(channel)
-    return Nodes.of(channels)
 
 
 def smallest(judge: Judge, ranking: Sequence[tuple[str, int]], *, most: int) -> Nodes | None:
@@ -34,11 +21,11 @@ def smallest(judge: Judge, ranking: Sequence[tuple[str, int]], *, most: int) -> 
     low, high, best = 1, most, None
     while low <= high:
         sizes = sorted({int(s) for s in np.geomspace(low, high, GRID).round()})
-        qualities = judge.assess([nodes_of(ranking[:size]) for size in sizes])
+        qualities = judge.assess([Nodes.gather(ranking[:size]) for size in sizes])
         good = [size for size, q in zip(sizes, qualities, strict=True) if q.reaches(judge.bar)]
         if not good:
             return best
-        best = nodes_of(ranking[: good[0]])
+        best = Nodes.gather(ranking[: good[0]])
         position = sizes.index(good[0])
         low = sizes[position - 1] + 1 if position else good[0]
         high = good[0] - 1

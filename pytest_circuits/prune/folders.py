@@ -9,18 +9,14 @@ circuits/.prune/quote_close.circuit.yaml-1f0c9a7e/lock
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pytest_circuits.errors import CircuitsError
-from pytest_circuits.lock import hold
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pytest_circuits.prune.request import Request
+from pytest_circuits.prune.request import Request
+from pytest_circuits.system.lock import hold
 
 FOLDER = ".prune"
 

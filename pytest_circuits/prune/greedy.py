@@ -8,18 +8,10 @@ because the nodes are many and most of them can.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from pytest_circuits.circuit import all_nodes
-from pytest_circuits.prune.discretise import nodes_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pytest_circuits.circuit import Nodes
-    from pytest_circuits.prune.quality import Judge
-
-Node = tuple[str, int]
+from pytest_circuits.circuit.nodes import Node, Nodes, all_nodes
+from pytest_circuits.prune.quality import Judge
 
 
 def greedy(
@@ -33,12 +25,12 @@ def greedy(
         while blocks:
             block = blocks.pop()
             rest = _without(kept, block)
-            if block and judge.reaches((nodes_of(rest), None)):
+            if block and judge.reaches((Nodes.gather(rest), None)):
                 kept = rest
             elif len(block) > 1:
                 half = len(block) // 2
                 blocks += [block[half:], block[:half]]
-            yield hook, nodes_of(kept)
+            yield hook, Nodes.gather(kept)
 
 
 def _without(kept: list[Node], block: list[Node]) -> list[Node]:

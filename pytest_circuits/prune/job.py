@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import Nodes, all_nodes, live_edges
-from pytest_circuits.progress import reporting
+from pytest_circuits.circuit.edges import Edges, live_edges
+from pytest_circuits.circuit.nodes import Node, Nodes, all_nodes
+from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.prune.attribution import attribute, ranked
 from pytest_circuits.prune.calibrate import Calibrated, calibrate
 from pytest_circuits.prune.controls import Control, run_control, shuffled_fill, shuffled_model
-from pytest_circuits.prune.discretise import nodes_of, smallest
+from pytest_circuits.prune.discretise import smallest
 from pytest_circuits.prune.edges import needed_edges
 from pytest_circuits.prune.greedy import greedy
 from pytest_circuits.prune.masks import Masks, Search, learn
-from pytest_circuits.prune.notes import Notes
-from pytest_circuits.prune.plan import Method, Start
+from pytest_circuits.prune.notes import Checkpoints, Notes
+from pytest_circuits.prune.plan import Method, PrunePlan, Start
+from pytest_circuits.prune.pool import Pool
+from pytest_circuits.prune.quality import Quality
 from pytest_circuits.prune.refine import exchange, remove, repair
 from pytest_circuits.prune.stages import circuits, circumstances, control, with_edges
 from pytest_circuits.prune.subject import NotFoundError, Subject
+from pytest_circuits.system.progress import reporting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
     from torch import Tensor
 
-    from pytest_circuits.circuit import Edges
-    from pytest_circuits.model import Model, Reference
-    from pytest_circuits.prune.notes import Checkpoints
-    from pytest_circuits.prune.plan import PrunePlan
-    from pytest_circuits.prune.pool import Pool
-    from pytest_circuits.prune.quality import Quality
-
-Node = tuple[str, int]
 _TOP_OF_RANKING = 2, 64  # a prefix may have so many times the nodes that were on, and so many more
 
 
@@ -177,7 +173,7 @@ def _by_attribution(subject: Subject, forbidden: Nodes) -> Nodes:
     scores = attribute(subject.model, subject.fill, subject.pool.first(64))
     ranking = [node for node in ranked(scores) if node not in barred]
     nodes = smallest(subject.judge, ranking, most=len(ranking))
-    return nodes or nodes_of(ranking)
+    return nodes or Nodes.gather(ranking)
 
 
 def _by_removal(subject: Subject, forbidden: Nodes) -> Nodes:
@@ -203,7 +199,7 @@ def _refined(
     if not found:
         raise _not_found(subject, candidates)
     if len(found) > 1:
-        union = nodes_of(dict.fromkeys(node for nodes in found for node in nodes))
+        union = Nodes.gather(dict.fromkeys(node for nodes in found for node in nodes))
         good = repair(judge, subject.proposer, union, forbidden=barred)
         if good is not None:
             found.append(_smaller(subject, good, plan, barred))
@@ -336,7 +332,7 @@ def _backups(
     forbidden = list(nodes)
     while True:
         (found,) = find_circuits(
-            [asked], reference, alone, forbidden=nodes_of(forbidden), notes=[note]
+            [asked], reference, alone, forbidden=Nodes.gather(forbidden), notes=[note]
         )
         if isinstance(found, NotFoundError):
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,17 +17,13 @@ from queue import SimpleQueue
 from signal import Signals
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import click
 
 from pytest_circuits.errors import MISUSED, REFUSED, STOPPED
-from pytest_circuits.progress import reporting
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from pytest_circuits.prune.request import Request
+from pytest_circuits.prune.request import Request
+from pytest_circuits.system.progress import reporting
 
 CRASHED = 70  # exit status of a job with an error that is no user's (EX_SOFTWARE of sysexits.h)
 GO_ON = "what it had found is kept: run the same command again to go on"

@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_circuits.errors import ModelError, UsageError
-from pytest_circuits.files import parse_json, read_bounded, write_atomic
-from pytest_circuits.model.checkpoint import digest_tensors, read_tensors, write_tensors
+from pytest_circuits.model.tensor_file import digest_tensors, read_tensors, write_tensors
 from pytest_circuits.prune.folders import saving
+from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     from torch import Tensor
 
 _EVERY = 10.0  # seconds between two checkpoints of masks

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_circuits.prompts import prompts_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from torch import Tensor
-
-    from pytest_circuits.circuit.encoding import Encoder
-    from pytest_circuits.prompts import Pair, PromptSpace
+from pytest_circuits.circuit.encoding import Encoder
+from pytest_circuits.prompts.space import Pair, PromptSpace, prompts_of
 
 WHOLE_SPACE = 192  # pairs up to which a space is searched and judged as a whole
 TRAINING = 1024  # pairs that masks learn from, where the space is larger

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from pytest_circuits.circuit import Encoder, Family, View
-from pytest_circuits.prompts import prompts_of
-from pytest_circuits.prune.discretise import nodes_of
+from pytest_circuits.circuit.encoding import Encoder
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import View
+from pytest_circuits.compile.family import Family, Member
+from pytest_circuits.prompts.space import Pair, prompts_of
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from pytest_circuits.circuit import Nodes, Runner
-    from pytest_circuits.circuit.family import Member
-    from pytest_circuits.prompts import Pair
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 FEW = 32  # pairs that rule a complement out, before all of them decide
 LARGEST = 512  # nodes up to which circuits are compiled
@@ -183,7 +178,7 @@ class _Compiled:
             runner = self._runner
             tokens = torch.cat([batch.tokens.flatten() for _, batch in self._batches])
             known = Family.of(
-                runner.model, nodes_of(sorted(nodes)), runner.reference, runner.ablation, tokens
+                runner.model, Nodes.gather(sorted(nodes)), runner.reference, runner.ablation, tokens
             )
             self._family = known
         return known

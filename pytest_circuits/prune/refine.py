@@ -6,26 +6,20 @@ over sets of nodes: gradients at the discrete circuit propose, measured quality 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_circuits.prune.discretise import nodes_of
-from pytest_circuits.prune.quality import LARGEST
-from pytest_circuits.prune.sides import margins, separation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from torch import Tensor
-
-    from pytest_circuits.circuit import Edges, Nodes
-    from pytest_circuits.prune.pool import Drawn
-    from pytest_circuits.prune.quality import Judge
+from pytest_circuits.circuit.edges import Edges
+from pytest_circuits.circuit.nodes import Node, Nodes
+from pytest_circuits.prune.pool import Drawn
+from pytest_circuits.prune.quality import LARGEST, Judge
+from pytest_circuits.prune.soft_masks import margins, separation
 
 T = TypeVar("T")
-Node = tuple[str, int]
 
 _PROPOSED = 12  # nodes that a repair tries at a time, alone and the first few together
 _TOGETHER = (2, 4, 8)
@@ -117,8 +111,8 @@ def repair(
         if nodes.count > limit:
             return None
         proposed = proposer.additions(nodes, forbidden=forbidden)[:_PROPOSED]
-        larger = [nodes_of([*nodes, node]) for node in proposed]
-        larger += [nodes_of([*nodes, *proposed[:size]]) for size in _TOGETHER]
+        larger = [Nodes.gather([*nodes, node]) for node in proposed]
+        larger += [Nodes.gather([*nodes, *proposed[:size]]) for size in _TOGETHER]
         qualities = judge.assess(larger)
         merits = [
             (not q.reaches(judge.bar), n.count * q.reaches(judge.bar), q.excess(judge.bar), i)
@@ -139,19 +133,19 @@ def remove(
 
     def spared(kept: list[Node]) -> list[int]:
         if len(kept) > LARGEST:
-            uses = proposer.pressure_without(nodes_of(kept))
+            uses = proposer.pressure_without(Nodes.gather(kept))
             return sorted(range(len(kept)), key=lambda i: (uses[i], i))[:_RANKED]
-        parts = [(nodes_of(_without(kept, {i})), edges) for i in range(len(kept))]
-        alone, left = judge.alone(parts), proposer.separation_without(nodes_of(kept))
+        parts = [(Nodes.gather(_without(kept, {i})), edges) for i in range(len(kept))]
+        alone, left = judge.alone(parts), proposer.separation_without(Nodes.gather(kept))
         uses = [max(q.use(bar), apart) for q, apart in zip(alone, left, strict=True)]
         good = [i for i, quality in enumerate(alone) if quality.reaches(bar)]
         return sorted(good, key=lambda i: (uses[i], i))
 
     def reaches(kept: list[Node]) -> bool:
-        return judge.reaches((nodes_of(kept), edges))
+        return judge.reaches((Nodes.gather(kept), edges))
 
     for kept in eliminate(list(nodes), spared, reaches, least=1):
-        yield nodes_of(kept)
+        yield Nodes.gather(kept)
 
 
 def exchange(
@@ -166,7 +160,7 @@ def exchange(
     tried = set(forbidden)
     for _ in range(rounds):
         proposed = proposer.additions(nodes, forbidden=frozenset(tried))[:_EXCHANGED]
-        larger = [nodes_of([*nodes, node]) for node in proposed]
+        larger = [Nodes.gather([*nodes, node]) for node in proposed]
         alone = judge.alone([(some, None) for some in larger])
         order = sorted(range(len(larger)), key=lambda i: (alone[i].use(judge.bar), i))
         for i in order[:_TRIED]:

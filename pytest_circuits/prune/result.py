@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 import pytest_circuits
-from pytest_circuits.circuit import Nodes
-from pytest_circuits.prune.plan import Start
-
-if TYPE_CHECKING:
-    from pytest_circuits.model import Model
-    from pytest_circuits.prune.job import Found
-    from pytest_circuits.prune.plan import PrunePlan
-    from pytest_circuits.spec import Spec
-    from pytest_circuits.spec.types import FoundBy
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.prune.job import Found
+from pytest_circuits.prune.plan import PrunePlan, Start
+from pytest_circuits.spec.types import FoundBy, Spec
 
 
 def report(target: Path, found: Found, plan: PrunePlan, *, before: Spec) -> None:

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import torch
 
 from pytest_circuits.circuit.check import check_circuit
 from pytest_circuits.errors import CircuitsError, SpecError, UsageError, exit_status
-from pytest_circuits.model import load_model, load_reference, usable_device
+from pytest_circuits.model.device import usable_device
+from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
 from pytest_circuits.prune.folders import folders_of, taking
 from pytest_circuits.prune.job import find_circuits
 from pytest_circuits.prune.masks import MaskPlan
 from pytest_circuits.prune.notes import Notes
 from pytest_circuits.prune.plan import Method, PrunePlan, Start
+from pytest_circuits.prune.request import Request
 from pytest_circuits.prune.result import completed, report
 from pytest_circuits.prune.subject import NotFoundError, Subject
-from pytest_circuits.spec import LoadedSpec, Spec, dump_spec, load_spec, write_spec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.model import Model
-    from pytest_circuits.prune.request import Request
+from pytest_circuits.spec.load import LoadedSpec, load_spec
+from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.write import dump_spec, write_spec
 
 FOUND_NOTHING = 1  # exit status where at least one behavior has no circuit
 

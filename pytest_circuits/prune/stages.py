@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 import pytest_circuits
-from pytest_circuits.circuit import Edges, Nodes
+from pytest_circuits.circuit.edges import Edges
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.model.reference import Reference
 from pytest_circuits.prune.controls import Control
-from pytest_circuits.prune.plan import Start
-from pytest_circuits.prune.subject import NotFoundError
-from pytest_circuits.spec import edge_ends
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from pytest_circuits.model import Reference
-    from pytest_circuits.prune.notes import Notes
-    from pytest_circuits.prune.plan import PrunePlan
-    from pytest_circuits.prune.subject import Subject
+from pytest_circuits.prune.notes import Notes
+from pytest_circuits.prune.plan import PrunePlan, Start
+from pytest_circuits.prune.subject import NotFoundError, Subject
+from pytest_circuits.spec.types import edge_ends
 
 _DECISIVE = {"circuit", "behavior", "ablation", "claims", "protocol"}  # of a specification
 

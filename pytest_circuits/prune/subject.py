@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import WHOLE, Runner, View, all_nodes
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.interventions import fill_values
+from pytest_circuits.circuit.nodes import all_nodes
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.errors import CircuitsError
-from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import Pool, split
 from pytest_circuits.prune.quality import FEW, Bar, Judge
 from pytest_circuits.prune.refine import Proposer
-from pytest_circuits.spec import Ablation, NecessaryClaim, SufficientClaim
+from pytest_circuits.spec.types import Ablation, NecessaryClaim, Spec, SufficientClaim
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
-
-    from pytest_circuits.model import Model, Reference
-    from pytest_circuits.prompts import Pair
-    from pytest_circuits.prune.plan import PrunePlan
-    from pytest_circuits.spec import Spec
 
 
 class NotFoundError(CircuitsError):

@@ -6,17 +6,13 @@ say is escaped, so that a name can neither end a command nor begin one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 from pytest_circuits.report import words
 from pytest_circuits.report.places import in_repository
-from pytest_circuits.report.text import clean, quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from pytest_circuits.report.record import Result, Run
+from pytest_circuits.report.run import Result, Run
+from pytest_circuits.report.safe_text import clean, quoted
 
 MOST = 10  # errors of a step that GitHub shows
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from pytest_circuits.claims.evidence import Counterexample, Evidence
 from pytest_circuits.report import words
+from pytest_circuits.report.safe_text import clean, number, quoted, wrapped
 from pytest_circuits.report.terminal import Line, Span
-from pytest_circuits.report.text import clean, number, quoted, wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from pytest_circuits.claims.evidence import Counterexample, Evidence
 
 _WIDTH = 100
 _LABEL = 12  # columns before the values of a block

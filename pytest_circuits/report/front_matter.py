@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.spec import parse_yaml
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from pytest_circuits.report.record import Json
-    from pytest_circuits.spec import Tree
+from pytest_circuits.report.run import Json
+from pytest_circuits.spec.bounded_yaml import parse_yaml
+from pytest_circuits.spec.tree import Tree
 
 KEY = "model-index"
 SOURCE = "pytest-circuits"  # the name of the source of our results, by which they are known again

@@ -5,18 +5,13 @@ A specification that declares little passes easily. Its grade says so, in every 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-from pytest_circuits.claims.evidence import Verdict
-from pytest_circuits.report.text import clean
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from pytest_circuits.claims.evidence import Evidence
-    from pytest_circuits.report.record import Circuit, Json, Result
+from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.report.run import Circuit, Json, Result
+from pytest_circuits.report.safe_text import clean
 
 CORE = ("behaves", "sufficient", "necessary", "stable")
 BEYOND = ("faithful", "minimal", "specific")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report import words
 from pytest_circuits.report.failure import Subject, account, commands, plain
 from pytest_circuits.report.grade import warning
-from pytest_circuits.report.inline import code, fenced, html_code, prose
-from pytest_circuits.report.mermaid import mermaid
-from pytest_circuits.report.record import tool
-from pytest_circuits.report.tables import (
+from pytest_circuits.report.markdown_tables import (
     CLAIMS_HEAD,
     GRADES_HEAD,
     SIGNS,
@@ -23,12 +20,11 @@ from pytest_circuits.report.tables import (
     sign_of,
     waiver_items,
 )
+from pytest_circuits.report.mermaid import mermaid
+from pytest_circuits.report.record import tool
+from pytest_circuits.report.run import Circuit, Drawing, Result, Run
+from pytest_circuits.report.safe_markdown import code, fenced, html_code, prose
 from pytest_circuits.report.terminal import verdict_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from pytest_circuits.report.record import Circuit, Drawing, Result, Run
 
 COMMENT = 65_536  # characters that a comment on GitHub can have
 STEP_SUMMARY = 2**20  # bytes of the summary of one step; more, and GitHub shows nothing of it

@@ -7,12 +7,9 @@ writes to every later node that reads the same channel.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pytest_circuits.report.record import Drawing
+from pytest_circuits.report.run import Drawing
 
 _NODE = re.compile(r"(?P<hook>.*)\[(?P<channel>\d+)\]")
 _WRITES, _READS = ".resid_delta", (".act_in", "final_resid")

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-from pytest_circuits.claims.evidence import Verdict
-
-if TYPE_CHECKING:
-    from pytest_circuits.claims.evidence import Evidence
-    from pytest_circuits.report.record import Run
+from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.report.run import Run
 
 Numbers = dict[str, float | int]
 

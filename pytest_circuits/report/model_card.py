@@ -6,15 +6,13 @@ Everything else in the card is left as it is, and the same run gives the same by
 from __future__ import annotations
 
 import math
-from pathlib import PurePath
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePath
 
+from pytest_circuits.claims.evidence import Evidence
 from pytest_circuits.errors import UsageError
 from pytest_circuits.report import words
 from pytest_circuits.report.front_matter import SOURCE, line_end, with_results
-from pytest_circuits.report.inline import code, prose
-from pytest_circuits.report.record import tool
-from pytest_circuits.report.tables import (
+from pytest_circuits.report.markdown_tables import (
     CLAIMS_HEAD,
     GRADES_HEAD,
     claim_row,
@@ -22,14 +20,11 @@ from pytest_circuits.report.tables import (
     waiver_items,
     whole,
 )
+from pytest_circuits.report.record import tool
+from pytest_circuits.report.run import Circuit, Json, Run
+from pytest_circuits.report.safe_markdown import code, prose
+from pytest_circuits.report.safe_text import clean
 from pytest_circuits.report.terminal import verdict_line
-from pytest_circuits.report.text import clean
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest_circuits.claims.evidence import Evidence
-    from pytest_circuits.report.record import Circuit, Json, Run
 
 BEGIN, END = "<!-- circuits:begin -->", "<!-- circuits:end -->"
 _URL = "https://pypi.org/project/pytest-circuits/"

@@ -8,15 +8,11 @@ left out of it could turn a refusal into a release: only what passed is listed a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report.record import tool, versions
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pytest_circuits.report.record import Json, Run
+from pytest_circuits.report.run import Json, Run
 
 
 def predicate(

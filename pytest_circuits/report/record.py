@@ -11,211 +11,29 @@ from __future__ import annotations
 import json
 import math
 import platform
-from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pytest_circuits
 from pytest_circuits.claims.evidence import Cause, Counterexample, Evidence, Law, Rate, Verdict
 from pytest_circuits.report.grade import grade
+from pytest_circuits.report.run import (
+    DELTA,
+    Artifact,
+    Baseline,
+    Circuit,
+    Drawing,
+    File,
+    Json,
+    Matched,
+    Result,
+    Run,
+    Waiver,
+)
 
 SCHEMA_VERSION = 1
-DELTA = "delta_to_baseline"  # the measure that differs from the baseline's rate
 DISTRIBUTIONS = ("hypothesis", "numpy", "pytest", "scipy", "tokenizers", "torch")
-
-Json = dict[str, Any]
-
-
-class State(StrEnum):
-    """How far a claim came; only one that ran can pass."""
-
-    RAN = "ran"
-    RECORDED = "recorded"  # its baseline was written by this run
-    SKIPPED = "skipped"
-    ERROR = "error"
-    DESELECTED = "deselected"
-    NOT_RUN = "not run"
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A model directory as it was named, and the digest of what it held."""
-
-    path: str
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """What a circuit was compared with: a baseline file, or a model at hand."""
-
-    path: str  # of the file relative to the root folder, or of the model as it was named
-    model_digest: str  # of the model that the file was recorded from, or of the one at hand
-    recorded: bool  # a file
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file that was read, and the sha256 of the very bytes that were evaluated."""
-
-    name: str  # relative to the root folder, or below the folder of the model as it was named
-    role: str  # "specification", "model", "baseline" or "baseline model"
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """The nodes of a circuit, in forward order, and the edges between them."""
-
-    nodes: tuple[str, ...]
-    edges: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Waiver:
-    """For how long a claim is accepted although it does not pass, and why."""
-
-    until: str  # the last day, in UTC: 2026-12-31
-    reason: str
-    place: str  # where it stands: file, line and column
-
-
-@dataclass(frozen=True, slots=True)
-class Matched:
-    """How a circuit was found again, where its nodes have other numbers."""
-
-    file: str | None  # the specification with the new numbers; None: every node is where it was
-    moved: int  # nodes
-    mean: float  # correlation with the nodes that they were, and the least one
-    least: float
-
-
-@dataclass(frozen=True, slots=True)
-class Circuit:
-    """What was put to the test: a circuit of a specification, in a model, against a baseline."""
-
-    name: str
-    spec: str  # relative to the root folder
-    digest: str
-    declared: tuple[str, ...]  # every claim that the specification makes, in order
-    nodes: int
-    edges: int
-    reference_digest: str  # of the activations that ablation puts in place of a node
-    model: Artifact
-    baseline: Baseline | None  # None: there is none
-    device: str
-    files: tuple[File, ...] = ()  # all that its evidence depends on
-    drawing: Drawing | None = None  # None: there is nothing to draw, or too much
-    left_out: dict[str, str] = field(default_factory=dict)  # claims not declared, with the reason
-    waivers: dict[str, Waiver] = field(default_factory=dict)  # by claim
-    matched: Matched | None = None  # None: the nodes are those that the specification names
-
-    @property
-    def is_its_baseline(self) -> bool:
-        """Whether the model is compared with itself, so that nothing can differ."""
-        return self.baseline is not None and self.baseline.model_digest == self.model.digest
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a claim stands, and how it is run again."""
-
-    path: str = ""  # of the specification, as the reader can open it
-    line: int = 1
-    column: int = 1
-    command: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a specification cannot be used: one problem, and where it stands."""
-
-    spec: str  # relative to the root folder
-    line: int
-    column: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One claim of one circuit, and what came of it."""
-
-    nodeid: str
-    circuit: str
-    evidence: Evidence
-    state: State
-    seconds: float = 0.0
-    place: Place = Place()
-    waived: Waiver | None = None  # what lets it through, although it ran and does not pass
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict, which no waiver changes."""
-        return self.evidence.verdict
-
-    @property
-    def is_told(self) -> bool:
-        """Say whether it is told by itself; of all others one sentence of the run says how many."""
-        return self.state not in {State.DESELECTED, State.NOT_RUN}
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A whole run of the gate."""
-
-    circuits: tuple[Circuit, ...]
-    results: tuple[Result, ...]
-    refused: tuple[str, ...] = ()  # specifications that cannot be used
-    refusals: tuple[Refusal, ...] = ()  # and why
-    problems: tuple[str, ...] = ()  # what keeps the run from being complete, one sentence each
-    notes: tuple[str, ...] = ()  # what else a person should know
-    recorded: tuple[str, ...] = ()  # baseline files that were written
-
-    @property
-    def verdict(self) -> Verdict:
-        """Pass only if every claim of every circuit ran and passed: a waiver makes no pass."""
-        verdicts = {result.verdict for result in self.results}
-        if Verdict.FAIL in verdicts:
-            return Verdict.FAIL
-        if not verdicts or self.problems or self.refused or self.not_asked_for:
-            return Verdict.INCONCLUSIVE
-        return Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else Verdict.PASS
-
-    @property
-    def not_asked_for(self) -> dict[str, list[str]]:
-        """Claims of each circuit that has some without a result: another one of it was named."""
-        asked = {(result.circuit, result.evidence.claim) for result in self.results}
-        left = {c.name: [k for k in c.declared if (c.name, k) not in asked] for c in self.circuits}
-        return {name: claims for name, claims in left.items() if claims}
-
-    @property
-    def waived(self) -> tuple[Result, ...]:
-        """The claims that do not pass and may stand."""
-        return tuple(result for result in self.results if result.waived)
-
-    @property
-    def green(self) -> bool:
-        """Say whether the exit status may be 0: baselines that are recorded and waivers may stand.
-
-        So may claims that nobody asked for, where others were named.
-        """
-        return bool(self.results) and not (self.blocking or self.problems or self.refused)
-
-    @property
-    def blocking(self) -> tuple[Result, ...]:
-        """The claims that keep the exit status from being 0."""
-        return tuple(
-            result
-            for result in self.results
-            if not (
-                result.verdict is Verdict.PASS or result.state is State.RECORDED or result.waived
-            )
-        )
-
-    def spec_of(self, result: Result) -> str:
-        """The specification that a result is about, relative to the root folder."""
-        return next(c.spec for c in self.circuits if c.name == result.circuit)
 
 
 def circuit_from_json(fields: Json) -> Circuit:

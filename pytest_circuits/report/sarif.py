@@ -7,18 +7,14 @@ claim passes and is not opened again when a line moves.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import quote
 
 from pytest_circuits.report import words
 from pytest_circuits.report.annotations import message_of
 from pytest_circuits.report.places import in_repository
 from pytest_circuits.report.record import tool
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest_circuits.report.record import Json, Run
+from pytest_circuits.report.run import Json, Run
 
 MOST = 5_000  # results of a run that GitHub keeps
 _SPEC = "circuits/spec"

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report import words
 from pytest_circuits.report.grade import grade, warning
-from pytest_circuits.report.record import DELTA, State
-from pytest_circuits.report.text import clean, wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.report.record import Artifact, Result, Run
+from pytest_circuits.report.run import DELTA, Artifact, Result, Run, State
+from pytest_circuits.report.safe_text import clean, wrapped
 
 _MANY = 5  # circuits that the last line names before it only counts
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pytest_circuits.claims.evidence import Rate, Verdict
 from pytest_circuits.claims.findings import percent
-from pytest_circuits.report.record import State
-from pytest_circuits.report.text import clean
-
-if TYPE_CHECKING:
-    from pytest_circuits.report.record import Circuit, Result, Waiver
+from pytest_circuits.report.run import Circuit, Result, State, Waiver
+from pytest_circuits.report.safe_text import clean
 
 WHOLE_SPACE = "whole space"
 WAIVED = "waived"

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from pytest_circuits.show.text import aligned, listed, number, token, total, wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.circuit.folded_sublayers import FoldedAttention
+from pytest_circuits.compile.folded_sublayers import FoldedAttention
+from pytest_circuits.show.layout import aligned, listed, number, token, total, wrapped
 
 
 def head_lines(attn: FoldedAttention, index: int, rows: list[tuple[str, list[str]]]) -> list[str]:

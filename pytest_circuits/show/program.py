@@ -5,27 +5,25 @@ What is printed is what runs: every weight and constant is read from the compile
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import torch
 
-from pytest_circuits.circuit import Nodes, compile_circuit, edges_of, live_edges, shift_of
+from pytest_circuits.circuit.calibration import shift_of
+from pytest_circuits.circuit.edges import Edges, edges_of, live_edges
 from pytest_circuits.circuit.encoding import Encoder
-from pytest_circuits.circuit.folded_sublayers import FoldedAttention, FoldedMlp
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.view import Shift
+from pytest_circuits.compile.compiled import CompiledCircuit, Step, compile_circuit
+from pytest_circuits.compile.folded import Projection, Read
+from pytest_circuits.compile.folded_sublayers import FoldedAttention, FoldedMlp
+from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.prompts.space import Pair
 from pytest_circuits.show.heads import attends, head_lines, value_names
-from pytest_circuits.show.text import aligned, listed, number, token, total, wrapped
-from pytest_circuits.spec import Ablation, quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from pytest_circuits.circuit import CompiledCircuit, Edges
-    from pytest_circuits.circuit.compiled import Step
-    from pytest_circuits.circuit.folded import Projection, Read
-    from pytest_circuits.circuit.view import Shift
-    from pytest_circuits.model import Model, Reference
-    from pytest_circuits.prompts import Pair
-    from pytest_circuits.spec import Spec
+from pytest_circuits.show.layout import aligned, listed, number, token, total, wrapped
+from pytest_circuits.spec.problems import quoted
+from pytest_circuits.spec.types import Ablation, Spec
 
 _LEGEND = (
     "act_in[c] is resid[c] over the norm; seen v[c] is the mean of v[c] by attention. AbsTopK,",

@@ -9,17 +9,14 @@ composer, which recurses: no text can exhaust the stack.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import yaml
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.files import read_bounded
 from pytest_circuits.spec.problems import Problem, quoted
 from pytest_circuits.spec.tree import Builder, Limits, Mark, StopReadingError, Tree
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pytest_circuits.system.files import read_bounded
 
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what PyYAML counts as a line
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

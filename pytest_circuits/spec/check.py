@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
-from pytest_circuits.spec.problems import Fault, listed, quoted, suggest, visible
+from pytest_circuits.spec.problems import Fault, Loc, listed, quoted, suggest, visible
 from pytest_circuits.spec.reasons import check_reasons
 from pytest_circuits.spec.template import (
     Hole,
@@ -26,11 +27,6 @@ from pytest_circuits.spec.types import (
     WordsSlot,
     edge_ends,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from pytest_circuits.spec.tree import Loc
 
 Item = TypeVar("Item", str, int, tuple[int, int])
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_circuits.spec.phrases import container_of, expected, name_of
-from pytest_circuits.spec.problems import Problem, listed, quoted, suggest
+from pytest_circuits.spec.problems import Loc, Problem, listed, quoted, suggest
 from pytest_circuits.spec.schema import Schema, schema_of
+from pytest_circuits.spec.tree import Tree, Value
 from pytest_circuits.spec.types import SLOT_KINDS, Spec, edge_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from collections.abc import Set as AbstractSet
-
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
-
-    from pytest_circuits.spec.tree import Loc, Tree, Value
 
 _MOST = 200  # a file with more mistakes is hostile; explaining each would take its time
 _TWO_ENDS = re.compile(r"\s*([\w.]+)(?:\s*[-=]*[>→:]\s*|\s*,\s*|\s+(?:to\s+)?)([\w.]+)\s*")

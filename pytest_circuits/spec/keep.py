@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import yaml
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.files import write_atomic
-from pytest_circuits.spec.load import load_spec, parse_spec
+from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec
 from pytest_circuits.spec.problems import quoted
 from pytest_circuits.spec.template import fit_prompt
 from pytest_circuits.spec.write import scalar_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.system.files import write_atomic
 
 _KEY = "regressions"
 _HEAD = f"{_KEY}:  # prompts that once broke a law; always tried first"

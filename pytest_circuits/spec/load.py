@@ -7,17 +7,15 @@ import os
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_circuits.errors import SpecError
 from pytest_circuits.spec.bounded_yaml import parse_yaml, read_yaml
 from pytest_circuits.spec.check import check_spec
+from pytest_circuits.spec.problems import Loc, Problem
+from pytest_circuits.spec.tree import Tree, Value
 from pytest_circuits.spec.typed import refusal, typed, validated
 from pytest_circuits.spec.types import WITHOUT_NODES, Spec
-
-if TYPE_CHECKING:
-    from pytest_circuits.spec.problems import Problem
-    from pytest_circuits.spec.tree import Loc, Tree, Value
 
 # What decides the evidence. A description, or where the model lies, does not.
 _DECISIVE = (

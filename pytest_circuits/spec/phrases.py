@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pytest_circuits.spec.problems import listed, quoted
+from pytest_circuits.spec.problems import Loc, listed, quoted
 from pytest_circuits.spec.types import SLOT_KINDS
-
-if TYPE_CHECKING:
-    from pytest_circuits.spec.tree import Loc
 
 _COUNTS = {1: "one", 2: "two"}
 _ANY = None  # in a pattern: any key or index

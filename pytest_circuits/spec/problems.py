@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from pytest_circuits.spec.tree import Loc
+Loc: TypeAlias = tuple[str | int, ...]  # keys and indexes from the top of a file
 
 # Control, format (bidi, zero width), surrogate, unassigned, line and paragraph separators.
 _UNSAFE = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from pytest_circuits.spec.problems import Fault, quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.types import Spec
 
 
 def check_reasons(spec: Spec) -> Iterator[Fault]:

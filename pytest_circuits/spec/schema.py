@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from pytest_circuits.spec.problems import Loc
 from pytest_circuits.spec.types import Spec
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
     from pydantic_core import core_schema
-
-    from pytest_circuits.spec.tree import Loc
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from pathlib import Path
+from typing import NoReturn, TypeAlias
 
-from pytest_circuits.spec.problems import Problem, quoted
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pytest_circuits.spec.problems import Loc, Problem, quoted
 
 Scalar: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = "Scalar | list[Value] | dict[str, Value]"
-Loc: TypeAlias = tuple[str | int, ...]
 
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")

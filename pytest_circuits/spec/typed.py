@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from pytest_circuits.errors import SpecError
 from pytest_circuits.spec.bounded_yaml import read_yaml
 from pytest_circuits.spec.explain import explain, find_nulls
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from pytest_circuits.spec.problems import Problem
-    from pytest_circuits.spec.tree import Loc, Tree, Value
+from pytest_circuits.spec.problems import Loc, Problem
+from pytest_circuits.spec.tree import Tree, Value
 
 T = TypeVar("T", bound=BaseModel)
 

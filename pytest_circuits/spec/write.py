@@ -6,22 +6,18 @@ import json
 import math
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import yaml
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.files import write_atomic
 from pytest_circuits.spec.load import parse_spec
 from pytest_circuits.spec.problems import visible
-from pytest_circuits.spec.tree import plain_value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from pytest_circuits.spec.tree import Scalar
-    from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.tree import Scalar, plain_value
+from pytest_circuits.spec.types import Spec
+from pytest_circuits.system.files import write_atomic
 
 _WIDTH = 100
 _PLAIN = re.compile(r"(?:\.\.?/)*[A-Za-z0-9_](?:[A-Za-z0-9_./-]| (?:-> )?(?=[A-Za-z0-9_]))*")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -12,13 +13,9 @@ import tokenizers
 import torch
 
 import pytest_circuits
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from pytest_circuits.train.config import TrainConfig
-    from pytest_circuits.train.data import SourceFacts
-    from pytest_circuits.train.evaluation import Scores
+from pytest_circuits.train.config import TrainConfig
+from pytest_circuits.train.data.corpus import SourceFacts
+from pytest_circuits.train.evaluation import Scores
 
 REFERENCE_WINDOWS = 1024
 _ABOUT = """\

@@ -13,22 +13,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import save
+from torch import Tensor
 
 from pytest_circuits.errors import CircuitsError
-from pytest_circuits.files import parse_json, read_bounded
-from pytest_circuits.model.checkpoint import read_tensors
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from torch import Tensor
+from pytest_circuits.model.tensor_file import read_tensors
+from pytest_circuits.system.files import parse_json, read_bounded
 
 MANIFEST = "MANIFEST.json"
 _TENSORS, _STATE = "tensors.safetensors", "state.json"

@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 import secrets
 import shutil
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pytest_circuits.errors import ModelError
-from pytest_circuits.files import sync_folder, write_synced
+from pytest_circuits.system.files import sync_folder, write_synced
 from pytest_circuits.train.checkpoint_files import (
     MANIFEST,
     Checkpoint,
@@ -25,10 +26,6 @@ from pytest_circuits.train.checkpoint_files import (
     stored,
     whole,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 __all__ = ["Checkpoint", "CheckpointError", "newest", "save"]
 

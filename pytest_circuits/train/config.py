@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from pytest_circuits.model.config import ActivationPoint  # noqa: TC001  (pydantic reads it)
-from pytest_circuits.train.data import Data
-from pytest_circuits.train.data.config import Path  # noqa: TC001  (pydantic reads it)
+from pytest_circuits.model.sparse.config import ActivationPoint
+from pytest_circuits.train.data.config import (
+    Data,
+    Path,
+)
 from pytest_circuits.train.presets import PRESETS, merged
 
 Share = Annotated[float, Field(ge=0, le=1)]

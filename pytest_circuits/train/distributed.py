@@ -9,26 +9,22 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.model import usable_device
+from pytest_circuits.model.device import usable_device
+from pytest_circuits.model.sparse.gpt import SparseGPT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import TypeGuard
-
-    from torch import Tensor, nn
     from torch.distributed.tensor import DTensor
-
-    from pytest_circuits.model import SparseGPT
 
 T = TypeVar("T")
 

@@ -6,29 +6,25 @@ the figures of two runs can be compared. It runs in float32, in every process of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_circuits.circuit import Encoder
+from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.errors import SpecError, UsageError
-from pytest_circuits.prompts import PromptSpace, prompts_of
-from pytest_circuits.spec import load_spec
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.tokenizer import Tokenizer
+from pytest_circuits.prompts.space import Prompt, PromptSpace, prompts_of
+from pytest_circuits.spec.load import load_spec
+from pytest_circuits.train.config import TrainConfig
+from pytest_circuits.train.data.corpus import Corpus
 from pytest_circuits.train.sparsity import nonzeros
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from pytest_circuits.model import SparseGPT, Tokenizer
-    from pytest_circuits.prompts import Prompt
-    from pytest_circuits.train.config import TrainConfig
-    from pytest_circuits.train.data import Corpus
 
 _HELD_OUT_SEED, _PROMPT_SEED = 2, 3
 _ROWS = 64  # of a forward

@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from pytest_circuits.errors import StoppedError, UsageError
-from pytest_circuits.files import whole_directory
-from pytest_circuits.model import (
-    ModelConfig,
-    SparseGPT,
-    load_model,
-    measure,
-    save_model,
-    save_reference,
-)
-from pytest_circuits.progress import Reporter, reporting
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.directory import Model, load_model, save_model, save_reference
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.system.files import whole_directory
+from pytest_circuits.system.progress import Reporter, reporting
+from pytest_circuits.system.stopping import Stop
 from pytest_circuits.train.card import REFERENCE_WINDOWS, Trained, model_card
 from pytest_circuits.train.checkpoints import Checkpoint, newest, save
-from pytest_circuits.train.data import Corpus, prepare
+from pytest_circuits.train.config import TrainConfig
+from pytest_circuits.train.data.corpus import Corpus, prepare
+from pytest_circuits.train.distributed import World
 from pytest_circuits.train.evaluation import Evaluator, Scores, find_behaviors
 from pytest_circuits.train.loop import Step, Trainer, initialise
 from pytest_circuits.train.metrics import Metrics, recording
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from pytest_circuits.model import Model
-    from pytest_circuits.stopping import Stop
-    from pytest_circuits.train.config import TrainConfig
-    from pytest_circuits.train.distributed import World
-    from pytest_circuits.train.run_folder import RunFolder
+from pytest_circuits.train.run_folder import RunFolder
 
 _REFERENCE_SEED = 1  # which windows the reference takes, whatever the seed of the run
 _RECENT = 100  # steps whose mean loss is told

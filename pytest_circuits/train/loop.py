@@ -7,25 +7,20 @@ of steps done are all of it, because every batch is a function of (seed, step).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite, sqrt
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pytest_circuits.errors import CircuitsError
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.distributed import World, parallel, part_of, whole
 from pytest_circuits.train.schedules import density_at, learning_rate
 from pytest_circuits.train.sparsity import is_sparse_matrix, project
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from torch import Tensor, nn
-
-    from pytest_circuits.model import SparseGPT
-    from pytest_circuits.train.config import TrainConfig
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.files import write_atomic
+from pytest_circuits.system.files import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS = "metrics.jsonl"

@@ -10,15 +10,12 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.files import parse_json, read_bounded, write_atomic
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest_circuits.train.config import TrainConfig
+from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
+from pytest_circuits.train.config import TrainConfig
 
 _MAX_BYTES = 2**20
 

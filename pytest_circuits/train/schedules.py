@@ -6,10 +6,8 @@ Progress is a share of the run: (step + 1) / steps, above 0 and up to 1.
 from __future__ import annotations
 
 from math import cos, log, pi, sqrt
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pytest_circuits.train.config import Sparsity, TrainConfig
+from pytest_circuits.train.config import Sparsity, TrainConfig
 
 
 def density_at(progress: float, plan: Sparsity) -> float:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
 
-from pytest_circuits.model.selection import row_thresholds, threshold
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.sparse.selection import row_thresholds, threshold
+from pytest_circuits.train.config import Sparsity
 from pytest_circuits.train.distributed import multiply, whole
 from pytest_circuits.train.schedules import bias_density_at, density_at, embedding_density_at
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor, nn
-
-    from pytest_circuits.model.gpt import SparseGPT
-    from pytest_circuits.train.config import Sparsity
 
 
 def largest(weight: Tensor, density: float, *, floor: int = 0, neuron_axis: int = 0) -> Tensor:

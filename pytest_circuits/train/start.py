@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isclose, nextafter
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.model import load_model, load_tokenizer
+from pytest_circuits.model.sparse.directory import Model, load_model
+from pytest_circuits.model.tokenizer import load_tokenizer
 from pytest_circuits.train.config import Shape, TrainConfig
 from pytest_circuits.train.data.config import Vocabulary
 from pytest_circuits.train.sparsity import nonzeros
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from pytest_circuits.model import Model
 
 _EMBEDDINGS = ("embed.weight", "unembed.weight")
 _NEAR = 0.02  # densities that differ by no more are the same: counts are whole, and few in a model

@@ -26,17 +26,21 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import Nodes, View, all_nodes, random_circuits
-from pytest_circuits.claims import CLAIMS, Bench, Verdict, declared, make_bench, run_claim
-from pytest_circuits.model import Model, load_model
-from pytest_circuits.spec import load_spec
+from collections.abc import Iterator, Mapping, Sequence
+
+from pytest_circuits.circuit.controls import random_circuits
+from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.circuit.view import View
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.registry import CLAIMS, declared
+from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.model.sparse.directory import Model, load_model
+from pytest_circuits.spec.load import load_spec
 from tests.known_models.defects import DEFECTS, TRUE_CIRCUITS
 from tests.known_models.workshop import Workshop
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_NEEDED = [ROOT / "examples" / "not_needed" / "else_elif_not_needed.circuit.yaml"]

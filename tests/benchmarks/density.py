@@ -17,9 +17,10 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from pytest_circuits.model import ModelConfig, SparseGPT
+from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.train.config import Optimizer, Shape, Sparsity, TrainConfig
-from pytest_circuits.train.data import Corpus, prepare
+from pytest_circuits.train.data.corpus import Corpus, prepare
 from pytest_circuits.train.distributed import World
 from pytest_circuits.train.evaluation import Evaluator
 from pytest_circuits.train.loop import Trainer, initialise

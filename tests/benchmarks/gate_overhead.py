@@ -28,17 +28,20 @@ from pathlib import Path
 import torch
 
 from pytest_circuits.circuit.encoding import Encoder
-from pytest_circuits.claims import (
-    baseline_path,
-    declared,
-    make_bench,
-    read_baseline,
-    run_claim,
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.registry import declared
+from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.claims.stable.baseline_file import baseline_path, read_baseline
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.sparse.directory import (
+    Model,
+    load_model,
+    read_reference_text,
+    save_model,
+    save_reference,
 )
-from pytest_circuits.model import Model, load_model, measure, save_model, save_reference
-from pytest_circuits.model.directory import read_reference_text
-from pytest_circuits.prompts import PromptSpace
-from pytest_circuits.spec import LoadedSpec, load_spec
+from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.spec.load import LoadedSpec, load_spec
 
 ROOT = Path(__file__).parents[2]
 BATCH = 256

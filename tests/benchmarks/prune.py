@@ -32,26 +32,24 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from typing import TYPE_CHECKING
 
-from pytest_circuits.circuit import Nodes, View, compile_circuit, count_edges, edges_of
+from collections.abc import Sequence
+
+from pytest_circuits.circuit.edges import count_edges, edges_of
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.interventions import run_circuits
-from pytest_circuits.circuit.view import cut_weights, keep_masks
-from pytest_circuits.model import load_model, load_reference
-from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.view import View, cut_weights, keep_masks
+from pytest_circuits.compile.compiled import compile_circuit
+from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
+from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.prune.job import Found, find_circuits
 from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn
 from pytest_circuits.prune.plan import Method, PrunePlan
 from pytest_circuits.prune.subject import NotFoundError, Subject
-from pytest_circuits.spec import load_spec
-from pytest_circuits.spec.load import parse_spec
+from pytest_circuits.spec.load import load_spec, parse_spec
 from tests.known_models import KINDS, KnownAnswer, quote_copier
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.model import Model, Reference
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = PrunePlan(controls=False)

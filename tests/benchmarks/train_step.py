@@ -11,28 +11,27 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from typing import TYPE_CHECKING
 
 from pytest_circuits.train.cores import let_idle_threads_sleep
 
 let_idle_threads_sleep()  # as `pytest-circuits train` does, before torch is imported
 
 # ruff: disable[E402]
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pytest_circuits.model import ModelConfig, SparseGPT
-from pytest_circuits.model.abstopk import abs_top_k
+from pytest_circuits.model.sparse.abstopk import abs_top_k
+from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.train.config import Optimizer, Shape, Sparsity, TrainConfig
 from pytest_circuits.train.distributed import World
 from pytest_circuits.train.loop import Trainer, initialise
 from pytest_circuits.train.sparsity import largest
 
 # ruff: enable[E402]
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 WIDTH, LAYERS, LENGTH, BATCH, VOCABULARY = 256, 4, 128, 32, 1024
 

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from pytest_circuits.circuit import Edges, Nodes, all_nodes, live_edges, random_circuits
-from pytest_circuits.model import (
-    Model,
-    ModelConfig,
-    Reference,
-    SparseGPT,
-    measure,
-    train_tokenizer,
-)
+from pytest_circuits.circuit.controls import random_circuits
+from pytest_circuits.circuit.edges import Edges, live_edges
+from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.model.reference import Reference, measure
+from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.tokenizer import train_tokenizer
 
 CPU = torch.device("cpu")
 SHAPE: dict[str, Any] = {"n_layer": 2, "d_model": 24, "d_head": 4, "d_mlp": 40, "max_tokens": 16}

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
 
-from pytest_circuits.circuit import WHOLE, Nodes, Rest, Runner, View, all_nodes, live_edges
-from pytest_circuits.circuit.beside import run_beside
-from pytest_circuits.circuit.rest import part_gradients
-from pytest_circuits.circuit.view import cut_weights, keep_masks
-from pytest_circuits.model import Model, load_model, load_reference
-from pytest_circuits.prompts import Pair, PromptSpace
-from pytest_circuits.spec import Ablation
+from pytest_circuits.circuit.edges import live_edges
+from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.circuit.rest import Rest, part_gradients
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.side_by_side import Seen, run_beside
+from pytest_circuits.circuit.view import WHOLE, View, cut_weights, keep_masks
+from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
+from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.spec.load import parse_spec
+from pytest_circuits.spec.types import Ablation
 from tests.known_models import D_HEAD, QUOTE_PATH, quote_spec, write_quote_copier
-
-if TYPE_CHECKING:
-    from pytest_circuits.circuit.beside import Seen
 
 NODES = Nodes.of(QUOTE_PATH)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_circuits.circuit import calibrated, fit
-from pytest_circuits.spec import Calibration
+from pytest_circuits.circuit.calibration import calibrated, fit
+from pytest_circuits.spec.types import Calibration
 
 WHOLE = np.random.default_rng(1).uniform(1, 4, (200, 2))  # margins: both members prefer rightly
 

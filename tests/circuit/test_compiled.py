@@ -8,22 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_circuits.circuit import (
-    Nodes,
-    Runner,
-    View,
-    compile_circuit,
-)
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.interventions import fill_values, run_circuits
-from pytest_circuits.circuit.view import cut_weights, keep_masks
-from pytest_circuits.model import (
-    Model,
-    load_model,
-    load_reference,
-)
-from pytest_circuits.prompts import Pair, PromptSpace
-from pytest_circuits.spec import Ablation, load_spec
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import View, cut_weights, keep_masks
+from pytest_circuits.compile.compiled import compile_circuit
+from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
+from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.spec.load import load_spec
+from pytest_circuits.spec.types import Ablation
 from tests.circuit.random_models import VARIANTS, random_model, some_circuits, some_edges
 from tests.known_models import (
     BIAS_NODE,

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from pytest_circuits.circuit import (
-    Edges,
-    Nodes,
-    Runner,
-    View,
-    check_circuit,
-    count_edges,
-    edges_of,
-    live_edges,
-)
+from pytest_circuits.circuit.check import check_circuit
+from pytest_circuits.circuit.edges import Edges, count_edges, edges_of, live_edges
 from pytest_circuits.circuit.interventions import Cut, cut_edges, fill_values, run_circuits
-from pytest_circuits.circuit.view import cut_weights, keep_masks
-from pytest_circuits.model import (
-    Model,
-    ModelConfig,
-    SparseGPT,
-    Tokenizer,
-    load_model,
-    load_reference,
-    train_tokenizer,
-)
-from pytest_circuits.prompts import Pair, PromptSpace
-from pytest_circuits.spec import Ablation, load_spec, parse_spec
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import View, cut_weights, keep_masks
+from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.tokenizer import Tokenizer, train_tokenizer
+from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.spec.load import load_spec, parse_spec
+from pytest_circuits.spec.types import Ablation
 from tests.known_models import (
     D_HEAD,
     DETECT,
@@ -46,11 +37,6 @@ from tests.known_models import (
     quote_spec,
     write_quote_copier,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
 
 UP, DOWN = ("0.mlp.act_in", "0.mlp.post_act"), ("0.mlp.post_act", "0.mlp.resid_delta")
 KEY, VALUE = ("0.attn.act_in", "0.attn.k"), ("0.attn.act_in", "0.attn.v")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from pytest_circuits.circuit import Family, Nodes, View
 from pytest_circuits.circuit.encoding import Batch
 from pytest_circuits.circuit.interventions import fill_values, run_circuits
-from pytest_circuits.circuit.view import cut_weights, keep_masks
-from pytest_circuits.spec import Ablation
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.view import View, cut_weights, keep_masks
+from pytest_circuits.compile.family import Family, Member
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.spec.types import Ablation
 from tests.circuit.random_models import VARIANTS, random_model, some_circuits, some_edges
-
-if TYPE_CHECKING:
-    from pytest_circuits.circuit.family import Member
-    from pytest_circuits.model import Model
 
 
 def _members(nodes: Nodes, model: Model) -> list[Member]:

@@ -6,21 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_circuits.circuit import (
-    WHOLE,
-    Nodes,
-    Runner,
-    View,
-    all_nodes,
-    count_edges,
-    random_circuits,
-)
+from pytest_circuits.circuit.controls import random_circuits
+from pytest_circuits.circuit.edges import count_edges
 from pytest_circuits.circuit.interventions import fill_values, run_circuits
-from pytest_circuits.circuit.view import keep_masks
+from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import WHOLE, View, keep_masks
 from pytest_circuits.errors import SpecError
-from pytest_circuits.model import Model, load_model, load_reference
-from pytest_circuits.prompts import Pair, Prompt, PromptSpace
-from pytest_circuits.spec import Ablation, load_spec
+from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
+from pytest_circuits.prompts.space import Pair, Prompt, PromptSpace
+from pytest_circuits.spec.load import load_spec
+from pytest_circuits.spec.types import Ablation
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
 
 

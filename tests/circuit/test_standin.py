@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-import pytest_circuits.circuit.run
-from pytest_circuits.circuit import (
-    WHOLE,
-    Nodes,
-    Runner,
-    View,
-    all_nodes,
-    compile_circuit,
-    random_circuits,
-)
+import pytest_circuits.circuit.runner
+from pytest_circuits.circuit.controls import random_circuits
+from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.standin import LEAST_PROMPTS, agree
-from pytest_circuits.model import Model, load_model, load_reference
-from pytest_circuits.prompts import PromptSpace
-from pytest_circuits.spec import Ablation, load_spec
+from pytest_circuits.circuit.view import WHOLE, View
+from pytest_circuits.compile.compiled import CompiledCircuit, compile_circuit
+from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
+from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.spec.load import load_spec
+from pytest_circuits.spec.types import Ablation
 from tests.known_models import QUOTE_PATH, WEAK_PATH, quote_spec, write_quote_copier
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from pytest_circuits.circuit import CompiledCircuit
-    from pytest_circuits.prompts import Pair
 
 CIRCUIT = View.circuit(Nodes.of(QUOTE_PATH))
 
@@ -88,7 +79,7 @@ def test_a_compiled_circuit_that_differs_is_not_trusted(
     def wrong(model: Model, _nodes: Nodes, *rest: object) -> CompiledCircuit:
         return compile_circuit(model, Nodes.of(WEAK_PATH), *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pytest_circuits.circuit.run, "compile_circuit", wrong)
+    monkeypatch.setattr(pytest_circuits.circuit.runner, "compile_circuit", wrong)
     found = runner_of().margins(pairs, CIRCUIT)
     assert np.array_equal(found, runner_of(prompts=0).margins(pairs, CIRCUIT))
 

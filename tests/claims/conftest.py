@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from pytest_circuits.claims import Bench, Recorded, make_bench
-from pytest_circuits.model import Model, load_model
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.claims.stable.baseline import Recorded
+from pytest_circuits.model.sparse.directory import Model, load_model
 from pytest_circuits.spec.load import parse_spec
 from tests.known_models import Circuit, Weights, quote_spec, write_quote_copier
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MakeModel = Callable[[Weights], Model]
 MakeBench = Callable[..., Bench]

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pytest_circuits.claims import (
-    Verdict,
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.stable.baseline import check_comparable
+from pytest_circuits.claims.stable.baseline_file import (
     baseline_path,
-    check_comparable,
     read_baseline,
     record_baseline,
-    run_claim,
     write_baseline,
 )
 from pytest_circuits.errors import BaselineError, ModelError
-from pytest_circuits.model import load_model
+from pytest_circuits.model.sparse.directory import load_model
+from tests.claims.conftest import MakeBench
 from tests.known_models import QUOTE_PATH, WEAK_PATH, write_quote_copier
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.claims.conftest import MakeBench
 
 
 @pytest.fixture

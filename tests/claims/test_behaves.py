@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from pytest_circuits.claims import Verdict, run_claim
-from pytest_circuits.model import load_model
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.model.sparse.directory import load_model
+from tests.claims.conftest import MakeBench, MakeModel
 from tests.known_models import QUOTE_PATH, Weights, write_quote_copier
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.claims.conftest import MakeBench, MakeModel
 
 
 def test_a_model_that_copies_the_quote_behaves(bench_of: MakeBench) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from pytest_circuits.claims.bench import Sample, draw_sample
-from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.types import Behavior
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SMALL = {
     "prompt": "{name} {quote}{words}",

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from pytest_circuits.circuit import WHOLE, Nodes, View, fit
-from pytest_circuits.claims import Verdict, record_baseline, run_claim
-from tests.known_models import BIAS_NODE, BRACKET_PATH, QUOTE_PATH, Weights, merged
-
-if TYPE_CHECKING:
-    from pytest_circuits.model import Model
-    from tests.claims.conftest import MakeBench, MakeModel
-    from tests.known_models import Circuit
+from pytest_circuits.circuit.calibration import fit
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.view import WHOLE, View
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.stable.baseline_file import record_baseline
+from pytest_circuits.model.sparse.directory import Model
+from tests.claims.conftest import MakeBench, MakeModel
+from tests.known_models import BIAS_NODE, BRACKET_PATH, QUOTE_PATH, Circuit, Weights, merged
 
 UNSURE = Weights(path=0.1, weak=1.5)  # the path prefers the answer by 1.4 nats, not by several
 FAINT = Weights(path=0.05, weak=1.5)  # by 0.7 nats

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from pytest_circuits.circuit import Edges, Nodes, live_edges
-from pytest_circuits.claims import Bench, Counterexample, run_claim
+from pytest_circuits.circuit.edges import Edges, live_edges
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.climb import climb, neighbors
-from pytest_circuits.prompts import PromptSpace
+from pytest_circuits.claims.evidence import Counterexample
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.spec.types import Behavior, ChoiceSlot, WordList, WordsSlot
+from tests.claims.conftest import MakeBench, MakeModel
 from tests.claims.test_sufficient import edges_text
 from tests.known_models import BIAS_NODE, QUOTE_PATH, WEAK_PATH, Weights, merged
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytest_circuits.claims.statistics import Floats
-    from pytest_circuits.model import Model
-    from pytest_circuits.prompts import Pair
-    from tests.claims.conftest import MakeBench, MakeModel
 
 RUNS = {"whole model", "circuit alone", "without the circuit"}
 MOST = 0.85  # of a difference

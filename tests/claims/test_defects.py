@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_circuits.claims import CLAIMS, Verdict, declared, run_claim
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.registry import CLAIMS, declared
 from tests.known_models.defects import DEFECTS, TRUE_CIRCUITS, Row
 from tests.known_models.workshop import Workshop
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from pytest_circuits.circuit import Nodes, live_edges
-from pytest_circuits.claims import Verdict, run_claim
-from tests.claims.conftest import QUICK
+from pytest_circuits.circuit.edges import live_edges
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.model.sparse.directory import Model
+from tests.claims.conftest import QUICK, MakeBench, MakeModel
 from tests.known_models import (
     BRACKET_PATH,
     NOWHERE,
@@ -20,11 +24,6 @@ from tests.known_models import (
     Weights,
     merged,
 )
-
-if TYPE_CHECKING:
-    from pytest_circuits.claims import Bench, Evidence
-    from pytest_circuits.model import Model
-    from tests.claims.conftest import MakeBench, MakeModel
 
 OTHERS = ("behaves", "sufficient", "necessary")
 SMALL = "{pairs: 100, search: 10, controls: 19}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, kstest
 
-from pytest_circuits.claims.formal import distance_p, equivalence, independence
+from pytest_circuits.claims.faithful.formal import distance_p, equivalence, independence
 
 RNG = np.random.default_rng(0)
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from pytest_circuits.circuit import WHOLE
-from pytest_circuits.claims import CLAIMS, LawBroken, declared, finish, given_test, run_claim
+from pytest_circuits.circuit.view import WHOLE
+from pytest_circuits.claims.laws import LawBroken, finish, given_test, run_claim
+from pytest_circuits.claims.registry import CLAIMS, declared
+from tests.claims.conftest import MakeBench
 from tests.known_models import BRACKET_PATH, QUOTE_PATH, quote_spec
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.claims.conftest import MakeBench
 
 REGRESSION = 'regressions: ["value = \'omega theta"]\n'
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
-from pytest_circuits.circuit import Nodes, live_edges
-from pytest_circuits.claims import Verdict, run_claim
+from pytest_circuits.circuit.edges import live_edges
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.statistics import holm
+from pytest_circuits.model.sparse.directory import Model
+from tests.claims.conftest import MakeBench
 from tests.known_models import NOISE, QUOTE_PATH, WEAK_PATH, Circuit, merged
-
-if TYPE_CHECKING:
-    from pytest_circuits.claims import Bench, Evidence
-    from pytest_circuits.model import Model
-    from tests.claims.conftest import MakeBench
 
 # A query that is constant is the same before and after mean ablation, and needs no node.
 NEEDED: Circuit = {hook: nodes for hook, nodes in QUOTE_PATH.items() if hook != "0.attn.q"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from pytest_circuits.circuit import all_nodes
-from pytest_circuits.claims import Verdict, run_claim
+from pytest_circuits.circuit.nodes import all_nodes
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.model.sparse.directory import Model
+from tests.claims.conftest import MakeBench, MakeModel
 from tests.known_models import (
     BIAS_NODE,
     BRACKET_PATH,
@@ -17,10 +18,6 @@ from tests.known_models import (
     Weights,
     merged,
 )
-
-if TYPE_CHECKING:
-    from pytest_circuits.model import Model
-    from tests.claims.conftest import MakeBench, MakeModel
 
 
 def test_the_path_of_the_quote_is_necessary(bench_of: MakeBench) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from scipy.stats import binom
 
-from pytest_circuits.claims.power import allowed, least
 from pytest_circuits.claims.statistics import lower_bound, upper_bound
+from pytest_circuits.plan.power import allowed, least
 
 
 @pytest.mark.parametrize(("share", "alpha"), [(0.02, 0.01), (0.05, 0.05), (0.65, 0.01)])

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from pytest_circuits.circuit import all_nodes
-from pytest_circuits.claims import Verdict, run_claim, run_selfcheck
-from pytest_circuits.claims.selfcheck import shuffled
-from pytest_circuits.model import Model, load_model
+from pytest_circuits.circuit.nodes import all_nodes
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.selfcheck import run_selfcheck, shuffled
+from pytest_circuits.model.sparse.directory import Model, load_model
+from tests.claims.conftest import MakeBench
 from tests.claims.test_blind import bench_of as audit_of
 from tests.known_models import QUOTE_PATH, WEAK_PATH
 from tests.known_models.reader import write_name_reader
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.claims.conftest import MakeBench
 
 QUICK = "{pairs: 300, search: 10, controls: 39}"
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from pytest_circuits.claims import Bench, Verdict, make_bench, run_claim
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec import load_spec
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.spec.load import load_spec
 from tests.known_models import (
     BRACKET_PATH,
     OTHER,
@@ -18,12 +22,6 @@ from tests.known_models import (
     merged,
     quote_spec,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest_circuits.claims import Evidence
-    from pytest_circuits.model import Model
 
 CLAIMS = ("sufficient", "necessary", "specific")
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pytest_circuits.circuit import View
-from pytest_circuits.claims import (
-    Verdict,
+from pytest_circuits.circuit.view import View
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.stable.baseline import Live
+from pytest_circuits.claims.stable.baseline_file import (
     read_baseline,
     record_baseline,
-    run_claim,
     write_baseline,
 )
-from pytest_circuits.claims.baseline import Live, observed, sample_of
-from pytest_circuits.model import load_model, load_reference, measure, save_reference
+from pytest_circuits.claims.stable.observed import observed, sample_of
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.sparse.directory import Model, load_model, load_reference, save_reference
+from tests.claims.conftest import MakeBench, MakeModel
 from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Weights, merged
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest_circuits.model import Model
-    from tests.claims.conftest import MakeBench, MakeModel
 
 MOVED = Weights(path=0.01, weak=1.5)  # the same behavior, by the other path
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_circuits.claims import Verdict, statistics
+from pytest_circuits.claims import statistics
+from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.findings import gap_finding
 from pytest_circuits.claims.statistics import Interval
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from pytest_circuits.circuit import Nodes
-from pytest_circuits.claims import (
-    Verdict,
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.claims.bench import Pruner
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.stable.baseline_file import (
     read_baseline,
     record_baseline,
-    run_claim,
     write_baseline,
 )
-from pytest_circuits.claims.structure import overlap, structure_of
+from pytest_circuits.claims.stable.structure import overlap, structure_of
 from pytest_circuits.errors import BaselineError
-from pytest_circuits.prune import again
+from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.spec.types import Spec
+from tests.claims.conftest import MakeBench, MakeModel
 from tests.known_models import QUOTE_PATH, Weights
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest_circuits.model import Model, Reference
-    from pytest_circuits.spec import Spec
-    from tests.claims.conftest import MakeBench, MakeModel
 
 ONE, OTHER = Nodes.of({"final_resid": [0, 1, 2]}), Nodes.of({"final_resid": [1, 2, 3]})
 FAR = Nodes.of({"final_resid": [7, 8, 9]})
@@ -46,21 +44,13 @@ def test_another_model_is_compared_with_other_seeds(after: list[Nodes], kept: bo
     assert found.chance == pytest.approx(0.9 / 5.1)
 
 
-Pruned = dict[str, tuple[Nodes, ...]]
+def pruner(found: dict[str, tuple[Nodes, ...]]) -> Pruner:
+    """Searches that find this, by the digest of the model: real ones take long."""
 
-
-@pytest.fixture
-def pruned(monkeypatch: pytest.MonkeyPatch) -> Pruned:
-    """What searches find, by the digest of the model: they take long, and this is what follows."""
-    found: Pruned = {}
-
-    def pruned_again(
-        _spec: Spec, model: Model, _reference: Reference, *, seeds: int
-    ) -> tuple[Nodes, ...]:
+    def prune(_spec: Spec, model: Model, _reference: Reference, seeds: int) -> tuple[Nodes, ...]:
         return found[model.digest][:seeds]
 
-    monkeypatch.setattr(again, "pruned_again", pruned_again)
-    return found
+    return prune
 
 
 def _limits(gate: str) -> str:
@@ -72,32 +62,30 @@ def test_what_is_pruned_elsewhere_fails_only_where_asked(
     bench_of: MakeBench,
     make_model: MakeModel,
     copier: Model,
-    pruned: Pruned,
     gate: str,
 ) -> None:
     updated = make_model(Weights(path=1.4, jitter=0.05))
-    pruned |= {copier.digest: (ONE, OTHER), updated.digest: (FAR, FAR)}
+    prune = pruner({copier.digest: (ONE, OTHER), updated.digest: (FAR, FAR)})
 
     bench = bench_of(QUOTE_PATH, updated, baseline=copier, stable=_limits(gate))
-    evidence = run_claim(bench, "stable")
+    evidence = run_claim(replace(bench, pruner=prune), "stable")
 
     assert evidence.verdict is (Verdict.FAIL if gate == "true" else Verdict.PASS)
     assert "structure: circuits pruned anew share 0.00 of their nodes" in evidence.reason
     assert evidence.measures["structure_within"] == 0.5
 
 
-def test_a_record_holds_what_was_pruned(
-    bench_of: MakeBench, copier: Model, tmp_path: Path, pruned: Pruned
-) -> None:
-    pruned[copier.digest] = (ONE, OTHER)
+def test_a_record_holds_what_was_pruned(bench_of: MakeBench, copier: Model, tmp_path: Path) -> None:
+    prune = pruner({copier.digest: (ONE, OTHER)})
     file = tmp_path / "quote_close.baseline.yaml"
-    write_baseline(file, record_baseline(bench_of(QUOTE_PATH, stable=_limits("true")), []))
+    bench = replace(bench_of(QUOTE_PATH, stable=_limits("true")), pruner=prune)
+    write_baseline(file, record_baseline(bench, []))
 
     read = read_baseline(file)
 
     assert read is not None
     assert read.observation.repruned == (ONE, OTHER)
     bench = bench_of(QUOTE_PATH, stable=_limits("true"), baseline=read)
-    assert run_claim(bench, "stable").verdict is Verdict.PASS
+    assert run_claim(replace(bench, pruner=prune), "stable").verdict is Verdict.PASS
     with pytest.raises(BaselineError, match="--circuits-update=changed"):
         bench_of(QUOTE_PATH, baseline=read)  # which does not ask for it

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from pytest_circuits.circuit import Edges, Nodes, all_nodes, live_edges
-from pytest_circuits.claims import Verdict, run_claim
+from pytest_circuits.circuit.edges import Edges, live_edges
+from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.model.sparse.directory import Model
+from tests.claims.conftest import MakeBench
 from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Circuit, merged
-
-if TYPE_CHECKING:
-    from pytest_circuits.model import Model
-    from tests.claims.conftest import MakeBench
 
 
 def test_the_path_of_the_quote_is_sufficient(bench_of: MakeBench) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +14,10 @@ from pytest_circuits.cli import main
 from pytest_circuits.convert import circuit as circuits
 from pytest_circuits.convert.reader import Pickled
 from pytest_circuits.errors import ModelError
-from pytest_circuits.model import load_model
-from pytest_circuits.spec import Ablation, load_spec
+from pytest_circuits.model.sparse.directory import load_model
+from pytest_circuits.spec.load import load_spec
+from pytest_circuits.spec.types import Ablation
 from tests.known_models import D_MODEL, QUOTE_PATH, quote_spec, write_quote_copier
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
 
 from pytest_circuits.cli import main
-from pytest_circuits.model import load_model, load_reference
+from pytest_circuits.model.sparse.directory import load_model, load_reference
 from tests.convert.published_models import (
     State,
     config_with,
@@ -19,9 +20,6 @@ from tests.convert.published_models import (
     straight_logits,
     write_published,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 VOCABULARY = 300
 CONFIG = config_with(vocab_size=VOCABULARY, tied_unembed=True)

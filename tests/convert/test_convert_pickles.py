@@ -9,8 +9,8 @@ import subprocess
 import sys
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -18,9 +18,6 @@ import torch
 from pytest_circuits.convert import reader
 from pytest_circuits.convert.reader import read_pickled
 from pytest_circuits.errors import ModelError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MOST = 2**20
 UNSHARE = shutil.which("unshare")

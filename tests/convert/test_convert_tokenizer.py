@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -20,10 +20,7 @@ from pytest_circuits.convert.tokenizer import (
     read_tokenizer,
 )
 from pytest_circuits.errors import ModelError, UsageError
-from pytest_circuits.model import train_tokenizer
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pytest_circuits.model.tokenizer import train_tokenizer
 
 Ranks = dict[bytes, int]
 

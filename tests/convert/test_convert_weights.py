@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ import torch
 from pytest_circuits.convert.published import read_published_config
 from pytest_circuits.convert.weights import our_model
 from pytest_circuits.errors import ModelError
+from pytest_circuits.model.sparse.gpt import SparseGPT
 from tests.convert.published_models import (
     EVERYWHERE,
     TOKENS,
@@ -20,9 +21,6 @@ from tests.convert.published_models import (
     random_state,
     straight_logits,
 )
-
-if TYPE_CHECKING:
-    from pytest_circuits.model import SparseGPT
 
 DEFAULT_LOCATIONS = "attn_in,attn_out,mlp_in,mlp_out"
 RESIDUAL = "resid_post_attn,resid_post_mlp"

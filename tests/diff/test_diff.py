@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from pytest_circuits.cli import main
-from pytest_circuits.model import load_model
+from pytest_circuits.model.sparse.directory import load_model
 from tests.known_models import QUOTE_PATH, Weights, quote_copier, quote_spec, write_quote_copier
 from tests.known_models.workshop import renumbered, write_like
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from click.testing import Result
 
 UPDATES = {
     "base": Weights(),

@@ -21,18 +21,15 @@ What makes a set of nodes the true circuit, under mean ablation:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from pytest_circuits.model import load_model, measure, save_model, save_reference
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from pytest_circuits.model import SparseGPT
-    from tests.known_models.copier import Circuit
-    from tests.known_models.text import ReferenceText
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.sparse.directory import load_model, save_model, save_reference
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from tests.known_models.copier import Circuit
+from tests.known_models.text import ReferenceText
 
 CLAIMS = (
     "  behaves: {rate: 0.98}\n"

@@ -10,24 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from pytest_circuits.model import (
-    ModelConfig,
-    SparseGPT,
-    Tokenizer,
-    load_model,
-    measure,
-    save_model,
-    save_reference,
-    train_tokenizer,
-)
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.directory import load_model, save_model, save_reference
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.tokenizer import Tokenizer, train_tokenizer
 
 D_MODEL, D_HEAD, D_MLP = 64, 8, 64
 DETECT, TYPE, OUT = 0, 1, 2

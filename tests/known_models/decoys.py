@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from tests.known_models.draft import D_HEAD, Draft, aim, fit_embeddings, head, neuron
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 WEAK = 0.03  # of what the path writes
 

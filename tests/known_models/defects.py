@@ -7,13 +7,17 @@ to all claims under many seeds, `tests/claims/test_defects.py` to the claim that
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_circuits.circuit import Nodes, View, all_nodes, random_circuits
+from pytest_circuits.circuit.controls import random_circuits
+from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.circuit.view import View
+from pytest_circuits.claims.bench import Bench
 from tests.known_models import KINDS, redundant_quote
+from tests.known_models.answer import KnownAnswer
 from tests.known_models.copier import (
     BIAS_NODE,
     BRACKET_PATH,
@@ -27,14 +31,7 @@ from tests.known_models.copier import (
     Weights,
     merged,
 )
-from tests.known_models.workshop import ENOUGH
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pytest_circuits.claims import Bench
-    from tests.known_models.answer import KnownAnswer
-    from tests.known_models.workshop import Workshop
+from tests.known_models.workshop import ENOUGH, Workshop
 
 # In a name reader nothing varies but what the paths read, and there is no second behavior.
 AUDIT = ("behaves", "sufficient", "necessary", "stable", "faithful", "blind", "depends_on")

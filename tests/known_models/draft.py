@@ -7,22 +7,17 @@ and ablating noise does not turn up the signal.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-from pytest_circuits.model import ModelConfig, SparseGPT
-from tests.known_models.text import generator
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from torch import Tensor
-
-    from tests.known_models.copier import Circuit
-    from tests.known_models.text import ReferenceText
+from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.gpt import SparseGPT
+from tests.known_models.copier import Circuit
+from tests.known_models.text import ReferenceText, generator
 
 D_HEAD, D_MLP, N_LAYER = 8, 64, 2
 BALLAST = 0.75  # length of the constant channel, where that of a whole embedding is 1

@@ -8,16 +8,12 @@ nothing in common; the answer is the sum of both.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 from tests.known_models import decoys
 from tests.known_models.answer import KnownAnswer
-from tests.known_models.copier import merged
+from tests.known_models.copier import Circuit, merged
 from tests.known_models.draft import Draft, head, output
 from tests.known_models.text import ReferenceText, generator, pick, read, some
-
-if TYPE_CHECKING:
-    from tests.known_models.copier import Circuit
 
 SINGLE, DOUBLE = "'", '"'
 NAMES = ("label", "name", "title", "value")

@@ -6,15 +6,16 @@ name is, the logits stay as they are, and yet the model reads it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_circuits.model import (
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.sparse.directory import (
     load_model,
-    measure,
+    read_reference_text,
     save_model,
     save_reference,
 )
-from pytest_circuits.model.directory import read_reference_text
 from tests.known_models.copier import (
     BIAS,
     D_HEAD,
@@ -30,8 +31,6 @@ from tests.known_models.copier import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
 LOUD = {"x": -4.0, "value": 4.0}  # what the names say; other names say nothing

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pytest_circuits.model import Tokenizer, train_tokenizer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from pytest_circuits.model.tokenizer import Tokenizer, train_tokenizer
 
 WINDOW = 24  # tokens of one row of reference text
 

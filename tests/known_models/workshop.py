@@ -6,34 +6,30 @@ another seed of the sample, the search and the controls of every claim.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from pytest_circuits.claims import CLAIMS, Bench, make_bench
-from pytest_circuits.model import (
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.registry import CLAIMS
+from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.sparse.directory import (
     Model,
     load_model,
-    measure,
+    read_reference_text,
     save_model,
     save_reference,
 )
-from pytest_circuits.model.directory import read_reference_text
+from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.prune.controls import shuffled_model
 from pytest_circuits.spec.load import parse_spec
-from tests.known_models.copier import OTHER, Weights, quote_spec, write_quote_copier
+from tests.known_models.answer import KnownAnswer
+from tests.known_models.copier import OTHER, Circuit, Weights, quote_spec, write_quote_copier
 from tests.known_models.reader import write_name_reader
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from pytest_circuits.model import SparseGPT
-    from tests.known_models.answer import KnownAnswer
-    from tests.known_models.copier import Circuit
 
 # As little evidence as the thresholds of the known-answer specifications can do with. The prompts
 # are enough to tell that a circuit is wrong; ENOUGH to show that it is right, where its complement

@@ -11,8 +11,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
 from pytest_circuits.cli import main
-from pytest_circuits.model import load_model, load_reference
-from pytest_circuits.model.directory import REFERENCE, WEIGHTS
+from pytest_circuits.model.sparse.directory import REFERENCE, WEIGHTS, load_model, load_reference
 from tests.known_models import write_quote_copier
 
 

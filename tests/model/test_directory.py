@@ -15,8 +15,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pytest_circuits.errors import ModelError
-from pytest_circuits.model import load_model, load_reference, measure, save_reference
-from pytest_circuits.model.directory import REFERENCE, WEIGHTS
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.sparse.directory import (
+    REFERENCE,
+    WEIGHTS,
+    load_model,
+    load_reference,
+    save_reference,
+)
 from tests.known_models import write_quote_copier
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from pytest_circuits.circuit.interventions import intervene
-from pytest_circuits.model import ModelConfig, SparseGPT
-from pytest_circuits.model.abstopk import abs_top_k
-from pytest_circuits.model.gpt import Carry, Ends, no_join
+from pytest_circuits.model.sparse.abstopk import abs_top_k
+from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.gpt import Carry, Ends, SparseGPT, no_join
 
 CONFIG = ModelConfig(
     vocab_size=40, n_layer=2, d_model=32, d_head=8, d_mlp=64, max_tokens=16, activation="relu"

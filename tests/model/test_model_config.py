@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_circuits.model import ModelConfig
+from pytest_circuits.model.sparse.config import ModelConfig
 
 OLD = {"vocab_size": 9, "n_layer": 1, "d_model": 16, "d_head": 4, "d_mlp": 8, "max_tokens": 8}
 OLD_KEYS = {*OLD, "architecture", "activation", "activation_share", "sinks", "bigram"}

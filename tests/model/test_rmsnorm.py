@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pytest_circuits.model.rmsnorm import EPS, RMSNorm
+from pytest_circuits.model.sparse.rmsnorm import EPS, RMSNorm
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 7), (2, 3, 64)])

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_circuits.model.abstopk import abs_top_k
-from pytest_circuits.model.selection import keep_in_rows, masked, row_thresholds, threshold
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from pytest_circuits.model.sparse.abstopk import abs_top_k
+from pytest_circuits.model.sparse.selection import keep_in_rows, masked, row_thresholds, threshold
 
 
 @pytest.fixture(params=[1, 2])

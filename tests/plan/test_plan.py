@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from pytest_circuits import cli
-from pytest_circuits.claims import make_bench, run_claim
-from pytest_circuits.model import Model, load_model
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.model.sparse.directory import Model, load_model
 from pytest_circuits.plan.cost import costs_of
-from pytest_circuits.spec import load_spec
+from pytest_circuits.spec.load import load_spec
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 THREE = ("behaves", "sufficient", "necessary")
 SLOTS = (

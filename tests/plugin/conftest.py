@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import scipy.stats  # noqa: F401  (loaded here for the same reason as the gate below)
@@ -19,9 +19,6 @@ from tests.known_models import (
     Weights,
     write_quote_copier,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 THRESHOLDS = {
     "behaves": "{rate: 0.98}",

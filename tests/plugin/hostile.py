@@ -9,7 +9,7 @@ from dataclasses import replace
 from markdown_it import MarkdownIt
 
 from pytest_circuits.claims.evidence import Law, Verdict
-from pytest_circuits.report.record import Drawing, Place, Refusal, Result, Run, State
+from pytest_circuits.report.run import Drawing, Place, Refusal, Result, Run, State
 from tests.plugin.test_failure_text import EVIDENCE, EXAMPLE
 from tests.plugin.test_summary import BEHAVES, CIRCUIT
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,13 +11,11 @@ from hypothesis import strategies as st
 
 from pytest_circuits.report.annotations import workflow_commands
 from pytest_circuits.report.places import in_repository
-from pytest_circuits.report.record import Refusal, Run, State
-from pytest_circuits.report.text import clean_block, wrapped
+from pytest_circuits.report.run import Refusal, Run, State
+from pytest_circuits.report.safe_text import clean_block, wrapped
+from tests.plugin.conftest import Repository
 from tests.plugin.hostile import HOSTILE, NAME, many_failing
 from tests.plugin.test_summary import GOOD, NECESSARY, with_verdict
-
-if TYPE_CHECKING:
-    from tests.plugin.conftest import Repository
 
 ROOT = Path("/nowhere")
 ESCAPES = {"%0A": "\n", "%0D": "\r", "%3A": ":", "%2C": ",", "%25": "%"}

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_circuits.model import load_model, load_reference, measure, save_reference
-from tests.plugin.conftest import FOUR, spec_text
-
-if TYPE_CHECKING:
-    from tests.plugin.conftest import Repository
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.sparse.directory import load_model, load_reference, save_reference
+from tests.plugin.conftest import FOUR, Repository, spec_text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import pytest_circuits
 from pytest_circuits import cli
-from pytest_circuits.spec import json_schema
+from pytest_circuits.spec.schema import json_schema
 
 
 def test_the_schema_is_printed() -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.plugin.conftest import Repository
+from tests.plugin.conftest import Repository
 
 ONE = "circuits/quote_close.circuit.yaml::quote_close"
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
@@ -16,12 +15,9 @@ from click.testing import CliRunner
 from pytest_circuits.claims.evidence import Cause, Counterexample, Evidence, Law, Rate, Verdict
 from pytest_circuits.cli import keep, main
 from pytest_circuits.report.failure import Subject, failure_text
-from pytest_circuits.spec import load_spec
+from pytest_circuits.spec.load import load_spec
 from tests.known_models import WEAK_PATH
-from tests.plugin.conftest import spec_text
-
-if TYPE_CHECKING:
-    from tests.plugin.conftest import Repository
+from tests.plugin.conftest import Repository, spec_text
 
 EXAMPLE = Counterexample(
     prompt='x = "alpha',

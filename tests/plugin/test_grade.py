@@ -10,7 +10,7 @@ import pytest
 
 from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
 from pytest_circuits.report.grade import BEYOND, CORE, MEANINGS, Level, grade, warning
-from pytest_circuits.report.record import Result, State
+from pytest_circuits.report.run import Result, State
 from tests.plugin.conftest import FOUR, Repository, spec_text
 from tests.plugin.test_summary import CIRCUIT
 

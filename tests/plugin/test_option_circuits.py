@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pytest
 
-if TYPE_CHECKING:
-    import pytest
-
-    from tests.plugin.conftest import Repository
+from tests.plugin.conftest import Repository
 
 
 def test_claims_that_hold_end_with_status_0(repository: Repository) -> None:

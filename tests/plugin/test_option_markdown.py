@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_circuits.report.inline import code, fenced, html_code, prose
 from pytest_circuits.report.markdown import COMMENT, STEP_SUMMARY, markdown
 from pytest_circuits.report.mermaid import mermaid
-from pytest_circuits.report.record import State
-from pytest_circuits.report.text import clean
+from pytest_circuits.report.run import State
+from pytest_circuits.report.safe_markdown import code, fenced, html_code, prose
+from pytest_circuits.report.safe_text import clean
+from tests.plugin.conftest import Repository
 from tests.plugin.hostile import (
     DRAWING,
     HOSTILE,
@@ -25,9 +25,6 @@ from tests.plugin.hostile import (
     undecided,
 )
 from tests.plugin.test_summary import GOOD, NECESSARY, with_verdict
-
-if TYPE_CHECKING:
-    from tests.plugin.conftest import Repository
 
 OURS = {"p", "h2", "strong", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "code"} | {
     *("details", "summary", "pre", "sub")

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from pytest_circuits.model import SparseGPT, load_model
+from pytest_circuits.model.sparse.directory import load_model
+from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.prune.controls import shuffled_model
-from pytest_circuits.spec import load_spec
+from pytest_circuits.spec.load import load_spec
 from tests.known_models import quote_copier
 from tests.known_models.workshop import renumbered, write_like
 from tests.plugin.conftest import Repository
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CANDIDATE = "--circuits-model=candidate"
 MATCHED = "matched/quote_close.circuit.yaml"

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_circuits.report.metrics import metrics
+from tests.plugin.conftest import Repository
 from tests.plugin.test_summary import BEHAVES, GOOD
-
-if TYPE_CHECKING:
-    from tests.plugin.conftest import Repository
 
 
 def test_every_number_of_a_run_has_a_name(repository: Repository) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.plugin.conftest import FOUR, Repository
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_candidate_replaces_the_model_of_the_specs(

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pytest_circuits.errors import UsageError
 from pytest_circuits.report.model_card import BEGIN, END, model_card
-from pytest_circuits.report.record import Artifact, Run
-from pytest_circuits.spec import parse_yaml
+from pytest_circuits.report.run import Artifact, Run
+from pytest_circuits.spec.bounded_yaml import parse_yaml
+from tests.plugin.conftest import Repository
 from tests.plugin.hostile import HOSTILE, rendered, tags
 from tests.plugin.test_summary import CIRCUIT, GOOD, NECESSARY, with_verdict
-
-if TYPE_CHECKING:
-    from huggingface_hub import EvalResult
-
-    from tests.plugin.conftest import Repository
 
 PATH = Path("README.md")
 IN_THE_WAY = "README.md: its front matter cannot be changed in place; write it in block style"

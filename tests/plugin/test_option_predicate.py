@@ -13,7 +13,7 @@ from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
 from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
 
 from pytest_circuits.report.predicate import predicate
-from pytest_circuits.report.record import File, State
+from pytest_circuits.report.run import File, State
 from tests.plugin.conftest import FOUR, Repository
 from tests.plugin.hostile import HOSTILE
 from tests.plugin.test_summary import BEHAVES, CIRCUIT, GOOD, NECESSARY, with_verdict

@@ -6,19 +6,16 @@ import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema
 
 from pytest_circuits.claims.evidence import Verdict
-from pytest_circuits.report.record import Place, State
+from pytest_circuits.report.run import Place, State
 from pytest_circuits.report.sarif import sarif
-from tests.plugin.conftest import spec_text
+from tests.plugin.conftest import Repository, spec_text
 from tests.plugin.hostile import HOSTILE, many_failing
 from tests.plugin.test_summary import BEHAVES, GOOD, NECESSARY, with_verdict
-
-if TYPE_CHECKING:
-    from tests.plugin.conftest import Repository
 
 # As published by SchemaStore (Apache-2.0), unchanged.
 SCHEMA = Path(__file__).parent / "schemas" / "sarif-2.1.0.json"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.plugin.conftest import Repository
+from tests.plugin.conftest import Repository
 
 
 def test_the_selfcheck_is_an_item_of_its_own(repository: Repository) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -12,9 +12,6 @@ from click.testing import CliRunner
 from pytest_circuits.cli import main
 from tests.known_models import Weights, write_quote_copier
 from tests.plugin.conftest import FOUR, Repository, spec_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MISSING = "*no baseline is recorded: run `pytest --circuits --circuits-update=new`*"
 

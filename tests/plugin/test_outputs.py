@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import errno
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from pytest_circuits.files import write_atomic
 from pytest_circuits.gate import outputs
 from pytest_circuits.gate.command_line import joined
 from pytest_circuits.gate.settings import OUTPUTS
-from tests.plugin.conftest import spec_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.plugin.conftest import Repository
+from pytest_circuits.system.files import write_atomic
+from tests.plugin.conftest import Repository, spec_text
 
 LATER = {"report": "json", "predicate": "json"}
 

@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Rate, Verdict
 from pytest_circuits.report.record import (
-    Artifact,
-    Baseline,
-    Run,
     circuit_from_json,
     dump,
     evidence_from_json,
     evidence_to_json,
     run_to_json,
 )
+from pytest_circuits.report.run import Artifact, Baseline, Run
 from tests.plugin.test_failure_text import EVIDENCE
 from tests.plugin.test_summary import CIRCUIT, GOOD
 

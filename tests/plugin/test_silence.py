@@ -6,14 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.plugin.conftest import Repository
+from tests.plugin.conftest import Repository
 
 SAY_MODULES = """
 import json, sys

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
-from pytest_circuits.report.record import Artifact, Circuit, Result, Run, State
+from pytest_circuits.report.run import Artifact, Circuit, Result, Run, State
 from pytest_circuits.report.terminal import summary, verdict_line
 from pytest_circuits.report.words import points, share
 

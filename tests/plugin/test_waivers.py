@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -14,13 +15,10 @@ from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Verdi
 from pytest_circuits.gate.settings import Settings, Update
 from pytest_circuits.gate.state import Gate
 from pytest_circuits.gate.waivers import waiver_for
-from pytest_circuits.report.record import Waiver
+from pytest_circuits.report.run import Waiver
 from tests.plugin.conftest import Repository, spec_text
 from tests.plugin.hostile import read, rendered
 from tests.plugin.test_summary import CIRCUIT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TODAY = datetime(2026, 6, 30, 23, 59, tzinfo=UTC)
 WAIVED = "waived until 2026-06-30: found in run 12; see #34"

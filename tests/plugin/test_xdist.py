@@ -6,20 +6,16 @@ import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_circuits.gate.session import WORKER, merge_worker
 from pytest_circuits.gate.settings import read_settings
-from pytest_circuits.gate.settle import settle
 from pytest_circuits.gate.state import Gate
-from pytest_circuits.report.record import File
-from tests.plugin.conftest import spec_text
+from pytest_circuits.gate.verdict import settle
+from pytest_circuits.report.run import File
+from tests.plugin.conftest import Repository, spec_text
 from tests.plugin.test_summary import CIRCUIT
-
-if TYPE_CHECKING:
-    from tests.plugin.conftest import Repository
 
 pytest.importorskip("xdist")
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from pytest_circuits.circuit import Nodes
-from pytest_circuits.model import load_model, load_reference
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.sparse.directory import load_model, load_reference
 from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.request import Request
 from pytest_circuits.prune.subject import Subject
-from pytest_circuits.spec import load_spec
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from pytest_circuits.model import Reference
-    from tests.known_models import KnownAnswer
+from pytest_circuits.spec.load import load_spec
+from tests.known_models import KnownAnswer
 
 QUICK = PrunePlan(evaluation_pairs=32, rounds=1)
 

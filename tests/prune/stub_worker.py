@@ -8,10 +8,9 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from pytest_circuits.prune.request import Request
+from pytest_circuits.prune.request import Request
 
 
 def perform(request: Request) -> int:

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from pytest_circuits.cli import main
 from pytest_circuits.prune import jobs
@@ -22,11 +22,6 @@ from pytest_circuits.prune.cluster import Job
 from pytest_circuits.prune.run import perform
 from tests.known_models import quote_copier
 from tests.prune.conftest import request_for
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from click.testing import Result
 
 ROOT = Path(__file__).parent.parent.parent
 STUB = "tests.prune.stub_worker"

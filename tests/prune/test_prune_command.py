@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
-from pytest_circuits.circuit import Nodes
-from pytest_circuits.claims import Verdict, make_bench, run_claim
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.cli import main
-from pytest_circuits.spec import load_spec
+from pytest_circuits.spec.load import load_spec
 from tests.known_models import quote_copier, redundant_quote
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.prune.conftest import Known
+from tests.prune.conftest import Known
 
 ROOT = Path(__file__).resolve().parents[2]
 MASKS = ["--steps", "100"]

@@ -7,28 +7,24 @@ import os
 import re
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 import pytest_circuits
 from pytest_circuits.cli import main
-from pytest_circuits.files import write_atomic
-from pytest_circuits.lock import hold
-from pytest_circuits.model import checkpoint
+from pytest_circuits.model import tensor_file as checkpoint
 from pytest_circuits.prune import masks, notes, run
 from pytest_circuits.prune.folders import folders_of
 from pytest_circuits.prune.notes import NOWHERE, Notes
-from pytest_circuits.spec import load_spec
+from pytest_circuits.spec.load import load_spec
+from pytest_circuits.system.files import write_atomic
+from pytest_circuits.system.lock import hold
 from tests.known_models import quote_copier
 from tests.prune.conftest import request_for
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from click.testing import Result
 
 # A search that is quick because it starts with the answer, and that has every stage.
 QUICK = ("--start-from", "spec", "--steps", "3")

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
-from pytest_circuits.circuit import Edges, Nodes, View, all_nodes, live_edges
+from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.interventions import run_circuits
-from pytest_circuits.circuit.view import keep_masks
-from pytest_circuits.prompts import PromptSpace
-from pytest_circuits.prune.again import pruned_again
+from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.circuit.view import View, keep_masks
+from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.prune.attribution import attribute, ranked
 from pytest_circuits.prune.controls import Control, shuffled_model
-from pytest_circuits.prune.discretise import nodes_of, smallest
+from pytest_circuits.prune.discretise import smallest
 from pytest_circuits.prune.edges import needed_edges
 from pytest_circuits.prune.job import find_circuits
 from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn
 from pytest_circuits.prune.pool import split
 from pytest_circuits.prune.refine import exchange, remove, repair
-from pytest_circuits.prune.sides import margins, separation
+from pytest_circuits.prune.reprune import reprune
+from pytest_circuits.prune.soft_masks import margins, separation
 from pytest_circuits.prune.subject import NotFoundError
-from pytest_circuits.spec import Ablation
-from pytest_circuits.spec.types import ChoiceSlot
-from tests.known_models import KINDS, quote_copier, two_hop_lookup
-from tests.prune.conftest import QUICK
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.known_models import KnownAnswer
-    from tests.prune.conftest import Known
+from pytest_circuits.spec.types import Ablation, ChoiceSlot
+from tests.known_models import KINDS, KnownAnswer, quote_copier, two_hop_lookup
+from tests.prune.conftest import QUICK, Known
 
 PLAIN = replace(QUICK, masks=MaskPlan(steps=150), edges=False, controls=False)
 
@@ -56,9 +50,9 @@ def test_a_circuit_is_pruned_again_once_a_seed_and_nothing_where_there_is_none(
     case = known(quote_copier(1), PLAIN)
     spec, model = case.subject.spec, case.subject.model
 
-    assert pruned_again(spec, model, case.reference, seeds=1) == (case.nodes,)
+    assert reprune(spec, model, case.reference, 1) == (case.nodes,)
     unsearchable = spec.model_copy(update={"ablation": Ablation.RESAMPLE})
-    found = pruned_again(unsearchable, model, case.reference, seeds=2)
+    found = reprune(unsearchable, model, case.reference, 2)
     assert found == (Nodes.of({}), Nodes.of({}))
 
 
@@ -131,7 +125,7 @@ def test_a_circuit_with_a_node_missing_is_repaired_and_one_with_too_many_is_cut_
     for node in case.nodes:
         repaired = repair(subject.judge, subject.proposer, case.nodes.without(*node))
         assert repaired == case.nodes
-    padded = nodes_of([*case.nodes, *(("0.mlp.post_act", i) for i in range(12))])
+    padded = Nodes.gather([*case.nodes, *(("0.mlp.post_act", i) for i in range(12))])
     *_, kept = remove(subject.judge, subject.proposer, padded)
     assert kept == case.nodes
     assert list(exchange(subject.judge, subject.proposer, case.nodes, rounds=2)) == []
@@ -146,7 +140,7 @@ def test_nothing_repairs_a_circuit_whose_node_is_forbidden(known: Callable[..., 
 
 def test_only_needed_edges_are_kept(known: Callable[..., Known]) -> None:
     subject = (case := known(two_hop_lookup(0))).subject
-    padded = nodes_of(
+    padded = Nodes.gather(
         [*case.nodes, *((hook, i) for hook in subject.model.hook_points for i in range(8))]
     )
     every, needed = live_edges(padded, subject.model), needed_edges(subject.judge, padded)
@@ -168,7 +162,7 @@ def test_the_smallest_prefix_is_found_although_a_longer_one_may_be_worse(
     others = [node for node in all_nodes(case.subject.model) if node not in set(case.nodes)]
     ranking = [*others[:3], *case.nodes, *others[3:40]]
     nodes = smallest(judge, ranking, most=len(ranking))
-    assert nodes == nodes_of(ranking[: 3 + case.nodes.count])
+    assert nodes == Nodes.gather(ranking[: 3 + case.nodes.count])
     assert smallest(judge, ranking, most=4) is None
 
 

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from pytest_circuits.cli import main
-from pytest_circuits.show.text import number, token, total, wrapped
+from pytest_circuits.show.layout import number, token, total, wrapped
 from tests.known_models import (
     NOWHERE,
     OUT,
     QUOTE_PATH,
     WEAK_PATH,
+    Circuit,
     merged,
     quote_spec,
     write_quote_copier,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from click.testing import Result
-
-    from tests.known_models import Circuit
 
 NEURONS: Circuit = {
     "1.mlp.act_in": [OUT],

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec import LoadedSpec, parse_spec
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pytest_circuits.spec.load import LoadedSpec, parse_spec
 
 QUOTE = """\
 # The example of the README.

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec import Limits, parse_yaml, read_yaml
+from pytest_circuits.spec.bounded_yaml import parse_yaml, read_yaml
+from pytest_circuits.spec.tree import Limits
 
 
 @pytest.mark.parametrize(

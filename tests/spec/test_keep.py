@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec import keep_prompt, load_spec
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pytest_circuits.spec.keep import keep_prompt
+from pytest_circuits.spec.load import load_spec
 
 BEFORE = """\
 # a comment

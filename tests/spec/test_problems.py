@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_circuits.spec import Problem, quoted, suggest, visible
+from pytest_circuits.spec.problems import Problem, quoted, suggest, visible
 
 BIDI = "\u202e"
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_circuits.prompts import check_prompts
-from pytest_circuits.spec import LoadedSpec, dump_spec
+from pytest_circuits.prompts.space import check_prompts
+from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.write import dump_spec
 
 Load = Callable[[str], LoadedSpec]
 FirstLines = Callable[[str], list[str]]

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec import Ablation, ChoiceSlot, LoadedSpec, WordsSlot, load_spec
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pytest_circuits.spec.load import LoadedSpec, load_spec
+from pytest_circuits.spec.types import Ablation, ChoiceSlot, WordsSlot
 
 FirstLines = Callable[[str], list[str]]
 Load = Callable[[str], LoadedSpec]

@@ -13,16 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec import (
-    LoadedSpec,
-    Problem,
-    Spec,
-    dump_spec,
-    load_spec,
-    parse_spec,
-    scalar_text,
-    spec_digest,
-)
+from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec, spec_digest
+from pytest_circuits.spec.problems import Problem
+from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.write import dump_spec, scalar_text
 
 Load = Callable[[str], LoadedSpec]
 

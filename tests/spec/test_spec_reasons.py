@@ -7,7 +7,10 @@ from datetime import date
 
 import pytest
 
-from pytest_circuits.spec import Claims, LoadedSpec, Undeclared, Waivers, dump_spec, json_schema
+from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.schema import json_schema
+from pytest_circuits.spec.types import Claims, Undeclared, Waivers
+from pytest_circuits.spec.write import dump_spec
 from tests.spec.test_spec_schema import errors
 
 Load = Callable[[str], LoadedSpec]

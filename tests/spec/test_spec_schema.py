@@ -9,7 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from pytest_circuits.spec import LoadedSpec, json_schema, parse_yaml
+from pytest_circuits.spec.bounded_yaml import parse_yaml
+from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.schema import json_schema
 
 Load = Callable[[str], LoadedSpec]
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec import LoadedSpec, Spec, dump_spec, load_spec, scalar_text, write_spec
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pytest_circuits.spec.load import LoadedSpec, load_spec
+from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.write import dump_spec, scalar_text, write_spec
 
 Load = Callable[[str], LoadedSpec]
 

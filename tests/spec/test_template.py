@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_circuits.spec import Behavior, LoadedSpec
+from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.template import (
     Hole,
     fill,
@@ -16,9 +16,7 @@ from pytest_circuits.spec.template import (
     parse_template,
     stray_braces,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pytest_circuits.spec.types import Behavior
 
 VALUES = st.text(alphabet="ab{} =", max_size=4)
 

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec import read_as
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pytest_circuits.spec.typed import read_as
 
 
 class Settings(BaseModel):

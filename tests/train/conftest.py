@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from pytest_circuits.cli import main
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RECIPE = """\
 steps: 12

@@ -12,17 +12,15 @@ import signal
 import time
 import warnings
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save as to_safetensors
 
 from pytest_circuits.train.checkpoints import Checkpoint, CheckpointError, newest, save
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FILES = ["tensors.safetensors", "state.json", "MANIFEST.json"]
 CHANGING = ["open", "write", "fsync", "mkdir", "rename", "replace"]

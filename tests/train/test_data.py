@@ -9,31 +9,24 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from pytest_circuits.errors import CircuitsError, SpecError, UsageError
 from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from pytest_circuits.spec.typed import read_as
-from pytest_circuits.train.data import (
-    END_OF_TEXT,
-    Corpus,
-    Data,
-    Mixture,
-    prepare,
-    tokenise,
-    vocabulary,
-)
+from pytest_circuits.train.data import tokenise, vocabulary
+from pytest_circuits.train.data.config import Data
+from pytest_circuits.train.data.corpus import Corpus, prepare
+from pytest_circuits.train.data.mixture import Mixture
 from pytest_circuits.train.data.token_file import TokenWriter, open_tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
+from pytest_circuits.train.data.vocabulary import END_OF_TEXT
 
 WORDS = ["alpha", "beta", "gamma", "delta", "print", "value", "result", "item"]
 

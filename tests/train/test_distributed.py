@@ -6,17 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.model import load_model
+from pytest_circuits.model.sparse.directory import load_model
 from pytest_circuits.train.distributed import World
-
-if TYPE_CHECKING:
-    from tests.train.conftest import Train
+from tests.train.conftest import Train
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node")
 SEVERAL = (sys.executable, str(Path(__file__).with_name("several.py")))

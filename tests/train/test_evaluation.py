@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from math import log
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
 
-from pytest_circuits.model import ModelConfig, SparseGPT
+from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.train.config import Evaluation, Shape, Sparsity, TrainConfig
-from pytest_circuits.train.data import Data, prepare
+from pytest_circuits.train.data.config import Data
+from pytest_circuits.train.data.corpus import Corpus, prepare
 from pytest_circuits.train.evaluation import Evaluator
 from pytest_circuits.train.loop import initialise
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest_circuits.train.data import Corpus
-    from tests.train.conftest import Train
+from tests.train.conftest import Train
 
 SHAPE = Shape(n_layer=2, d_model=32, d_head=8, d_mlp=64, max_tokens=32)
 BEHAVIOR = """\

@@ -5,21 +5,17 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from pytest_circuits.model import Tokenizer, train_tokenizer
-from pytest_circuits.prompts import PromptSpace, check_prompts
+from pytest_circuits.model.tokenizer import Tokenizer, train_tokenizer
+from pytest_circuits.prompts.space import PromptSpace, check_prompts
 from pytest_circuits.spec.load import load_spec
-from pytest_circuits.train.data import END_OF_TEXT
 from pytest_circuits.train.data.bundled import generated_documents, standard_library
+from pytest_circuits.train.data.vocabulary import END_OF_TEXT
 from pytest_circuits.train.lines import generate
-from pytest_circuits.train.lines.families import FAMILIES
-
-if TYPE_CHECKING:
-    from pytest_circuits.train.lines.families import Family
+from pytest_circuits.train.lines.families import FAMILIES, Family
 
 TASKS = sorted((Path(__file__).parents[2] / "circuits").glob("*.circuit.yaml"))
 DRAWS = 200

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import pytest
 
 from pytest_circuits.errors import UsageError
 from pytest_circuits.train.metrics import METRICS, recording
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.train.conftest import Train
+from tests.train.conftest import Train
 
 
 def test_metrics_hold_what_is_told(run_train: Train, out: Path) -> None:

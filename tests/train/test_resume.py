@@ -11,18 +11,15 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from pytest_circuits.cli import main
 from pytest_circuits.train import checkpoints, job, loop
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.train.conftest import Train
+from tests.train.conftest import Train
 
 
 def _weights(out: Path) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pytest_circuits.model import ModelConfig, SparseGPT
+from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.train.config import Sparsity, TrainConfig
 from pytest_circuits.train.loop import initialise
 from pytest_circuits.train.sparsity import largest, nonzeros, project

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
 
 from pytest_circuits.cli import main
-from pytest_circuits.model import load_model
-from pytest_circuits.model.checkpoint import read_tensors
+from pytest_circuits.model.sparse.directory import Model, load_model
+from pytest_circuits.model.tensor_file import read_tensors
 from pytest_circuits.train.config import Sparsity, TrainConfig
 from pytest_circuits.train.sparsity import nonzeros
 from pytest_circuits.train.start import as_started
-from tests.train.conftest import RECIPE
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest_circuits.model import Model
-    from tests.train.conftest import Train
+from tests.train.conftest import RECIPE, Train
 
 STARTED = """\
 start_from: base

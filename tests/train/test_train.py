@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from pytest_circuits.cli import main
-from pytest_circuits.model import load_model, load_reference
+from pytest_circuits.model.sparse.directory import load_model, load_reference
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.presets import PRESETS
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.train.conftest import Train
+from tests.train.conftest import Train
 
 
 def test_the_command_makes_a_model_directory_with_card_and_reference(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pytest_circuits.errors import UsageError
 from pytest_circuits.train.lines import generate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _LEFT_OUT = frozenset({"site-packages", "test", "tests", "idlelib", "lib2to3", "__pycache__"})
 

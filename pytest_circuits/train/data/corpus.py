@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.files import whole_directory
 from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer
+from pytest_circuits.system.files import whole_directory
+from pytest_circuits.train.data.config import Data
 from pytest_circuits.train.data.making import make
 from pytest_circuits.train.data.manifest import (
     MANIFEST,
@@ -21,12 +23,6 @@ from pytest_circuits.train.data.manifest import (
 )
 from pytest_circuits.train.data.mixture import Mixture
 from pytest_circuits.train.data.token_file import TokenFacts, dtype_for, open_tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from pytest_circuits.train.data.config import Data
 
 _HASHED = 10**9  # bytes; of a larger file only the size is verified when it is used again
 _FULL = {errno.ENOSPC, errno.EDQUOT}

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 from pytest_circuits.train.data.bundled import generated_documents, standard_library
-from pytest_circuits.train.data.config import Folder, Generated, JsonLines, Library
+from pytest_circuits.train.data.config import Folder, Generated, JsonLines, Library, Tokens
 from pytest_circuits.train.data.folder import files_of, folder_documents
 from pytest_circuits.train.data.jsonl import json_documents
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from pytest_circuits.train.data.config import Tokens
 
 
 def documents(

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import codecs
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from pytest_circuits.errors import UsageError
+from pytest_circuits.train.data.config import Folder
 from pytest_circuits.train.data.regular import MAX_DOCUMENT, open_regular
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pytest_circuits.train.data.config import Folder
 
 _CHUNK = 2**20  # bytes read at once
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 from pytest_circuits.errors import UsageError
 from pytest_circuits.spec.problems import listed, quoted, suggest
 from pytest_circuits.train.data.regular import MAX_DOCUMENT, open_regular
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 _KINDS = {dict: "an object", list: "a list", str: "a text", bool: "a truth value"}
 

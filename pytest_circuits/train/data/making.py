@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.progress import reporting
-from pytest_circuits.train.data.config import Tokens
+from pytest_circuits.model.tokenizer import Tokenizer
+from pytest_circuits.system.progress import Reporter, reporting
+from pytest_circuits.train.data.config import Data, Source, Tokens
 from pytest_circuits.train.data.documents import described, documents
 from pytest_circuits.train.data.manifest import (
     TOKENIZER,
@@ -20,14 +22,6 @@ from pytest_circuits.train.data.token_array import open_array
 from pytest_circuits.train.data.token_file import TokenWriter
 from pytest_circuits.train.data.tokenise import Split, TokenArray, write_array, write_texts
 from pytest_circuits.train.data.vocabulary import LEARNT_ON, adopt, end_of, learn, spread
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from pytest_circuits.model.tokenizer import Tokenizer
-    from pytest_circuits.progress import Reporter
-    from pytest_circuits.train.data.config import Data, Source
 
 
 def make(data: Data, folder: Path, *, base: Path, seed: int) -> None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.files import parse_json, read_bounded, write_atomic
-from pytest_circuits.train.data.token_file import TokenFacts  # noqa: TC001  (pydantic reads it)
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pytest_circuits.train.data.config import Data
+from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
+from pytest_circuits.train.data.config import Data
+from pytest_circuits.train.data.token_file import TokenFacts
 
 MANIFEST = "corpus.json"
 TOKENIZER = "tokenizer.json"

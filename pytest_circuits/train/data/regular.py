@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path
+from typing import BinaryIO
 
 from pytest_circuits.errors import UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MAX_DOCUMENT = 64 * 2**20  # bytes; a document is held in memory while it is encoded
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pytest_circuits.errors import UsageError
+from pytest_circuits.train.data.config import Tokens
 from pytest_circuits.train.data.regular import open_regular
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from pytest_circuits.train.data.config import Tokens
 
 _MAGIC = b"\x93NUMPY"
 _CHUNK = 2**20  # token ids looked at together

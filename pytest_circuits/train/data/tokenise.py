@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer as Backend
 
+from pytest_circuits.model.tokenizer import Tokenizer
 from pytest_circuits.train.data.token_array import pieces, refuse_unknown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from pytest_circuits.model.tokenizer import Tokenizer
-    from pytest_circuits.train.data.token_file import TokenWriter
+from pytest_circuits.train.data.token_file import TokenWriter
 
 _BATCH = 2**21  # characters that are encoded together
 _PIECE = 2**18  # characters of a document that are encoded as one

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
 from pytest_circuits.errors import ModelError, UsageError
-from pytest_circuits.files import read_bounded, write_atomic
 from pytest_circuits.model.tokenizer import MAX_BYTES, Tokenizer, load_tokenizer, train_tokenizer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+from pytest_circuits.system.files import read_bounded, write_atomic
 
 END_OF_TEXT = "<|endoftext|>"  # follows every document
 LEARNT_ON = 64 * 10**6  # bytes of text at most

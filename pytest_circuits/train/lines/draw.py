@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_circuits.train.lines.vocabulary import CALLS, FIELDS, FUNCTIONS, NAMES, STRAYS, WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.random import Generator
 
 INDENT = "    "

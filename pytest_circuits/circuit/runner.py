@@ -1,0 +1,224 @@
+"""Run prompts through views of a model, with one memo of forwards for all claims of a circuit.
+
+Prompts run in batches of a fixed number of rows, padded on the right to a length that depends on
+the prompt alone. So what a prompt scores does not depend on the prompts that it runs with, on the
+order of the claims or on the number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pytest_circuits.circuit.attention import Head, whole_attention
+from pytest_circuits.circuit.encoding import Batch, Encoder
+from pytest_circuits.circuit.interventions import fill_values, run_circuits
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.standin import agree, pays
+from pytest_circuits.circuit.view import WHOLE, View, cut_weights, keep_masks
+from pytest_circuits.compile.compiled import CompiledCircuit, compile_circuit
+from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.prompts.space import Pair, Prompt, prompts_of
+from pytest_circuits.spec.types import Ablation
+
+Fill = dict[str, Tensor]
+
+ROWS = 64  # prompts of one forward and circuit
+CIRCUITS = 8  # circuits of one forward
+
+
+class Runner:
+    """Scores prompts under views of one model and one ablation, each at most once."""
+
+    def __init__(self, model: Model, reference: Reference, ablation: Ablation) -> None:
+        self.model = model
+        self.reference = reference
+        self.ablation = ablation
+        self.forwards = 0  # prompt-forwards of the model done so far
+        self.compiled = 0  # prompts that compiled circuits ran instead
+        self._encoder = Encoder(model)
+        self._scores: defaultdict[View, dict[Prompt, tuple[float, float]]] = defaultdict(dict)
+        self._checks: dict[View, tuple[Pair, ...]] = {}
+        self._compiled: dict[View, CompiledCircuit | None] = {}
+
+    def expect(self, view: View, *, prompts: int, check: Sequence[Pair]) -> None:
+        """Announce how many prompts a view will be asked, before it is asked any.
+
+        Where that pays, the view runs as a compiled circuit, provided that on the pairs of `check`
+        this gives the logits of the ablated model. Both have to be given by the specification: how
+        a view runs must not depend on what happens to be asked first.
+        """
+        if pays(view, self.model, self.ablation, prompts=prompts):
+            self._checks[view] = tuple(check)
+
+    def margins(self, pairs: Sequence[Pair], view: View) -> NDArray[np.float64]:
+        """Logit of the answer minus logit of the foil, in nats: [n, 2], both members of n pairs."""
+        scores = self._scored(prompts_of(pairs), view)
+        return np.asarray([a - f for a, f in scores], dtype=np.float64).reshape(len(pairs), 2)
+
+    def logits(self, prompt: Prompt, view: View) -> tuple[float, float]:
+        """Logits of answer and foil after one prompt."""
+        return self._scored([prompt], view)[0]
+
+    def margins_many(self, pairs: Sequence[Pair], views: Sequence[View]) -> NDArray[np.float64]:
+        """Margins of many views at once, [K, n, 2]; K circuits share one forward, none is kept."""
+        prompts = prompts_of(pairs)
+        scores = np.empty((len(views), len(prompts), 2))
+        for start in range(0, len(views), CIRCUITS):
+            chunk = slice(start, start + CIRCUITS)
+            for indexes in self._encoder.groups(prompts, rows=ROWS):
+                batch = [prompts[i] for i in indexes]
+                scores[chunk, indexes] = self._forward(batch, views[chunk], rows=len(batch))
+        return (scores[..., 0] - scores[..., 1]).reshape(len(views), len(pairs), 2)
+
+    @torch.inference_mode()
+    def signals(self, pairs: Sequence[Pair], nodes: Nodes) -> NDArray[np.float64]:
+        """Each node's activation in the whole model, token by token: [nodes, tokens].
+
+        The columns are the tokens of the first pair's first member, of its second one, and so on.
+        """
+        prompts = prompts_of(pairs)
+        lengths = [len(self._encoder.tokens(prompt)) for prompt in prompts]
+        starts = np.cumsum([0, *lengths])
+        signals = np.empty((nodes.count, starts[-1]))
+        for indexes in self._encoder.groups(prompts, rows=ROWS) if nodes.count else ():
+            found = self._record([prompts[i] for i in indexes], nodes)
+            for row, i in enumerate(indexes):
+                signals[:, starts[i] : starts[i + 1]] = found[row, :, : lengths[i]]
+        return signals
+
+    @torch.inference_mode()
+    def attention(self, pairs: Sequence[Pair], heads: Sequence[Head]) -> NDArray[np.float64]:
+        """What heads attend to from a prompt's last token, in the whole model.
+
+        Returns [heads, 2n, T], with zeros after the end of shorter prompts.
+        """
+        prompts = prompts_of(pairs)
+        longest = max(len(self._encoder.tokens(prompt)) for prompt in prompts)
+        found = np.zeros((len(heads), len(prompts), longest))
+        for indexes in self._encoder.groups(prompts, rows=ROWS) if heads else ():
+            batch = self._encoder.batch([prompts[i] for i in indexes], rows=len(indexes))
+            weights = whole_attention(self.model, batch.tokens, batch.last, heads)
+            here = weights[..., :longest].double().cpu().numpy()
+            found[:, indexes, : here.shape[2]] = here
+            self.forwards += len(indexes)
+        return found
+
+    def batches(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], Batch, Fill]]:
+        """Both members of pairs in batches, for runs of another kind than views.
+
+        Gives the prompts' indexes (those of pair i are 2i and 2i + 1), the batch, and what an
+        ablated activation becomes in it.
+        """
+        prompts = prompts_of(pairs)
+        for indexes in self._encoder.groups(prompts, rows=ROWS):
+            chosen = [prompts[i] for i in indexes]
+            batch = self._encoder.batch(chosen, rows=len(chosen))
+            yield indexes, batch, self._fill(chosen, rows=len(chosen))
+
+    def tokens(self, prompt: Prompt) -> tuple[str, ...]:
+        """A prompt's tokens as text."""
+        return tuple(self.model.decode_token(i) for i in self._encoder.tokens(prompt))
+
+    def _scored(self, prompts: Sequence[Prompt], view: View) -> list[tuple[float, float]]:
+        known = self._scores[view]
+        missing = list(dict.fromkeys(p for p in prompts if p not in known))
+        circuit = self._compiled_view(view) if missing else None
+        for indexes in self._encoder.groups(missing, rows=ROWS):
+            batch = [missing[i] for i in indexes]
+            if circuit is None:
+                scores = self._forward(batch, [view], rows=ROWS)[0]
+            else:
+                scores = self._run_compiled(batch, view, circuit)
+            for prompt, (answer, foil) in zip(batch, scores, strict=True):
+                known[prompt] = (float(answer), float(foil))
+        return [known[p] for p in prompts]
+
+    def _compiled_view(self, view: View) -> CompiledCircuit | None:
+        """The compiled circuit that a view runs as; None: it runs as the ablated model."""
+        if view not in self._compiled:
+            self._compiled[view] = self._checked(view) if view in self._checks else None
+        return self._compiled[view]
+
+    def _checked(self, view: View) -> CompiledCircuit | None:
+        circuit = compile_circuit(self.model, view.nodes, self.reference, self.ablation, view.edges)
+        prompts = prompts_of(self._checks[view])
+        for indexes in self._encoder.groups(prompts, rows=ROWS):
+            batch = [prompts[i] for i in indexes]
+            ablated = self._forward(batch, [view], rows=len(batch))[0]
+            if not agree(self._run_compiled(batch, view, circuit), ablated):
+                return None
+        return circuit
+
+    def _run_compiled(
+        self, prompts: Sequence[Prompt], view: View, circuit: CompiledCircuit
+    ) -> NDArray[np.float64]:
+        """Logits of answer and foil, [len(prompts), 2]."""
+        batch = self._encoder.batch(prompts, rows=ROWS)
+        self.compiled += len(prompts)
+        scores: NDArray[np.float64] = circuit.preferences(batch).double().cpu().numpy()
+        return _shifted(scores[None, : len(prompts)], prompts, [view]).squeeze(0)
+
+    @torch.inference_mode()
+    def _forward(
+        self, prompts: Sequence[Prompt], views: Sequence[View], *, rows: int
+    ) -> NDArray[np.float64]:
+        """Logits of answer and foil, [K, len(prompts), 2]."""
+        batch = self._encoder.batch(prompts, rows=rows)
+        if list(views) == [WHOLE]:
+            logits = self.model.module(batch.tokens, at=batch.last)[None]  # [1, ROWS, V]
+        else:
+            logits = run_circuits(
+                self.model,
+                batch.tokens,
+                at=batch.last,
+                keep=keep_masks(views, self.model),
+                fill=self._fill(prompts, rows=rows),
+                cuts=cut_weights(views, self.model),
+            )
+        self.forwards += len(views) * len(prompts)
+        scores: NDArray[np.float64] = batch.preferences(logits).double().cpu().numpy()
+        return _shifted(scores[:, : len(prompts)], prompts, views)
+
+    def _record(self, prompts: Sequence[Prompt], nodes: Nodes) -> NDArray[np.float64]:
+        """Every node's activation at every token, padding included: [len(prompts), nodes, T]."""
+        batch = self._encoder.batch(prompts, rows=len(prompts))
+        found: dict[str, Tensor] = {}
+
+        def record(name: str, x: Tensor) -> Tensor:
+            channels = list(nodes.at(name))
+            if channels:
+                found[name] = x[..., channels].transpose(1, 2)
+            return x
+
+        self.model.module.visit(batch.tokens, record)
+        self.forwards += len(prompts)
+        together = torch.cat([found[hook] for hook in nodes.shape], dim=1)
+        recorded: NDArray[np.float64] = together.double().cpu().numpy()
+        return recorded
+
+    def _fill(self, prompts: Sequence[Prompt], *, rows: int) -> dict[str, Tensor]:
+        if self.ablation is not Ablation.RESAMPLE:
+            return fill_values(self.reference, self.ablation)
+        size = len(next(iter(self.reference.bank.values())))
+        picks = torch.zeros(rows, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            picks[row] = int.from_bytes(hashlib.sha256(prompt.text.encode()).digest()[:8]) % size
+        return fill_values(self.reference, self.ablation, picks=picks)
+
+
+def _shifted(
+    scores: NDArray[np.float64], prompts: Sequence[Prompt], views: Sequence[View]
+) -> NDArray[np.float64]:
+    """Logits [K, B, 2] with what each view adds to them."""
+    if all(view.shift is None for view in views):
+        return scores
+    moved: NDArray[np.float64] = scores + np.array([[v.added(p) for p in prompts] for v in views])
+    return moved

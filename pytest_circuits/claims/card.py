@@ -1,0 +1,80 @@
+"""What a claim is: the runs that its law compares, when the law breaks, and how it is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import View
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.evidence import Cause, Evidence, Law
+from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.prompts.changes import ChangeSpace
+from pytest_circuits.prompts.space import Pair, Prompt
+
+Excess = Callable[[tuple["Floats", ...]], "Floats"]
+Violation = Callable[["Pair", int, tuple["Floats", ...]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A named way to run a model over prompts."""
+
+    name: str
+    margins: Callable[[Sequence[Pair]], Floats]  # [n, 2] nats, answer minus foil
+    logits: Callable[[Prompt], tuple[float, float]] | None  # None: only margins were recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim about a circuit.
+
+    excess: from the margins [n, 2] of each run, how far each prompt goes towards breaking the law,
+        in nats [n, 2]; it breaks the law by the margin of the law or more.
+    violation: one sentence about a pair and its member that break it, from margins [2] of each run.
+    searchable: whether Hypothesis can try any prompt of the space.
+    scanned: the pairs of the rate, each of which the law is held against besides.
+    margin: of the law, in nats.
+    changes: all that the law is about where that is changes of prompts and not contrast pairs.
+    causes: what accounts for a pair whose first member breaks the law.
+    """
+
+    name: str
+    runs: Callable[[Bench], tuple[Run, ...]]
+    excess: Excess
+    violation: Violation
+    decide: Callable[[Bench, Law], Evidence]
+    searchable: Callable[[Bench], bool] = lambda _bench: True
+    scanned: Callable[[Bench], Sequence[Pair]] = lambda bench: bench.sample.pairs
+    margin: Callable[[Bench], float] = lambda bench: bench.spec.protocol.margin
+    changes: Callable[[Bench], ChangeSpace] | None = None
+    causes: Callable[[Bench, Pair], tuple[Cause, ...]] = lambda _bench, _pair: ()
+
+
+def run_of(runner: Runner, view: View, *, name: str) -> Run:
+    """A run of a model at hand."""
+    return Run(
+        name,
+        lambda pairs: runner.margins(pairs, view),
+        lambda prompt: runner.logits(prompt, view),
+    )
+
+
+def contradiction(one: Floats, other: Floats, *, tie: float) -> Floats:
+    """By how much each margin of one run goes against the other's sign; of a tie, nothing does."""
+    return np.where(np.abs(one) > tie, -(other * np.sign(one)), -np.inf)
+
+
+def median_size(margins: Floats) -> float:
+    """Median magnitude in nats of margins of any shape."""
+    return float(np.median(np.abs(margins)))
+
+
+def preference(margin: float, pair: Pair, member: int) -> str:
+    """Which token a run prefers and by how much: `prefers '"' by 3.2 nats`."""
+    prompt = (pair.first, pair.second)[member]
+    token = prompt.answer if margin > 0 else prompt.foil
+    return f"prefers {token!r} by {abs(margin):.2f} nats"

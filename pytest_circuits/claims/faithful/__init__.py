@@ -1,0 +1,1 @@
+"""`faithful`: the circuit does the job as the whole model does it."""

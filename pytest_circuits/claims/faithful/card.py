@@ -1,0 +1,254 @@
+"""`faithful`: the circuit does the job as the whole model does it, and not just somehow.
+
+Pruning can find nodes that do a task alone and are not what the model does: through ablations that
+cancel, norms that grow as the rest shrinks, attention that is bypassed, nodes that change their
+role (J. Drori 2026, "Weight-Sparse Circuits May Be Interpretable Yet Unfaithful").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import WHOLE
+from pytest_circuits.claims import statistics
+from pytest_circuits.claims.bench import EPS, Bench
+from pytest_circuits.claims.card import Claim, Run, contradiction, median_size, preference, run_of
+from pytest_circuits.claims.causes import causes_of_difference
+from pytest_circuits.claims.evidence import Cause, Evidence, Law, Verdict
+from pytest_circuits.claims.faithful.disambiguate import disambiguated
+from pytest_circuits.claims.faithful.formal import distance_p, equivalence, independence
+from pytest_circuits.claims.faithful.internals import SHARES, Inside, look_inside
+from pytest_circuits.claims.findings import (
+    Finding,
+    at_least,
+    conclude,
+    gap_finding,
+    law_finding,
+    not_finite,
+)
+from pytest_circuits.claims.parts_of_rest import FRACTIONS
+from pytest_circuits.claims.statistics import Floats, Interval, softplus
+from pytest_circuits.prompts.space import Pair
+from pytest_circuits.spec.types import FaithfulClaim
+
+FORMAL_PAIRS = 100  # at most: the test of independence costs their square
+WORST = "with the worst part found of the rest ablated"
+
+
+def _runs(bench: Bench) -> tuple[Run, ...]:
+    return (
+        run_of(bench.runner, WHOLE, name="whole model"),
+        run_of(bench.runner, bench.worst, name="worst part of the rest ablated"),
+    )
+
+
+def _excess(margins: tuple[Floats, ...]) -> Floats:
+    whole, worst = margins
+    return contradiction(whole, worst, tie=EPS)
+
+
+def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
+    whole, worst = margins
+    return (
+        f"with the circuit kept and a part of the rest ablated, the model "
+        f"{preference(worst[member], pair, member)}, whole it "
+        f"{preference(whole[member], pair, member)}"
+    )
+
+
+def _interval(bench: Bench, runner: Runner) -> Interval:
+    holds = runner.margins(bench.sample.pairs, bench.worst) > EPS
+    return bench.sample.rate(holds, bench.spec.protocol.alpha)
+
+
+def _decide(bench: Bench, law: Law) -> Evidence:
+    limits, protocol, sample = bench.spec.claims.faithful, bench.spec.protocol, bench.sample
+    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    if not bench.nodes.count:
+        return conclude("faithful", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
+    whole = bench.runner.margins(sample.pairs, WHOLE)
+    worst = bench.runner.margins(sample.pairs, bench.worst)
+    if broken := not_finite(
+        "faithful",
+        law,
+        whole_model=whole,
+        worst_part_ablated=worst,
+        parts_ablated=bench.parts_margins,
+    ):
+        return broken
+    inside = look_inside(bench)
+    if broken := not_finite(
+        "faithful",
+        law,
+        frozen_norms=inside.frozen[:, None],
+        nodes_interchanged=inside.interchanged,
+        attention=inside.attention,
+    ):
+        return broken
+    interval = _interval(bench, bench.runner)
+    rate = interval.against(limits.rate, n=sample.n, exhaustive=sample.exhaustive)
+    gaps = _gaps(bench, inside)
+    gaps["worst"] = sample.mean(softplus(worst) - softplus(whole), protocol.alpha)
+    findings = [
+        at_least(rate, what=f"{WORST}, the answer is preferred", alpha=protocol.alpha),
+        *_gap_findings(bench, gaps, limits.max_gap),
+        *_inside_findings(bench, inside, limits),
+        *disambiguated(bench),
+        law_finding(
+            law, margin=protocol.margin, typical=median_size(worst), whose="that preference"
+        ),
+    ]
+    measures = {
+        **{f"gap_{name}": gap.estimate for name, gap in gaps.items()},
+        **{f"gap_{name}_upper": gap.upper for name, gap in gaps.items()},
+        **_inside_measures(inside),
+        **_formal(bench),
+        "delta_to_baseline": bench.delta("faithful", interval, _interval),
+        "disambiguated": float(len(bench.spec.disambiguate)),
+        "worst_part": float(bench.worst.nodes.count),
+    }
+    return conclude("faithful", findings, rate=rate, law=law, measures=measures)
+
+
+def _gaps(bench: Bench, inside: Inside) -> dict[str, Interval]:
+    """How much higher the task loss is than the whole model's, on the pairs of the controls."""
+    own = softplus(bench.runner.margins(bench.control_pairs, WHOLE)).mean(axis=1)  # [n]
+    parts = softplus(bench.parts_margins).mean(axis=(1, 3))  # [fractions, n]
+    return {
+        "frozen_norms": bench.control_mean(inside.frozen - own),
+        "interchange": _greatest([bench.control_mean(x - own) for x in inside.interchanged]),
+        "parts": _greatest([bench.control_mean(x - own) for x in parts]),
+    }
+
+
+def _greatest(intervals: Sequence[Interval]) -> Interval:
+    return max(intervals, key=lambda interval: interval.upper)
+
+
+def _gap_findings(bench: Bench, gaps: dict[str, Interval], most: float) -> list[Finding]:
+    alpha = bench.spec.protocol.alpha
+    least, last = FRACTIONS[0], FRACTIONS[-1]
+    what = {
+        "worst": WORST,
+        "parts": f"with a random part of the rest ablated, {least:.0%} to {last:.0%} of it",
+        "frozen_norms": "with the norm scales of the whole model",
+        "interchange": (
+            f"with the whole model's values in {SHARES[0]:.0%} to {SHARES[-1]:.0%} of its nodes"
+        ),
+    }
+    whole = dict.fromkeys(what, bench.controls_see_all) | {"worst": bench.sample.exhaustive}
+    return [
+        gap_finding(gaps[name], most, what=text, alpha=alpha, exhaustive=whole[name])
+        for name, text in what.items()
+    ]
+
+
+def _inside_findings(bench: Bench, inside: Inside, limits: FaithfulClaim) -> list[Finding]:
+    findings = [_correlation(bench, inside, limits.min_correlation), _roles(bench, inside)]
+    return [*findings, *_attention(bench, inside, limits.max_attention)]
+
+
+def _correlation(bench: Bench, inside: Inside, least: float) -> Finding:
+    alike = inside.correlations
+    mean = float(alike.mean())
+    order = np.argsort(alike, kind="stable")
+    ids = bench.nodes.ids()
+    worst = ", ".join(f"{ids[i]} {alike[i]:.2f}" for i in order[:3])
+    verdict = Verdict.PASS if mean >= least else Verdict.FAIL
+    return Finding(
+        verdict,
+        f"alone, its nodes carry what they carry in the whole model with a mean correlation of "
+        f"{mean:.3f} (at least {least:g} needed; least: {worst})",
+    )
+
+
+def _roles(bench: Bench, inside: Inside) -> Finding:
+    """Nodes that tell the two cues apart the other way round than in the whole model."""
+    alpha = bench.spec.protocol.alpha / max(1, 2 * bench.nodes.count)
+    turned = [
+        node
+        for node, (whole, alone) in zip(
+            bench.nodes.ids(), inside.contrasts.swapaxes(0, 1), strict=True
+        )
+        if _shown_sign(bench, whole, alpha) * _shown_sign(bench, alone, alpha) < 0
+    ]
+    if not turned:
+        return Finding(Verdict.PASS, "no node changes its role")
+    named = ", ".join(turned[:3]) + (f" and {len(turned) - 3} more" if len(turned) > 3 else "")
+    return Finding(
+        Verdict.FAIL, f"nodes that answer to the cue the other way round than whole: {named}"
+    )
+
+
+def _shown_sign(bench: Bench, contrast: Floats, alpha: float) -> int:
+    """Sign of a node's mean difference between the cues [n], 0 where it is not sure."""
+    interval = bench.control_mean(contrast, alpha)
+    return int(interval.lower > 0) - int(interval.upper < 0)
+
+
+def _attention(bench: Bench, inside: Inside, most: float) -> list[Finding]:
+    findings = []
+    for (layer, head), apart, uneven in zip(
+        inside.heads, inside.attention, inside.uneven, strict=True
+    ):
+        interval = bench.control_mean(apart)
+        verdict = statistics.at_most(interval, most)
+        text = (
+            f"head {layer}.{head} attends elsewhere than in the whole model, by a total variation "
+            f"of {interval.estimate:.2f} (at most {most:g} allowed)"
+        )
+        if _bypassed(bench, layer, head) and float(uneven.mean()) > most:
+            text += ": its values are kept without its queries and keys"
+        if verdict is not Verdict.PASS:
+            findings.append(Finding(verdict, text))
+    if not findings:
+        findings = [Finding(Verdict.PASS, "its heads attend as in the whole model")]
+    return findings
+
+
+def _bypassed(bench: Bench, layer: int, head: int) -> bool:
+    width = bench.model.config.d_head
+    aims = [c for point in "qk" for c in bench.nodes.at(f"{layer}.attn.{point}")]
+    return head not in {channel // width for channel in aims}
+
+
+def _inside_measures(inside: Inside) -> dict[str, float | None]:
+    apart = inside.attention.mean(axis=1) if len(inside.heads) else np.zeros(1)
+    return {
+        "attention_distance": float(apart.max()),
+        "correlation": float(inside.correlations.mean()),
+        "correlation_least": float(inside.correlations.min()),
+    }
+
+
+def _formal(bench: Bench) -> dict[str, float | None]:
+    """The tests of Shi et al. 2024, on one prompt of each of a number of pairs.
+
+    For independence a score is that of one fixed token: a constant preference then tells nothing.
+    """
+    pairs = bench.sample.few(FORMAL_PAIRS, seed=bench.seed)
+    member = bench.random(stream=5).integers(2, size=len(pairs))
+    sides, rows = np.where(member == 0, 1.0, -1.0), np.arange(len(pairs))
+    views = (WHOLE, bench.circuit, bench.without)
+    whole, alone, without = (bench.runner.margins(pairs, view)[rows, member] for view in views)
+    wins, p = equivalence(whole, alone, tie=EPS)
+    few = [bench.runner.margins(bench.control_pairs, view) for view in views]
+    return {
+        "formal_equivalence_p": p,
+        "formal_equivalence_wins": wins,
+        "formal_independence_p": independence(
+            whole * sides, without * sides, tie=EPS, seed=bench.seed
+        ),
+        "formal_necessity_p": distance_p(few[2], bench.controls_without, few[0], far=True),
+        "formal_sufficiency_p": distance_p(few[1], bench.controls_alone, few[0], far=False),
+    }
+
+
+def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
+    return causes_of_difference(bench, pair, bench.rest.part(bench.worst))
+
+
+FAITHFUL = Claim("faithful", _runs, _excess, _violation, _decide, causes=_causes)

@@ -1,0 +1,105 @@
+"""A circuit found again in a model that has other addresses for its nodes, and put on the bench."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pytest_circuits.circuit.attention import Head, kept_heads
+from pytest_circuits.circuit.calibration import shift_of
+from pytest_circuits.circuit.edges import Edges, edges_of
+from pytest_circuits.circuit.matching import MATCH_PAIRS, Match, match_nodes
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import Shift
+from pytest_circuits.claims.bench import Bench, draw_sample
+from pytest_circuits.claims.stable.baseline import Live, check_tokenizer, facts
+from pytest_circuits.claims.stable.observation import Place
+from pytest_circuits.model.sparse.directory import Model, load_reference
+from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.types import FoundBy, Spec
+
+
+def find_again(loaded: LoadedSpec, candidate: Model, base: Model) -> Match:
+    """Where the circuit of a specification, which is about `base`, is in the candidate.
+
+    Raises ModelError when the two have other tokenizers, or the candidate no such hook points.
+    """
+    check_tokenizer(candidate, facts(base), what=f"the model {base.path}")
+    here, there = (
+        Runner(model, load_reference(model), loaded.spec.ablation) for model in (base, candidate)
+    )
+    seed = int(loaded.digest[:15], 16)
+    sample = draw_sample(
+        PromptSpace(loaded.spec.behavior), count=loaded.spec.protocol.pairs, seed=seed
+    )
+    pairs = sample.few(MATCH_PAIRS, seed=seed)
+    return match_nodes(here, there, Nodes.of(loaded.spec.nodes), pairs)
+
+
+def readdressed(
+    spec: Spec, match: Match, *, model: str, digests: Mapping[str, str], version: str
+) -> Spec:
+    """The specification with the nodes where they are in the candidate.
+
+    model: how the new file names the candidate. digests: of both models, for `found_by`.
+    """
+    edges = match.edges(edges_of(spec))
+    alike = [abs(value) for value in match.alike.values()]
+    came_from: dict[str, list[int]] = {}
+    for (hook, _), (_, channel) in match.reversed.there.items():
+        came_from.setdefault(hook, []).append(channel)
+    found_by: dict[str, FoundBy] = {
+        "tool": f"pytest-circuits {version} --circuits-match",
+        "matched_with": digests["base"],
+        "model_digest": digests["candidate"],
+        "nodes": match.nodes.count,
+        "nodes_moved": match.moved,
+        "mean_correlation": float(f"{sum(alike) / len(alike):.4g}"),
+        "least_correlation": float(f"{min(alike):.4g}"),
+        "channels_there": {hook: tuple(channels) for hook, channels in came_from.items()},
+    }
+    return spec.model_copy(
+        update={
+            "model": model,
+            "nodes": dict(match.nodes.channels),
+            "edges": None if edges is None else edges.listed(),
+            "found_by": found_by,
+        }
+    )
+
+
+def place_in(
+    match: Match, edges: Edges | None, shift: Shift | None, *, widths: tuple[int, int]
+) -> Place:
+    """Where a matched circuit lies there, told in the order of its nodes here.
+
+    edges: there. widths: channels of a head here and there.
+    """
+    at = {node: i for i, node in enumerate(match.nodes)}
+    heads = {
+        _head(*here, widths[0]): _head(*there, widths[1])
+        for here, there in match.there.items()
+        if here[0].endswith(".attn.v")
+    }
+    return Place(
+        match.nodes,
+        edges,
+        shift,
+        order=tuple(at[node] for node in match.there.values()),
+        heads=tuple(heads[head] for head in kept_heads(match.reversed.nodes, widths[0])),
+        signs=tuple(-1 if alike < 0 else 1 for alike in match.alike.values()),
+    )
+
+
+def against(bench: Bench, base: Model, original: Spec, match: Match) -> Bench:
+    """The bench of a matched circuit, compared with what it was matched with."""
+    widths = bench.model.config.d_head, base.config.d_head
+    place = place_in(match.reversed, edges_of(original), shift_of(original), widths=widths)
+    runner = Runner(base, load_reference(base), original.ablation)
+    return replace(bench, baseline=Live(runner, place))
+
+
+def _head(hook: str, channel: int, width: int) -> Head:
+    return int(hook.partition(".")[0]), channel // width

@@ -1,0 +1,1 @@
+"""`stable`: the circuit beside what was accepted earlier."""

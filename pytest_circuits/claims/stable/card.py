@@ -1,0 +1,166 @@
+"""`stable`: against the baseline, the same circuit does the same job with the same signals.
+
+Its parts, in the order in which they count: `transfer` (the circuit as it was written down is still
+enough and still needed), `identity` (its nodes carry the same signals and its heads look at the
+same tokens), `effects` (what each node adds to the preference is ranked as before). All of them
+take for granted that a node's number means the same in both models, and that what an ablation puts
+in its place was measured on the same text; where one of it does not hold, the answer is "not
+comparable".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from pytest_circuits.claims.bench import EPS, Bench
+from pytest_circuits.claims.calibration import (
+    calibration_measures,
+    calibration_remark,
+    shift_findings,
+)
+from pytest_circuits.claims.card import Claim, Run, contradiction, median_size, preference, run_of
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict
+from pytest_circuits.claims.findings import Finding, conclude, law_finding, not_finite
+from pytest_circuits.claims.stable import findings as parts
+from pytest_circuits.claims.stable.baseline import RECORD, Live
+from pytest_circuits.claims.stable.comparison import Comparison, compare
+from pytest_circuits.claims.stable.observation import Observation
+from pytest_circuits.claims.stable.observed import observed, sample_of
+from pytest_circuits.claims.stable.structure import Structure, structure_of
+from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.prompts.space import Pair
+
+TOLD_APART = "the share of pairs that are told apart without it"
+
+
+def _runs(bench: Bench) -> tuple[Run, ...]:
+    baseline = bench.baseline
+    if baseline is None:
+        return ()
+    if isinstance(baseline, Live):
+        view = (baseline.place or bench.place).circuit
+        before = run_of(baseline.runner, view, name="baseline's circuit")
+    else:
+        known = dict(zip(sample_of(bench).pairs, baseline.observation.alone, strict=True))
+        before = Run("baseline's circuit", lambda pairs: np.stack([known[p] for p in pairs]), None)
+    return (before, run_of(bench.runner, bench.circuit, name=bench.alone))
+
+
+def _excess(margins: tuple[Floats, ...]) -> Floats:
+    before, after = margins
+    return contradiction(before, after, tie=EPS)
+
+
+def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
+    before, after = margins
+    return (
+        f"the circuit alone {preference(after[member], pair, member)}, "
+        f"in the baseline it {preference(before[member], pair, member)}"
+    )
+
+
+def _searchable(bench: Bench) -> bool:
+    """A recorded baseline answers for its own prompts alone, and those are all looked at."""
+    return isinstance(bench.baseline, Live)
+
+
+def _scanned(bench: Bench) -> Sequence[Pair]:
+    return () if bench.baseline is None else sample_of(bench).pairs
+
+
+def _decide(bench: Bench, law: Law) -> Evidence:
+    limits = bench.spec.claims.stable
+    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    if bench.baseline is None:
+        sentence = (
+            f"no baseline is recorded: run `{RECORD}=new`, review the file that it writes beside "
+            "the specification, and commit it"
+        )
+        return conclude("stable", [Finding(Verdict.FAIL, sentence)])
+    if not bench.nodes.count:
+        return conclude("stable", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
+    before, after = observed(bench)
+    if broken := not_finite(
+        "stable",
+        law,
+        baseline=before.alone,
+        circuit_alone=after.alone,
+        without_the_circuit=after.without,
+        signals_of_the_baseline=before.signals,
+        signals=after.signals,
+        effects=after.effects[:, None],
+    ):
+        return broken
+    sample = sample_of(bench)
+    seen = compare(before, after, sample, bench.spec.protocol, matched=bench.baseline.matched)
+    drop = seen.drop.against(limits.max_drop, n=sample.n, exhaustive=sample.exhaustive)
+    structure = _structure(bench, before, after)
+    measures = _measures(bench, before, seen, structure)
+    if not seen.comparable:
+        return conclude("stable", [parts.stranger(seen)], rate=drop, law=law, measures=measures)
+    if bench.baseline.reference_text != bench.runner.reference.text_digest:
+        return conclude("stable", [parts.other_text()], rate=drop, law=law, measures=measures)
+    findings = [
+        parts.transfer("the circuit's rate", ("drops", "rises"), seen.drop, limits.max_drop, bench),
+        parts.transfer(TOLD_APART, ("rises", "drops"), seen.rise, limits.max_rise, bench),
+        *parts.identity(bench, seen, limits.identity),
+        parts.effects(bench, before.effects, after.effects, seen, limits.effects),
+        *parts.structure(structure, limits.structure),
+        law_finding(
+            law,
+            margin=bench.spec.protocol.margin,
+            typical=median_size(before.alone),
+            whose="the preference of the baseline's circuit",
+        ),
+        *shift_findings(bench.spec, before.alone),
+    ]
+    return conclude(
+        "stable",
+        findings,
+        rate=drop,
+        law=law,
+        measures=measures,
+        remark=calibration_remark(bench.spec) + _same_model(bench),
+    )
+
+
+def _same_model(bench: Bench) -> str:
+    """Where the candidate is what it is compared with, agreement says nothing about an update."""
+    baseline = bench.baseline
+    if baseline is None or baseline.model.digest != bench.model.digest:
+        return ""
+    if isinstance(baseline, Live):
+        return "; the candidate was compared with itself"
+    return "; the baseline was recorded from this very model"
+
+
+def _measures(
+    bench: Bench, before: Observation, seen: Comparison, structure: Structure | None
+) -> dict[str, float | None]:
+    """The numbers of all parts; those that there are not for this circuit are left out."""
+    rate = sample_of(bench).rate(before.alone > EPS, bench.spec.protocol.alpha)
+    return {
+        "attention_apart": float(seen.apart.max(initial=0)),
+        "delta_to_baseline": -seen.drop.estimate,
+        "identity": seen.identity,
+        "identity_least": float(seen.alike.min()),
+        "rate_before": rate.estimate,
+        "rise_without": seen.rise.estimate,
+        **({} if seen.effects is None else {"effects": seen.effects}),
+        **({} if seen.lineage is None else {"lineage": seen.lineage}),
+        **({f"structure_{k}": v for k, v in asdict(structure).items()} if structure else {}),
+        **calibration_measures(bench.spec),
+    }
+
+
+def _structure(bench: Bench, before: Observation, after: Observation) -> Structure | None:
+    """None where it is not asked for, or where nodes have other addresses."""
+    if not before.repruned or (bench.baseline and bench.baseline.matched):
+        return None
+    return structure_of(before.repruned, after.repruned, bench.model.hook_points)
+
+
+STABLE = Claim("stable", _runs, _excess, _violation, _decide, _searchable, _scanned)

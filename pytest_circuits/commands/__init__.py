@@ -1,0 +1,1 @@
+"""The commands of `pytest-circuits`, one a file."""

@@ -1,0 +1,101 @@
+"""`pytest-circuits diff BASE CANDIDATE [SPEC ...]`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pytest_circuits.discover import find_specs
+from pytest_circuits.errors import UsageError
+from pytest_circuits.spec.load import LoadedSpec, load_spec
+from pytest_circuits.system.files import write_atomic
+
+FOLDER = Path("circuits")
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("base", type=click.Path(path_type=Path))
+@click.argument("candidate", type=click.Path(path_type=Path))
+@click.argument("specs", metavar="[SPEC]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--json", "json_file", metavar="FILE", type=_FILE, help="Write it as JSON, too.")
+@click.option("--svg", "svg_file", metavar="FILE", type=_FILE, help="Draw it, too.")
+@click.option("--exit-code", is_flag=True, help="End with status 1 unless every circuit is kept.")
+@click.option("--device", help="Device of the models (default: cuda if there, else cpu).")
+def diff(
+    base: Path,
+    candidate: Path,
+    specs: tuple[Path, ...],
+    *,
+    json_file: Path | None,
+    svg_file: Path | None,
+    exit_code: bool,
+    device: str | None,
+) -> None:
+    """Say what an update did to the circuits of SPEC, files or folders (default: circuits/).
+
+    BASE and CANDIDATE are model directories. A circuit is kept, weakened, moved to other nodes,
+    replaced by something else that does the same, or gone with its behavior. Then come the rates,
+    and node by node how much it adds to the preference, and how alike its signal is.
+    """
+    loaded = _loaded(specs or (FOLDER,))
+    # What needs torch is imported after the files have been checked.
+    from pytest_circuits.diff.change import Kind, change_of  # noqa: PLC0415
+    from pytest_circuits.diff.measure import measure  # noqa: PLC0415
+    from pytest_circuits.diff.picture import picture  # noqa: PLC0415
+    from pytest_circuits.diff.record import dump  # noqa: PLC0415
+    from pytest_circuits.diff.table import change_lines  # noqa: PLC0415
+    from pytest_circuits.model.device import usable_device  # noqa: PLC0415
+    from pytest_circuits.model.sparse.directory import load_model  # noqa: PLC0415
+
+    models = [load_model(path, device=usable_device(device)) for path in (base, candidate)]
+    changes = []
+    for spec in loaded:
+        measured = measure(spec, *models)
+        changes.append((measured, change_of(measured)))
+        click.echo("\n".join(change_lines(*changes[-1])) + "\n")
+    kinds = [change.kind for _, change in changes]
+    counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in Kind if kind in kinds)
+    click.echo(f"{candidate} against {base}: {counted}")
+    names = ("base", "candidate")
+    artifacts = {
+        name: {"path": _named(path), "digest": model.digest}
+        for name, path, model in zip(names, (base, candidate), models, strict=True)
+    }
+    if json_file:
+        _write(json_file, dump(artifacts, changes))
+    if svg_file:
+        _write(svg_file, picture(changes, title=f"{_named(candidate)} against {_named(base)}"))
+    if exit_code and set(kinds) != {Kind.KEPT}:
+        sys.exit(1)
+
+
+def _named(model: Path) -> str:
+    """What records say about a model: the path as it was given, but never an absolute one."""
+    if model.name in {"", ".."}:
+        return model.resolve().name
+    return model.name if model.is_absolute() else model.as_posix()
+
+
+def _loaded(places: Sequence[Path]) -> list[LoadedSpec]:
+    """The specifications that have circuits, of files and folders."""
+    missing = [place for place in places if not place.exists()]
+    if missing:
+        raise UsageError(f"{missing[0]}: there is no such file or folder; name specifications")
+    found = [load_spec(path) for path in find_specs(places).specs]
+    circuits = [loaded for loaded in found if any(loaded.spec.nodes.values())]
+    if not circuits:
+        shown = ", ".join(map(str, places))
+        raise UsageError(f"no specification (*.circuit.yaml) with nodes in {shown}")
+    return circuits
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomic(path, text.encode())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    click.echo(f"written: {path}")

@@ -1,0 +1,46 @@
+"""`pytest-circuits plan SPEC`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from pytest_circuits.spec.load import load_spec
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    "model_path",
+    type=click.Path(path_type=Path),
+    help="Measure on this model instead of the one that SPEC names.",
+)
+def plan(spec: Path, model_path: Path | None) -> None:
+    """Say what the claims of SPEC need before they are run: prompts, forwards, time.
+
+    For each claim: whether its rate is shown by proof, over the whole prompt space, or by a sample;
+    how many prompts of a sample may go wrong; how many are needed to have a chance at all, and to
+    pass nearly always. Ends with status 1 where a claim cannot pass with so few prompts.
+    """
+    loaded = load_spec(spec)
+    loaded.require_nodes()
+    # What needs torch is imported after the file has been checked.
+    from pytest_circuits.claims.others import load_others  # noqa: PLC0415
+    from pytest_circuits.claims.setup import make_bench  # noqa: PLC0415
+    from pytest_circuits.model.sparse.directory import load_model  # noqa: PLC0415
+    from pytest_circuits.plan.cost import costs_of, seconds_per_prompt  # noqa: PLC0415
+    from pytest_circuits.plan.needs import needs_of  # noqa: PLC0415
+    from pytest_circuits.plan.table import plan_lines  # noqa: PLC0415
+
+    place = model_path or loaded.model_path
+    model = load_model(place) if model_path or place.is_dir() else None
+    needs = needs_of(loaded.spec)
+    costs = costs_of(loaded.spec, model, load_others(loaded))
+    seconds = seconds_per_prompt(make_bench(loaded, model)) if model else None
+    for line in plan_lines(loaded.spec, needs, costs, seconds=seconds):
+        click.echo(line)
+    if any(need.is_hopeless for need in needs):
+        sys.exit(1)

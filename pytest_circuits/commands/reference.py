@@ -1,0 +1,64 @@
+"""`pytest-circuits reference MODEL`: measure the activations that ablation uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pytest_circuits.errors import ModelError, UsageError
+from pytest_circuits.model.reference import measure
+from pytest_circuits.model.reference_text import text_windows
+from pytest_circuits.model.sparse.directory import (
+    REFERENCE,
+    Model,
+    load_model,
+    read_reference_text,
+    save_reference,
+)
+from pytest_circuits.system.progress import reporting
+
+if TYPE_CHECKING:
+    import torch
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    help="Use the reference text of this model, which has the same tokenizer.",
+)
+@click.option(
+    "--text",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Use this text file; may be given several times.",
+)
+def reference(model: Path, like: Path | None, text: tuple[Path, ...]) -> None:
+    """Measure mean activations over reference text and store them beside MODEL.
+
+    Without --like and --text the text of the reference that lies beside MODEL is used again.
+    """
+    if like is not None and text:
+        raise UsageError("--like and --text exclude each other: name one source of reference text")
+    subject = load_model(model)
+    tokens = (
+        text_windows(text, subject.tokenizer, length=subject.max_tokens)
+        if text
+        else _borrowed(subject, like or model)
+    )
+    with reporting("reference", len(tokens)) as reporter:
+        measured = measure(
+            subject.module, tokens, model_digest=subject.digest, progress=reporter.at
+        )
+    save_reference(subject, measured)
+    click.echo(f"{model / REFERENCE}: measured over {tokens.numel():,} tokens")
+
+
+def _borrowed(model: Model, source: Path) -> torch.Tensor:
+    tokens = read_reference_text(source)
+    if int(tokens.max()) >= model.config.vocab_size:
+        raise ModelError(f"{source / REFERENCE}: its text is of another tokenizer")
+    return tokens

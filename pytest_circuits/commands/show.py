@@ -1,0 +1,49 @@
+"""`pytest-circuits show SPEC`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pytest_circuits.errors import SpecError
+from pytest_circuits.prompts.space import PromptSpace, check_prompts
+from pytest_circuits.spec.load import load_spec
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    "model_path",
+    type=click.Path(path_type=Path),
+    help="Show the circuit in this model instead of the one that SPEC names.",
+)
+def show(spec: Path, model_path: Path | None) -> None:
+    """Print the circuit of SPEC as a short program.
+
+    Layer by layer: what each head attends to, what each neuron and each write is made of, and how
+    the answer comes out. Everything outside the circuit is constant and folded into the numbers.
+    """
+    loaded = load_spec(spec)
+    if not any(loaded.spec.nodes.values()):
+        text = f"circuit '{loaded.spec.circuit}' has no nodes to show"
+        hint = f"find them with: pytest-circuits prune {spec}"
+        raise SpecError(loaded.problem_at(("circuit",), text, hint, key=True))
+    # What needs torch is imported after the file has been checked.
+    from pytest_circuits.circuit.check import check_circuit  # noqa: PLC0415
+    from pytest_circuits.model.sparse.directory import load_model, load_reference  # noqa: PLC0415
+    from pytest_circuits.show.program import program  # noqa: PLC0415
+
+    model = load_model(model_path or loaded.model_path)
+    pair, _ = next(PromptSpace(loaded.spec.behavior).enumerate())
+    problems = check_circuit(loaded, model) or check_prompts(
+        loaded,
+        model.encode,
+        max_tokens=model.max_tokens,
+        pairs=[pair],
+        decode=model.decode_token,
+    )
+    if problems:
+        raise SpecError(*problems)
+    click.echo(program(loaded.spec, model, load_reference(model), pair))

@@ -1,0 +1,1 @@
+"""A circuit of a weight-sparse GPT as a tiny network with the same logits."""

@@ -1,0 +1,124 @@
+"""The shape of a weight-sparse GPT: what `config.json` of a model directory holds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+Width = Annotated[int, Field(ge=1, le=65536)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+# Where activations can be cut to their largest, by the names of the hook points without the layer;
+# `resid` is the residual stream after a sublayer's addition, which is not a hook point.
+ActivationPoint = Literal[
+    "attn.act_in",
+    "attn.q",
+    "attn.k",
+    "attn.v",
+    "attn.resid_delta",
+    "attn.resid",
+    "mlp.act_in",
+    "mlp.post_act",
+    "mlp.resid_delta",
+    "mlp.resid",
+]
+_LEFT_WHOLE = frozenset({"attn.resid", "mlp.resid"})  # unless `activation_shares` names them
+
+
+class ModelConfig(BaseModel):
+    """Architecture of Gao et al. 2025, section 2.1 and appendix A.1."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    architecture: Literal["sparse_gpt"] = "sparse_gpt"
+    vocab_size: Annotated[int, Field(ge=2, le=1_000_000)]
+    n_layer: Annotated[int, Field(ge=1, le=256)]
+    d_model: Width
+    n_head: Width = 0  # where a file does not say: d_model / d_head
+    d_head: Width
+    d_mlp: Width
+    max_tokens: Annotated[int, Field(ge=2, le=1_000_000)]  # longest prompt, in tokens
+    activation: Literal["gelu", "relu"] = "gelu"
+    activation_share: Share = 0.25  # AbsTopK keeps this share at the eight hook points of a layer
+    activation_shares: dict[ActivationPoint, Share] = {}  # and another one here; 1 keeps all
+    sinks: bool = True  # one learned logit a head that attends to nothing
+    bigram: bool = True  # dense table from the current token to the next, added to the logits
+    # Position embeddings: none, added to the token embeddings, or concatenated as read-only
+    # channels to what a sublayer reads.
+    positions: Literal["none", "added", "concatenated"] = "none"
+    d_positions: Annotated[int, Field(ge=0, le=65536)] = 0  # width of concatenated positions
+
+    @model_validator(mode="before")
+    @classmethod
+    def _heads_fill_the_model(cls, values: Any) -> Any:  # noqa: ANN401  (whatever was given)
+        if not isinstance(values, dict) or "n_head" in values:
+            return values
+        width, head = values.get("d_model"), values.get("d_head")
+        if not isinstance(width, int) or not isinstance(head, int) or head < 1:
+            return values
+        if width % head:
+            raise ValueError(f"d_model {width} is not a multiple of d_head {head}")
+        return values | {"n_head": width // head}
+
+    @model_validator(mode="after")
+    def _concatenated_positions_have_a_width(self) -> ModelConfig:
+        if (self.positions == "concatenated") != (self.d_positions > 0):
+            raise ValueError(
+                f"d_positions {self.d_positions} does not go with positions {self.positions!r}: "
+                "concatenated positions need a width, and nothing else has one"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_older_files_do_not_say(
+        self, dump: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        """Leave out what has its default, so that the digest of a model stays what it was."""
+        values: dict[str, Any] = dump(self)
+        defaults = {
+            "n_head": self.d_model // self.d_head if self.d_model % self.d_head == 0 else 0,
+            "activation_shares": {},
+            "positions": "none",
+            "d_positions": 0,
+        }
+        return {k: x for k, x in values.items() if k not in defaults or x != defaults[k]}
+
+    @property
+    def d_attn(self) -> int:
+        """Channels of the queries, keys and values of a layer, of all its heads."""
+        return self.n_head * self.d_head
+
+    @property
+    def d_in(self) -> int:
+        """Channels that a sublayer reads: the residual stream's, and concatenated positions."""
+        return self.d_model + self.d_positions
+
+    def share_at(self, point: ActivationPoint) -> float:
+        """Share of the activations that AbsTopK keeps at a point."""
+        default = 1.0 if point in _LEFT_WHOLE else self.activation_share
+        return self.activation_shares.get(point, default)
+
+    @property
+    def hook_points(self) -> dict[str, int]:
+        """Width of every hook point, in the order in which a forward meets them."""
+        widths: dict[str, int] = {}
+        for layer in range(self.n_layer):
+            widths |= {
+                f"{layer}.attn.act_in": self.d_in,
+                f"{layer}.attn.q": self.d_attn,
+                f"{layer}.attn.k": self.d_attn,
+                f"{layer}.attn.v": self.d_attn,
+                f"{layer}.attn.resid_delta": self.d_model,
+                f"{layer}.mlp.act_in": self.d_in,
+                f"{layer}.mlp.post_act": self.d_mlp,
+                f"{layer}.mlp.resid_delta": self.d_model,
+            }
+        return widths | {"final_resid": self.d_model}

@@ -1,0 +1,259 @@
+"""The weight-sparse GPT: pre-norm RMSNorm blocks with AbsTopK at eight hook points a layer.
+
+Architecture of Gao et al. 2025 (section 2.1, appendix A.1): untied embeddings, biases, no position
+information by default, optional attention sinks, a dense bigram table added to the logits. Hook
+points carry the names of the published models; the value at a hook point is taken after AbsTopK.
+
+Letters in shapes: N rows, T tokens, D d_model, I d_in, F d_mlp, H heads, E d_head, A = H * E,
+V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import sqrt
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pytest_circuits.model.sparse.abstopk import abs_top_k
+from pytest_circuits.model.sparse.config import ActivationPoint, ModelConfig
+from pytest_circuits.model.sparse.rmsnorm import RMSNorm
+
+Hook = Callable[[str, Tensor], Tensor]  # (hook point, activation [N, T, width]) -> replacement
+Ends = tuple[str, str]  # hook points of a sublayer that a linear map joins: source and target
+Carry = Callable[[Tensor], Tensor]  # activations at the source -> what the map reads; it is linear
+Join = Callable[[Ends, Tensor, Carry, nn.Linear], Tensor]  # and activations x -> map(carry(x))
+
+
+def no_hook(_name: str, x: Tensor) -> Tensor:
+    """Leave every activation as it is."""
+    return x
+
+
+def no_join(_ends: Ends, x: Tensor, carry: Carry, linear: nn.Linear) -> Tensor:
+    """Let every target see the activations of its sources."""
+    y: Tensor = linear(carry(x))
+    return y
+
+
+def only(x: Tensor, at: Tensor) -> Tensor:
+    """One token of each row: [N, T, ...] and its index [N] -> [N, 1, ...]."""
+    return x[torch.arange(len(at), device=at.device), at].unsqueeze(1)
+
+
+def _unmoved(x: Tensor) -> Tensor:
+    return x
+
+
+class _Sublayer(nn.Module):
+    """What attention and MLP share: how they read the residual stream, and their hook points."""
+
+    def __init__(self, config: ModelConfig, layer: int, kind: str) -> None:
+        super().__init__()
+        self.config, self.layer, self.kind = config, layer, kind
+        self.norm = RMSNorm(config.d_model)
+        self.position_norm = RMSNorm(config.d_positions) if config.d_positions else None
+
+    def at(self, point: str, x: Tensor, hook: Hook) -> Tensor:
+        """An activation at one of the sublayer's hook points: cut by AbsTopK, then replaced."""
+        name = cast("ActivationPoint", f"{self.kind}.{point}")
+        return hook(f"{self.layer}.{name}", abs_top_k(x, self.config.share_at(name)))
+
+    def ends(self, source: str, target: str) -> Ends:
+        """Two of the sublayer's hook points, by their full names."""
+        return f"{self.layer}.{self.kind}.{source}", f"{self.layer}.{self.kind}.{target}"
+
+    def read(self, resid: Tensor, positions: Tensor | None, hook: Hook) -> Tensor:
+        """The sublayer's input [N, T, I], at `act_in`."""
+        x: Tensor = self.norm(resid)  # [N, T, D]
+        if positions is not None and self.position_norm is not None:
+            rows = self.position_norm(positions).to(x.dtype).expand(len(x), -1, -1)
+            x = torch.cat([x, rows], dim=-1)
+        return self.at("act_in", x, hook)
+
+    def add(self, resid: Tensor, delta: Tensor) -> Tensor:
+        """The residual stream after the sublayer [N, T, D]."""
+        share = self.config.share_at(cast("ActivationPoint", f"{self.kind}.resid"))
+        return abs_top_k(resid + delta, share)
+
+
+class Attention(_Sublayer):
+    """Causal attention with small heads, read and written through the residual stream."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__(config, layer, "attn")
+        self.q = nn.Linear(config.d_in, config.d_attn)
+        self.k = nn.Linear(config.d_in, config.d_attn)
+        self.v = nn.Linear(config.d_in, config.d_attn)
+        self.out = nn.Linear(config.d_attn, config.d_model)
+        self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sinks else None
+
+    def forward(
+        self,
+        resid: Tensor,
+        positions: Tensor | None,
+        hook: Hook,
+        join: Join = no_join,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """The residual stream with what the heads add to it: [N, T, D], or at one token [N, 1, D].
+
+        at: [N] the only token of each row whose stream is wanted; keys and values are of all.
+        """
+        x = self.read(resid, positions, hook)
+        asked = x if at is None else only(x, at)
+        q, k, v = (
+            self.at(point, join(self.ends("act_in", point), read, _unmoved, linear), hook)
+            for point, read, linear in (("q", asked, self.q), ("k", x, self.k), ("v", x, self.v))
+        )
+
+        def mix(values: Tensor) -> Tensor:  # [N, T, A] -> [N, T or 1, A]
+            heads = self._heads
+            mixed = _attend(heads(q), heads(k), heads(values), self.sink, at)
+            return mixed.transpose(1, 2).flatten(2)
+
+        delta = join(self.ends("v", "resid_delta"), v, mix, self.out)
+        resid = resid if at is None else only(resid, at)
+        return self.add(resid, self.at("resid_delta", delta, hook))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        heads = x.view(*x.shape[:-1], self.config.n_head, self.config.d_head)
+        return heads.transpose(1, 2)  # [N, H, T, E]
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None, at: Tensor | None) -> Tensor:
+    """Causal attention [N, H, T, E]; a sink is a key that all see, whose value is zero.
+
+    The sink stands before the first token, where the plain causal mask shows it to every query, and
+    its logit comes through one more channel of queries (1) and keys (the logit), so that torch's
+    fused kernel serves both cases. With `at` the queries are those of one token a row.
+    """
+    if at is not None:
+        return _attend_at(q, k, v, sink, at)
+    scale = 1 / sqrt(q.shape[-1])
+    if sink is None:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+    width = q.shape[-1]
+    logit = (sink / scale).to(k.dtype).view(1, -1, 1, 1).expand(len(q), -1, 1, 1)
+    mixed = F.scaled_dot_product_attention(
+        F.pad(q, (0, 1, 1, 0), value=1.0),
+        torch.cat([F.pad(logit, (width, 0)), F.pad(k, (0, 1))], dim=2),
+        F.pad(v, (0, 1, 1, 0)),
+        is_causal=True,
+        scale=scale,
+    )
+    return mixed[:, :, 1:, :width]
+
+
+def _attend_at(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None, at: Tensor) -> Tensor:
+    """The same for the query of one token a row: q [N, H, 1, E], at [N]."""
+    scores = (q @ k.transpose(2, 3)).squeeze(2) / sqrt(q.shape[-1])  # [N, H, T]
+    seen = torch.arange(k.shape[2], device=at.device) <= at.unsqueeze(1)  # [N, T]
+    scores = scores.masked_fill(~seen.unsqueeze(1), -torch.inf)
+    if sink is not None:
+        logit = sink.to(scores.dtype).view(1, -1, 1).expand(len(q), -1, 1)
+        scores = torch.cat([scores, logit], dim=2)
+    weights = scores.softmax(-1)[..., : k.shape[2]]
+    return weights.unsqueeze(2) @ v
+
+
+class Mlp(_Sublayer):
+    """One hidden layer of neurons, read and written through the residual stream."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__(config, layer, "mlp")
+        self.up = nn.Linear(config.d_in, config.d_mlp)
+        self.down = nn.Linear(config.d_mlp, config.d_model)
+        self.nonlinearity = F.gelu if config.activation == "gelu" else F.relu
+
+    def forward(
+        self, resid: Tensor, positions: Tensor | None, hook: Hook, join: Join = no_join
+    ) -> Tensor:
+        """The residual stream with what the neurons add to it [N, T, D]."""
+        x = self.read(resid, positions, hook)
+        neurons = join(self.ends("act_in", "post_act"), x, _unmoved, self.up)  # [N, T, F]
+        neurons = self.at("post_act", self.nonlinearity(neurons), hook)
+        delta = join(self.ends("post_act", "resid_delta"), neurons, _unmoved, self.down)
+        return self.add(resid, self.at("resid_delta", delta, hook))
+
+
+class SparseGPT(nn.Module):
+    """Tokens in, next-token logits out.
+
+    Every hook point is open to a replacement of what it holds (`hook`), every linear map between
+    two of them to one of what it gives (`join`), before the nonlinearity and AbsTopK.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        # Not drawn at random here: on the meta device that imports torch's compiler, a second.
+        zeros = torch.zeros(config.vocab_size, config.d_model)
+        self.embed = nn.Embedding.from_pretrained(zeros, freeze=False)  # type: ignore[no-untyped-call]
+        widths = {"none": 0, "added": config.d_model, "concatenated": config.d_positions}
+        width = widths[config.positions]
+        self.positions = nn.Parameter(torch.zeros(config.max_tokens, width)) if width else None
+        self.attn = nn.ModuleList(Attention(config, layer) for layer in range(config.n_layer))
+        self.mlp = nn.ModuleList(Mlp(config, layer) for layer in range(config.n_layer))
+        self.norm = RMSNorm(config.d_model)
+        self.unembed = nn.Linear(config.d_model, config.vocab_size)
+        self.bigram = (
+            nn.Parameter(torch.zeros(config.vocab_size, config.vocab_size))
+            if config.bigram
+            else None
+        )
+
+    def layers(self) -> list[tuple[Attention, Mlp]]:
+        """The sublayers of each layer, in forward order."""
+        return [
+            (cast("Attention", attn), cast("Mlp", mlp))
+            for attn, mlp in zip(self.attn, self.mlp, strict=True)
+        ]
+
+    def forward(
+        self,
+        tokens: Tensor,
+        hook: Hook = no_hook,
+        *,
+        join: Join = no_join,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """Logits after each token.
+
+        tokens: [N, T] ids. at: [N] index of one token a row, or None for all of them. Returns
+        [N, V] or [N, T, V]. Tokens right of a position never influence it, so right-padding with
+        any id changes nothing. With `at` the last layer computes what that token needs: hooks after
+        its keys and values are given [N, 1, width].
+        """
+        resid, tokens = self._run(tokens, hook, join, at)
+        logits: Tensor = self.unembed(self.norm(resid))
+        logits = logits if self.bigram is None else logits + self.bigram[tokens]
+        return logits if at is None else logits.squeeze(1)
+
+    def visit(self, tokens: Tensor, hook: Hook) -> None:
+        """Give the hook the activations [N, T, width] at every hook point; no logits are made."""
+        self._run(tokens, hook, no_join, None)
+
+    def _run(
+        self, tokens: Tensor, hook: Hook, join: Join, at: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The residual stream before the readout, [N, T or 1, D], and the tokens that it is at."""
+        resid = self.embed(tokens)  # [N, T, D]
+        positions = None
+        if self.positions is not None:
+            positions = self.positions[: tokens.shape[1]].unsqueeze(0)  # [1, T, D or d_positions]
+            if self.config.positions == "added":
+                resid, positions = resid + positions, None
+        *before, (attn, mlp) = self.layers()
+        for earlier_attn, earlier_mlp in before:
+            resid = earlier_attn(resid, positions, hook, join)
+            resid = earlier_mlp(resid, positions, hook, join)
+        resid = attn(resid, positions, hook, join, at)
+        if at is not None:
+            tokens = only(tokens, at)
+            positions = None if positions is None else positions[0, at].unsqueeze(1)
+        resid = mlp(resid, positions, hook, join)
+        return hook("final_resid", resid), tokens

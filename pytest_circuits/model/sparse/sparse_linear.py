@@ -1,0 +1,76 @@
+"""Linear maps of which few weights are not zero, by sparse products on the CPU.
+
+The weights of a weight-sparse transformer that is trained are mostly zero and do not change any
+more; a dense product spends nearly all of its time on them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+Floats = NDArray[np.float32]
+
+DENSEST = 0.05  # share of nonzero weights up to which the sparse product was the faster one
+SMALLEST = 128 * 128  # weights; below that the dense product is as fast
+_ROWS = 32  # of the input at a time, so that both transposes stay in cache
+
+
+class SparseLinear(nn.Linear):
+    """A frozen nn.Linear, weights and all, that multiplies by its nonzero weights alone."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.weight, self.bias = linear.weight, linear.bias
+        matrix = csr_array(linear.weight.detach().numpy())
+        self._maps = matrix, matrix.T.tocsr()
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
+        """[..., in] -> [..., out]; the weights need no gradient."""
+        product: Tensor = _Product.apply(input, *self._maps)  # type: ignore[no-untyped-call]
+        return product + self.bias
+
+
+class _Product(Function):
+    """x @ matrix.T, and the gradient of x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrix: csr_array, transposed: csr_array) -> Tensor:  # noqa: ANN401  (torch's own type)
+        ctx.transposed = transposed
+        return _product(x, matrix)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401  (the same)
+        return _product(grads[0], ctx.transposed), None, None
+
+
+def _product(x: Tensor, matrix: csr_array) -> Tensor:
+    """[..., in] -> [..., out]."""
+    rows: Floats = x.detach().contiguous().view(-1, x.shape[-1]).numpy()
+    out = np.empty((len(rows), matrix.shape[0]), np.float32)
+    for start in range(0, len(rows), _ROWS):  # in one thread: scipy holds the interpreter's lock
+        some = slice(start, start + _ROWS)
+        out[some] = (matrix @ np.ascontiguousarray(rows[some].T)).T
+    return torch.from_numpy(out).view(*x.shape[:-1], -1)
+
+
+def use_sparse_products(module: nn.Module) -> None:
+    """Replace the linear maps of a frozen module on the CPU whose weights are nearly all zero."""
+    for name, child in module.named_children():
+        if not isinstance(child, nn.Linear):
+            use_sparse_products(child)
+        elif child.weight.numel() >= SMALLEST and _density(child.weight) <= DENSEST:
+            setattr(module, name, SparseLinear(child))
+
+
+def _density(weight: Tensor) -> float:
+    return int(weight.count_nonzero()) / weight.numel()

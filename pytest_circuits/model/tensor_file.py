@@ -1,0 +1,112 @@
+"""Weights in safetensors: read with suspicion, written whole.
+
+The header is parsed here before the library sees the file, because the library accepts duplicate
+names, huge headers and tensors that are not finite.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from pytest_circuits.errors import ModelError
+from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
+
+MAX_HEADER_BYTES = 16 * 2**20
+MAX_TENSORS = 100_000
+_LENGTH = 8  # bytes of the little-endian header length at the start of the file
+_FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
+
+
+def read_tensors(path: Path, *, max_bytes: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of one safetensors file; ModelError on anything out of order.
+
+    Reads the bytes once, so that what is digested is what is evaluated.
+    """
+    content = read_bounded(path, max_bytes=max_bytes, error=ModelError)
+    header = _header(content, path)
+    try:
+        tensors = load(content)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as cause:
+        raise ModelError(f"{path}: not a readable safetensors file: {cause}") from cause
+    for name, tensor in tensors.items():
+        _check_numbers(name, tensor, path)
+    metadata = header.get("__metadata__", {})
+    return tensors, metadata if isinstance(metadata, dict) else {}
+
+
+def _header(content: bytes, path: Path) -> dict[str, Any]:
+    if content[:2] in (b"PK", b"\x80\x02", b"\x80\x04"):
+        raise ModelError(
+            f"{path}: a pickled checkpoint, whatever its name says; pickles are never loaded "
+            "because loading one can run any code. Save the weights as safetensors"
+        )
+    length = int.from_bytes(content[:_LENGTH], "little")
+    if len(content) < _LENGTH or length > len(content) - _LENGTH:
+        raise ModelError(f"{path}: truncated, or not a safetensors file")
+    if length > MAX_HEADER_BYTES:
+        raise ModelError(f"{path}: its header of {length} bytes is over {MAX_HEADER_BYTES}")
+    header = parse_json(
+        content[_LENGTH : _LENGTH + length], source=f"{path} (header)", error=ModelError
+    )
+    if len(header) > MAX_TENSORS:
+        raise ModelError(f"{path}: {len(header)} tensors are over {MAX_TENSORS}")
+    return header
+
+
+def _check_numbers(name: str, tensor: Tensor, path: Path) -> None:
+    if not tensor.is_floating_point():
+        return
+    if tensor.dtype not in _FLOATS:
+        raise ModelError(
+            f"{path}: tensor {name!r} has type {tensor.dtype}, which needs scales that a model "
+            "directory does not hold; save it as float32, float16 or bfloat16"
+        )
+    if not bool(torch.isfinite(tensor).all()):
+        raise ModelError(f"{path}: tensor {name!r} holds NaN or infinity")
+
+
+def check_shapes(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size], path: Path
+) -> None:
+    """Every tensor that the architecture has, in its shape, and no other; all faults at once."""
+    problems = [f"missing tensor {name!r}" for name in sorted(expected.keys() - tensors.keys())]
+    problems += [f"unexpected tensor {name!r}" for name in sorted(tensors.keys() - expected.keys())]
+    for name in sorted(expected.keys() & tensors.keys()):
+        tensor = tensors[name]
+        if tensor.shape != expected[name]:
+            problems.append(
+                f"{name!r} has shape {list(tensor.shape)}, config.json says {list(expected[name])}"
+            )
+        elif not tensor.is_floating_point():
+            problems.append(f"{name!r} has type {tensor.dtype}, expected a floating-point type")
+    if problems:
+        shown = "\n".join(f"  {problem}" for problem in problems[:20])
+        raise ModelError(f"{path}: does not fit config.json:\n{shown}")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write a safetensors file whose bytes are a function of its content alone."""
+    text = json.dumps(metadata, sort_keys=True)
+    contiguous = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    write_atomic(path, save(contiguous, metadata={"pytest_circuits": text}))
+
+
+def digest_tensors(tensors: Mapping[str, Tensor], *parts: str) -> str:
+    """sha256 of names, types, shapes and bytes in the order of the names, and of further texts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() + b"\0")
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}\0".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

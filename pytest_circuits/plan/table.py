@@ -1,0 +1,86 @@
+"""The plan of a specification as text: one row per claim, and what stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pytest_circuits.plan.needs import POWER, Need
+from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.spec.problems import visible
+from pytest_circuits.spec.types import Spec
+
+_HEAD = ("claim", "needs", "shown by", "prompts", "may go wrong", "fewest", "forwards")
+_LEFT = 3  # the columns after these are numbers
+_GREATEST = 100_000  # that protocol.pairs can be
+
+
+def plan_lines(
+    spec: Spec,
+    needs: Sequence[Need],
+    costs: Mapping[str, int | None],
+    *,
+    seconds: float | None,
+) -> Iterator[str]:
+    """Give the lines; seconds: of one prompt-forward, None where no model is at hand."""
+    yield _title(spec)
+    yield ""
+    sure = f"prompts for a pass with {POWER:.0%} probability, if the true rate is"
+    rows = [_HEAD, *(_row(need, costs[need.claim]) for need in needs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    lasts = [sure, *(_likely(need) for need in needs)]
+    for row, last in zip(rows, lasts, strict=True):
+        cells = [
+            cell.ljust(width) if column < _LEFT else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join([*cells, last]).rstrip()
+    yield ""
+    yield _total(costs, seconds)
+    yield from _advice(spec, needs)
+
+
+def _title(spec: Spec) -> str:
+    space, pairs = PromptSpace(spec.behavior).size, spec.protocol.pairs
+    how = "all of which are run" if space <= pairs else f"of which {pairs:,} are drawn"
+    return f"{spec.circuit}: {space:,} pairs of prompts, {how}; alpha {spec.protocol.alpha:g}"
+
+
+def _row(need: Need, forwards: int | None) -> tuple[str, ...]:
+    cost = "?" if forwards is None else f"{forwards:,}"
+    limit = need.threshold
+    if limit is None:
+        return (need.claim, "-", "-", "-", "-", "-", cost)
+    if need.proof:
+        return (need.claim, limit.text, "proof", f"all {need.n:,}", "-", "-", cost)
+    wrong = "-" if need.wrong is None else f"{need.wrong:,}"
+    return (need.claim, limit.text, "sample", f"{need.n:,}", wrong, f"{need.fewest:,}", cost)
+
+
+def _likely(need: Need) -> str:
+    if need.threshold is None or need.proof:
+        return "-"
+    return "   ".join(need.threshold.prompts())
+
+
+def _total(costs: Mapping[str, int | None], seconds: float | None) -> str:
+    forwards = sum(cost or 0 for cost in costs.values())
+    unknown = [claim for claim, cost in costs.items() if cost is None]
+    without = f", without {', '.join(unknown)}" if unknown else ""
+    text = f"at most {forwards:,} prompt-forwards{without}"
+    if seconds is None:
+        return f"{text}; no model is at hand to measure how long one takes"
+    return f"{text}: about {seconds * forwards:.2g} s here, at {1000 * seconds:.2g} ms each"
+
+
+def _advice(spec: Spec, needs: Sequence[Need]) -> Iterator[str]:
+    for need in needs:
+        if need.is_hopeless:
+            yield (
+                f"{need.claim} cannot pass: at least {need.fewest:,} prompts are needed for "
+                f"{need.threshold and need.threshold.text}, and there are {need.n:,}"
+            )
+    size = PromptSpace(spec.behavior).size
+    if spec.protocol.pairs < size <= _GREATEST:
+        yield f"with protocol.pairs: {size} the whole space is run, and rates are proven"
+    for claim, reason in spec.undeclared.items():
+        yield f"{claim} is not declared: {visible(' '.join(reason.split()))}"

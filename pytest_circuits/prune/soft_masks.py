@@ -1,0 +1,62 @@
+"""A circuit and its complement in one forward, differentiable in the masks of the nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.sparse.gpt import Hook
+from pytest_circuits.prune.pool import Drawn
+
+
+def margins(
+    model: Model,
+    fill: Mapping[str, Tensor],
+    on: Mapping[str, Tensor],
+    prompts: Drawn,
+    *,
+    complement: bool = True,
+) -> Tensor:
+    """Logit of the answer minus logit of the foil, in nats, for K circuits: [K, S, P].
+
+    on: masks [K, D] by hook point, 1 for a node that keeps its activation. S is 2, the circuit and
+    its complement, or 1 without the complement.
+    """
+    sides = {hook: _sides(mask, complement=complement) for hook, mask in on.items()}
+    count = 1 + complement
+    circuits, rows, length = prompts.tokens.shape
+    tokens = prompts.tokens[:, None].expand(-1, count, -1, -1).reshape(-1, length)
+    last = prompts.last[:, None].expand(-1, count, -1).reshape(-1)
+    logits = model.module(tokens, _mixing(sides, fill), at=last).view(circuits, count, rows, -1)
+    choices = prompts.choices[:, None].expand(-1, count, -1, -1)
+    answer, foil = logits.gather(-1, choices).unbind(-1)
+    found: Tensor = answer - foil
+    return found
+
+
+def separation(complement: Tensor) -> Tensor:
+    """How far apart the two prompts of each pair are, in nats per prompt: [..., P] -> [..., P/2].
+
+    A constant preference for one of the tokens adds to one margin what it takes from the other.
+    """
+    return complement.view(*complement.shape[:-1], -1, 2).mean(-1)
+
+
+def _sides(mask: Tensor, *, complement: bool) -> Tensor:
+    """Masks [K, D] -> [K * S, D]."""
+    return torch.stack([mask, 1 - mask], dim=1).flatten(0, 1) if complement else mask
+
+
+def _mixing(sides: Mapping[str, Tensor], fill: Mapping[str, Tensor]) -> Hook:
+    """Mix activation and fill by masks, so that both sides of a mask get gradients."""
+
+    def hook(name: str, x: Tensor) -> Tensor:
+        mask = sides[name][:, None, None, :]
+        constant = fill[name].to(x)
+        by_side = x.view(len(mask), -1, *x.shape[1:])  # [K * S, P, T, D]
+        return (constant + mask * (by_side - constant)).flatten(0, 1)
+
+    return hook

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_circuits.model.sparse.directory import load_model
+from pytest_circuits.model.open import load_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.spec.load import load_spec
 from pytest_circuits.train.config import TrainConfig

@@ -22,14 +22,11 @@ from torch import Tensor
 
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.errors import CircuitsError
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
-from pytest_circuits.model.sparse.directory import (
-    Model,
-    load_model,
-    load_reference,
-    save_model,
-    save_reference,
-)
+from pytest_circuits.model.reference_file import load_reference, save_reference
+from pytest_circuits.model.sparse.directory import save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.prompts.space import Prompt, PromptSpace, prompts_of
 from pytest_circuits.spec.load import load_spec

@@ -6,8 +6,8 @@ import numpy as np
 
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.nodes import Node, Nodes
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.model.sparse.directory import Model
 
 
 def kind_of(hook: str) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 
 Head = tuple[int, int]  # its layer, and its index there
 

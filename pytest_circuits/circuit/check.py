@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.sparse.gpt import Ends
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.problems import Problem, listed, quoted, suggest

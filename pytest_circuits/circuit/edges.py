@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.sparse.gpt import Ends
 from pytest_circuits.spec.types import Spec, edge_ends, edge_key
 

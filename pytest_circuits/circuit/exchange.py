@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pytest_circuits.circuit.encoding import Batch, Encoder
 from pytest_circuits.circuit.runner import CIRCUITS, ROWS, Runner
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.sparse.gpt import Hook
 from pytest_circuits.prompts.space import Pair
 

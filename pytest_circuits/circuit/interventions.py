@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.model.sparse.gpt import Carry, Ends, Hook, Join, no_join
 from pytest_circuits.spec.types import Ablation
 

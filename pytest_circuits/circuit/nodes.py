@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 
 Node = tuple[str, int]  # a hook point, and a channel of it
 

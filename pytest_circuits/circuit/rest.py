@@ -20,7 +20,7 @@ from pytest_circuits.circuit.encoding import Batch
 from pytest_circuits.circuit.interventions import Cut, cut_edges
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.sparse.gpt import Ends, Hook, no_join
 
 Part = NDArray[np.bool_]  # [size of the rest], what of it is ablated

@@ -23,8 +23,8 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.standin import agree, pays
 from pytest_circuits.circuit.view import WHOLE, View, cut_weights, keep_masks
 from pytest_circuits.compile.compiled import CompiledCircuit, compile_circuit
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.prompts.space import Pair, Prompt, prompts_of
 from pytest_circuits.spec.types import Ablation
 

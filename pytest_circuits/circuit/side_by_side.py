@@ -17,7 +17,7 @@ from torch import Tensor
 from pytest_circuits.circuit.attention import attention_of
 from pytest_circuits.circuit.interventions import Cut, cut_edges, intervene
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.sparse.gpt import Ends, Hook, no_join
 from pytest_circuits.model.sparse.rmsnorm import EPS, RMSNorm
 

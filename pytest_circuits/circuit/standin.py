@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_circuits.circuit.view import Kept, View
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.spec.types import Ablation
 
 # On the bundled model compiling and checking take as long as some 150 prompts of the ablated model,

@@ -12,7 +12,7 @@ from torch import Tensor
 from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.interventions import Cut
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.sparse.gpt import Ends
 from pytest_circuits.prompts.space import Prompt
 

@@ -52,4 +52,13 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     return conclude("behaves", findings, rate=rate, law=law, measures=measures)
 
 
-BEHAVES = Claim("behaves", _runs, _excess, _violation, _decide)
+BEHAVES = Claim(
+    "behaves",
+    "the whole model prefers the answer to the foil",
+    _runs,
+    _excess,
+    _violation,
+    _decide,
+    tier="core",
+    needs_nodes=False,
+)

@@ -25,8 +25,8 @@ from pytest_circuits.claims.search import stream
 from pytest_circuits.claims.stable.baseline import Live, Recorded
 from pytest_circuits.claims.stable.observation import Place
 from pytest_circuits.claims.statistics import Bools, Floats, Interval
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.prompts.changes import ChangeSpace
 from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.spec.load import LoadedSpec

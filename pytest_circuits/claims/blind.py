@@ -151,6 +151,7 @@ def _lonely(lonely: Sequence[Prompt], encoder: Encoder, bench: Bench) -> Finding
 
 BLIND = Claim(
     "blind",
+    "whatever the slots hold, the preference is the same",
     _runs,
     _excess,
     _violation,
@@ -158,4 +159,6 @@ BLIND = Claim(
     scanned=_scanned,
     margin=_max_shift,
     changes=_changes,
+    needs_nodes=False,
+    partner="the same with other values of the slots",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from pytest_circuits.prompts.space import Pair, Prompt
 
 Excess = Callable[[tuple["Floats", ...]], "Floats"]
 Violation = Callable[["Pair", int, tuple["Floats", ...]], str]
+
+Tier = Literal["core", "beyond"]  # of the claims that a grade is made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Claim:
     """
 
     name: str
+    sentence: str  # what it says, in plain words
     runs: Callable[[Bench], tuple[Run, ...]]
     excess: Excess
     violation: Violation
@@ -52,6 +56,10 @@ class Claim:
     margin: Callable[[Bench], float] = lambda bench: bench.spec.protocol.margin
     changes: Callable[[Bench], ChangeSpace] | None = None
     causes: Callable[[Bench, Pair], tuple[Cause, ...]] = lambda _bench, _pair: ()
+    at_most: bool = False  # its rate must not exceed its threshold, and not reach it
+    tier: Tier | None = None  # what it counts for in the grade
+    needs_nodes: bool = True  # it is about a circuit, and not about the whole model
+    partner: str = "the other cue: answer and foil swapped"  # what a prompt's partner is
 
 
 def run_of(runner: Runner, view: View, *, name: str) -> Run:

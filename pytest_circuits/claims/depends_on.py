@@ -111,6 +111,7 @@ def _law_finding(law: Law) -> Finding:
 
 DEPENDS_ON = Claim(
     "depends_on",
+    "what the slots hold moves the preference",
     _runs,
     _excess,
     _violation,
@@ -118,4 +119,5 @@ DEPENDS_ON = Claim(
     searchable=_on_cue,
     scanned=_scanned,
     margin=lambda _bench: -EPS,
+    needs_nodes=False,
 )

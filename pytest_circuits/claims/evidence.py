@@ -27,6 +27,7 @@ class Rate:
     threshold: float
     n: int
     exhaustive: bool
+    at_most: bool = False  # the threshold is the most that is allowed, and not the least
 
 
 @dataclass(frozen=True, slots=True)

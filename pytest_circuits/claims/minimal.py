@@ -185,10 +185,12 @@ def _named(parts: Sequence[Part]) -> str:
 
 MINIMAL = Claim(
     "minimal",
+    "each node and each listed edge of the circuit earns its place",
     lambda _bench: (),
     lambda margins: np.zeros(margins[0].shape),
     lambda _pair, _member, _margins: "",
     _decide,
     searchable=lambda _bench: False,  # a claim about the circuit's parts, not about any one prompt
     scanned=lambda _bench: (),
+    tier="beyond",
 )

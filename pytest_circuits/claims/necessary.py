@@ -67,7 +67,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     ):
         return broken
     interval = _interval(bench, bench.runner)
-    rate = interval.against(limits.max_rate, n=sample.n, exhaustive=sample.exhaustive)
+    rate = interval.against(limits.max_rate, n=sample.n, exhaustive=sample.exhaustive, at_most=True)
     own = _separation(bench.runner.margins(bench.control_pairs, bench.without)).mean()
     others = _separation(random).mean(axis=1)  # [K]
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
@@ -117,4 +117,14 @@ def _fragility(left: Bools, alpha: float) -> Finding:
     return Finding(verdict, text[verdict])
 
 
-NECESSARY = Claim("necessary", _runs, _excess, _violation, _decide, causes=causes_of_separation)
+NECESSARY = Claim(
+    "necessary",
+    "with only the circuit ablated, the preference is gone",
+    _runs,
+    _excess,
+    _violation,
+    _decide,
+    causes=causes_of_separation,
+    tier="core",
+    at_most=True,
+)

@@ -15,7 +15,8 @@ from pytest_circuits.circuit.view import Shift
 from pytest_circuits.claims.bench import Bench, draw_sample
 from pytest_circuits.claims.stable.baseline import Live, check_tokenizer, facts
 from pytest_circuits.claims.stable.observation import Place
-from pytest_circuits.model.sparse.directory import Model, load_reference
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.types import FoundBy, Spec

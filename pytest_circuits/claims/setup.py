@@ -9,7 +9,8 @@ from pytest_circuits.claims.bench import CHECKED_PAIRS, Bench, Pruner
 from pytest_circuits.claims.others import load_others
 from pytest_circuits.claims.stable.baseline import Live, Recorded, check_comparable, facts
 from pytest_circuits.claims.stable.observed import check_recorded
-from pytest_circuits.model.sparse.directory import Model, load_reference
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.spec.load import LoadedSpec
 
 

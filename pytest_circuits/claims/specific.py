@@ -110,7 +110,9 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     ]
     worst = max(range(len(drops)), key=lambda place: drops[place].upper)
     sample = others[worst].sample
-    rate = drops[worst].against(limits.max_drop, n=sample.n, exhaustive=sample.exhaustive)
+    rate = drops[worst].against(
+        limits.max_drop, n=sample.n, exhaustive=sample.exhaustive, at_most=True
+    )
     measures = {
         "control_p": statistics.control_p(int((~outdone).sum()), len(outdone)),
         "harm": own.estimate,
@@ -256,10 +258,13 @@ def _less(own: Interval, other: Interval) -> Verdict:
 
 SPECIFIC = Claim(
     "specific",
+    "ablating the circuit hurts this behavior, and others not",
     lambda _bench: (),
     lambda margins: np.zeros(margins[0].shape),
     lambda _pair, _member, _margins: "",
     _decide,
     searchable=lambda _bench: False,  # a claim about other prompts than those of its behavior
     scanned=lambda _bench: (),
+    tier="beyond",
+    at_most=True,
 )

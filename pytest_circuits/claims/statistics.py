@@ -32,9 +32,9 @@ class Interval:
     lower: float
     upper: float
 
-    def against(self, threshold: float, *, n: int, exhaustive: bool) -> Rate:
+    def against(self, threshold: float, *, n: int, exhaustive: bool, at_most: bool = False) -> Rate:
         """Put the interval beside the threshold that it is compared with."""
-        return Rate(self.estimate, self.lower, self.upper, threshold, n, exhaustive)
+        return Rate(self.estimate, self.lower, self.upper, threshold, n, exhaustive, at_most)
 
 
 def lower_bound(hits: int, n: int, alpha: float) -> float:

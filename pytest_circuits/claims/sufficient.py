@@ -132,4 +132,13 @@ def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
     return causes_of_difference(bench, pair, np.ones(bench.rest.size, dtype=np.bool_))
 
 
-SUFFICIENT = Claim("sufficient", _runs, _excess, _violation, _decide, causes=_causes)
+SUFFICIENT = Claim(
+    "sufficient",
+    "with everything outside the circuit ablated, the answer is still preferred",
+    _runs,
+    _excess,
+    _violation,
+    _decide,
+    causes=_causes,
+    tier="core",
+)

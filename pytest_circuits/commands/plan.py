@@ -30,7 +30,7 @@ def plan(spec: Path, model_path: Path | None) -> None:
     # What needs torch is imported after the file has been checked.
     from pytest_circuits.claims.others import load_others  # noqa: PLC0415
     from pytest_circuits.claims.setup import make_bench  # noqa: PLC0415
-    from pytest_circuits.model.sparse.directory import load_model  # noqa: PLC0415
+    from pytest_circuits.model.open import load_model  # noqa: PLC0415
     from pytest_circuits.plan.cost import costs_of, seconds_per_prompt  # noqa: PLC0415
     from pytest_circuits.plan.needs import needs_of  # noqa: PLC0415
     from pytest_circuits.plan.table import plan_lines  # noqa: PLC0415

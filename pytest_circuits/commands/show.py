@@ -32,7 +32,8 @@ def show(spec: Path, model_path: Path | None) -> None:
         raise SpecError(loaded.problem_at(("circuit",), text, hint, key=True))
     # What needs torch is imported after the file has been checked.
     from pytest_circuits.circuit.check import check_circuit  # noqa: PLC0415
-    from pytest_circuits.model.sparse.directory import load_model, load_reference  # noqa: PLC0415
+    from pytest_circuits.model.open import load_model  # noqa: PLC0415
+    from pytest_circuits.model.reference_file import load_reference  # noqa: PLC0415
     from pytest_circuits.show.program import program  # noqa: PLC0415
 
     model = load_model(model_path or loaded.model_path)

@@ -19,8 +19,8 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.compile.compiled import CompiledCircuit, Step, compile_circuit, tabled
 from pytest_circuits.compile.folded import Gate, Projection
 from pytest_circuits.compile.folded_sublayers import FoldedAttention, FoldedMlp
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.spec.types import Ablation
 
 Member = tuple["Nodes", "Edges | None"]  # a circuit, and its edges or None for all weights

@@ -15,7 +15,7 @@ from torch import Tensor
 import pytest_circuits
 from pytest_circuits.convert.reader import Pickled, read_pickled
 from pytest_circuits.errors import ModelError, UsageError
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.spec.problems import listed
 from pytest_circuits.spec.types import Ablation, Spec
 

@@ -19,7 +19,8 @@ from pytest_circuits.claims.stable.comparison import Comparison, compare
 from pytest_circuits.claims.stable.observation import Observation, observe
 from pytest_circuits.claims.stable.observed import observed_prompts, sample_of
 from pytest_circuits.claims.statistics import Floats
-from pytest_circuits.model.sparse.directory import Model, load_reference
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.load import LoadedSpec
 

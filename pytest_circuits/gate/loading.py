@@ -23,7 +23,9 @@ from pytest_circuits.gate.provenance import Read, absolute, drawing_of, files_of
 from pytest_circuits.gate.readdressing import match_in
 from pytest_circuits.gate.settings import Settings, Update
 from pytest_circuits.model.device import usable_device
-from pytest_circuits.model.sparse.directory import Model, check_reference, load_model
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.reference_file import check_reference
 from pytest_circuits.prompts.space import check_prompts
 from pytest_circuits.prune.reprune import reprune
 from pytest_circuits.report.run import Artifact, Baseline, Circuit, File, Matched, Place, Waiver

@@ -19,7 +19,7 @@ from pytest_circuits.claims.faithful import card as faithful
 from pytest_circuits.claims.faithful import internals as inside
 from pytest_circuits.claims.registry import declared
 from pytest_circuits.claims.stable.observation import FEW_PAIRS, PROBE_PAIRS, SIGNAL_PAIRS
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.template import cue_name

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from pytest_circuits.circuit.interventions import fill_values
 from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
-from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn
 from pytest_circuits.prune.notes import Checkpoints
 from pytest_circuits.prune.pool import Pool

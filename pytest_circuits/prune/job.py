@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.nodes import Node, Nodes, all_nodes
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.prune.attribution import attribute, ranked
 from pytest_circuits.prune.calibrate import Calibrated, calibrate
 from pytest_circuits.prune.controls import Control, run_control, shuffled_fill, shuffled_model

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.prune.notes import NOWHERE, Checkpoints
 from pytest_circuits.prune.pool import Drawn, Pool, together
 from pytest_circuits.prune.soft_masks import margins, separation

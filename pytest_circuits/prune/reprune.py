@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.prune.job import find_circuits
 from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.subject import NotFoundError, Subject

@@ -9,7 +9,7 @@ import click
 
 import pytest_circuits
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.prune.job import Found
 from pytest_circuits.prune.plan import PrunePlan, Start
 from pytest_circuits.spec.types import FoundBy, Spec

@@ -15,7 +15,9 @@ import torch
 from pytest_circuits.circuit.check import check_circuit
 from pytest_circuits.errors import CircuitsError, SpecError, UsageError, exit_status
 from pytest_circuits.model.device import usable_device
-from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prune.folders import folders_of, taking
 from pytest_circuits.prune.job import find_circuits
 from pytest_circuits.prune.masks import MaskPlan

@@ -12,8 +12,8 @@ from pytest_circuits.circuit.nodes import all_nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.errors import CircuitsError
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import Pool, split

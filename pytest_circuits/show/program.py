@@ -17,8 +17,8 @@ from pytest_circuits.circuit.view import Shift
 from pytest_circuits.compile.compiled import CompiledCircuit, Step, compile_circuit
 from pytest_circuits.compile.folded import Projection, Read
 from pytest_circuits.compile.folded_sublayers import FoldedAttention, FoldedMlp
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.show.heads import attends, head_lines, value_names
 from pytest_circuits.show.layout import aligned, listed, number, token, total, wrapped

@@ -12,9 +12,12 @@ from typing import Any
 import torch
 
 from pytest_circuits.errors import StoppedError, UsageError
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
+from pytest_circuits.model.reference_file import save_reference
 from pytest_circuits.model.sparse.config import ModelConfig
-from pytest_circuits.model.sparse.directory import Model, load_model, save_model, save_reference
+from pytest_circuits.model.sparse.directory import save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.system.files import whole_directory
 from pytest_circuits.system.progress import Reporter, reporting

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.model.sparse.directory import Model, load_model
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.tokenizer import load_tokenizer
 from pytest_circuits.train.config import Shape, TrainConfig
 from pytest_circuits.train.data.config import Vocabulary

@@ -37,7 +37,8 @@ from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.registry import CLAIMS, declared
 from pytest_circuits.claims.setup import make_bench
-from pytest_circuits.model.sparse.directory import Model, load_model
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.spec.load import load_spec
 from tests.known_models.defects import DEFECTS, TRUE_CIRCUITS
 from tests.known_models.workshop import Workshop

@@ -32,14 +32,11 @@ from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.registry import declared
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.claims.stable.baseline_file import baseline_path, read_baseline
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
-from pytest_circuits.model.sparse.directory import (
-    Model,
-    load_model,
-    read_reference_text,
-    save_model,
-    save_reference,
-)
+from pytest_circuits.model.reference_file import read_reference_text, save_reference
+from pytest_circuits.model.sparse.directory import save_model
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 

@@ -41,8 +41,10 @@ from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View, cut_weights, keep_masks
 from pytest_circuits.compile.compiled import compile_circuit
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.prune.job import Found, find_circuits
 from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn

@@ -11,9 +11,9 @@ import torch
 from pytest_circuits.circuit.controls import random_circuits
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference, measure
 from pytest_circuits.model.sparse.config import ModelConfig
-from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.model.tokenizer import train_tokenizer
 

@@ -12,7 +12,9 @@ from pytest_circuits.circuit.rest import Rest, part_gradients
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.side_by_side import Seen, run_beside
 from pytest_circuits.circuit.view import WHOLE, View, cut_weights, keep_masks
-from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.spec.load import parse_spec
 from pytest_circuits.spec.types import Ablation

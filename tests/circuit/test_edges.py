@@ -16,8 +16,10 @@ from pytest_circuits.circuit.interventions import Cut, cut_edges, fill_values, r
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View, cut_weights, keep_masks
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.model.sparse.config import ModelConfig
-from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.model.tokenizer import Tokenizer, train_tokenizer
 from pytest_circuits.prompts.space import Pair, PromptSpace

@@ -13,7 +13,7 @@ from pytest_circuits.circuit.interventions import fill_values, run_circuits
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View, cut_weights, keep_masks
 from pytest_circuits.compile.family import Family, Member
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.spec.types import Ablation
 from tests.circuit.random_models import VARIANTS, random_model, some_circuits, some_edges
 

@@ -13,7 +13,9 @@ from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, View, keep_masks
 from pytest_circuits.errors import SpecError
-from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import Pair, Prompt, PromptSpace
 from pytest_circuits.spec.load import load_spec
 from pytest_circuits.spec.types import Ablation

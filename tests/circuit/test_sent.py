@@ -10,7 +10,9 @@ from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.exchange import Part, aligned, margins_with_sent, parts_of
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
-from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import Pair, Prompt
 from pytest_circuits.spec.types import Ablation
 from tests.known_models import write_quote_copier

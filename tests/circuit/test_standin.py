@@ -15,7 +15,9 @@ from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.standin import LEAST_PROMPTS, agree
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.compile.compiled import CompiledCircuit, compile_circuit
-from pytest_circuits.model.sparse.directory import Model, load_model, load_reference
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.spec.load import load_spec
 from pytest_circuits.spec.types import Ablation

@@ -10,7 +10,8 @@ import pytest
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.claims.stable.baseline import Recorded
-from pytest_circuits.model.sparse.directory import Model, load_model
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.spec.load import parse_spec
 from tests.known_models import Circuit, Weights, quote_spec, write_quote_copier
 

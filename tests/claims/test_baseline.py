@@ -17,7 +17,7 @@ from pytest_circuits.claims.stable.baseline_file import (
     write_baseline,
 )
 from pytest_circuits.errors import BaselineError, ModelError
-from pytest_circuits.model.sparse.directory import load_model
+from pytest_circuits.model.open import load_model
 from tests.claims.conftest import MakeBench
 from tests.known_models import QUOTE_PATH, WEAK_PATH, write_quote_copier
 

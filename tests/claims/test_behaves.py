@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
-from pytest_circuits.model.sparse.directory import load_model
+from pytest_circuits.model.open import load_model
 from tests.claims.conftest import MakeBench, MakeModel
 from tests.known_models import QUOTE_PATH, Weights, write_quote_copier
 

@@ -12,7 +12,8 @@ from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Evidence, Verdict
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.setup import make_bench
-from pytest_circuits.model.sparse.directory import Model, load_model
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.spec.load import parse_spec
 from tests.known_models import Weights, write_quote_copier
 from tests.known_models.reader import write_name_reader

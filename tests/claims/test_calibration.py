@@ -10,7 +10,7 @@ from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.stable.baseline_file import record_baseline
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from tests.claims.conftest import MakeBench, MakeModel
 from tests.known_models import BIAS_NODE, BRACKET_PATH, QUOTE_PATH, Circuit, Weights, merged
 

@@ -14,7 +14,7 @@ from pytest_circuits.claims.climb import climb, neighbors
 from pytest_circuits.claims.evidence import Counterexample
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.statistics import Floats
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.spec.types import Behavior, ChoiceSlot, WordList, WordsSlot
 from tests.claims.conftest import MakeBench, MakeModel

@@ -11,7 +11,7 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Evidence, Verdict
 from pytest_circuits.claims.laws import run_claim
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from tests.claims.conftest import QUICK, MakeBench, MakeModel
 from tests.known_models import (
     BRACKET_PATH,

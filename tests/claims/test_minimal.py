@@ -11,7 +11,7 @@ from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Evidence, Verdict
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.statistics import holm
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from tests.claims.conftest import MakeBench
 from tests.known_models import NOISE, QUOTE_PATH, WEAK_PATH, Circuit, merged
 

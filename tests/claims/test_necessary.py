@@ -7,7 +7,7 @@ import pytest
 from pytest_circuits.circuit.nodes import all_nodes
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from tests.claims.conftest import MakeBench, MakeModel
 from tests.known_models import (
     BIAS_NODE,

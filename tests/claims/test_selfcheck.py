@@ -9,7 +9,8 @@ from pytest_circuits.circuit.nodes import all_nodes
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.selfcheck import run_selfcheck, shuffled
-from pytest_circuits.model.sparse.directory import Model, load_model
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from tests.claims.conftest import MakeBench
 from tests.claims.test_blind import bench_of as audit_of
 from tests.known_models import QUOTE_PATH, WEAK_PATH

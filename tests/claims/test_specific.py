@@ -11,7 +11,7 @@ from pytest_circuits.claims.evidence import Evidence, Verdict
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.errors import SpecError
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.spec.load import load_spec
 from tests.known_models import (
     BRACKET_PATH,

@@ -18,8 +18,10 @@ from pytest_circuits.claims.stable.baseline_file import (
     write_baseline,
 )
 from pytest_circuits.claims.stable.observed import observed, sample_of
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
-from pytest_circuits.model.sparse.directory import Model, load_model, load_reference, save_reference
+from pytest_circuits.model.reference_file import load_reference, save_reference
 from tests.claims.conftest import MakeBench, MakeModel
 from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Weights, merged
 

@@ -18,8 +18,8 @@ from pytest_circuits.claims.stable.baseline_file import (
 )
 from pytest_circuits.claims.stable.structure import overlap, structure_of
 from pytest_circuits.errors import BaselineError
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.model.sparse.directory import Model
 from pytest_circuits.spec.types import Spec
 from tests.claims.conftest import MakeBench, MakeModel
 from tests.known_models import QUOTE_PATH, Weights

@@ -8,7 +8,7 @@ from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from tests.claims.conftest import MakeBench
 from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Circuit, merged
 

@@ -14,7 +14,7 @@ from pytest_circuits.cli import main
 from pytest_circuits.convert import circuit as circuits
 from pytest_circuits.convert.reader import Pickled
 from pytest_circuits.errors import ModelError
-from pytest_circuits.model.sparse.directory import load_model
+from pytest_circuits.model.open import load_model
 from pytest_circuits.spec.load import load_spec
 from pytest_circuits.spec.types import Ablation
 from tests.known_models import D_MODEL, QUOTE_PATH, quote_spec, write_quote_copier

@@ -12,7 +12,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from pytest_circuits.cli import main
-from pytest_circuits.model.sparse.directory import load_model, load_reference
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.reference_file import load_reference
 from tests.convert.published_models import (
     State,
     config_with,

@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from pytest_circuits.cli import main
-from pytest_circuits.model.sparse.directory import load_model
+from pytest_circuits.model.open import load_model
 from tests.known_models import QUOTE_PATH, Weights, quote_copier, quote_spec, write_quote_copier
 from tests.known_models.workshop import renumbered, write_like
 

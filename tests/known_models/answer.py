@@ -25,8 +25,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference import measure
-from pytest_circuits.model.sparse.directory import load_model, save_model, save_reference
+from pytest_circuits.model.reference_file import save_reference
+from pytest_circuits.model.sparse.directory import save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from tests.known_models.copier import Circuit
 from tests.known_models.text import ReferenceText

@@ -15,9 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference import measure
+from pytest_circuits.model.reference_file import save_reference
 from pytest_circuits.model.sparse.config import ModelConfig
-from pytest_circuits.model.sparse.directory import load_model, save_model, save_reference
+from pytest_circuits.model.sparse.directory import save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.model.tokenizer import Tokenizer, train_tokenizer
 

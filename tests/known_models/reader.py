@@ -9,13 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference import measure
-from pytest_circuits.model.sparse.directory import (
-    load_model,
-    read_reference_text,
-    save_model,
-    save_reference,
-)
+from pytest_circuits.model.reference_file import read_reference_text, save_reference
+from pytest_circuits.model.sparse.directory import save_model
 from tests.known_models.copier import (
     BIAS,
     D_HEAD,

@@ -16,14 +16,11 @@ from torch import Tensor
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
-from pytest_circuits.model.sparse.directory import (
-    Model,
-    load_model,
-    read_reference_text,
-    save_model,
-    save_reference,
-)
+from pytest_circuits.model.reference_file import read_reference_text, save_reference
+from pytest_circuits.model.sparse.directory import save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.prune.controls import shuffled_model
 from pytest_circuits.spec.load import parse_spec

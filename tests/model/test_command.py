@@ -11,7 +11,9 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
 from pytest_circuits.cli import main
-from pytest_circuits.model.sparse.directory import REFERENCE, WEIGHTS, load_model, load_reference
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.reference_file import REFERENCE, load_reference
+from pytest_circuits.model.sparse.directory import WEIGHTS
 from tests.known_models import write_quote_copier
 
 

@@ -15,14 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pytest_circuits.errors import ModelError
+from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference import measure
-from pytest_circuits.model.sparse.directory import (
-    REFERENCE,
-    WEIGHTS,
-    load_model,
-    load_reference,
-    save_reference,
-)
+from pytest_circuits.model.reference_file import REFERENCE, load_reference, save_reference
+from pytest_circuits.model.sparse.directory import WEIGHTS
 from tests.known_models import write_quote_copier
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_circuits.model.sparse.directory import load_model
+from pytest_circuits.model.open import load_model
 from pytest_circuits.model.sparse.sparse_linear import SparseLinear, use_sparse_products
 from tests.known_models import write_quote_copier
 

@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from pytest_circuits import cli
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.setup import make_bench
-from pytest_circuits.model.sparse.directory import Model, load_model
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.plan.cost import costs_of
 from pytest_circuits.spec.load import load_spec
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier

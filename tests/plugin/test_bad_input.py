@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 
+from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference import measure
-from pytest_circuits.model.sparse.directory import load_model, load_reference, save_reference
+from pytest_circuits.model.reference_file import load_reference, save_reference
 from tests.plugin.conftest import FOUR, Repository, spec_text
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_circuits.model.sparse.directory import load_model
+from pytest_circuits.model.open import load_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.prune.controls import shuffled_model
 from pytest_circuits.spec.load import load_spec

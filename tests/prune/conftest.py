@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.model.sparse.directory import load_model, load_reference
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.request import Request
 from pytest_circuits.prune.subject import Subject

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.model.sparse.directory import load_model
+from pytest_circuits.model.open import load_model
 from pytest_circuits.train.distributed import World
 from tests.train.conftest import Train
 

@@ -10,7 +10,8 @@ import torch
 from click.testing import CliRunner
 
 from pytest_circuits.cli import main
-from pytest_circuits.model.sparse.directory import Model, load_model
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.tensor_file import read_tensors
 from pytest_circuits.train.config import Sparsity, TrainConfig
 from pytest_circuits.train.sparsity import nonzeros

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from pytest_circuits.cli import main
-from pytest_circuits.model.sparse.directory import load_model, load_reference
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.presets import PRESETS
 from tests.train.conftest import Train

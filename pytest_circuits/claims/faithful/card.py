@@ -251,4 +251,13 @@ def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
     return causes_of_difference(bench, pair, bench.rest.part(bench.worst))
 
 
-FAITHFUL = Claim("faithful", _runs, _excess, _violation, _decide, causes=_causes)
+FAITHFUL = Claim(
+    "faithful",
+    "the circuit does it as the whole model does, whatever part of the rest is ablated",
+    _runs,
+    _excess,
+    _violation,
+    _decide,
+    causes=_causes,
+    tier="beyond",
+)

@@ -12,7 +12,7 @@ from pytest_circuits.claims.stable.observation import (
     Place,
 )
 from pytest_circuits.errors import BaselineError, ModelError
-from pytest_circuits.model.sparse.directory import Model
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.spec.load import LoadedSpec
 
 RECORD = "pytest --circuits --circuits-update"

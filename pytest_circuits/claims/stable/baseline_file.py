@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
@@ -221,7 +220,10 @@ def _table(path: Path, what: str, lines: Sequence[str]) -> Floats:
 
 def _text(recorded: Recorded) -> str:
     found = recorded.observation
-    rates = {name: _rounded(asdict(rate)) for name, rate in recorded.rates.items()}
+    rates = {
+        name: _rounded({key: getattr(rate, key) for key in _Rate.model_fields})
+        for name, rate in recorded.rates.items()
+    }
     heads = [f"head-{index}" for index in range(len(found.attention))]
     fields = {
         "schema_version": " 3",

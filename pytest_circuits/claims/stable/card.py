@@ -96,7 +96,9 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         return broken
     sample = sample_of(bench)
     seen = compare(before, after, sample, bench.spec.protocol, matched=bench.baseline.matched)
-    drop = seen.drop.against(limits.max_drop, n=sample.n, exhaustive=sample.exhaustive)
+    drop = seen.drop.against(
+        limits.max_drop, n=sample.n, exhaustive=sample.exhaustive, at_most=True
+    )
     structure = _structure(bench, before, after)
     measures = _measures(bench, before, seen, structure)
     if not seen.comparable:
@@ -163,4 +165,15 @@ def _structure(bench: Bench, before: Observation, after: Observation) -> Structu
     return structure_of(before.repruned, after.repruned, bench.model.hook_points)
 
 
-STABLE = Claim("stable", _runs, _excess, _violation, _decide, _searchable, _scanned)
+STABLE = Claim(
+    "stable",
+    "the circuit is not worse than in the baseline, and its nodes do the same",
+    _runs,
+    _excess,
+    _violation,
+    _decide,
+    searchable=_searchable,
+    scanned=_scanned,
+    tier="core",
+    at_most=True,
+)

@@ -1,0 +1,80 @@
+"""The reference beside a model: `reference.safetensors`, bound to the model by its digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pytest_circuits.errors import ModelError
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.reference import Reference, expected_shapes, from_tensors, to_tensors
+from pytest_circuits.model.tensor_file import check_shapes, read_tensors, write_tensors
+from pytest_circuits.system.files import parse_json
+
+REFERENCE = "reference.safetensors"
+MAX_REFERENCE_BYTES = 2**30
+
+
+def load_reference(model: Model) -> Reference:
+    """The reference beside a model; ModelError if there is none, or it is another model's."""
+    tensors, metadata = _read_reference(model.path)
+    path = model.path / REFERENCE
+    shapes = expected_shapes(model.hook_points)
+    check_shapes({k: v for k, v in tensors.items() if k != "tokens"}, shapes, path)
+    stored = str(metadata.get("pytest_circuits", "{}"))
+    bound_to = parse_json(stored.encode(), source=str(path), error=ModelError).get("model_digest")
+    if bound_to != model.digest:
+        raise ModelError(
+            f"{path}: was measured on another model ({str(bound_to)[:12]}); "
+            f"{_how_to_measure(model.path)}"
+        )
+    return from_tensors(tensors, model.hook_points, model_digest=model.digest)
+
+
+def check_reference(model: Model) -> None:
+    """Measure the reference of a model anew; ModelError where the file says something else.
+
+    The digest of a model leaves its reference out, and what an ablation puts in place of a node
+    decides what a circuit does alone.
+    """
+    stored = load_reference(model)
+    if departure := stored.departure(stored.measured_anew(model.module)):
+        raise ModelError(
+            f"{model.path / REFERENCE}: is not what this model does on the text in it "
+            f"({departure}); {_how_to_measure(model.path)}"
+        )
+
+
+def read_reference_text(path: Path) -> Tensor:
+    """The tokens [R, T] that the reference in a model directory was measured on."""
+    return _read_reference(path)[0]["tokens"].long()
+
+
+def save_reference(model: Model, reference: Reference) -> None:
+    """Write `reference.safetensors` beside the model that it was measured on."""
+    tensors = to_tensors(reference)
+    write_tensors(model.path / REFERENCE, tensors, {"model_digest": reference.model_digest})
+
+
+def _read_reference(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    path = directory / REFERENCE
+    if not directory.is_dir():
+        raise ModelError(f"{directory}: no such model directory")
+    if not path.exists():
+        raise ModelError(
+            f"{directory}: has no {REFERENCE}, which ablation needs; {_how_to_measure(directory)}"
+        )
+    tensors, metadata = read_tensors(path, max_bytes=MAX_REFERENCE_BYTES)
+    tokens = tensors.get("tokens")
+    if tokens is None or tokens.dim() != 2 or tokens.numel() == 0 or bool((tokens < 0).any()):
+        raise ModelError(f"{path}: holds no reference text; {_how_to_measure(directory)}")
+    return tensors, metadata
+
+
+def _how_to_measure(directory: Path) -> str:
+    return (
+        f"measure it with `pytest-circuits reference {directory} --like MODEL`, where MODEL has "
+        "the same tokenizer and a reference, or with --text FILE"
+    )

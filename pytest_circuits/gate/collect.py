@@ -32,6 +32,12 @@ class CircuitFile(pytest.File):
     benches: Benches
     refusal: tuple[tuple[int, int, str], ...] = ()  # line, column and text of what is wrong
 
+    @classmethod
+    def of(cls, benches: Benches, path: Path, parent: pytest.Collector) -> CircuitFile:
+        file: CircuitFile = cls.from_parent(parent, path=path)
+        file.benches = benches
+        return file
+
     def collect(self) -> Iterator[Circuit]:
         """Load the specification and all that its claims need, or say what is wrong."""
         try:
@@ -100,7 +106,7 @@ class ClaimItem(pytest.Function):
             subject = Subject(
                 circuit=self.prepared.circuit.name,
                 path=self.prepared.shown,
-                lineno=self.prepared.line_of(self.name),
+                lineno=self.prepared.place_of(self.name).line,
                 command=self.prepared.command(self.name),
                 baseline=compared_with(self.prepared.circuit) if self.name == COMPARES else "",
             )
@@ -111,7 +117,7 @@ class ClaimItem(pytest.Function):
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where the claim stands; the line is counted from 0, as pytest does."""
-        line = self.prepared.line_of(self.name) - 1
+        line = self.prepared.place_of(self.name).line - 1
         return self.path, line, f"{self.prepared.circuit.name}::{self.name}"
 
 

@@ -17,20 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_circuits.gate.settings import OUTPUTS
+from pytest_circuits.gate.settings import WITH_VALUE
 
 VARIABLE = "PYTEST_ADDOPTS"
-_TAKE_A_VALUE = frozenset(
-    {
-        "--circuits-model",
-        "--circuits-baseline",
-        *(f"--circuits-{name}" for name in OUTPUTS),
-        "--circuits-match",
-        "--circuits-device",
-        "--circuits-update",
-        "--circuits-selfcheck",
-    }
-)
+_TAKE_A_VALUE = frozenset(f"--circuits-{name}" for name in WITH_VALUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +50,16 @@ class CommandLine:
             return pytest.main(list(self.arguments), plugins=plugins)
 
 
-def command_line(config: pytest.Config) -> CommandLine:
-    """The command line of a run, as it was given."""
-    return CommandLine(tuple(config.invocation_params.args), os.environ.get(VARIABLE, ""))
+def restarted(config: pytest.Config) -> int | pytest.ExitCode | None:
+    """Run pytest with the command line put right; None where it is right as it is."""
+    given = CommandLine(tuple(config.invocation_params.args), os.environ.get(VARIABLE, ""))
+    if given.joined == given:
+        return None
+    _refuse_foreign_settings(config)
+    return given.joined.run(config.invocation_params.plugins)
 
 
-def refuse_foreign_settings(config: pytest.Config) -> None:
+def _refuse_foreign_settings(config: pytest.Config) -> None:
     """Raise UsageError when the ini file that pytest read lies in a folder that is no test's.
 
     Its settings were in force before any plugin could say so, and may have loaded code.

@@ -30,7 +30,7 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
         else f"{settings.update} baselines are recorded",
         "require": ", ".join(settings.require),
         "selfcheck": several(settings.selfcheck, "seed") if settings.selfcheck else "",
-        **{name: benches.shown(path) for name, path in settings.outputs.items()},
+        **{name: benches.names.shown(path) for name, path in settings.outputs.items()},
     }
     width = max(len(name) for name, text in rows.items() if text)
     tested = several(len(specs), "specification")
@@ -73,7 +73,7 @@ def _models(specs: Sequence[Path]) -> list[Path]:
 
 def _identity(benches: Benches, path: Path) -> str:
     digest = _digest(benches, path)
-    return f"{benches.shown(path)} ({digest[:12]})" if digest else ""
+    return f"{benches.names.shown(path)} ({digest[:12]})" if digest else ""
 
 
 def _digest(benches: Benches, path: Path) -> str:
@@ -86,7 +86,7 @@ def _digest(benches: Benches, path: Path) -> str:
 
 
 def _folders(benches: Benches, specs: Sequence[Path]) -> str:
-    folders = list(dict.fromkeys(benches.shown(path.parent) for path in specs))
+    folders = list(dict.fromkeys(benches.names.shown(path.parent) for path in specs))
     more = f" and {len(folders) - 2} more folders" if len(folders) > 3 else ""
     return ", ".join(folders[: 2 if more else 3]) + more
 

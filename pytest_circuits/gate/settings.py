@@ -20,6 +20,8 @@ OUTPUTS = {  # option `--circuits-NAME FILE`, with its ini twin `circuits_NAME`
     "sarif": "write what does not pass as SARIF 2.1.0 to FILE",
     "predicate": "write an in-toto test-result predicate to FILE, to be signed by others",
 }
+# Every option `--circuits-NAME` that takes a value.
+WITH_VALUE = ("model", "baseline", "match", "update", *OUTPUTS, "device", "selfcheck")
 
 
 class Update(StrEnum):
@@ -51,7 +53,7 @@ class Settings:
     device: str | None  # None: cuda when there is one, else cpu
     device_source: str = "default"
     selfcheck: int = 0  # seeds under which the gate is put to the test itself
-    require: tuple[str, ...] = ()  # claims that every specification has to make
+    require: tuple[str, ...] = ()  # claims that every specification has to make, unchecked
     match: Directory | None = None  # where circuits that are found again are written
     annotations: bool = True  # mark claims that do not pass in the files of a pull request
 
@@ -141,17 +143,7 @@ def refuse_stray_options(config: pytest.Config) -> None:
 
     Without this, a forgotten `--circuits` is a green run that tested no circuit.
     """
-    names = (
-        "model",
-        "baseline",
-        "match",
-        "update",
-        "update-in-ci",
-        *OUTPUTS,
-        "device",
-        "selfcheck",
-    )
-    for name in names:
+    for name in (*WITH_VALUE, "update-in-ci"):
         if config.getoption(f"circuits_{name.replace('-', '_')}") not in {None, False}:
             raise pytest.UsageError(
                 f"--circuits-{name} does nothing without --circuits; add --circuits to run the gate"
@@ -176,7 +168,7 @@ def read_settings(config: pytest.Config) -> Settings:
         device=_option(config, "circuits_device") or config.getini("circuits_device") or None,
         device_source="command line" if config.getoption("circuits_device") else "ini file",
         selfcheck=_selfcheck(config),
-        require=_require(config),
+        require=tuple(config.getini("circuits_require")),
         match=_match(config, update),
         annotations=config.getini("circuits_annotations"),
     )
@@ -229,18 +221,6 @@ def _selfcheck(config: pytest.Config) -> int:
             f"--circuits-selfcheck: {given} is not a number of seeds from 1 to {MOST_SEEDS}"
         )
     return int(given)
-
-
-def _require(config: pytest.Config) -> tuple[str, ...]:
-    from pytest_circuits.spec.problems import quoted, suggest  # noqa: PLC0415  (loaded for a gate)
-    from pytest_circuits.spec.types import Claims  # noqa: PLC0415  (loaded for a gate)
-
-    names = tuple(config.getini("circuits_require"))
-    for name in names:
-        if name not in Claims.model_fields:
-            hint = suggest(name, Claims.model_fields) or f"known: {', '.join(Claims.model_fields)}"
-            raise pytest.UsageError(f"circuits_require: there is no claim {quoted(name)}; {hint}")
-    return names
 
 
 def ini_folder(config: pytest.Config) -> Path:

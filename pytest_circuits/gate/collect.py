@@ -27,8 +27,6 @@ class ClaimFailed(AssertionError):  # noqa: N818  (a verdict, not an error)
 
 
 class CircuitFile(pytest.File):
-    """A specification."""
-
     benches: Benches
     refusal: tuple[tuple[int, int, str], ...] = ()  # line, column and text of what is wrong
 
@@ -56,7 +54,6 @@ class Circuit(pytest.Collector):
     prepared: Prepared
 
     def collect(self) -> Iterator[ClaimItem]:
-        """Give one item per declared claim, in the order of the design."""
         for claim in self.prepared.circuit.declared:
             test = given_test(self.prepared.bench, claim, f"{self.nodeid}::{claim}")
             item = ClaimItem.from_parent(self, name=claim, callobj=test)
@@ -92,7 +89,7 @@ class ClaimItem(pytest.Function):
 
     @property
     def is_recording(self) -> bool:
-        """Say whether the run writes what this claim compares with, so that it decides nothing."""
+        """The run writes what this claim compares with, so that it decides nothing."""
         return self.name == COMPARES and self.prepared.will_record
 
     def repr_failure(
@@ -105,7 +102,7 @@ class ClaimItem(pytest.Function):
         if isinstance(excinfo.value, ClaimFailed) and self.evidence is not None:
             subject = Subject(
                 circuit=self.prepared.circuit.name,
-                path=self.prepared.shown,
+                path=str(self.prepared.source.path),
                 lineno=self.prepared.place_of(self.name).line,
                 command=self.prepared.command(self.name),
                 baseline=compared_with(self.prepared.circuit) if self.name == COMPARES else "",

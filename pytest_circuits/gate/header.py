@@ -18,7 +18,7 @@ _SHOWN_VERSIONS = ("torch", "hypothesis", "numpy")
 
 
 def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
-    """Return lines that say what is tested, with what, on what."""
+    """What is tested, with what, on what."""
     settings = benches.settings
     rows = {
         "model": _candidate(benches, specs),
@@ -53,8 +53,8 @@ def _baseline(benches: Benches, specs: Sequence[Path]) -> str:
         return _FILES
     candidates = [candidate.path] if candidate else _models(specs)
     compared = [asked.path] if asked else _models(specs)
-    tested = {_digest(benches, path) for path in candidates} - {""}
-    itself = tested.intersection(_digest(benches, path) for path in compared)
+    tested = {benches.digest_or_nothing(path) for path in candidates} - {""}
+    itself = tested.intersection(benches.digest_or_nothing(path) for path in compared)
     same = ", the candidate itself" if itself else ""
     if asked is None:
         return f"the models that the specs name{same}"
@@ -72,17 +72,8 @@ def _models(specs: Sequence[Path]) -> list[Path]:
 
 
 def _identity(benches: Benches, path: Path) -> str:
-    digest = _digest(benches, path)
+    digest = benches.digest_or_nothing(path)
     return f"{benches.names.shown(path)} ({digest[:12]})" if digest else ""
-
-
-def _digest(benches: Benches, path: Path) -> str:
-    """The digest of a model; empty where it cannot be used."""
-    try:
-        return benches.model(path).digest
-    except CircuitsError:
-        benches.models.pop(path)  # its problem is shown in full when a specification needs it
-        return ""
 
 
 def _folders(benches: Benches, specs: Sequence[Path]) -> str:

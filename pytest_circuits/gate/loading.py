@@ -18,7 +18,7 @@ from pytest_circuits.claims.readdress import against
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.claims.stable.baseline import Recorded, check_comparable, facts
 from pytest_circuits.claims.stable.baseline_file import baseline_path, read_baseline
-from pytest_circuits.errors import BaselineError, ModelError, SpecError, UsageError
+from pytest_circuits.errors import BaselineError, CircuitsError, ModelError, SpecError, UsageError
 from pytest_circuits.gate.names import Names, repeated_options
 from pytest_circuits.gate.provenance import Read, Sources, circuit_of
 from pytest_circuits.gate.readdressing import readdress
@@ -43,7 +43,6 @@ class Prepared:
     circuit: Circuit
     source: LoadedSpec  # as it was written; the bench has another one for a matched circuit
     path: Path  # of the specification, absolute
-    shown: str  # the same as the user can open it
     options: tuple[str, ...]  # that a command needs to test the same model again
     selfcheck: int  # seeds under which the gate is put to the test itself; 0: not at all
     will_record: bool  # the run records the baseline, so that `stable` decides nothing yet
@@ -51,11 +50,11 @@ class Prepared:
     def place_of(self, claim: str) -> Place:
         """Where the specification makes a claim, and how it is run again."""
         at = self.source.problem_at(("claims", claim), "", key=True)
-        return Place(self.shown, at.line, at.col, self.command(claim))
+        return Place(str(self.source.path), at.line, at.col, self.command(claim))
 
     def command(self, claim: str) -> str:
         """The command that runs one claim again, quoted for a shell."""
-        nodeid = f"{self.shown}::{self.circuit.name}::{claim}"
+        nodeid = f"{self.source.path}::{self.circuit.name}::{claim}"
         return shlex.join(["pytest", "--circuits", *self.options, nodeid])
 
 
@@ -69,7 +68,7 @@ def open_benches(config: pytest.Config, settings: Settings, names: Names) -> Ben
 
 
 def load_named_models(benches: Benches) -> str | None:
-    """Load the models of the command line and the ini file; returns what is wrong with one."""
+    """Load the models of the command line and the ini file; what is wrong with one."""
     for place in (benches.settings.model, benches.settings.baseline):
         if place is not None:
             try:
@@ -100,13 +99,13 @@ class Benches:
         return f"{self.device} ({torch.cuda.get_device_name(self.device)})"
 
     def prepare(self, path: Path) -> Prepared:
-        """Return a specification ready to be tested; CircuitsError says why it cannot be."""
+        """A specification ready to be tested; CircuitsError says why it cannot be."""
         if path not in self.prepared:
             self.prepared[path] = self._prepare(path)
         return self.prepared[path]
 
     def model(self, path: Path) -> Model:
-        """Return a model; the reason why it cannot be loaded is given once in full."""
+        """A model; the reason why it cannot be loaded is given once in full."""
         shown = self.names.shown(path)
         if path in self.models:
             known = self.models[path]
@@ -123,10 +122,20 @@ class Benches:
         self.models[path], self.read[path] = model, self._absolute(read)
         return model
 
+    def digest_or_nothing(self, path: Path) -> str:
+        """The digest of a model; empty where it cannot be used.
+
+        The reason is shown in full when a specification needs the model.
+        """
+        try:
+            return self.model(path).digest
+        except CircuitsError:
+            self.models.pop(path)
+            return ""
+
     def _prepare(self, path: Path) -> Prepared:
-        shown = self.names.shown(path)
         with witnessed() as read:
-            loaded = load_spec(Path(shown))
+            loaded = load_spec(Path(self.names.shown(path)))
             self._claim_name(loaded, path)
             loaded.require_nodes()
             named = Directory(loaded.spec.model, loaded.model_path, "specification")
@@ -148,7 +157,6 @@ class Benches:
             circuit=circuit_of(bench, made_of, self.names, device=self.device_name),
             source=loaded,
             path=path,
-            shown=shown,
             options=repeated_options(self.settings, self.search_seed),
             selfcheck=self.settings.selfcheck,
             will_record=update is Update.CHANGED or (update is Update.NEW and not bench.baseline),

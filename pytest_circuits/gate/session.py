@@ -29,7 +29,6 @@ from pytest_circuits.spec.types import Claims
 
 
 def now() -> float:
-    """Seconds since 1970."""
     return time.time()
 
 

@@ -59,7 +59,7 @@ class Settings:
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Declare the options and their ini twins; every one is silent unless `--circuits` is given."""
+    """The options and their ini twins; every one is silent unless `--circuits` is given."""
     group = parser.getgroup("circuits", "release gates on circuits (pytest-circuits)")
     group.addoption(
         "--circuits",

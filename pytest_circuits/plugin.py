@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     from pytest_circuits.gate.hooks import GateHooks  # noqa: PLC0415  (loads torch)
 
-    config.pluginmanager.register(GateHooks.of_run(config, settings), GATE)
+    config.pluginmanager.register(GateHooks(config, settings), GATE)
 
 
 def _settings(config: pytest.Config) -> Settings:

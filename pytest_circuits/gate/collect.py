@@ -102,8 +102,8 @@ class ClaimItem(pytest.Function):
         if isinstance(excinfo.value, ClaimFailed) and self.evidence is not None:
             subject = Subject(
                 circuit=self.prepared.circuit.name,
-                path=str(self.prepared.source.path),
-                lineno=self.prepared.place_of(self.name).line,
+                path=self.prepared.shown,
+                lineno=self.prepared.line_of(self.name),
                 command=self.prepared.command(self.name),
                 baseline=compared_with(self.prepared.circuit) if self.name == COMPARES else "",
             )
@@ -114,7 +114,7 @@ class ClaimItem(pytest.Function):
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where the claim stands; the line is counted from 0, as pytest does."""
-        line = self.prepared.place_of(self.name).line - 1
+        line = self.prepared.line_of(self.name) - 1
         return self.path, line, f"{self.prepared.circuit.name}::{self.name}"
 
 

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_circuits.gate.settings import WITH_VALUE
+from pytest_circuits.gate.settings import names_with_value
 
 VARIABLE = "PYTEST_ADDOPTS"
-_TAKE_A_VALUE = frozenset(f"--circuits-{name}" for name in WITH_VALUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +85,12 @@ def _spread(arguments: Iterable[str]) -> Iterator[str]:
 
 def joined(arguments: Sequence[str]) -> list[str]:
     """Return the same arguments with every `--circuits-x VALUE` as `--circuits-x=VALUE`."""
+    take_a_value = {f"--circuits-{name}" for name in names_with_value()}
     result: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         if argument == "--":
             return [*result, argument, *rest]
-        value = next(rest, None) if argument in _TAKE_A_VALUE else None
+        value = next(rest, None) if argument in take_a_value else None
         result.append(argument if value is None else f"{argument}={value}")
     return result

@@ -21,19 +21,13 @@ from pytest_circuits.gate.collect import CircuitFile
 from pytest_circuits.gate.header import header_lines
 from pytest_circuits.gate.session import finish, open_gate, start, summarize
 from pytest_circuits.gate.settings import Settings
-from pytest_circuits.gate.state import Gate
 
 
 class GateHooks:
     """What pytest calls while the gate runs."""
 
-    def __init__(self, gate: Gate) -> None:
-        self.gate = gate
-
-    @classmethod
-    def of_run(cls, config: pytest.Config, settings: Settings) -> GateHooks:
-        """The hooks of a run; UsageError when it is asked for what cannot be done."""
-        return cls(open_gate(config, settings))
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.gate = open_gate(config, settings)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:

@@ -28,7 +28,7 @@ from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import check_reference
 from pytest_circuits.prompts.space import check_prompts
-from pytest_circuits.prune.reprune import reprune
+from pytest_circuits.prune.pruner import pruner
 from pytest_circuits.report.run import Circuit, Matched, Place
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.spec.problems import Problem
@@ -43,18 +43,22 @@ class Prepared:
     circuit: Circuit
     source: LoadedSpec  # as it was written; the bench has another one for a matched circuit
     path: Path  # of the specification, absolute
+    shown: str  # the same as the user can open it
     options: tuple[str, ...]  # that a command needs to test the same model again
     selfcheck: int  # seeds under which the gate is put to the test itself; 0: not at all
     will_record: bool  # the run records the baseline, so that `stable` decides nothing yet
 
+    def line_of(self, claim: str) -> int:
+        return self.place_of(claim).line
+
     def place_of(self, claim: str) -> Place:
         """Where the specification makes a claim, and how it is run again."""
         at = self.source.problem_at(("claims", claim), "", key=True)
-        return Place(str(self.source.path), at.line, at.col, self.command(claim))
+        return Place(self.shown, at.line, at.col, self.command(claim))
 
     def command(self, claim: str) -> str:
         """The command that runs one claim again, quoted for a shell."""
-        nodeid = f"{self.source.path}::{self.circuit.name}::{claim}"
+        nodeid = f"{self.shown}::{self.circuit.name}::{claim}"
         return shlex.join(["pytest", "--circuits", *self.options, nodeid])
 
 
@@ -157,6 +161,7 @@ class Benches:
             circuit=circuit_of(bench, made_of, self.names, device=self.device_name),
             source=loaded,
             path=path,
+            shown=self.names.shown(path),
             options=repeated_options(self.settings, self.search_seed),
             selfcheck=self.settings.selfcheck,
             will_record=update is Update.CHANGED or (update is Update.NEW and not bench.baseline),
@@ -211,7 +216,7 @@ class Benches:
 
     @property
     def _on_the_bench(self) -> partial[Bench]:
-        return partial(make_bench, search_seed=self.search_seed, pruner=reprune)
+        return partial(make_bench, search_seed=self.search_seed, pruner=pruner)
 
     def _absolute(self, read: set[Read]) -> set[Read]:
         """The same files by absolute paths; they were named as a user would."""

@@ -20,8 +20,6 @@ OUTPUTS = {  # option `--circuits-NAME FILE`, with its ini twin `circuits_NAME`
     "sarif": "write what does not pass as SARIF 2.1.0 to FILE",
     "predicate": "write an in-toto test-result predicate to FILE, to be signed by others",
 }
-# Every option `--circuits-NAME` that takes a value.
-WITH_VALUE = ("model", "baseline", "match", "update", *OUTPUTS, "device", "selfcheck")
 
 
 class Update(StrEnum):
@@ -138,12 +136,17 @@ def _add_ini_values(parser: pytest.Parser) -> None:
     )
 
 
+def names_with_value() -> tuple[str, ...]:
+    """Every option `--circuits-NAME` that takes a value."""
+    return ("model", "baseline", "match", "update", *OUTPUTS, "device", "selfcheck")
+
+
 def refuse_stray_options(config: pytest.Config) -> None:
     """Raise UsageError when a `--circuits-...` option is given without `--circuits`.
 
     Without this, a forgotten `--circuits` is a green run that tested no circuit.
     """
-    for name in (*WITH_VALUE, "update-in-ci"):
+    for name in (*names_with_value(), "update-in-ci"):
         if config.getoption(f"circuits_{name.replace('-', '_')}") not in {None, False}:
             raise pytest.UsageError(
                 f"--circuits-{name} does nothing without --circuits; add --circuits to run the gate"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
+from pytest_circuits.prune.job import find_circuits
+from pytest_circuits.prune.plan import PrunePlan
+from pytest_circuits.prune.subject import NotFoundError, Subject
 from pytest_circuits.spec.types import Spec
 
 
@@ -14,11 +17,6 @@ def reprune(spec: Spec, model: Model, reference: Reference, seeds: int) -> tuple
 
 
 def _found(spec: Spec, model: Model, reference: Reference, seed: int) -> Nodes:
-    # The gate names this function at every start, and few claims ask it for anything.
-    from pytest_circuits.prune.job import find_circuits  # noqa: PLC0415
-    from pytest_circuits.prune.plan import PrunePlan  # noqa: PLC0415
-    from pytest_circuits.prune.subject import NotFoundError, Subject  # noqa: PLC0415
-
     plan = PrunePlan(seed=seed, rounds=0, edges=False, controls=False)
     try:
         (found,) = find_circuits([Subject.of(spec, model, reference, plan)], reference, plan)

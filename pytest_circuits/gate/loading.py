@@ -147,13 +147,20 @@ class Benches:
             compared = self.settings.baseline or (named if self.settings.match else None)
             model = self.model(candidate.path)
             if self.settings.match and any(loaded.spec.nodes.values()):
-                bench, matched = self._matched(loaded, model, compared or named)
+                folder = self.settings.match.path
+                bench, matched = self._matched(loaded, model, compared or named, folder)
             else:
                 _refuse(check_circuit(loaded, model))
                 bench, matched = self._bench(loaded, model), None
         _refuse(_check_prompts(bench))
         made_of = Sources(
-            loaded, path, candidate, compared, matched, self._absolute(read), self.read
+            loaded=loaded,
+            path=path,
+            candidate=candidate,
+            compared=compared,
+            matched=matched,
+            read=self._absolute(read),
+            read_for=self.read,
         )
         update = self.settings.update
         return Prepared(
@@ -197,7 +204,7 @@ class Benches:
         return read_baseline(baseline_path(loaded.path, loaded.spec.circuit))
 
     def _matched(
-        self, loaded: LoadedSpec, model: Model, known_in: Directory
+        self, loaded: LoadedSpec, model: Model, known_in: Directory, folder: Path
     ) -> tuple[Bench, Matched]:
         """Put the circuit on the bench at the addresses where it is found in the candidate."""
         if not _is_folder(known_in.path):
@@ -206,11 +213,8 @@ class Benches:
                 f"the candidate with the model that {loaded.path} names; give it as "
                 "--circuits-baseline"
             )
-        assert self.settings.match is not None  # noqa: S101  (else nothing is matched)
         base = self.model(known_in.path)
-        found = readdress(
-            loaded, model, known_in=base, folder=self.settings.match.path, names=self.names
-        )
+        found = readdress(loaded, model, known_in=base, folder=folder, names=self.names)
         bench = self._on_the_bench(found.loaded, model, beside=loaded)
         return against(bench, base, loaded.spec, found.match), found.told
 

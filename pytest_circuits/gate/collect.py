@@ -27,10 +27,14 @@ class ClaimFailed(AssertionError):  # noqa: N818  (a verdict, not an error)
 
 
 class CircuitFile(pytest.File):
-    """A specification."""
-
     benches: Benches
     refusal: tuple[tuple[int, int, str], ...] = ()  # line, column and text of what is wrong
+
+    @classmethod
+    def of(cls, benches: Benches, path: Path, parent: pytest.Collector) -> CircuitFile:
+        file: CircuitFile = cls.from_parent(parent, path=path)
+        file.benches = benches
+        return file
 
     def collect(self) -> Iterator[Circuit]:
         """Load the specification and all that its claims need, or say what is wrong."""
@@ -50,7 +54,6 @@ class Circuit(pytest.Collector):
     prepared: Prepared
 
     def collect(self) -> Iterator[ClaimItem]:
-        """Give one item per declared claim, in the order of the design."""
         for claim in self.prepared.circuit.declared:
             test = given_test(self.prepared.bench, claim, f"{self.nodeid}::{claim}")
             item = ClaimItem.from_parent(self, name=claim, callobj=test)
@@ -86,7 +89,7 @@ class ClaimItem(pytest.Function):
 
     @property
     def is_recording(self) -> bool:
-        """Say whether the run writes what this claim compares with, so that it decides nothing."""
+        """The run writes what this claim compares with, so that it decides nothing."""
         return self.name == COMPARES and self.prepared.will_record
 
     def repr_failure(

@@ -39,7 +39,7 @@ def write_outputs(gate: Gate, run: Run, *, complete: bool) -> Run:
     told = _with_files(gate, run, names)
     if told.problems != run.problems:
         told = _with_files(gate, told, [n for n in names if n in gate.written and n != _LAST])
-    shown = [(n, gate.benches.shown(gate.settings.outputs[n])) for n in names if n in gate.written]
+    shown = [(n, gate.names.shown(gate.settings.outputs[n])) for n in names if n in gate.written]
     notes = [f"{'evidence' if name == 'report' else name}: {path}" for name, path in shown]
     return replace(told, notes=(*told.notes, *notes))
 
@@ -66,7 +66,7 @@ def _problem_of_writing(gate: Gate, run: Run, name: str) -> str | None:
         else:
             write_atomic(path, content)
     except OSError as error:
-        return f"{gate.benches.shown(path)}: cannot be written: {error.strerror}"
+        return f"{gate.names.shown(path)}: cannot be written: {error.strerror}"
     except CircuitsError as error:
         return str(error)
     gate.written[name] = sha256(content).hexdigest()
@@ -76,13 +76,13 @@ def _problem_of_writing(gate: Gate, run: Run, name: str) -> str | None:
 def _markdown(gate: Gate, run: Run, path: Path) -> bytes:
     evidence = None
     if "report" in gate.written:
-        evidence = gate.benches.shown(gate.settings.outputs["report"])
+        evidence = gate.names.shown(gate.settings.outputs["report"])
     most = COMMENT
     if is_step_summary(path):
         most = STEP_SUMMARY - (path.stat().st_size if path.exists() else 0)
     content = markdown(run, evidence=evidence, most=most).encode()
     if len(content) > most:
-        raise UsageError(f"{gate.benches.shown(path)}: the summary of this step is full")
+        raise UsageError(f"{gate.names.shown(path)}: the summary of this step is full")
     return content
 
 
@@ -91,7 +91,7 @@ def _metrics(_: Gate, run: Run, __: Path) -> bytes:
 
 
 def _model_card(gate: Gate, run: Run, path: Path) -> bytes:
-    shown = Path(gate.benches.shown(path))
+    shown = Path(gate.names.shown(path))
     before = b""
     if path.exists():
         before = read_bounded(path, max_bytes=_MAX_CARD_BYTES, error=UsageError)

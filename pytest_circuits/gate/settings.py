@@ -51,13 +51,13 @@ class Settings:
     device: str | None  # None: cuda when there is one, else cpu
     device_source: str = "default"
     selfcheck: int = 0  # seeds under which the gate is put to the test itself
-    require: tuple[str, ...] = ()  # claims that every specification has to make
+    require: tuple[str, ...] = ()  # claims that every specification has to make, unchecked
     match: Directory | None = None  # where circuits that are found again are written
     annotations: bool = True  # mark claims that do not pass in the files of a pull request
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Declare the options and their ini twins; every one is silent unless `--circuits` is given."""
+    """The options and their ini twins; every one is silent unless `--circuits` is given."""
     group = parser.getgroup("circuits", "release gates on circuits (pytest-circuits)")
     group.addoption(
         "--circuits",
@@ -136,22 +136,17 @@ def _add_ini_values(parser: pytest.Parser) -> None:
     )
 
 
+def names_with_value() -> tuple[str, ...]:
+    """Every option `--circuits-NAME` that takes a value."""
+    return ("model", "baseline", "match", "update", *OUTPUTS, "device", "selfcheck")
+
+
 def refuse_stray_options(config: pytest.Config) -> None:
     """Raise UsageError when a `--circuits-...` option is given without `--circuits`.
 
     Without this, a forgotten `--circuits` is a green run that tested no circuit.
     """
-    names = (
-        "model",
-        "baseline",
-        "match",
-        "update",
-        "update-in-ci",
-        *OUTPUTS,
-        "device",
-        "selfcheck",
-    )
-    for name in names:
+    for name in (*names_with_value(), "update-in-ci"):
         if config.getoption(f"circuits_{name.replace('-', '_')}") not in {None, False}:
             raise pytest.UsageError(
                 f"--circuits-{name} does nothing without --circuits; add --circuits to run the gate"
@@ -176,7 +171,7 @@ def read_settings(config: pytest.Config) -> Settings:
         device=_option(config, "circuits_device") or config.getini("circuits_device") or None,
         device_source="command line" if config.getoption("circuits_device") else "ini file",
         selfcheck=_selfcheck(config),
-        require=_require(config),
+        require=tuple(config.getini("circuits_require")),
         match=_match(config, update),
         annotations=config.getini("circuits_annotations"),
     )
@@ -229,18 +224,6 @@ def _selfcheck(config: pytest.Config) -> int:
             f"--circuits-selfcheck: {given} is not a number of seeds from 1 to {MOST_SEEDS}"
         )
     return int(given)
-
-
-def _require(config: pytest.Config) -> tuple[str, ...]:
-    from pytest_circuits.spec.problems import quoted, suggest  # noqa: PLC0415  (loaded for a gate)
-    from pytest_circuits.spec.types import Claims  # noqa: PLC0415  (loaded for a gate)
-
-    names = tuple(config.getini("circuits_require"))
-    for name in names:
-        if name not in Claims.model_fields:
-            hint = suggest(name, Claims.model_fields) or f"known: {', '.join(Claims.model_fields)}"
-            raise pytest.UsageError(f"circuits_require: there is no claim {quoted(name)}; {hint}")
-    return names
 
 
 def ini_folder(config: pytest.Config) -> Path:

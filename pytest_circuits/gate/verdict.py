@@ -17,7 +17,7 @@ from pytest_circuits.report.run import Circuit, Result, Run, State
 from pytest_circuits.spec.types import WITHOUT_NODES
 
 
-def settle(gate: Gate) -> Run:
+def decide(gate: Gate) -> Run:
     """Return the run: a result for every claim that was asked for, and what is missing."""
     circuits = sorted(gate.circuits.values(), key=lambda circuit: (circuit.spec, circuit.name))
     place = {circuit.name: position for position, circuit in enumerate(circuits)}
@@ -144,7 +144,7 @@ def _problems(gate: Gate, results: tuple[Result, ...]) -> Iterator[str]:
             )
     collected = {circuit.spec for circuit in gate.circuits.values()} | set(gate.refused)
     for path in gate.found.specs:
-        name = gate.benches.relative(path)
+        name = gate.names.relative(path)
         if name not in collected:
             yield (
                 f"{name}: lies where the gate looks, but pytest did not collect it "

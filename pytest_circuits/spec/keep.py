@@ -10,7 +10,7 @@ from pytest_circuits.errors import SpecError
 from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec
 from pytest_circuits.spec.problems import quoted
 from pytest_circuits.spec.template import fit_prompt
-from pytest_circuits.spec.write import scalar_text
+from pytest_circuits.spec.yaml_text import scalar_text
 from pytest_circuits.system.files import write_atomic
 
 _KEY = "regressions"

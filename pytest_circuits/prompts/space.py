@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.problems import Loc, Problem, listed, quoted
+from pytest_circuits.spec.slots import Slot
 from pytest_circuits.spec.template import (
     cue_name,
     cues,
@@ -24,7 +24,7 @@ from pytest_circuits.spec.template import (
     hole_names,
     parse_template,
 )
-from pytest_circuits.spec.types import Ambiguous, Behavior, ChoiceSlot, IntegerSlot, Slot, WordsSlot
+from pytest_circuits.spec.types import Ambiguous, Behavior
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -67,7 +67,7 @@ class PromptSpace:
 
     def ways(self, *names: str) -> int:
         """Return the number of ways to fill these slots, or all."""
-        return prod(_slot_size(slot) for _, slot in self._slots(names))
+        return prod(slot.size for _, slot in self._slots(names))
 
     def strategy(self) -> SearchStrategy[Pair]:
         """Return the strategy of all pairs; it shrinks to first choices, few and small values."""
@@ -77,7 +77,7 @@ class PromptSpace:
         """Return the strategy of the values of these slots, or of all; it shrinks likewise."""
         from hypothesis import strategies as st  # noqa: PLC0415  (an import that costs 0.2 s)
 
-        slots = {name: _slot_strategy(slot) for name, slot in self._slots(names)}
+        slots = {name: slot.strategy() for name, slot in self._slots(names)}
         return st.fixed_dictionaries(slots)
 
     def sample(self, n: int, *, seed: int) -> tuple[Pair, ...]:
@@ -96,7 +96,7 @@ class PromptSpace:
         below = _counter(seed)
         slots = self._slots(names)
         while True:
-            yield {name: _draw(slot, below) for name, slot in slots}
+            yield {name: slot.draw(below) for name, slot in slots}
 
     def enumerate(self) -> Iterator[tuple[Pair, float]]:
         """Give every pair once with its probability, the simplest first; these sum to one."""
@@ -131,67 +131,6 @@ class PromptSpace:
         return [(name, self.behavior.slots[name]) for name in known if name in only or not only]
 
 
-def _slot_size(slot: Slot) -> int:
-    match slot:
-        case ChoiceSlot():
-            return len(slot.choice)
-        case IntegerSlot():
-            return slot.integer[1] - slot.integer[0] + 1
-        case WordsSlot():
-            least, most = slot.words.count
-            return sum(len(slot.words.from_) ** count for count in range(least, most + 1))
-        case _:
-            assert_never(slot)
-
-
-def _slot_strategy(slot: Slot) -> SearchStrategy[str]:
-    from hypothesis import strategies as st  # noqa: PLC0415  (an import that costs 0.2 s)
-
-    match slot:
-        case ChoiceSlot():
-            return st.sampled_from(slot.choice)
-        case IntegerSlot():
-            return st.integers(*slot.integer).map(str)
-        case WordsSlot():
-            least, most = slot.words.count
-            words = st.sampled_from(slot.words.from_)
-            return st.lists(words, min_size=least, max_size=most).map(slot.words.separator.join)
-        case _:
-            assert_never(slot)
-
-
-def _draw(slot: Slot, below: Callable[[int], int]) -> str:
-    match slot:
-        case ChoiceSlot():
-            return slot.choice[below(len(slot.choice))]
-        case IntegerSlot():
-            return str(slot.integer[0] + below(slot.integer[1] - slot.integer[0] + 1))
-        case WordsSlot():
-            words, (least, most) = slot.words.from_, slot.words.count
-            count = least + below(most - least + 1)
-            return slot.words.separator.join(words[below(len(words))] for _ in range(count))
-        case _:
-            assert_never(slot)
-
-
-def _values(slot: Slot) -> Iterator[tuple[str, float]]:
-    """Give every value of a slot with its probability, the simplest first."""
-    match slot:
-        case ChoiceSlot():
-            yield from ((text, 1 / len(slot.choice)) for text in slot.choice)
-        case IntegerSlot():
-            least, most = slot.integer
-            yield from ((str(number), 1 / (most - least + 1)) for number in range(least, most + 1))
-        case WordsSlot():
-            words, (least, most) = slot.words.from_, slot.words.count
-            for count in range(least, most + 1):
-                weight = 1 / (most - least + 1) / len(words) ** count
-                for chosen in product(words, repeat=count):
-                    yield slot.words.separator.join(chosen), weight
-        case _:
-            assert_never(slot)
-
-
 def _fillings(slots: list[tuple[str, Slot]]) -> Iterator[tuple[dict[str, str], float]]:
     """Give every way to fill the slots with its probability; the last slot varies fastest."""
     if not slots:
@@ -199,7 +138,7 @@ def _fillings(slots: list[tuple[str, Slot]]) -> Iterator[tuple[dict[str, str], f
         return
     *before, (name, slot) = slots
     for values, weight in _fillings(before):
-        yield from (({**values, name: text}, weight * share) for text, share in _values(slot))
+        yield from (({**values, name: text}, weight * share) for text, share in slot.values())
 
 
 def _counter(seed: int) -> Callable[[int], int]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_circuits.spec.phrases import container_of, expected, name_of
 from pytest_circuits.spec.problems import Loc, Problem, listed, quoted, suggest
 from pytest_circuits.spec.schema import Schema, schema_of
+from pytest_circuits.spec.slots import SLOT_KINDS
 from pytest_circuits.spec.tree import Tree, Value
-from pytest_circuits.spec.types import SLOT_KINDS, Spec, edge_key
+from pytest_circuits.spec.types import Spec, edge_key
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError

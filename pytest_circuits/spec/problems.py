@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 Loc: TypeAlias = tuple[str | int, ...]  # keys and indexes from the top of a file
+Item = TypeVar("Item", str, int, tuple[int, int])
 
 # Control, format (bidi, zero width), surrogate, unassigned, line and paragraph separators.
 _UNSAFE = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
@@ -45,6 +47,23 @@ class Fault:
     text: str
     hint: str | None = None
     key: bool = False  # points at the key, not at the value
+
+
+def repeated(loc: Loc, items: Sequence[Item], *, what: str) -> Iterator[Fault]:
+    """Give a fault for each item of a list that stands in it before."""
+    if len(set(items)) == len(items):
+        return
+    seen: Counter[Item] = Counter()
+    for index, item in enumerate(items):
+        seen[item] += 1
+        if seen[item] > 1:
+            name = quoted(item) if isinstance(item, str) else shown(item)
+            yield Fault((*loc, index), f"{what} {name} is listed twice", "keep one")
+
+
+def shown(item: int | tuple[int, int]) -> str:
+    """A node or an edge as YAML has it."""
+    return str(list(item) if isinstance(item, tuple) else item)
 
 
 def visible(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pytest_circuits.errors import SpecError
 from pytest_circuits.spec.load import parse_spec
 from pytest_circuits.spec.problems import visible
-from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.types import Behavior, Spec
 from pytest_circuits.spec.yaml_text import (
     flow_mapping,
     indented,
@@ -32,7 +32,7 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
     lines.append(f"version: {spec.version}")
     head = ("circuit", "description", "model")
     lines += [f"{key}: {scalar_text(data[key])}" for key in head if key in data]
-    lines += ["behavior:", *indented(_behavior(data["behavior"]))]
+    lines += ["behavior:", *indented(_behavior(spec.behavior))]
     lines.append(f"ablation: {spec.ablation.value}")
     if data.get("nodes"):
         lines += ["nodes:", *indented(_nodes(data["nodes"]))]
@@ -73,30 +73,16 @@ def write_spec(spec: Spec, *, path: Path, header: str = "") -> None:
         raise SpecError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _behavior(behavior: Mapping[str, Any]) -> Iterator[str]:
-    yield f"prompt: {scalar_text(behavior['prompt'])}"
-    if behavior.get("slots"):
+def _behavior(behavior: Behavior) -> Iterator[str]:
+    yield f"prompt: {scalar_text(behavior.prompt)}"
+    if behavior.slots:
         yield "slots:"
-        for name, slot in behavior["slots"].items():
-            yield from indented(_slot(scalar_text(name), slot))
-    ((cue, answers),) = behavior["contrast"].items()
+        for name, slot in behavior.slots.items():
+            yield from indented(slot.lines(scalar_text(name)))
+    ((cue, answers),) = behavior.contrast.items()
     yield "contrast:"
     yield f"  {scalar_text(cue)}:  # cue: answer; the other cue's answer is the foil"
     yield from (f"    {scalar_text(text)}: {scalar_text(answers[text])}" for text in answers)
-
-
-def _slot(name: str, slot: Mapping[str, Any]) -> Iterator[str]:
-    ((kind, value),) = slot.items()
-    if kind != "words":
-        yield from wrapped(f"{name}: {{{kind}: [", map(scalar_text, value), "]}", indent=6)
-        return
-    yield f"{name}:"
-    yield "  words:"
-    words = map(scalar_text, value["from"])
-    yield from (f"    {line}" for line in wrapped("from: [", words, "]", indent=10))
-    yield f"    count: [{', '.join(map(str, value['count']))}]"
-    if "separator" in value:
-        yield f"    separator: {scalar_text(value['separator'])}"
 
 
 def _nodes(nodes: Mapping[str, list[int]]) -> Iterator[str]:

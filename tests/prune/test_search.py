@@ -25,7 +25,8 @@ from pytest_circuits.prune.refine import exchange, remove, repair
 from pytest_circuits.prune.reprune import reprune
 from pytest_circuits.prune.soft_masks import margins, separation
 from pytest_circuits.prune.subject import NotFoundError
-from pytest_circuits.spec.types import Ablation, ChoiceSlot
+from pytest_circuits.spec.slots import ChoiceSlot
+from pytest_circuits.spec.types import Ablation
 from tests.known_models import KINDS, KnownAnswer, quote_copier, two_hop_lookup
 from tests.prune.conftest import QUICK, Known
 

@@ -14,7 +14,7 @@ import torch
 from pytest_circuits.circuit.check import check_circuit
 from pytest_circuits.circuit.edges import count_edges
 from pytest_circuits.claims.bench import Bench
-from pytest_circuits.claims.registry import declared
+from pytest_circuits.claims.registry import declared, require_nodes
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.claims.stable.baseline import Live, Recorded, check_comparable, facts
 from pytest_circuits.claims.stable.baseline_file import baseline_path, read_baseline
@@ -161,7 +161,7 @@ class Benches:
         with witnessed() as read:
             loaded = load_spec(Path(self.shown(path)))
             self._claim_name(loaded, path)
-            loaded.require_nodes()
+            require_nodes(loaded)
             model, artifact = self._candidate(loaded)
             bench, matched = self._bench_or_match(loaded, model)
         baseline = self._told_baseline(bench, loaded, path)

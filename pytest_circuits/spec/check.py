@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_circuits.spec.problems import Fault, listed, quoted, repeated, shown, suggest, visible
-from pytest_circuits.spec.reasons import check_reasons
 from pytest_circuits.spec.template import (
     Hole,
     cue_name,
@@ -44,7 +43,7 @@ def check_spec(spec: Spec) -> Iterator[Fault]:
     for index, item in enumerate(spec.disambiguate):
         yield from repeated(("disambiguate", index, "between"), item.between, what="token")
     yield from _check_claims(spec)
-    yield from check_reasons(spec)
+    yield from _check_reasons(spec)
 
 
 def _check_model(model: str) -> Iterator[Fault]:
@@ -206,3 +205,23 @@ def _check_regressions(spec: Spec) -> Iterator[Fault]:
                 f"the regression {quoted(text)} does not fit the prompt",
                 f"prompts look like {quoted(spec.behavior.prompt)}",
             )
+
+
+def _check_reasons(spec: Spec) -> Iterator[Fault]:
+    """Give the faults of `undeclared` and `waivers`: a claim that does not fit, no reason."""
+    made = spec.claims.model_fields_set
+    for name, reason in spec.undeclared.items():
+        yield from _blank(("undeclared", name), reason)
+        if name in made:
+            text = f"claim {quoted(name)} is declared, and so put to the test"
+            yield Fault(("undeclared", name), text, "remove this line, or the claim", key=True)
+    for name, waiver in spec.waivers.items():
+        yield from _blank(("waivers", name, "reason"), waiver.reason)
+        if name not in made:
+            text = f"claim {quoted(name)} is not declared: there is nothing to waive"
+            yield Fault(("waivers", name), text, "remove this line", key=True)
+
+
+def _blank(loc: tuple[str, ...], reason: str) -> Iterator[Fault]:
+    if not reason.strip():
+        yield Fault(loc, "the reason says nothing", "say why, and what was measured or reviewed")

@@ -8,13 +8,15 @@ editor shows for it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date
 from enum import StrEnum
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pytest_circuits.spec.frozen import UNIQUE, Frozen, Name, Text
+from pytest_circuits.spec.installed import with_fields, with_installed
 from pytest_circuits.spec.slots import Slot
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -28,6 +30,7 @@ Edge = tuple[
 # A figure or setting of the search; or one number for each node, by hook point.
 FoundBy = str | int | float | bool | dict[str, tuple[int, ...]]
 OfClaim = TypeVar("OfClaim")
+About = TypeVar("About", bound=BaseModel)
 
 
 def _calendar_day(value: object) -> object:
@@ -176,6 +179,7 @@ class DependsOnClaim(Frozen):
     """The least share of changes that move the preference by the margin of the protocol."""
 
 
+@with_installed
 class Claims(Frozen):
     """The claims that are put to the test; one that is left out is not tested."""
 
@@ -195,22 +199,17 @@ class Claims(Frozen):
 class PerClaim(Frozen, Generic[OfClaim]):
     """Something about some of the claims, by their names."""
 
-    behaves: OfClaim | None = None
-    sufficient: OfClaim | None = None
-    necessary: OfClaim | None = None
-    stable: OfClaim | None = None
-    faithful: OfClaim | None = None
-    minimal: OfClaim | None = None
-    specific: OfClaim | None = None
-    blind: OfClaim | None = None
-    depends_on: OfClaim | None = None
-
     def items(self) -> tuple[tuple[str, OfClaim], ...]:
         """The claims that it is about, in order, each with what is said of it."""
         every = ((name, getattr(self, name)) for name in type(self).model_fields)
         return tuple((name, said) for name, said in every if said is not None)
 
 
+def _for_each_claim(held: object) -> Callable[[type[About]], type[About]]:
+    return lambda kind: with_fields(kind, dict.fromkeys(Claims.model_fields, held))
+
+
+@_for_each_claim(Text)
 class Undeclared(PerClaim[Text]):
     """Why claims are not made: the reason, its first word or two before a colon."""
 
@@ -224,6 +223,7 @@ class Waiver(Frozen):
     """Why it is accepted, and where that was reviewed."""
 
 
+@_for_each_claim(Waiver)
 class Waivers(PerClaim[Waiver]):
     """Claims that are accepted for a while although they do not pass."""
 
@@ -300,10 +300,6 @@ class Spec(Frozen):
     """Prompts that once broke a law; always tried first."""
     found_by: dict[str, FoundBy] = Field(default_factory=dict)
     """How the circuit was found: the pruner's settings and figures."""
-
-
-# The claims that are about the whole model: a specification that makes no other needs no nodes.
-WITHOUT_NODES = frozenset({"behaves", "blind", "depends_on"})
 
 
 def edge_key(source: str, target: str) -> str:

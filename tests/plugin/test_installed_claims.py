@@ -102,19 +102,26 @@ def test_a_claim_of_another_distribution_passes_and_fails(
 ) -> None:
     bring(site)
     repository.write("pytest.ini", "[pytest]\ncircuits_require = behaves decisive\n")
-    spec = "circuits/quote_close.circuit.yaml"
-    repository.write(spec, with_claim("  decisive: {nats: 1.0}\n"))
-    options = ("--circuits", "--circuits-report", "run.json")
-    green = repository.pytester.runpytest_subprocess(*options)
+    for name, nats in (("clear", 1.0), ("vague", 99.0)):
+        text = with_claim(f"  decisive: {{nats: {nats}}}\n").replace("quote_close", name)
+        repository.write(f"circuits/{name}.circuit.yaml", text)
+    result = repository.pytester.runpytest_subprocess("--circuits", "--circuits-report", "run.json")
 
-    assert green.ret == 0, green.stdout.str()
-    green.stdout.re_match_lines([r"pass +quote_close +decisive +.*", "gate: PASS .* 2 claims .*"])
-    (repository.path / spec).write_text(with_claim("  decisive: {nats: 99.0}\n"))
-    red = repository.pytester.runpytest_subprocess(*options)
-    assert red.ret == 1
-    red.stdout.fnmatch_lines(["*the median preference is * nats; at least 99 are needed*"])
-    results = json.loads((repository.path / "run.json").read_text())["results"]
-    assert {r["claim"]: r["verdict"] for r in results} == {"behaves": "pass", "decisive": "fail"}
+    assert result.ret == 1, result.stdout.str()
+    result.stdout.re_match_lines(
+        [
+            "  reason    the median preference is .* nats; at least 99 are needed",
+            "pass +clear +decisive .*",
+            "fail +vague +decisive .*",
+        ]
+    )
+    circuits = json.loads((repository.path / "run.json").read_text())["circuits"]
+    assert {
+        (circuit["name"], claim["claim"], claim["verdict"])
+        for circuit in circuits
+        for claim in circuit["claims"]
+        if claim["claim"] == "decisive"
+    } == {("clear", "decisive", "pass"), ("vague", "decisive", "fail")}
 
 
 def test_it_is_read_written_waived_and_completed_as_ours_are(site: Path) -> None:

@@ -79,12 +79,9 @@ class PromptSpace:
         return st.fixed_dictionaries(slots)
 
     def sample(self, n: int, *, seed: int) -> tuple[Pair, ...]:
-        """Return `n` independent pairs from the declared distribution; equal seeds, equal pairs.
+        """Return independent pairs from the declared distribution; equal seeds, equal pairs.
 
-        Args:
-            n: how many pairs.
-            seed: any whole number that is not negative.
-
+        seed: any whole number that is not negative.
         """
         drawn = self.draws(seed=seed)
         return tuple(self.pair(next(drawn)) for _ in range(n))
@@ -105,7 +102,6 @@ class PromptSpace:
         yield from _fillings(self._slots(names))
 
     def pair(self, values: Values) -> Pair:
-        """Return the contrast pair of one way to fill the slots."""
         parts = parse_template(self.behavior.prompt)
         name = cue_name(self.behavior)
         (cue, answer), (other_cue, other_answer) = cues(self.behavior)

@@ -43,13 +43,8 @@ def check_prompts(
 ) -> tuple[Problem, ...]:
     """Return why prompts cannot work with a tokenizer: of each kind one, by the shortest prompt.
 
-    Args:
-        loaded: the specification that the prompts come from.
-        encode: text to token ids.
-        max_tokens: the longest prompt that the model can read.
-        pairs: the prompts to check, such as a sample and the regressions.
-        decode: a token id to its text, to name the tokens in problems.
-
+    max_tokens: of the longest prompt that the model can read.
+    decode: names the tokens in problems; without it they are numbers.
     """
     reader = _Reader(encode, decode, {})
     found: dict[tuple[str, Loc], Problem] = {}
@@ -84,12 +79,8 @@ def _faults(pair: Pair, reader: _Reader, behavior: Behavior, max_tokens: int) ->
             yield "empty", _PROMPT, f"the prompt {quoted(prompt.text)} has no tokens", hint
         elif len(ids) > max_tokens:
             text = f"the prompt {quoted(prompt.text)} has {len(ids)} tokens"
-            yield (
-                "long",
-                _PROMPT,
-                f"{text}; the model reads at most {max_tokens}",
-                "shorten its slots",
-            )
+            text += f"; the model reads at most {max_tokens}"
+            yield "long", _PROMPT, text, "shorten its slots"
         for word in (prompt.answer, prompt.foil):
             if fault := _not_one_token(prompt, word, reader):
                 cue = next(cue for cue, answer in cues(behavior) if answer == word)

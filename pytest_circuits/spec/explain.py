@@ -27,8 +27,6 @@ _NAME_RULE = "begins with a letter or digit, goes on with letters, digits, '.', 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What was read and what it should have been."""
-
     tree: Tree
     schema: Schema
     unknown: AbstractSet[Loc]  # the keys that do not exist
@@ -58,12 +56,8 @@ def explain(
 ) -> Iterator[tuple[Loc, Problem]]:
     """Give one problem for each mistake.
 
-    Args:
-        error: what pydantic says.
-        tree: the file that it is about.
-        echoes: places of which something is said already; what lies at or below is left out.
-        kind: the type that the file should have been.
-
+    echoes: places of which something is said already; what lies at or below is left out.
+    kind: the type that the file should have been.
     """
     details = error.errors(include_url=False)[:_MOST]
     unknown = {_loc(detail) for detail in details if detail["type"] == "extra_forbidden"}

@@ -76,12 +76,7 @@ def with_fields(kind: type[T], fields: Mapping[str, Any]) -> type[T]:
 
 
 def refuse_broken(claims: type[BaseModel]) -> None:
-    """Make sure that every claim that is installed can be used, and is among these.
-
-    Raises:
-        UsageError: with the distribution and the reason.
-
-    """
+    """Raise UsageError, with distribution and reason, where a claim installed cannot be used."""
     found, problems = installed()
     clashes = (
         f"claim {quoted(name)} of {each.distribution}: there is such a claim already"

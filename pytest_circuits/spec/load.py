@@ -63,36 +63,22 @@ class LoadedSpec:
     def problem_at(
         self, loc: Loc, text: str, hint: str | None = None, *, key: bool = False
     ) -> Problem:
-        """Return a problem that points into the file.
+        """Return a problem that points into the file, at the key or at its value.
 
-        Args:
-            loc: keys and indexes from the top, such as `("nodes", "0.mlp.post_act", 1)`; where
-                there is no such place, the nearest one above it is taken.
-            text: what is wrong, without a full stop.
-            hint: what to do about it.
-            key: point at the key instead of its value.
-
+        loc: keys and indexes from the top, such as `("nodes", "0.mlp.post_act", 1)`; where there
+            is no such place, the nearest one above it is taken.
+        text: what is wrong, without a full stop.
         """
         return self.tree.problem(loc, text, hint=hint, key=key)
 
 
 def load_spec(path: Path) -> LoadedSpec:
-    """Load a `*.circuit.yaml`.
-
-    Raises:
-        SpecError: with every problem of the file, in its order.
-
-    """
+    """Load a `*.circuit.yaml`; SpecError holds every problem of the file, in its order."""
     return _load(read_yaml(path))
 
 
 def parse_spec(text: str, *, path: Path) -> LoadedSpec:
-    """Load a specification from its text; `path` is where it lies or will lie.
-
-    Raises:
-        SpecError: with every problem of the text, in its order.
-
-    """
+    """Load a specification from its text, as `load_spec`; `path` is where it lies or will lie."""
     return _load(parse_yaml(text, path=path))
 
 
@@ -118,12 +104,7 @@ def spec_digest(spec: Spec) -> str:
 
 
 def read_as(path: Path, kind: type[T]) -> T:
-    """Return what a YAML file holds, as a strict pydantic type.
-
-    Raises:
-        SpecError: with every problem of the file, in its order.
-
-    """
+    """Return what a YAML file holds, as a strict pydantic type, or raise as `load_spec`."""
     tree = read_yaml(path)
     if not tree.complete:
         raise _refusal(tree.problems)
@@ -144,13 +125,9 @@ def _typed(tree: Tree, kind: type[T]) -> tuple[T | None, list[tuple[Loc, Problem
 
 
 def _validated(value: Value, kind: type[T]) -> T:
-    """Return plain values as a strict type, by the keys of its YAML.
+    """Return plain values as a strict type, by the keys of its YAML; or pydantic's error.
 
     Strict types accept a list for a tuple, and a text for an enum, only when they read JSON.
-
-    Raises:
-        ValidationError: the value does not fit the type.
-
     """
     return kind.model_validate_json(json.dumps(value), by_alias=True, by_name=False)
 

@@ -91,8 +91,11 @@ def listed(names: Iterable[str]) -> str:
 
 
 def _visible(char: str) -> str:
-    if unicodedata.category(char) not in _UNSAFE:
-        return char
+    return char if unicodedata.category(char) not in _UNSAFE else escape(char)
+
+
+def escape(char: str) -> str:
+    r"""A character as YAML and Python write it between double quotes: `\n`, `\x1b`."""
     code = ord(char)
     form = r"\x{:02x}" if code < 0x100 else r"\u{:04x}" if code < 0x10000 else r"\U{:08x}"
     return _SHORT.get(char, form.format(code))

@@ -20,12 +20,9 @@ from pytest_circuits.system.files import write_atomic
 
 
 def dump_spec(spec: Spec, *, header: str = "") -> str:
-    """Return commit-ready YAML that loads as an equal specification.
+    """Return commit-ready YAML that loads as an equal specification, under a comment.
 
-    Args:
-        spec: what to write; of the protocol only what differs from the defaults is written.
-        header: becomes comments above the first line.
-
+    Only what differs from the defaults is written.
     """
     data = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     lines = [f"# {visible(line)}".rstrip() for line in header.splitlines()]
@@ -59,14 +56,14 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
 
 
 def write_spec(spec: Spec, *, path: Path, header: str = "") -> None:
-    """Write a specification so that the file is either the old one or the whole new one.
-
-    Raises:
-        SpecError: the specification could not be loaded again, or the file not written.
-
-    """
+    """Write a specification; SpecError where it could not be loaded again, or written."""
     text = dump_spec(spec, header=header)
     parse_spec(text, path=path)
+    save_text(path, text)
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write a file so that it is either the old one or the whole new one, or raise SpecError."""
     try:
         write_atomic(path.resolve(), text.encode())
     except OSError as error:

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from pytest_circuits.spec.problems import escape
 from pytest_circuits.spec.tree import Scalar, plain_value
 
 _WIDTH = 100
@@ -32,9 +33,7 @@ class Lines:
 def scalar_text(value: Scalar) -> str:
     """A text, number or truth value, without quotes where YAML 1.1 and 1.2 agree on it.
 
-    Raises:
-        ValueError: a number that is not finite.
-
+    ValueError: a number that is not finite.
     """
     if isinstance(value, float):
         return _float_text(value)
@@ -58,12 +57,8 @@ def flow_mapping(part: Mapping[str, Any]) -> str:
 def wrapped(head: str, items: Iterable[str], tail: str, *, indent: int) -> Iterator[str]:
     """Give the lines of a list between brackets; further lines stand two columns further in.
 
-    Args:
-        head: what stands before the items, with the bracket.
-        items: as they are to be written.
-        tail: what stands after them, with the bracket.
-        indent: columns by which the lines will be put further in.
-
+    head, tail: what stands around the items, with the brackets.
+    indent: columns by which the lines will be put further in.
     """
     words = [f"{item}," for item in items]
     words[-1:] = [word.removesuffix(",") + tail for word in words[-1:]] or [tail]
@@ -138,9 +133,4 @@ def _is_printable(char: str) -> bool:
 def _escaped(char: str) -> str:
     if char in '"\\':
         return f"\\{char}"
-    if _is_printable(char):
-        return char
-    short = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}.get(char)
-    code = ord(char)
-    form = r"\x{:02x}" if code < 0x100 else r"\u{:04x}" if code < 0x10000 else r"\U{:08x}"
-    return short or form.format(code)
+    return char if _is_printable(char) else escape(char)

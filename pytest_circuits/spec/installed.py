@@ -1,17 +1,8 @@
 """Claims that other distributions bring, by entry points of the group `pytest_circuits.claims`.
 
-    [project.entry-points."pytest_circuits.claims"]
-    prompt = "my_package.limits:PromptLimits"
-
-The name is that of the claim. The value is what YAML says of it, its limits: a pydantic class that
-is strict and frozen and forbids other keys, in a module that loads no torch, for specifications are
-read without it. Its `card` names, as "module:ATTRIBUTE", the `pytest_circuits.claims.card.Claim` of
-that name, which is imported when a claim is made.
-
-    class PromptLimits(BaseModel):
-        model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-        card: ClassVar[str] = "my_package.card:PROMPT"
-        rate: float = Field(gt=0, lt=1)
+The name of an entry point is that of the claim. Its value is what YAML says of it, its limits: a
+pydantic class that is strict and frozen, forbids other keys, and names its `pytest_circuits.claims`
+card as "module:ATTRIBUTE" in `card`. docs/a-claim-of-your-own.md shows one.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""A claim of another distribution: it passes and fails as ours do, and a broken one is named."""
+"""The claim that the page shows: it passes and fails as ours do, and a broken one is named."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,51 +19,20 @@ from pytest_circuits.spec import installed as module
 from pytest_circuits.spec.types import Claims
 from tests.plugin.conftest import Repository, spec_text
 
-LIMITS = """\
-from typing import ClassVar
-from pydantic import BaseModel, ConfigDict, Field
-
-class Limits(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-    card: ClassVar[str] = "tiny.card:DECISIVE"
-    nats: float = Field(gt=0, lt=100)
-"""
-CARD = """\
-import numpy as np
-from pytest_circuits.circuit.view import WHOLE
-from pytest_circuits.claims.card import Claim, run_of
-from pytest_circuits.claims.evidence import Verdict
-from pytest_circuits.claims.findings import Finding, conclude
-
-def decide(bench, law):
-    least = bench.spec.claims.decisive.nats
-    found = float(np.median(bench.runner.margins(bench.sample.pairs, WHOLE)))
-    verdict = Verdict.PASS if found >= least else Verdict.FAIL
-    sentence = f"the median preference is {found:.1f} nats; at least {least:g} are needed"
-    return conclude("decisive", [Finding(verdict, sentence)], law=law, measures={"median": found})
-
-DECISIVE = Claim(
-    "decisive",
-    "the whole model prefers the answer clearly",
-    runs=lambda bench: (run_of(bench.runner, WHOLE, name="whole model"),),
-    excess=lambda margins: -margins[0],
-    violation=lambda pair, member, margins: f"wrong by {-margins[0][member]:.1f} nats",
-    decide=decide,
-    needs_nodes=False,
-)
-"""
+PAGE = Path(__file__).parents[2] / "docs" / "a-claim-of-your-own.md"
+TOML, LIMITS, CARD = re.findall(r"```(?:toml|python)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+((GROUP, ENTRY),) = tomllib.loads(TOML)["project"]["entry-points"].items()
+((NAME, VALUE),) = ENTRY.items()
 
 
-def bring(
-    site: Path, *, name: str = "decisive", value: str = "tiny.limits:Limits", limits: str = LIMITS
-) -> None:
+def bring(site: Path, *, name: str = NAME, value: str = VALUE, limits: str = LIMITS) -> None:
     """A distribution, `tiny-claims`, in a folder of installed ones."""
     files = {
         "tiny/__init__.py": "",
         "tiny/limits.py": limits,
         "tiny/card.py": CARD,
         "tiny_claims-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny-claims\n",
-        "tiny_claims-1.dist-info/entry_points.txt": f"[{module.GROUP}]\n{name} = {value}\n",
+        "tiny_claims-1.dist-info/entry_points.txt": f"[{GROUP}]\n{name} = {value}\n",
     }
     for file, text in files.items():
         path = site / file
@@ -213,7 +184,7 @@ def test_two_of_one_name_and_one_of_ours_are_refused(
     again = tmp_path / "zz-1.dist-info"
     again.mkdir()
     (again / "METADATA").write_text("Metadata-Version: 2.1\nName: zz\n")
-    (again / "entry_points.txt").write_text(f"[{module.GROUP}]\nbehaves = tiny.limits:Limits\n")
+    (again / "entry_points.txt").write_text(f"[{GROUP}]\nbehaves = tiny.limits:Limits\n")
     see(tmp_path, monkeypatch)
     monkeypatch.setattr(module, "installed", module.installed.__wrapped__)
 

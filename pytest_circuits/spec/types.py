@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date
-from enum import StrEnum
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.frozen import UNIQUE, Frozen, Name, Text
 from pytest_circuits.spec.installed import with_fields, with_installed
 from pytest_circuits.spec.slots import Slot
@@ -41,14 +41,6 @@ def _calendar_day(value: object) -> object:
         return date.fromisoformat(value) if _DAY.fullmatch(value) else None
     except ValueError:
         return None
-
-
-class Ablation(StrEnum):
-    """What the activation of an excluded node becomes."""
-
-    MEAN = "mean"
-    ZERO = "zero"
-    RESAMPLE = "resample"
 
 
 class Behavior(Frozen):

@@ -7,9 +7,9 @@ import pytest
 
 from pytest_circuits.claims.registry import require_nodes
 from pytest_circuits.errors import SpecError
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.spec.slots import ChoiceSlot, WordsSlot
-from pytest_circuits.spec.types import Ablation
 
 FirstLines = Callable[[str], list[str]]
 Load = Callable[[str], LoadedSpec]

@@ -1,11 +1,20 @@
 """The kinds of slots: what each accepts in YAML, holds, is drawn from and is written as.
 
-A kind is a class here, with one key by which YAML names it, and a line of `Slot`.
+A kind is a class here, with one key by which YAML names it, and a line of `Slot`. Each has
+
+size: the number of ways to fill it; not positive where its bounds are reversed.
+longest: at least as many characters as a text of it has.
+draw: a random text, from a source of uniform whole numbers below a bound.
+values: every text with its probability, that of a draw; the simplest first.
+strategy: of its texts; it shrinks to the simplest.
+holds: whether it can hold a text.
+neighbors: the texts that are near one that it holds.
+faults: what is wrong with it beyond its types; `loc` is where it stands.
+lines: of YAML, under its name as YAML has it.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -25,49 +34,7 @@ _STEPS = (1, 2, 5, 10, 100, 1000)  # from one whole number to its neighbors
 _INDENT = 6  # of a slot in a file, with some room
 
 
-class _Kind(Frozen, ABC):
-    """What is asked of a kind; its distribution is the same drawn and enumerated."""
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """The number of ways to fill it; not positive where its bounds are reversed."""
-
-    @property
-    @abstractmethod
-    def longest(self) -> int:
-        """At least as many characters as a text of it has."""
-
-    @abstractmethod
-    def draw(self, below: Callable[[int], int]) -> str:
-        """Return a random text, from uniform whole numbers below a bound."""
-
-    @abstractmethod
-    def values(self) -> Iterator[tuple[str, float]]:
-        """Give every text with its probability, the simplest first."""
-
-    @abstractmethod
-    def strategy(self) -> SearchStrategy[str]:
-        """Return the strategy of its texts, which shrinks to the simplest."""
-
-    @abstractmethod
-    def holds(self, text: str) -> bool:
-        """Tell whether it can hold a text."""
-
-    @abstractmethod
-    def neighbors(self, text: str) -> Iterator[str]:
-        """Give the texts that are near one that it holds."""
-
-    @abstractmethod
-    def faults(self, loc: Loc) -> Iterator[Fault]:
-        """Give what is wrong with it beyond its types; `loc` is where it stands."""
-
-    @abstractmethod
-    def lines(self, name: str) -> Iterator[str]:
-        """Give its lines of YAML, under its name as YAML has it."""
-
-
-class ChoiceSlot(_Kind):
+class ChoiceSlot(Frozen):
     """One of a list of texts, each equally likely; the first is the simplest."""
 
     choice: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000), UNIQUE]
@@ -117,7 +84,7 @@ class WordList(Frozen):
     """What stands between two words."""
 
 
-class WordsSlot(_Kind):
+class WordsSlot(Frozen):
     """Several words joined by a separator: the count uniform, then each word uniform."""
 
     words: WordList
@@ -191,7 +158,7 @@ class WordsSlot(_Kind):
             yield from ([*words[:place], word, *words[place:]] for word in self.words.from_)
 
 
-class IntegerSlot(_Kind):
+class IntegerSlot(Frozen):
     """A whole number between two bounds, both included, each equally likely."""
 
     integer: tuple[_Integer, _Integer]

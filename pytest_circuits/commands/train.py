@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pytest_circuits.errors import CircuitsError, StoppedError, UsageError
-from pytest_circuits.spec.typed import read_as
+from pytest_circuits.spec.load import read_as
 from pytest_circuits.system.lock import hold
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.cores import let_idle_threads_sleep

@@ -15,6 +15,7 @@ import torch
 from pytest_circuits.circuit.check import check_circuit
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.readdress import against
+from pytest_circuits.claims.registry import require_nodes
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.claims.stable.baseline import Recorded, check_comparable, facts
 from pytest_circuits.claims.stable.baseline_file import baseline_path, read_baseline
@@ -27,7 +28,7 @@ from pytest_circuits.model.device import usable_device
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import check_reference
-from pytest_circuits.prompts.space import check_prompts
+from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.prune.pruner import pruner
 from pytest_circuits.report.run import Circuit, Matched, Place
 from pytest_circuits.spec.load import LoadedSpec, load_spec
@@ -141,7 +142,7 @@ class Benches:
         with witnessed() as read:
             loaded = load_spec(Path(self.names.shown(path)))
             self._claim_name(loaded, path)
-            loaded.require_nodes()
+            require_nodes(loaded)
             named = Directory(loaded.spec.model, loaded.model_path, "specification")
             candidate = self.settings.model or named
             compared = self.settings.baseline or (named if self.settings.match else None)

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 
 from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Verdict
+from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.selfcheck import SELFCHECK
 from pytest_circuits.gate.state import Expected, Gate, Outcome
 from pytest_circuits.gate.waivers import complaints, remark, waiver_for
 from pytest_circuits.report.record import evidence_from_json
 from pytest_circuits.report.run import Circuit, Result, Run, State
-from pytest_circuits.spec.types import WITHOUT_NODES
 
 
 def decide(gate: Gate) -> Run:
@@ -157,5 +157,5 @@ def _not_declared(circuit: Circuit, required: Sequence[str]) -> list[str]:
     return [
         name
         for name in required
-        if name not in circuit.declared and (circuit.nodes or name in WITHOUT_NODES)
+        if name not in circuit.declared and (circuit.nodes or not CLAIMS[name].needs_nodes)
     ]

@@ -27,7 +27,7 @@ from pytest_circuits.prune.reprune import reprune
 from pytest_circuits.prune.soft_masks import margins, separation
 from pytest_circuits.prune.subject import NotFoundError
 from pytest_circuits.spec.ablations import Ablation
-from pytest_circuits.spec.types import ChoiceSlot
+from pytest_circuits.spec.slots import ChoiceSlot
 from tests.known_models import KINDS, KnownAnswer, quote_copier, two_hop_lookup
 from tests.prune.conftest import QUICK, Known
 

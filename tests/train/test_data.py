@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pytest_circuits.errors import CircuitsError, SpecError, UsageError
 from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from pytest_circuits.spec.typed import read_as
+from pytest_circuits.spec.load import read_as
 from pytest_circuits.train.data import tokenise, vocabulary
 from pytest_circuits.train.data.config import Data
 from pytest_circuits.train.data.corpus import Corpus, prepare

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from pytest_circuits.model.tokenizer import Tokenizer, train_tokenizer
-from pytest_circuits.prompts.space import PromptSpace, check_prompts
+from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.spec.load import load_spec
 from pytest_circuits.train.data.bundled import generated_documents, standard_library
 from pytest_circuits.train.data.vocabulary import END_OF_TEXT

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from pytest_circuits.spec.types import Name
+from pytest_circuits.spec.frozen import Name
 
 KINDS = ("library", "generated", "folder", "jsonl", "tokens")
 _T = TypeVar("_T")

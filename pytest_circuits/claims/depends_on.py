@@ -9,7 +9,8 @@ import numpy as np
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import EPS, Bench, Sample
-from pytest_circuits.claims.card import Claim, Run, run_of
+from pytest_circuits.claims.card import Claim, LawCard, Run, limits_of, run_of
+from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, at_least, conclude, not_finite
 from pytest_circuits.claims.statistics import Bools, Floats, Interval
@@ -20,9 +21,7 @@ from pytest_circuits.spec.types import DependsOnClaim
 
 
 def _limits(bench: Bench) -> DependsOnClaim:
-    limits = bench.spec.claims.depends_on
-    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
-    return limits
+    return limits_of(bench.spec, DependsOnClaim)
 
 
 def _on_cue(bench: Bench) -> bool:
@@ -109,15 +108,25 @@ def _law_finding(law: Law) -> Finding:
     return Finding(Verdict.PASS, f"no counterexample in {law.searched} prompts")
 
 
+def _cost(situation: Situation) -> Cost:
+    spec = situation.spec
+    slots = {*limits_of(spec, DependsOnClaim).slots} - {cue_name(spec.behavior)}
+    changed = situation.is_sampled * spec.protocol.pairs * len(slots)
+    return Cost({Shared.WHOLE: situation.prompts}, own=changed + situation.near(runs=1))
+
+
 DEPENDS_ON = Claim(
     "depends_on",
     "what the slots hold moves the preference",
-    _runs,
-    _excess,
-    _violation,
     _decide,
-    searchable=_on_cue,
-    scanned=_scanned,
-    margin=lambda _bench: -EPS,
+    _cost,
+    law=LawCard(
+        _runs,
+        _excess,
+        _violation,
+        searchable=_on_cue,
+        scanned=_scanned,
+        margin=lambda _bench: -EPS,
+    ),
     needs_nodes=False,
 )

@@ -8,12 +8,14 @@ from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench
-from pytest_circuits.claims.card import Claim, Run, run_of
+from pytest_circuits.claims.card import Claim, LawCard, Run, limits_of, run_of
 from pytest_circuits.claims.causes import causes_of_separation
+from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, at_most, conclude, law_finding, not_finite
 from pytest_circuits.claims.statistics import Bools, Floats, Interval
 from pytest_circuits.prompts.space import Pair
+from pytest_circuits.spec.types import NecessaryClaim
 
 MOST = 0.5  # of the random circuits
 
@@ -57,8 +59,8 @@ def _interval(bench: Bench, runner: Runner) -> Interval:
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    limits, protocol, sample = bench.spec.claims.necessary, bench.spec.protocol, bench.sample
-    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    protocol, sample = bench.spec.protocol, bench.sample
+    limits = limits_of(bench.spec, NecessaryClaim)
     whole = bench.runner.margins(sample.pairs, WHOLE)
     without = bench.runner.margins(sample.pairs, bench.without)
     random = bench.controls_without
@@ -117,14 +119,17 @@ def _fragility(left: Bools, alpha: float) -> Finding:
     return Finding(verdict, text[verdict])
 
 
+def _cost(situation: Situation) -> Cost:
+    shared = dict.fromkeys((Shared.WHOLE, Shared.WITHOUT), situation.prompts)
+    return Cost(shared | {Shared.WITHOUT_RANDOM: situation.controls}, situation.near(runs=2))
+
+
 NECESSARY = Claim(
     "necessary",
     "with only the circuit ablated, the preference is gone",
-    _runs,
-    _excess,
-    _violation,
     _decide,
-    causes=causes_of_separation,
+    _cost,
+    law=LawCard(_runs, _excess, _violation, causes=causes_of_separation),
     tier="core",
     at_most=True,
 )

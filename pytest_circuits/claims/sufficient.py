@@ -14,8 +14,18 @@ from pytest_circuits.claims.calibration import (
     calibration_remark,
     shift_findings,
 )
-from pytest_circuits.claims.card import Claim, Run, contradiction, median_size, preference, run_of
+from pytest_circuits.claims.card import (
+    Claim,
+    LawCard,
+    Run,
+    contradiction,
+    limits_of,
+    median_size,
+    preference,
+    run_of,
+)
 from pytest_circuits.claims.causes import causes_of_difference
+from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Cause, Evidence, Law, Verdict
 from pytest_circuits.claims.findings import (
     Finding,
@@ -28,6 +38,7 @@ from pytest_circuits.claims.findings import (
 )
 from pytest_circuits.claims.statistics import Floats, Interval, softplus
 from pytest_circuits.prompts.space import Pair
+from pytest_circuits.spec.types import SufficientClaim
 
 
 def _runs(bench: Bench) -> tuple[Run, ...]:
@@ -56,8 +67,8 @@ def _interval(bench: Bench, runner: Runner) -> Interval:
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    limits, protocol, sample = bench.spec.claims.sufficient, bench.spec.protocol, bench.sample
-    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    protocol, sample = bench.spec.protocol, bench.sample
+    limits = limits_of(bench.spec, SufficientClaim)
     alone = bench.runner.margins(sample.pairs, bench.circuit)
     random = bench.controls_alone
     if broken := not_finite("sufficient", law, circuit_alone=alone, random_circuits=random):
@@ -132,13 +143,16 @@ def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
     return causes_of_difference(bench, pair, np.ones(bench.rest.size, dtype=np.bool_))
 
 
+def _cost(situation: Situation) -> Cost:
+    shared = dict.fromkeys((Shared.WHOLE, Shared.ALONE), situation.prompts)
+    return Cost(shared | {Shared.RANDOM_ALONE: situation.controls}, situation.near(runs=2))
+
+
 SUFFICIENT = Claim(
     "sufficient",
     "with everything outside the circuit ablated, the answer is still preferred",
-    _runs,
-    _excess,
-    _violation,
     _decide,
-    causes=_causes,
+    _cost,
+    law=LawCard(_runs, _excess, _violation, causes=_causes),
     tier="core",
 )

@@ -1,0 +1,79 @@
+"""What a claim costs, before it is run: prompt-forwards of the candidate, at most.
+
+Of a claim that passes: a counterexample is worth some more, which look for what accounts for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pytest_circuits.claims.bench import CONTROL_PAIRS
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.types import Spec
+
+
+class Shared(StrEnum):
+    """Runs that more than one claim asks for: what one of them has run is there for the others."""
+
+    WHOLE = "whole model"
+    ALONE = "circuit alone"
+    WITHOUT = "without the circuit"
+    RANDOM_ALONE = "random circuits alone"
+    WITHOUT_RANDOM = "without random circuits"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Prompt-forwards of one claim.
+
+    shared: prompts by run, of which those that another claim has run are not run again. own: all
+    that no other claim asks for.
+    """
+
+    shared: Mapping[Shared, int] = field(default_factory=dict)
+    own: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a cost may depend on."""
+
+    spec: Spec
+    model: Model | None = None  # None: none is at hand
+    others: tuple[LoadedSpec, ...] = ()  # behaviors that `specific` compares with
+
+    @property
+    def is_sampled(self) -> bool:
+        return PromptSpace(self.spec.behavior).size > self.spec.protocol.pairs
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of the sample."""
+        return drawn(self.spec, self.spec.protocol.pairs)
+
+    @property
+    def prompts(self) -> int:
+        """Prompts of one run over the sample and the search, or over all there are."""
+        protocol = self.spec.protocol
+        pairs = (
+            drawn(self.spec, protocol.pairs + protocol.search) if self.is_sampled else self.pairs
+        )
+        return 2 * pairs
+
+    @property
+    def controls(self) -> int:
+        """Prompts of one run of all random circuits."""
+        return 2 * CONTROL_PAIRS * self.spec.protocol.controls
+
+    def near(self, runs: int) -> int:
+        """Prompts near those that come closest to breaking a law of so many runs."""
+        return self.is_sampled * 2 * self.spec.protocol.search * runs
+
+
+def drawn(spec: Spec, most: int) -> int:
+    """Pairs of a specification where at most so many are drawn."""
+    return min(PromptSpace(spec.behavior).size, most)

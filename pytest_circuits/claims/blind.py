@@ -29,7 +29,7 @@ from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, at_least, conclude, law_finding, not_finite
 from pytest_circuits.claims.statistics import Floats, Interval
-from pytest_circuits.prompts.changes import ChangeSpace
+from pytest_circuits.prompts.changes import FEW, ChangeSpace
 from pytest_circuits.prompts.space import Pair, Prompt
 from pytest_circuits.spec.problems import listed, quoted
 from pytest_circuits.spec.types import BlindClaim
@@ -162,6 +162,7 @@ def _cost(situation: Situation) -> Cost | None:
     exchanged = INSIDE * (len(parts_of(situation.model, seed=0)) + 2)
     protocol = situation.spec.protocol
     changed = situation.is_sampled * (protocol.pairs + 2 * protocol.search)
+    changed += 2 * FEW * len(situation.spec.regressions)
     return Cost({Shared.WHOLE: situation.prompts}, own=exchanged + changed)
 
 

@@ -1,6 +1,7 @@
 """What a claim costs, before it is run: prompt-forwards of the candidate, at most.
 
-Of a claim that passes: a counterexample is worth some more, which look for what accounts for it.
+Of a claim that passes, against a recorded baseline: a counterexample is worth some more, which look
+for what accounts for it, and against a model `stable` searches, as other claims do.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pytest_circuits.claims.bench import CONTROL_PAIRS
+from pytest_circuits.claims.bench import CHECKED_PAIRS, CONTROL_PAIRS
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec
-from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.types import Ablation, Spec
 
 
 class Shared(StrEnum):
@@ -22,6 +23,7 @@ class Shared(StrEnum):
     WHOLE = "whole model"
     ALONE = "circuit alone"
     WITHOUT = "without the circuit"
+    CHECKED = "circuit alone, compiled and not, on a few prompts"
     RANDOM_ALONE = "random circuits alone"
     WITHOUT_RANDOM = "without random circuits"
 
@@ -59,10 +61,15 @@ class Situation:
     def prompts(self) -> int:
         """Prompts of one run over the sample and the search, or over all there are."""
         protocol = self.spec.protocol
-        pairs = (
-            drawn(self.spec, protocol.pairs + protocol.search) if self.is_sampled else self.pairs
-        )
-        return 2 * pairs
+        most = protocol.pairs + self.is_sampled * protocol.search
+        return 2 * (drawn(self.spec, most) + len(self.spec.regressions))
+
+    @property
+    def alone(self) -> dict[Shared, int]:
+        """The same of the circuit alone, which may run compiled and is held to the model then."""
+        may_compile = self.spec.ablation is not Ablation.RESAMPLE
+        both_ways = may_compile * 4 * min(self.pairs, CHECKED_PAIRS)
+        return {Shared.ALONE: self.prompts, Shared.CHECKED: both_ways}
 
     @property
     def controls(self) -> int:

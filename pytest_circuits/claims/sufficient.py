@@ -144,8 +144,8 @@ def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
 
 
 def _cost(situation: Situation) -> Cost:
-    shared = dict.fromkeys((Shared.WHOLE, Shared.ALONE), situation.prompts)
-    return Cost(shared | {Shared.RANDOM_ALONE: situation.controls}, situation.near(runs=2))
+    whole, controls = {Shared.WHOLE: situation.prompts}, {Shared.RANDOM_ALONE: situation.controls}
+    return Cost(whole | situation.alone | controls, situation.near(runs=2))
 
 
 SUFFICIENT = Claim(

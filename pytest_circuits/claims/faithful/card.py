@@ -263,16 +263,17 @@ def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
 
 def _cost(situation: Situation) -> Cost:
     formal = 2 * min(situation.pairs, FORMAL_PAIRS + CONTROL_PAIRS)
-    shared = {
+    shared = situation.alone | {
         Shared.WHOLE: situation.prompts,
         Shared.ALONE: formal,
         Shared.WITHOUT: formal,
         Shared.RANDOM_ALONE: situation.controls,
         Shared.WITHOUT_RANDOM: situation.controls,
     }
+    agreed = 2 * len(situation.spec.disambiguate)
     beside = 3 + len(SHARES) * DRAWS  # circuits that run beside the whole model, and it
     ablated = situation.prompts + 2 * CONTROL_PAIRS * (len(FRACTIONS) * PER_FRACTION + beside)
-    return Cost(shared, ablated + SEARCHED + situation.near(runs=2))
+    return Cost(shared, ablated + SEARCHED + agreed + situation.near(runs=2))
 
 
 FAITHFUL = Claim(

@@ -184,7 +184,8 @@ def _structure(bench: Bench, before: Observation, after: Observation) -> Structu
 def _cost(situation: Situation) -> Cost:
     ablated = Nodes.of(situation.spec.nodes).count  # one node after the other
     own = 2 * (SIGNAL_PAIRS + PROBE_PAIRS + FEW_PAIRS * (ablated + 1))
-    return Cost(dict.fromkeys((Shared.ALONE, Shared.WITHOUT), situation.prompts), own)
+    others = {Shared.WHOLE: 2 * FEW_PAIRS, Shared.WITHOUT: situation.prompts}
+    return Cost(situation.alone | others, own)
 
 
 STABLE = Claim(

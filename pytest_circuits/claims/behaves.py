@@ -16,7 +16,7 @@ from pytest_circuits.claims.card import (
 )
 from pytest_circuits.claims.cost import Cost, Shared
 from pytest_circuits.claims.evidence import Evidence, Law
-from pytest_circuits.claims.findings import at_least, conclude, law_finding, not_finite
+from pytest_circuits.claims.findings import conclude, law_finding, not_finite, rate_finding
 from pytest_circuits.claims.statistics import Floats, Interval, softplus
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import BehavesClaim
@@ -50,7 +50,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     interval = _interval(bench, bench.runner)
     rate = interval.against(limits.rate, n=sample.n, exhaustive=sample.exhaustive)
     findings = [
-        at_least(rate, what="the whole model prefers the answer", alpha=protocol.alpha),
+        rate_finding(rate, what="the whole model prefers the answer", alpha=protocol.alpha),
         law_finding(
             law, margin=protocol.margin, typical=median_size(whole), whose="the model's preference"
         ),

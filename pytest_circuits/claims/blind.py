@@ -27,7 +27,7 @@ from pytest_circuits.claims.card import (
 )
 from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
-from pytest_circuits.claims.findings import Finding, at_least, conclude, law_finding, not_finite
+from pytest_circuits.claims.findings import Finding, conclude, law_finding, not_finite, rate_finding
 from pytest_circuits.claims.statistics import Floats, Interval
 from pytest_circuits.prompts.changes import FEW, ChangeSpace
 from pytest_circuits.prompts.space import Pair, Prompt
@@ -91,7 +91,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     what = f"other values of {listed(limits.slots)} leave the preference with the same token"
     inside, measures = _inside(bench, most)
     findings = [
-        at_least(rate, what=what, alpha=protocol.alpha),
+        rate_finding(rate, what=what, alpha=protocol.alpha),
         law_finding(
             law, margin=most, typical=median_size(whole), whose="the whole model's preference"
         ),

@@ -11,8 +11,8 @@ from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import EPS, Bench, Sample
 from pytest_circuits.claims.card import Claim, LawCard, Run, limits_of, run_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation
-from pytest_circuits.claims.evidence import Evidence, Law, Verdict
-from pytest_circuits.claims.findings import Finding, at_least, conclude, not_finite
+from pytest_circuits.claims.evidence import Evidence, Law
+from pytest_circuits.claims.findings import conclude, law_finding, not_finite, rate_finding
 from pytest_circuits.claims.statistics import Bools, Floats, Interval
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.problems import quoted
@@ -83,10 +83,10 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         rate = interval.against(limits.rate, n=changes.n, exhaustive=changes.exhaustive)
         to = " to the other answer" if slot == cue_name(bench.spec.behavior) else ""
         what = f"changing {quoted(slot)} moves the preference{to} by {protocol.margin:g} nats"
-        findings.append(at_least(rate, what=what, alpha=protocol.alpha))
+        findings.append(rate_finding(rate, what=what, alpha=protocol.alpha))
         rates.append(rate)
     if _on_cue(bench):
-        findings.append(_law_finding(law))
+        findings.append(law_finding(law))
     return conclude(
         "depends_on",
         findings,
@@ -100,12 +100,6 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             },
         },
     )
-
-
-def _law_finding(law: Law) -> Finding:
-    if law.counterexample is not None:
-        return Finding(Verdict.FAIL, law.counterexample.violation)
-    return Finding(Verdict.PASS, f"no counterexample in {law.searched} prompts")
 
 
 def _cost(situation: Situation) -> Cost:

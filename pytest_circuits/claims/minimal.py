@@ -20,8 +20,8 @@ from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, Bench
 from pytest_circuits.claims.card import Claim, limits_of
 from pytest_circuits.claims.cost import Cost, Situation
-from pytest_circuits.claims.evidence import Evidence, Law, Verdict
-from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite, percent
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
+from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite
 from pytest_circuits.claims.statistics import Floats, softplus
 from pytest_circuits.model.sparse.gpt import Ends
 from pytest_circuits.spec.types import MinimalClaim, edge_key

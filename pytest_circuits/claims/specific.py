@@ -17,14 +17,15 @@ from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample
 from pytest_circuits.claims.card import Claim, limits_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation, drawn
-from pytest_circuits.claims.evidence import Evidence, Law, Verdict
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
 from pytest_circuits.claims.findings import (
     Finding,
     about,
+    between,
     conclude,
     confidence,
+    most_controls,
     not_finite,
-    percent,
 )
 from pytest_circuits.claims.statistics import Bools, Floats, Interval, softplus
 from pytest_circuits.prompts.space import PromptSpace
@@ -34,7 +35,6 @@ from pytest_circuits.spec.types import SpecificClaim
 PAIRS = 100  # of each other behavior, ablated; a space that is not larger is run whole
 HAD = 0.9  # rate of another behavior in the whole model, where its file has no claim `behaves`
 CHANCE = 0.5
-MOST = 0.5  # of the random circuits
 FEW = 4  # pairs of it, and windows of text, on which random circuits are ablated
 WINDOWS = 32  # of reference text
 TEXT = "general text"
@@ -164,18 +164,17 @@ def _outdone(bench: Bench, harms: Sequence[_Harm]) -> Bools:
 
 
 def _control_finding(outdone: Bools, alpha: float) -> Finding:
-    """Decide whether most random circuits are outdone; see `necessary` for why not all of them."""
-    verdict = statistics.at_least(statistics.rate(outdone, alpha), MOST)
     seen = (
         "ablated, it hurts this behavior beyond what it does elsewhere, more than "
         f"{int(outdone.sum())} of {len(outdone)} random circuits of the same shape"
     )
-    ends = {
-        Verdict.PASS: "",
-        Verdict.FAIL: ": no more specific than chance",
-        Verdict.INCONCLUSIVE: ": undecided (more protocol.controls)",
-    }
-    return Finding(verdict, seen + ends[verdict])
+    return most_controls(
+        outdone,
+        seen,
+        alpha=alpha,
+        failed=": no more specific than chance",
+        undecided=": undecided (more protocol.controls)",
+    )
 
 
 def _presence_finding(
@@ -223,8 +222,7 @@ def _drop_findings(
         if other.sample.exhaustive:
             sure = f"over all {other.sample.n} prompts"
         else:
-            sure = f"between {percent(drop.lower)} and {percent(drop.upper)}"
-            sure += f" with {confidence(alpha)}"
+            sure = f"{between(drop, percent)} with {confidence(alpha)}"
         findings.append(Finding(verdict, f"{seen} ({sure}; at most {percent(most)} allowed)"))
     if kept:
         text = f"without the circuit, the rates of others drop by at most {percent(most)}: "

@@ -33,11 +33,11 @@ from pytest_circuits.claims.faithful.formal import distance_p, equivalence, inde
 from pytest_circuits.claims.faithful.internals import DRAWS, SHARES, Inside, look_inside
 from pytest_circuits.claims.findings import (
     Finding,
-    at_least,
     conclude,
     gap_finding,
     law_finding,
     not_finite,
+    rate_finding,
 )
 from pytest_circuits.claims.parts_of_rest import FRACTIONS, PER_FRACTION, SEARCHED
 from pytest_circuits.claims.statistics import Floats, Interval, softplus
@@ -103,7 +103,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     gaps = _gaps(bench, inside)
     gaps["worst"] = sample.mean(softplus(worst) - softplus(whole), protocol.alpha)
     findings = [
-        at_least(rate, what=f"{WORST}, the answer is preferred", alpha=protocol.alpha),
+        rate_finding(rate, what=f"{WORST}, the answer is preferred", alpha=protocol.alpha),
         *_gap_findings(bench, gaps, limits.max_gap),
         *_inside_findings(bench, inside, limits),
         *disambiguated(bench),

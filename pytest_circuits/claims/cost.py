@@ -14,7 +14,7 @@ from pytest_circuits.claims.bench import CHECKED_PAIRS, CONTROL_PAIRS
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec
-from pytest_circuits.spec.types import Ablation, Spec
+from pytest_circuits.spec.types import Spec
 
 
 class Shared(StrEnum):
@@ -67,7 +67,7 @@ class Situation:
     @property
     def alone(self) -> dict[Shared, int]:
         """The same of the circuit alone, which may run compiled and is held to the model then."""
-        may_compile = self.spec.ablation is not Ablation.RESAMPLE
+        may_compile = self.spec.ablation.kind.constant
         both_ways = may_compile * 4 * min(self.pairs, CHECKED_PAIRS)
         return {Shared.ALONE: self.prompts, Shared.CHECKED: both_ways}
 

@@ -28,8 +28,7 @@ def plan(spec: Path, model_path: Path | None) -> None:
     loaded = load_spec(spec)
     loaded.require_nodes()
     # What needs torch is imported after the file has been checked.
-    from pytest_circuits.claims.others import load_others  # noqa: PLC0415
-    from pytest_circuits.claims.setup import make_bench  # noqa: PLC0415
+    from pytest_circuits.claims.setup import load_others, make_bench  # noqa: PLC0415
     from pytest_circuits.model.open import load_model  # noqa: PLC0415
     from pytest_circuits.plan.cost import costs_of, seconds_per_prompt  # noqa: PLC0415
     from pytest_circuits.plan.needs import needs_of  # noqa: PLC0415

@@ -35,7 +35,7 @@ from pytest_circuits.claims.card import (
 from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude, law_finding, not_finite
-from pytest_circuits.claims.stable import findings as parts
+from pytest_circuits.claims.stable import parts
 from pytest_circuits.claims.stable.baseline import RECORD, Live
 from pytest_circuits.claims.stable.comparison import Comparison, compare
 from pytest_circuits.claims.stable.observation import (
@@ -47,6 +47,7 @@ from pytest_circuits.claims.stable.observation import (
 from pytest_circuits.claims.stable.observed import observed, sample_of
 from pytest_circuits.claims.stable.structure import Structure, structure_of
 from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.model.protocol import widths_of
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import StableClaim
 
@@ -111,7 +112,9 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     ):
         return broken
     sample = sample_of(bench)
-    seen = compare(before, after, sample, bench.spec.protocol, matched=bench.baseline.matched)
+    seen = compare(
+        before, after, sample, bench.spec.protocol, same_probes=not bench.baseline.is_elsewhere
+    )
     drop = seen.drop.against(
         limits.max_drop, n=sample.n, exhaustive=sample.exhaustive, at_most=True
     )
@@ -176,9 +179,9 @@ def _measures(
 
 def _structure(bench: Bench, before: Observation, after: Observation) -> Structure | None:
     """None where it is not asked for, or where nodes have other addresses."""
-    if not before.repruned or (bench.baseline and bench.baseline.matched):
+    if not before.repruned or (bench.baseline and bench.baseline.is_elsewhere):
         return None
-    return structure_of(before.repruned, after.repruned, bench.model.hook_points)
+    return structure_of(before.repruned, after.repruned, widths_of(bench.model))
 
 
 def _cost(situation: Situation) -> Cost:

@@ -24,8 +24,6 @@ Tier = Literal["core", "beyond"]  # of the claims that a grade is made of
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A named way to run a model over prompts."""
-
     name: str
     margins: Callable[[Sequence[Pair]], Floats]  # [n, 2] nats, answer minus foil
     logits: Callable[[Prompt], tuple[float, float]] | None  # None: only margins were recorded
@@ -78,7 +76,6 @@ def limits_of(spec: Spec, kind: type[Limits]) -> Limits:
 
 
 def run_of(runner: Runner, view: View, *, name: str) -> Run:
-    """A run of a model at hand."""
     return Run(
         name,
         lambda pairs: runner.margins(pairs, view),

@@ -26,8 +26,6 @@ from pytest_circuits.prompts.space import Pair, Prompt
 
 
 class LawBroken(AssertionError):  # noqa: N818  (it is a finding, not an error)
-    """A prompt that breaks the law of a claim."""
-
     def __init__(self, counterexample: Counterexample) -> None:
         super().__init__(f"{counterexample.prompt!r}: {counterexample.violation}")
         self.counterexample = counterexample

@@ -41,7 +41,6 @@ class Part:
     edge: tuple[Ends, tuple[int, int]] | None = None
 
     def taken_from(self, nodes: Nodes, edges: Edges | None) -> tuple[Nodes, Edges | None]:
-        """A circuit without it."""
         if self.node is not None:
             return nodes.without(*self.node), edges
         return nodes, Edges.gather(edge for edge in edges or () if edge != self.edge)

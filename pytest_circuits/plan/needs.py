@@ -58,7 +58,6 @@ class Need:
 
     @property
     def fewest(self) -> int:
-        """The prompts that are enough if none goes wrong."""
         limit = self.threshold
         return (limit and least(limit.share, alpha=limit.alpha)) or 0
 
@@ -69,7 +68,6 @@ class Need:
 
 
 def needs_of(spec: Spec) -> tuple[Need, ...]:
-    """Return what each declared claim needs."""
     return tuple(_need(spec, claim) for claim in declared(spec))
 
 

@@ -30,8 +30,6 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A baseline file."""
-
     circuit: str
     spec_digest: str
     model: ModelFacts
@@ -59,7 +57,6 @@ class Live:
 
     @property
     def model(self) -> ModelFacts:
-        """What makes it comparable."""
         return facts(self.runner.model)
 
     @property
@@ -74,7 +71,6 @@ class Live:
 
 
 def facts(model: Model) -> ModelFacts:
-    """What makes a model comparable with another."""
     return ModelFacts(model.digest, model.tokenizer_digest, widths_of(model))
 
 

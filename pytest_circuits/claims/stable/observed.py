@@ -53,7 +53,6 @@ def sample_of(bench: Bench) -> Sample:
 
 
 def observed_prompts(bench: Bench) -> Prompts:
-    """The prompts of an observation."""
     sizes = (SIGNAL_PAIRS, FEW_PAIRS, PROBE_PAIRS)
     return Prompts(sample_of(bench).pairs, *(bench.sample.few(n, seed=bench.seed) for n in sizes))
 

@@ -74,3 +74,13 @@ class Evidence:
     rate: Rate | None = None
     law: Law | None = None
     measures: dict[str, float | None] = field(default_factory=dict)  # e.g. task_loss, control_p
+
+
+def percent(value: float) -> str:
+    """A share as a percentage with one decimal, never rounded up to 100 or down to 0."""
+    shown = f"{100 * value:.1f}"
+    if shown == "100.0" and value < 1:
+        shown = "99.9"
+    if shown == "0.0" and value > 0:
+        shown = "0.1"
+    return f"{shown} %"

@@ -27,9 +27,8 @@ def plan(spec: Path, model_path: Path | None) -> None:
     """
     loaded = load_spec(spec)
     # What needs torch is imported after the file has been checked.
-    from pytest_circuits.claims.others import load_others  # noqa: PLC0415
     from pytest_circuits.claims.registry import require_nodes  # noqa: PLC0415
-    from pytest_circuits.claims.setup import make_bench  # noqa: PLC0415
+    from pytest_circuits.claims.setup import load_others, make_bench  # noqa: PLC0415
     from pytest_circuits.model.open import load_model  # noqa: PLC0415
     from pytest_circuits.plan.cost import costs_of, seconds_per_prompt  # noqa: PLC0415
     from pytest_circuits.plan.needs import needs_of  # noqa: PLC0415

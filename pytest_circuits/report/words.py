@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pytest_circuits.claims.evidence import Rate, Verdict
-from pytest_circuits.claims.findings import percent
+from pytest_circuits.claims.evidence import Rate, Verdict, percent
 from pytest_circuits.report.run import Circuit, Result, State, Waiver
 from pytest_circuits.report.safe_text import clean
 

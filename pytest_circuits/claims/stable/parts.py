@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pytest_circuits.circuit.attention import shows_attention
-from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Verdict
-from pytest_circuits.claims.findings import Finding, confidence
+from pytest_circuits.claims.findings import Finding, bounded
 from pytest_circuits.claims.stable.comparison import LINEAGE, Comparison
 from pytest_circuits.claims.stable.observed import sample_of
 from pytest_circuits.claims.stable.structure import Structure
@@ -40,22 +39,18 @@ def transfer(
 ) -> Finding:
     """Decide a paired difference of rates that must not exceed a margin."""
     sample, alpha = sample_of(bench), bench.spec.protocol.alpha
-    verdict = statistics.at_most(change, most)
     verb, size = verbs[change.estimate < 0], _points(abs(change.estimate))
     seen = f"transfer: {what} {verb} by {size} on {sample.n} prompts"
-    needed = f"at most {_points(most)} allowed"
-    if sample.exhaustive:
-        return Finding(verdict, f"{seen}, the whole space ({needed})")
-    sure = f"with {confidence(alpha)}"
-    text = {
-        Verdict.PASS: f"{seen} (at most {_points(change.upper)} {sure}; {needed})",
-        Verdict.FAIL: f"{seen} (at least {_points(change.lower)} {sure}; {needed})",
-        Verdict.INCONCLUSIVE: (
-            f"{seen}, truly between {_points(change.lower)} and {_points(change.upper)}: "
-            f"undecided ({needed}; raise protocol.pairs)"
-        ),
-    }
-    return Finding(verdict, text[verdict])
+    return bounded(
+        seen + ", the whole space" * sample.exhaustive,
+        change,
+        most,
+        needed=f"at most {_points(most)} allowed",
+        show=_points,
+        alpha=alpha,
+        exhaustive=sample.exhaustive,
+        advice="raise protocol.pairs",
+    )
 
 
 def identity(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Finding]:

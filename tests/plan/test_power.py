@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import binom
 
 from pytest_circuits.claims.statistics import lower_bound, upper_bound
-from pytest_circuits.plan.power import allowed, least
+from pytest_circuits.plan.needs import allowed, least
 
 
 @pytest.mark.parametrize(("share", "alpha"), [(0.02, 0.01), (0.05, 0.05), (0.65, 0.01)])

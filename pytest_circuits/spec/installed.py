@@ -2,7 +2,7 @@
 
 The name of an entry point is that of the claim. Its value is what YAML says of it, its limits: a
 pydantic class that is strict and frozen, forbids other keys, and names its `pytest_circuits.claims`
-card as "module:ATTRIBUTE" in `card`. docs/a-claim-of-your-own.md shows one.
+card as "module:ATTRIBUTE" in `card`. docs/extending.md shows one.
 """
 
 from __future__ import annotations

@@ -19,8 +19,9 @@ from pytest_circuits.spec import installed as module
 from pytest_circuits.spec.types import Claims
 from tests.plugin.conftest import Repository, spec_text
 
-PAGE = Path(__file__).parents[2] / "docs" / "a-claim-of-your-own.md"
-TOML, LIMITS, CARD = re.findall(r"```(?:toml|python)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text("utf-8")
+SECTION = PAGE.partition("### In a package of your own")[2].partition("\n## ")[0]
+TOML, LIMITS, CARD = re.findall(r"```(?:toml|python)\n(.*?)```", SECTION, re.DOTALL)
 ((GROUP, ENTRY),) = tomllib.loads(TOML)["project"]["entry-points"].items()
 ((NAME, VALUE),) = ENTRY.items()
 

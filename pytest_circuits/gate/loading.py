@@ -27,7 +27,7 @@ from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import check_reference
 from pytest_circuits.prompts.space import check_prompts
-from pytest_circuits.prune.reprune import reprune
+from pytest_circuits.prune.search import reprune
 from pytest_circuits.report.run import Artifact, Baseline, Circuit, File, Matched, Place, Waiver
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.spec.problems import Problem

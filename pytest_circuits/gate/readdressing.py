@@ -17,7 +17,7 @@ from pytest_circuits.claims.stable.baseline import check_origin
 from pytest_circuits.claims.stable.baseline_file import baseline_path, read_baseline
 from pytest_circuits.errors import ModelError, SpecError, UsageError
 from pytest_circuits.model.protocol import Model
-from pytest_circuits.prune.reprune import reprune
+from pytest_circuits.prune.search import reprune
 from pytest_circuits.report.run import Matched
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.spec.types import Spec

@@ -21,10 +21,11 @@ from pytest_circuits.circuit.interventions import fill_values
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
-from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn
-from pytest_circuits.prune.notes import Checkpoints
+from pytest_circuits.prune.masks import Masks, Search, learn
+from pytest_circuits.prune.plan import MaskPlan
 from pytest_circuits.prune.pool import Pool
 from pytest_circuits.prune.soft_masks import margins
+from pytest_circuits.prune.stages import Checkpoints
 from pytest_circuits.spec.types import Ablation
 
 CLEARLY = 1.5  # times as many nodes as the circuit: less is no clear difference

@@ -37,7 +37,6 @@ class Job:
     request: Request
 
     def __call__(self) -> tuple[int, str]:
-        """Search; returns the exit status and the text of the results."""
         from pytest_circuits.prune.run import perform  # noqa: PLC0415  (torch, on the cluster)
 
         with redirect_stdout(io.StringIO()) as text:

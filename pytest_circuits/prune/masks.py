@@ -157,7 +157,6 @@ class Course:
         self.smooth = torch.full_like(self.pressure, plan.target)  # running mean of the loss, [K]
 
     def prompts(self) -> Drawn:
-        """Draw the prompts of the next step."""
         drawn = zip(self._masks.searches, self._draws, strict=True)
         return together([s.pool.draw(random, self._plan.pairs) for s, random in drawn])
 
@@ -174,7 +173,6 @@ class Course:
 
     @torch.no_grad()
     def restore(self, found: Checkpoint) -> None:
-        """Go on from a state."""
         self.done, tensors = found.step, found.tensors
         self.pressure.copy_(tensors["pressure"])
         self.smooth.copy_(tensors["smooth"])

@@ -52,12 +52,10 @@ class Request:
         return [replace(self, specs=(spec,), targets=(target,)) for spec, target in both]
 
     def to_json(self) -> str:
-        """As `from_json` reads it."""
         return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(text: str) -> Request:
-        """What `to_json` wrote."""
         values = json.loads(text)
         values |= {name: tuple(values[name]) for name in ("specs", "targets")}
         return Request(**values)

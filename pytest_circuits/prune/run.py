@@ -77,7 +77,6 @@ def search(request: Request, loaded: Sequence[LoadedSpec]) -> int:
 
 
 def plan_of(request: Request) -> PrunePlan:
-    """The settings that a request asks for."""
     plan = PrunePlan(
         method=Method(request.method),
         start=Start(request.start),

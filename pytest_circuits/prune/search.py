@@ -18,8 +18,8 @@ from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.prune.calibrate import Calibrated, calibrate
-from pytest_circuits.prune.controls import Control, run_control, shuffled_fill, shuffled_model
+from pytest_circuits.prune.calibrate import Calibrated, with_calibration
+from pytest_circuits.prune.controls import CONTROLS, Control, control
 from pytest_circuits.prune.drafts import drafts
 from pytest_circuits.prune.plan import PrunePlan, Start
 from pytest_circuits.prune.quality import Quality
@@ -28,8 +28,6 @@ from pytest_circuits.prune.stages import Case, stage
 from pytest_circuits.prune.subject import NotFoundError, Subject
 from pytest_circuits.spec.types import Spec
 from pytest_circuits.system.progress import reporting
-
-_CONTROLS = ("shuffled_labels", "shuffled_weights")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +85,14 @@ def _searched(case: Case, drafted: list[Nodes]) -> Found:
     if plan.edges:
         nodes, edges = case.run(with_edges, nodes)
     quality = case.run(measured, nodes, edges)
-    fitted = case.run(calibrated, nodes, edges, quality) if plan.calibrate else None
+    fitted = case.run(with_calibration, nodes, edges, quality) if plan.calibrate else None
     return Found(
         nodes=nodes,
         edges=edges,
         quality=fitted.quality if fitted else quality,
         drafted=min(nodes.count for nodes in drafted),
         frequency=_frequency(nodes, of_seeds),
-        controls={name: case.run(control, name) for name in _CONTROLS if plan.controls},
+        controls={name: case.run(control, name) for name in CONTROLS if plan.controls},
         backups=tuple(_backups(case, nodes)) if plan.exhaust else None,
         calibrated=fitted,
     )
@@ -102,34 +100,30 @@ def _searched(case: Case, drafted: list[Nodes]) -> Found:
 
 def _refined(case: Case, circuits: list[Nodes]) -> list[Nodes]:
     """What circuits lead to, without those that nothing makes good enough."""
-    return case.run(exchanged, case.run(removed, case.run(repaired, circuits)))
+    good = [case.run(repaired, nodes) for nodes in circuits]
+    return [case.run(exchanged, case.run(removed, nodes)) for nodes in good if nodes is not None]
 
 
 @stage
-def repaired(case: Case, circuits: list[Nodes]) -> list[Nodes]:
-    """The circuits with nodes that make them good enough, without those that nothing does."""
+def repaired(case: Case, nodes: Nodes) -> Nodes | None:
+    """A circuit with nodes that make it good enough; None where nothing does."""
     judge, proposer = case.subject.judge, case.subject.proposer
-    barred = frozenset(case.forbidden)
-    found = (repair(judge, proposer, nodes, forbidden=barred) for nodes in circuits)
-    return [nodes for nodes in found if nodes is not None]
+    return repair(judge, proposer, nodes, forbidden=frozenset(case.forbidden))
 
 
 @stage
-def removed(case: Case, circuits: list[Nodes]) -> list[Nodes]:
-    """The circuits without the nodes that they can spare."""
+def removed(case: Case, nodes: Nodes) -> Nodes:
+    """A circuit without the nodes that it can spare."""
     judge, proposer = case.subject.judge, case.subject.proposer
-    return [_last(case, nodes, remove(judge, proposer, nodes)) for nodes in circuits]
+    return _last(case, nodes, remove(judge, proposer, nodes))
 
 
 @stage
-def exchanged(case: Case, circuits: list[Nodes]) -> list[Nodes]:
-    """The circuits with nodes for each of which two others could go."""
+def exchanged(case: Case, nodes: Nodes) -> Nodes:
+    """A circuit with nodes for each of which two others could go."""
     judge, proposer = case.subject.judge, case.subject.proposer
     rounds, barred = case.plan.rounds, frozenset(case.forbidden)
-    return [
-        _last(case, nodes, exchange(judge, proposer, nodes, rounds=rounds, forbidden=barred))
-        for nodes in circuits
-    ]
+    return _last(case, nodes, exchange(judge, proposer, nodes, rounds=rounds, forbidden=barred))
 
 
 def _last(case: Case, nodes: Nodes, smaller: Iterator[Nodes]) -> Nodes:
@@ -164,32 +158,6 @@ def measured(case: Case, nodes: Nodes, edges: Edges | None) -> Quality:
     if not quality.reaches(case.subject.judge.bar):  # AbsTopK may cut a tie in another way
         raise _not_found(case.subject, [nodes])
     return quality
-
-
-@stage
-def calibrated(case: Case, nodes: Nodes, edges: Edges | None, plain: Quality) -> Calibrated:
-    return calibrate(case.subject, nodes, edges, plain, case.plan)
-
-
-@stage
-def control(case: Case, name: str) -> Control:
-    """The same masks for a behavior that makes no sense, or in a model that knows nothing."""
-    subject, plan = case.subject, case.plan
-    where = subject.model, subject.fill, subject.pool.swapped(seed=plan.seed)
-    if name == "shuffled_weights":
-        shuffled = shuffled_model(subject.model, seed=plan.seed)
-        fill = shuffled_fill(shuffled, case.reference.tokens, subject.spec.ablation)
-        where = shuffled, fill, subject.pool
-    about = f"control of {subject.spec.circuit}: {name.replace('_', ' ')}"
-    with reporting(about, plan.masks.steps) as reporter:
-        return run_control(
-            *where,
-            plan.masks,
-            seeds=range(plan.seed, plan.seed + plan.seeds),
-            max_loss=subject.judge.bar.max_loss,
-            tell=reporter.at,
-            checkpoints=case.notes.about("steps", name).checkpoints(),
-        )
 
 
 def _frequency(nodes: Nodes, of_seeds: Sequence[Nodes]) -> dict[str, tuple[int, ...]]:
@@ -228,6 +196,7 @@ def _backups(case: Case, nodes: Nodes) -> Iterator[Found]:
 
 def _not_found(subject: Subject, circuits: Sequence[Nodes]) -> NotFoundError:
     bar = subject.judge.bar
+    subject.judge.forget()  # a search that went on says the same
     qualities = subject.judge.assess(circuits)
     best = min(range(len(circuits)), key=lambda i: qualities[i].excess(bar))
     reached = qualities[best]

@@ -19,6 +19,7 @@ from pytest_circuits.cli import main
 from pytest_circuits.model.checkpoints import Checkpoint, save
 from pytest_circuits.prune import masks, run, stages
 from pytest_circuits.prune.stages import NOWHERE, Notes
+from pytest_circuits.prune.subject import NotFoundError
 from pytest_circuits.spec.load import load_spec
 from pytest_circuits.system.files import write_atomic
 from pytest_circuits.system.lock import hold
@@ -284,6 +285,16 @@ def test_a_damaged_note_is_worked_out_again(tmp_path: Path, damage: bytes) -> No
     (path,) = tmp_path.iterdir()
     path.write_bytes(damage)
     assert note.once(lambda: [3], NUMBERS) == note.once(lambda: [4], NUMBERS) == [3]
+
+
+def test_that_nothing_was_found_is_kept_too(tmp_path: Path) -> None:
+    def vain() -> list[int]:
+        raise NotFoundError("no circuit")
+
+    note = Notes(tmp_path).about("something")
+    for work in (vain, lambda: [1]):
+        with pytest.raises(NotFoundError, match="no circuit"):
+            note.once(work, NUMBERS)
 
 
 def test_without_a_folder_nothing_is_kept() -> None:

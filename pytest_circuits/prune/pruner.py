@@ -10,6 +10,6 @@ from pytest_circuits.spec.types import Spec
 
 def pruner(spec: Spec, model: Model, reference: Reference, seeds: int) -> tuple[Nodes, ...]:
     """The nodes that each of so many searches finds; no nodes where one finds no circuit."""
-    from pytest_circuits.prune.reprune import reprune  # noqa: PLC0415  (the lab)
+    from pytest_circuits.prune.search import reprune  # noqa: PLC0415  (the lab)
 
     return reprune(spec, model, reference, seeds)

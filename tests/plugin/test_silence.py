@@ -98,4 +98,4 @@ def test_settings_that_cannot_be_used_are_refused_before_anything_heavy_is_loade
     )
 
     assert "pytest_circuits.gate.stale_outputs" in loaded
-    assert not loaded & {"torch", "hypothesis", "numpy", "pydantic", "pytest_circuits.gate.hooks"}
+    assert not loaded & {"torch", "hypothesis", "numpy", "pytest_circuits.gate.hooks"}

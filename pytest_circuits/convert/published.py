@@ -84,12 +84,10 @@ class PublishedConfig(BaseModel):
 
     @property
     def head_width(self) -> int:
-        """Channels of a head."""
         return self.d_head or self.d_model // self.n_head
 
     @property
     def mlp_width(self) -> int:
-        """Neurons of a layer."""
         return self.d_mlp or 4 * self.d_model
 
     @property
@@ -160,7 +158,6 @@ def _cuts_everything(config: PublishedConfig) -> list[str]:
 
 
 def model_config(config: PublishedConfig, *, positions: Positions) -> ModelConfig:
-    """Our configuration of the same architecture."""
     places = {LOCATIONS[name] for name in config.cut}
     share = float(config.afrac or 1.0)
     everywhere = places >= _EVERYWHERE

@@ -1,7 +1,4 @@
-"""The documents of a source of text, one at a time, always in the same order.
-
-Of a user's files, only regular ones are opened, so that a pipe or a device never hangs the trainer.
-"""
+"""The documents of a source of text, one at a time, always in the same order."""
 
 from __future__ import annotations
 
@@ -9,15 +6,15 @@ import codecs
 import json
 import os
 import platform
-import stat
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
 
 from pytest_circuits.errors import UsageError
 from pytest_circuits.spec.problems import listed, quoted, suggest
+from pytest_circuits.system.files import open_regular
 from pytest_circuits.train.data.config import Folder, JsonLines, Library, Tokens
 
 MAX_DOCUMENT = 64 * 2**20  # bytes; a document is held in memory while it is encoded
@@ -131,7 +128,7 @@ def _decoded(path: Path, *, errors: str) -> Iterator[str]:
     """Pieces of the text of a file, without a byte order mark."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")(errors)
     line = 1
-    with open_regular(path, follow=False) as file:
+    with os.fdopen(open_regular(path, error=UsageError, follow=False), "rb") as file:
         while True:
             content = file.read(_CHUNK)
             try:
@@ -151,7 +148,7 @@ def _decoded(path: Path, *, errors: str) -> Iterator[str]:
 
 def json_documents(path: Path, *, field: str) -> Iterator[str]:
     """The text in the field of every line's object; lines of white space are passed over."""
-    with open_regular(path) as file:
+    with os.fdopen(open_regular(path, error=UsageError), "rb") as file:
         number = 0
         while line := file.readline(MAX_DOCUMENT + 1):
             number += 1
@@ -198,16 +195,3 @@ def _parsed(line: bytes, place: str) -> object:
 
 def _kind(value: object) -> str:
     return "null" if value is None else _KINDS.get(type(value), "a number")
-
-
-def open_regular(path: Path, *, follow: bool = True) -> BinaryIO:
-    """Open a regular file to read its bytes; `follow=False` refuses a link in its last place."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
-    try:
-        descriptor = os.open(path, flags if follow else flags | getattr(os, "O_NOFOLLOW", 0))
-    except OSError as cause:
-        raise UsageError(f"{path}: cannot be read: {cause.strerror}") from cause
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UsageError(f"{path}: not a regular file")
-    return os.fdopen(descriptor, "rb")

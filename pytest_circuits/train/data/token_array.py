@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer as Backend
 
 from pytest_circuits.errors import UsageError
+from pytest_circuits.system.files import open_regular
 from pytest_circuits.train.data.config import Tokens
-from pytest_circuits.train.data.documents import open_regular
 from pytest_circuits.train.data.token_file import Split
 
 _MAGIC = b"\x93NUMPY"
@@ -24,7 +24,7 @@ _DECODED = 2**16  # token ids that are decoded as one
 
 def open_array(path: Path, source: Tokens) -> NDArray[np.integer[Any]]:
     """Map the array into memory; UsageError unless it has one dimension of whole numbers."""
-    with open_regular(path) as file:
+    with os.fdopen(open_regular(path, error=UsageError), "rb") as file:
         size, magic = os.fstat(file.fileno()).st_size, file.read(len(_MAGIC))
     if size == 0:
         raise UsageError(f"{path}: the file is empty")

@@ -361,7 +361,7 @@ def opened(options: argparse.Namespace, folder: Path) -> Zoo:
     recipe = read_as(options.recipe, TrainConfig)
     started = recipe.model_copy(update={"start_from": str(options.model.resolve())})
     config = as_started(started, base)
-    corpus = prepare(config.data, folder / "text", base=options.recipe.parent, seed=config.seed)
+    corpus = prepare(config.data, folder / "text", base=options.recipe.parent)
     specs = tuple(load_spec(path).spec for path in options.specs)
     return Zoo(base, specs, config, corpus.training, options.seed_model)
 

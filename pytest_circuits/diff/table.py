@@ -13,7 +13,6 @@ WIDTH, INDENT = 100, "  "
 
 
 def change_lines(measured: Measured, change: Change) -> list[str]:
-    """Return the lines about one circuit."""
     lines = [f"{measured.loaded.spec.circuit}: {change.kind}"]
     lines += _wrapped(change.reason)
     lines += ["", *_table(_rates(measured, change), numbers=2)]

@@ -181,7 +181,7 @@ def prepared(
     """
 
     def tokenised() -> Corpus:
-        return prepare(config.data, folder.tokens, base=base, seed=config.seed)
+        return prepare(config.data, folder.tokens, base=base)
 
     find_behaviors(config, base)  # what is wrong there is said before an hour of tokenising
     corpus = world.first(tokenised) or tokenised()

@@ -1,11 +1,12 @@
-"""One conversion from a published model's folder to a model directory."""
+"""A published model's folder as a model directory."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 import pytest_circuits
 from pytest_circuits.convert.published import PublishedConfig, read_published_config
@@ -22,9 +23,6 @@ from pytest_circuits.model.sparse.directory import MAX_CONFIG_BYTES, save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.system.files import read_bounded, whole_directory
 from pytest_circuits.system.progress import reporting
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 CONFIG, WEIGHTS = "beeg_config.json", "final_model.pt"
 
@@ -73,7 +71,6 @@ def _card(
     *,
     command: str,
 ) -> str:
-    """Return the README.md of a converted model."""
     ours = module.config
     sources = "\n".join(f"| `{source}` | `{digest}` |" for source, digest in files.items())
     cut = f"{config.afrac} at {', '.join(config.cut)}" if config.cut else "none"

@@ -1,30 +1,50 @@
-"""What all families draw from: words, numbers, phrases, plain statements, conditions and blocks."""
+"""The words of generated Python, and what is drawn from them: names, phrases, plain statements."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Final
 
-from pytest_circuits.train.lines.vocabulary import CALLS, FIELDS, FUNCTIONS, NAMES, STRAYS, WORDS
+from numpy.random import Generator
 
-if TYPE_CHECKING:
-    from numpy.random import Generator
 
-INDENT = "    "
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# Most of them are single tokens of the bundled model.
+NAMES: Final = _words(
+    "item value result data name key index total count node state config user path line text"
+    " token group table field option record buffer message response current level score first"
+    " second left right width height size start limit parent status flag"
+)
+FIELDS: Final = _words(
+    "name value left right width height size parent start limit level score key index count text"
+)
+WORDS: Final = _words(
+    "alpha beta gamma delta hello world error warning done start stop open close left right red"
+    " green blue north south first second last empty full input output ready failed"
+)
+CALLS: Final = _words("print log show warn send write emit display")
+FUNCTIONS: Final = _words("load save build parse update check find make read run reset merge")
+CLASSES: Final = _words("Node Config Table Record Buffer User Group Reader Writer Parser Token")
+READ_STEMS: Final = _words("input source config")
+WRITE_STEMS: Final = _words("output result report")
+EXTENSIONS: Final = _words("txt csv json")
+HANDLES: Final = _words("file handle stream source target line data")
+DEFAULTS: Final = ("None", "None", "None", "0", "True", '""')
+STRAYS: Final = ("[", "]", "(", "{", '"', "'")
 
 
 def chance(rng: Generator, probability: float) -> bool:
-    """Whether an event of this probability happens."""
     return bool(rng.random() < probability)
 
 
 def number(rng: Generator, least: int, most: int) -> int:
-    """A whole number between two bounds, both included."""
     return int(rng.integers(least, most + 1))
 
 
 def one(rng: Generator, options: Sequence[str]) -> str:
-    """One of the options, each equally likely."""
     return options[int(rng.integers(len(options)))]
 
 
@@ -39,7 +59,6 @@ def distinct(rng: Generator, options: Sequence[str], count: int) -> list[str]:
 
 
 def name(rng: Generator) -> str:
-    """Draw the name of a variable."""
     return one(rng, NAMES)
 
 
@@ -49,12 +68,11 @@ def fields(rng: Generator, count: int) -> list[str]:
 
 
 def quote(rng: Generator) -> str:
-    """Draw a single or a double quote."""
     return one(rng, ("'", '"'))
 
 
 def integer(rng: Generator) -> str:
-    """Draw a number below a hundred."""
+    """A number below a hundred."""
     return str(number(rng, 0, 99))
 
 
@@ -64,17 +82,15 @@ def integers(rng: Generator, *, most: int = 6) -> str:
 
 
 def phrase(rng: Generator) -> str:
-    """Draw one to four words."""
     return " ".join(several(rng, WORDS, least=1, most=4))
 
 
 def value(rng: Generator) -> str:
-    """Draw a name or a number."""
     return name(rng) if chance(rng, 0.6) else integer(rng)
 
 
 def condition(rng: Generator) -> str:
-    """Draw what can stand after `if`, `elif` or `while`."""
+    """What can stand after `if`, `elif` or `while`."""
     return one(
         rng,
         (
@@ -109,7 +125,6 @@ def comment(rng: Generator) -> str:
 
 
 def line(rng: Generator) -> str:
-    """Draw a statement, or now and then a comment."""
     return comment(rng) if chance(rng, 0.1) else statement(rng)
 
 
@@ -119,8 +134,7 @@ def lines(rng: Generator, *, most: int = 2) -> str:
 
 
 def indented(text: str) -> str:
-    """Return the text with every line one level deeper."""
-    return "\n".join(f"{INDENT}{each}" if each else each for each in text.split("\n"))
+    return "\n".join(f"    {each}" if each else each for each in text.split("\n"))
 
 
 def body(rng: Generator) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Law, Rate, Verdict
+from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Law, Rate, Verdict, percent
 from pytest_circuits.claims.statistics import Floats
 
 CONTROL_LEVEL = 0.05  # better than the 95th percentile of random circuits
@@ -124,16 +124,6 @@ def confidence(alpha: float) -> str:
 def about(alpha: float) -> str:
     """How sure a bound of a mean is, which is not exact: see `statistics.mean`."""
     return f"about {confidence(alpha)}, by normal approximation"
-
-
-def percent(value: float) -> str:
-    """A share as a percentage with one decimal, never rounded up to 100 or down to 0."""
-    shown = f"{100 * value:.1f}"
-    if shown == "100.0" and value < 1:
-        shown = "99.9"
-    if shown == "0.0" and value > 0:
-        shown = "0.1"
-    return f"{shown} %"
 
 
 def _interval(rate: Rate) -> statistics.Interval:

@@ -19,8 +19,8 @@ from pytest_circuits.circuit.view import View
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.card import Claim
-from pytest_circuits.claims.evidence import Evidence, Law, Verdict
-from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite, percent
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
+from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite
 from pytest_circuits.claims.statistics import Floats, softplus
 from pytest_circuits.model.sparse.gpt import Ends
 from pytest_circuits.spec.types import edge_key

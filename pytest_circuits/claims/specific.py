@@ -16,14 +16,13 @@ from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample
 from pytest_circuits.claims.card import Claim
-from pytest_circuits.claims.evidence import Evidence, Law, Verdict
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
 from pytest_circuits.claims.findings import (
     Finding,
     about,
     conclude,
     confidence,
     not_finite,
-    percent,
 )
 from pytest_circuits.claims.statistics import Bools, Floats, Interval, softplus
 from pytest_circuits.prompts.space import PromptSpace

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_circuits.gate.settings import OUTPUTS
+from pytest_circuits.report import outputs
 
 VARIABLE = "PYTEST_ADDOPTS"
 _TAKE_A_VALUE = frozenset(
     {
         "--circuits-model",
         "--circuits-baseline",
-        *(f"--circuits-{name}" for name in OUTPUTS),
+        *(f"--circuits-{name}" for name, _ in outputs.names()),
         "--circuits-match",
         "--circuits-device",
         "--circuits-update",

@@ -21,7 +21,7 @@ from pytest_circuits.claims.stable.baseline_file import baseline_path, read_base
 from pytest_circuits.errors import BaselineError, ModelError, SpecError, UsageError
 from pytest_circuits.gate.provenance import Read, absolute, drawing_of, files_of
 from pytest_circuits.gate.readdressing import match_in
-from pytest_circuits.gate.settings import Settings, Update
+from pytest_circuits.gate.settings import Directory, Settings, Update
 from pytest_circuits.model.device import usable_device
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
@@ -177,7 +177,7 @@ class Benches:
             ),
             source=loaded,
             path=path,
-            shown=self.shown(path),
+            shown=os.path.relpath(path, self.folder),
             options=self._options(),
             selfcheck=self.settings.selfcheck,
             will_record=update is Update.CHANGED or (update is Update.NEW and not bench.baseline),
@@ -290,6 +290,11 @@ class Benches:
             found[claim] = Waiver(given.until.isoformat(), given.reason, place)
         return found
 
+    def _as_given(self, place: Directory) -> str:
+        """The folder that an option names; reports hold commands, and no absolute path."""
+        absolute = Path(place.given).is_absolute()
+        return os.path.relpath(place.path, self.folder) if absolute else place.given
+
     def _options(self) -> tuple[str, ...]:
         """Options of this run that a reader has to repeat: not those of the ini file."""
         given = self.settings
@@ -302,7 +307,7 @@ class Benches:
             word
             for option, place in named
             if place and place.source == "command line"
-            for word in (option, place.given)
+            for word in (option, self._as_given(place))
         ]
         if given.device and given.device_source == "command line":
             options += ["--circuits-device", given.device]

@@ -1,20 +1,36 @@
-"""What reports tell about a circuit besides its evidence: the files it depends on, its drawing."""
+"""What reports tell besides evidence: what claims say, what a circuit depends on, its drawing."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from pytest_circuits.circuit.edges import live_edges
 from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.registry import CLAIMS
+from pytest_circuits.claims.selfcheck import SELFCHECK
 from pytest_circuits.claims.stable.baseline_file import baseline_path
-from pytest_circuits.report.run import Artifact, Drawing, File
+from pytest_circuits.report.run import Artifact, Drawing, File, Meaning
 from pytest_circuits.spec.load import LoadedSpec
 
 _MOST_DRAWN = 60  # nodes, or edges
+_WRITES, _READS = ".resid_delta", (".act_in", "final_resid")
 
+Placed = tuple[str, int]  # the hook point and the channel of a node
 Read = tuple[Path, str]  # a file, absolute, and the sha256 of the bytes that were read
+
+
+@cache
+def glossary() -> dict[str, Meaning]:
+    """What each claim says, for reports, from its card; a selfcheck has none."""
+    found = {
+        name: Meaning(claim.sentence, claim.at_most, claim.partner, claim.tier, order)
+        for order, (name, claim) in enumerate(CLAIMS.items())
+    }
+    sentence = "by any seed, the model against itself is green and a shuffled circuit is red"
+    return {**found, SELFCHECK: Meaning(sentence, order=len(found))}
 
 
 def files_of(
@@ -49,8 +65,20 @@ def drawing_of(bench: Bench) -> Drawing | None:
     nodes, edges = bench.nodes, live_edges(bench.nodes, bench.model, bench.edges)
     if not 0 < nodes.count <= _MOST_DRAWN or edges.count > _MOST_DRAWN:
         return None
-    ids = [f"{hook}[{channel}]" for hook in bench.model.hook_points for channel in nodes.at(hook)]
+    placed = [(hook, channel) for hook in bench.model.hook_points for channel in nodes.at(hook)]
     joined = [
         (f"{source}[{start}]", f"{target}[{end}]") for (source, target), (start, end) in edges
     ]
-    return Drawing(tuple(ids), tuple(joined))
+    return Drawing(tuple(map(_id, placed)), tuple(joined), tuple(_stream(placed)))
+
+
+def _stream(placed: Sequence[Placed]) -> Iterator[tuple[str, str]]:
+    """Channels of the residual stream that a sublayer writes to, and what reads them later."""
+    for place, writer in enumerate(placed):
+        for reader in placed[place + 1 :] if writer[0].endswith(_WRITES) else ():
+            if reader[0].endswith(_READS) and reader[1] == writer[1]:
+                yield _id(writer), _id(reader)
+
+
+def _id(placed: Placed) -> str:
+    return f"{placed[0]}[{placed[1]}]"

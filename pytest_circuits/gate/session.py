@@ -19,8 +19,8 @@ import pytest
 
 from pytest_circuits.discover import Found, find_specs, is_spec, right_name
 from pytest_circuits.errors import REFUSED
+from pytest_circuits.gate.outputs import forget_earlier, refuse_to_replace, write_outputs
 from pytest_circuits.gate.settings import named_outputs, read_settings
-from pytest_circuits.gate.stale_outputs import forget_earlier, refuse_to_replace
 from pytest_circuits.gate.state import Expected, Gate, Outcome
 
 EVIDENCE = "circuits_evidence"  # attribute of a report: JSON text
@@ -69,7 +69,6 @@ def start(gate: Gate) -> None:
 
 def _give_up(gate: Gate, problem: str) -> NoReturn:
     """End a run whose models cannot be used, with the reports that were asked for."""
-    from pytest_circuits.gate.outputs import write_outputs  # noqa: PLC0415
     from pytest_circuits.report.run import Run  # noqa: PLC0415
 
     if not gate.only_collects:
@@ -203,7 +202,6 @@ def finish(gate: Gate, session: pytest.Session) -> None:
         return
     if gate.only_collects or session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
         return
-    from pytest_circuits.gate.outputs import write_outputs  # noqa: PLC0415
     from pytest_circuits.gate.recording import record_baselines  # noqa: PLC0415
     from pytest_circuits.gate.verdict import exit_status, settle  # noqa: PLC0415
 
@@ -240,7 +238,7 @@ def _annotate(gate: Gate, reporter: pytest.TerminalReporter | None) -> None:
         return
     from pytest_circuits.report.annotations import workflow_commands  # noqa: PLC0415
 
-    for command in workflow_commands(gate.run, root=gate.config.rootpath):
+    for command in workflow_commands(gate.run):
         reporter.write_line(command)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_circuits.claims.bench import MOST_CHANGES
-from pytest_circuits.claims.findings import percent
+from pytest_circuits.claims.evidence import percent
 from pytest_circuits.claims.registry import declared
 from pytest_circuits.claims.stable.observation import MOST_PAIRS
 from pytest_circuits.plan.power import allowed, least

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pytest_circuits.claims.bench import Sample
-from pytest_circuits.claims.findings import percent
+from pytest_circuits.claims.evidence import percent
 from pytest_circuits.claims.stable.baseline import ModelFacts, Recorded
 from pytest_circuits.claims.stable.comparison import Comparison, compare
 from pytest_circuits.spec.types import Protocol

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 GROUP = "pytest_circuits.outputs"  # of entry points: name of an output -> an `Output`
@@ -78,6 +79,7 @@ _TAKEN = {  # by other settings of the gate
 }
 
 
+@cache
 def offered() -> dict[str, EntryPoint]:
     """Outputs of other distributions, by name; none is loaded."""
     found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)

@@ -25,6 +25,7 @@ from pytest_circuits.system.files import parse_json
 SCHEMA_VERSION = 1
 _ABOUT = ("problems", "notes", "url", "root", "started", "seconds")  # of a run, under `run`
 _TOLD = ("claims", "tool", "versions", "refused", "refusals")  # the same, at the top
+_MOST = 2**63
 _SHOWN = 3  # of what is wrong with a record
 
 T = TypeVar("T")
@@ -190,6 +191,8 @@ def _difference(fresh: object, given: object, path: str = "") -> str:
             pairs.append((f"{path}{name}", fresh[name], given[name]))
     elif isinstance(fresh, list) and isinstance(given, list) and len(fresh) == len(given):
         pairs = [(f"{path}{n}", a, b) for n, (a, b) in enumerate(zip(fresh, given, strict=True))]
+    elif isinstance(fresh, int) and abs(fresh) > _MOST:
+        return f"its field {path.rstrip('.')} is no number that a run has"
     elif fresh != given:
         return f"its field {path.rstrip('.')} does not follow from the rest"
     found = (_difference(a, b, f"{name}.") for name, a, b in pairs)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.plugin.conftest import Repository
 
+ROOT = Path(__file__).parents[2]
 SAY_MODULES = """
 import json, sys
 
@@ -22,7 +23,8 @@ def pytest_unconfigure():
 
 def modules_of_a_run(folder: Path, plugin: str) -> set[str]:
     """Modules that an ordinary run has loaded at its end, with one plugin beside pytest's own."""
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(folder)}
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path}
     finished = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-p", plugin],
         cwd=folder, env=environment, capture_output=True, text=True, check=False,
@@ -39,7 +41,7 @@ def test_the_options_are_loaded_and_nothing_else(tmp_path: Path) -> None:
         modules_of_a_run(tmp_path, p) for p in ("nothing", "pytest_circuits.plugin")
     )
 
-    ours = {"", ".gate", ".gate.settings", ".plugin"}
+    ours = {"", ".gate", ".gate.settings", ".plugin", ".report", ".report.outputs"}
     assert with_it - without == {f"pytest_circuits{name}" for name in ours}
 
 

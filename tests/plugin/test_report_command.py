@@ -47,54 +47,57 @@ def made_again(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["report", *arguments])
 
 
-def passing(repository: Repository) -> None:
+def passing(repository: Repository) -> tuple[str, ...]:
     repository.write_good_spec()
+    return ()
 
 
-def failing(repository: Repository) -> None:
+def failing(repository: Repository) -> tuple[str, ...]:
     repository.write_bad_spec()
     repository.write_good_spec(claims=("sufficient",))
+    return ()
 
 
-def waived(repository: Repository) -> None:
+def waived(repository: Repository) -> tuple[str, ...]:
     text = spec_text(name="weak", nodes=WEAK_PATH, claims=("behaves", "sufficient"))
     text += "waivers:\n  sufficient: {until: 2999-12-31, reason: 'known: see #7'}\n"
     text += "undeclared:\n  stable: 'new: no baseline'\n  necessary: 'fails: at 70 %'\n"
     text += "  faithful: 'fails: the gap'\n"
     repository.write("circuits/weak.circuit.yaml", text)
+    return ()
 
 
-def recording(repository: Repository) -> None:
+def recording(repository: Repository) -> tuple[str, ...]:
     repository.write_good_spec(claims=FOUR)
-    repository.write("pytest.ini", "[pytest]\naddopts = --circuits-update=new\n")
+    return ("--circuits-update=new",)
 
 
-def compared(repository: Repository) -> None:
-    recording(repository)
-    repository.gate()
-    repository.write("pytest.ini", "[pytest]\n")
+def compared(repository: Repository) -> tuple[str, ...]:
+    repository.gate(*recording(repository))
+    return ()
 
 
-def against_a_folder_elsewhere(repository: Repository) -> None:
+def against_a_folder_elsewhere(repository: Repository) -> tuple[str, ...]:
     repository.write_good_spec(claims=FOUR)
-    shutil.copytree(repository.path / "model", repository.path / "base")
-    folder = repository.path / "base"
-    repository.write("pytest.ini", f"[pytest]\naddopts = --circuits-baseline={folder}\n")
+    repository.write_bad_spec()
+    base = shutil.copytree(repository.path / "model", repository.path / "base")
+    return (f"--circuits-baseline={base}", f"--circuits-model={repository.path / 'model'}")
 
 
-def in_part(repository: Repository) -> None:
+def in_part(repository: Repository) -> tuple[str, ...]:
     repository.write_good_spec()
-    repository.write("pytest.ini", "[pytest]\naddopts = -k 'behaves or sufficient'\n")
+    return ("-k", "behaves or sufficient")
 
 
-def below_the_top_of_a_repository(repository: Repository) -> None:
-    failing(repository)
-    (repository.path.parent / ".git").mkdir(exist_ok=True)
+def below_the_top_of_a_repository(repository: Repository) -> tuple[str, ...]:
+    repository.write_bad_spec()
+    (repository.path / ".git").mkdir()
+    return ("--rootdir=circuits",)
 
 
-def put_to_the_test_itself(repository: Repository) -> None:
+def put_to_the_test_itself(repository: Repository) -> tuple[str, ...]:
     repository.write_good_spec(claims=("behaves",))
-    repository.write("pytest.ini", "[pytest]\naddopts = --circuits-selfcheck=2\n")
+    return ("--circuits-selfcheck=2",)
 
 
 @pytest.mark.parametrize(
@@ -112,15 +115,17 @@ def put_to_the_test_itself(repository: Repository) -> None:
     ],
 )
 def test_every_output_is_made_again_byte_for_byte(
-    repository: Repository, prepare: Callable[[Repository], None], monkeypatch: pytest.MonkeyPatch
+    repository: Repository,
+    prepare: Callable[[Repository], tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    prepare(repository)
+    options = prepare(repository)
     repository.write("out/model-card", CARD)
     repository.write("again/model-card", CARD)
     with monkeypatch.context() as pipeline:
         for name, value in GITHUB.items():
             pipeline.setenv(name, value)
-        repository.gate(*(f"--circuits-{name}=out/{name}" for name in OUTPUTS))
+        repository.gate(*options, *(f"--circuits-{name}=out/{name}" for name in OUTPUTS))
 
     result = made_again("out/report", *(f"--{name}=again/{name}" for name in OTHERS))
 

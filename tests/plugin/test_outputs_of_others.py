@@ -14,18 +14,11 @@ from pytest_circuits.report.outputs import offered
 from tests.plugin.conftest import Repository
 
 ROOT = Path(__file__).parents[2]
-MODULE = """
-from pytest_circuits.report.outputs import Output
-
-CSV = Output("write one line a claim to FILE", "circuits_csv:make", b"circuit,claim,verdict")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODULE = README.split("```python\n")[1].split("```")[0]  # the example that is shown
+MODULE += """
 BROKEN = Output("fail", "circuits_csv:fail", b"circuit,claim,verdict")
 NONE = 7
-
-
-def make(run, target):
-    rows = [f"{r.circuit},{r.evidence.claim},{r.verdict}" for r in run.results]
-    evidence = target.record.shown if target.record else "no evidence"
-    return "\\n".join(["circuit,claim,verdict", *rows, evidence, ""]).encode()
 
 
 def fail(run, target):
@@ -65,12 +58,11 @@ def test_it_is_written_by_its_option_and_again_from_the_evidence(others: Reposit
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(["evidence: out.json", "csv: out.csv"])
-    text = (others.path / "out.csv").read_text()
-    assert text == f"{WRITTEN}out.json\n"
+    assert (others.path / "out.csv").read_text() == WRITTEN
     command = [sys.executable, "-m", "pytest_circuits", "report", "out.json", "--csv", "again.csv"]
     done = subprocess.run(command, cwd=others.path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "csv: again.csv\n", "")
-    assert (others.path / "again.csv").read_text() == text
+    assert (others.path / "again.csv").read_text() == WRITTEN
 
 
 def test_it_has_an_ini_twin_and_what_an_earlier_run_left_is_removed(others: Repository) -> None:
@@ -79,7 +71,7 @@ def test_it_has_an_ini_twin_and_what_an_earlier_run_left_is_removed(others: Repo
     first = others.gate()
 
     assert first.ret == 0
-    assert (others.path / "out/out.csv").read_text() == f"{WRITTEN}no evidence\n"
+    assert (others.path / "out/out.csv").read_text() == WRITTEN
     refused = others.gate("--circuits-model=absent")
     assert refused.ret == 4
     assert not (others.path / "out/out.csv").exists()

@@ -133,8 +133,7 @@ def _logits_table(example: Counterexample) -> list[Line]:
     for run in runs:
         logits = example.logits.get(run, {})
         values = (logits.get("answer"), logits.get("foil"), example.margins.get(run))
-        formats = ("+.3f", "+.3f", "+.3f")
-        shown = [number(value, spec) for value, spec in zip(values, formats, strict=True)]
+        shown = [number(value, "+.3f") for value in values]
         rows.append(f"{clean(run):{name_width}}  " + "  ".join(f"{text:>9}" for text in shown))
     return _block("logits", [head, *rows])
 

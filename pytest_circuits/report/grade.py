@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pytest_circuits.claims.evidence import Evidence, Verdict
-from pytest_circuits.report.run import Circuit, Json, Run
+from pytest_circuits.report.run import Circuit, Run
 from pytest_circuits.report.safe_text import clean
 
 _SHORT = 40  # characters of a reason that the line of a grade holds
@@ -29,7 +29,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What one run showed about one circuit."""
+    """What one run showed about one circuit; the record has the same fields."""
 
     level: Level
     meaning: str
@@ -62,20 +62,6 @@ class Grade:
         if self.left_out:
             parts.append(f"left out: {_by_reason(self.left_out)}")
         return "; ".join(parts)
-
-    def to_json(self) -> Json:
-        """The fields of the evidence record."""
-        return {
-            "level": self.level.value,
-            "meaning": self.meaning,
-            "proven": list(self.proven),
-            "sampled": list(self.sampled),
-            "failed": list(self.failed),
-            "undecided": list(self.undecided),
-            "undeclared": list(self.undeclared),
-            "left_out": self.left_out,
-            "control_p": self.control_p,
-        }
 
 
 def grade(circuit: Circuit, run: Run) -> Grade:

@@ -91,7 +91,6 @@ def offered() -> dict[str, EntryPoint]:
 
 
 def names() -> Iterator[tuple[str, str]]:
-    """Name and help of every output."""
     yield from ((name, output.about) for name, output in OUTPUTS.items())
     for name, entry in offered().items():
         by = f", by {entry.dist.name}" if entry.dist else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -64,7 +64,6 @@ def make(run: Run, _: Target) -> bytes:
 
 
 def run_to_json(run: Run) -> Json:
-    """The whole record."""
     fields = _fields(_RUN, run)
     about = {name: fields[name] for name in _ABOUT}
     return {
@@ -145,7 +144,7 @@ def _circuit(circuit: Circuit, run: Run) -> Json:
     if circuit.baseline:
         fields["baseline"]["is_candidate"] = circuit.is_its_baseline
     claims = [_claim(result) for result in results]
-    return {**fields, "grade": grade(circuit, run).to_json(), "claims": claims}
+    return {**fields, "grade": asdict(grade(circuit, run)), "claims": claims}
 
 
 def _claim(result: Result) -> Json:

@@ -144,8 +144,6 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One claim of one circuit, and what came of it."""
-
     nodeid: str
     circuit: str
     evidence: Evidence
@@ -178,8 +176,6 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What made a run."""
-
     name: str = "pytest-circuits"
     version: str = pytest_circuits.__version__
 
@@ -206,8 +202,6 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A whole run of the gate."""
-
     circuits: tuple[Circuit, ...]
     results: tuple[Result, ...]
     refused: tuple[str, ...] = ()  # specifications that cannot be used
@@ -265,7 +259,6 @@ class Run:
         )
 
     def spec_of(self, result: Result) -> str:
-        """The specification that a result is about, relative to the root folder."""
         return next(c.spec for c in self.circuits if c.name == result.circuit)
 
     def in_repository(self, path: str) -> str:

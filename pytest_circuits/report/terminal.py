@@ -26,7 +26,6 @@ Line = tuple[Span, ...]
 
 
 def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) -> list[Line]:
-    """The lines of the `circuits` section."""
     shown = [result for result in run.results if result.is_told]
     table = _table(shown, ascii_only=ascii_only)
     lines: list[Line] = []
@@ -88,7 +87,6 @@ def _with_waivers(run: Run, model: str) -> str:
 
 
 def _why_not(run: Run) -> str:
-    """Say how many claims do not pass, and in which way."""
     reasons = []
     for word in dict.fromkeys(words.state_of(result) for result in run.results):
         concerned = [result for result in run.results if words.state_of(result) == word]

@@ -24,7 +24,6 @@ _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "y
 
 
 def colour_of(verdict: Verdict) -> dict[str, bool]:
-    """The terminal markup of a verdict."""
     return {_COLOURS[verdict]: True, "bold": verdict is not Verdict.PASS}
 
 
@@ -64,7 +63,6 @@ def compared_with(circuit: Circuit) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share as a percentage, or a dash where there is no number."""
     return "-" if value is None or not math.isfinite(value) else percent(value)
 
 
@@ -79,14 +77,12 @@ def observed(rate: Rate | None, *, ascii_only: bool = False) -> str:
 
 
 def bound(rate: Rate | None, *, ascii_only: bool = False) -> str:
-    """The threshold that a rate is held against."""
     if rate is None:
         return "-"
     return f"{_relation(rate, ascii_only=ascii_only)} {share(rate.threshold)}"
 
 
 def count(rate: Rate | None) -> str:
-    """How many prompts a rate is made of."""
     if rate is None:
         return "-"
     return WHOLE_SPACE if rate.exhaustive else str(rate.n)

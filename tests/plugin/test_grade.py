@@ -88,7 +88,7 @@ def test_the_line_says_what_is_left_out_and_shortly_why() -> None:
     found = grade(circuit, run_of(circuit, results=[result(claim) for claim in CORE[:3]]))
 
     assert found.level is Level.PARTIAL
-    assert found.to_json()["left_out"] == reasons
+    assert found.left_out == reasons
     assert found.sentence.endswith(
         f"; left out: stable (no baseline yet), faithful, minimal (fails), blind ({20 * 'ab'}...)"
     )

@@ -189,7 +189,7 @@ def _explained(bench: Bench, card: LawCard, found: Counterexample) -> Counterexa
     finite = None not in found.margins.values()
     partner = Prompt(found.partner, found.foil, found.answer)
     causes = card.causes(bench, Pair(prompt, partner)) if finite else ()
-    return replace(found, margins=margins, logits=logits, causes=causes)
+    return replace(found, margins=margins, logits=logits, causes=causes, runs=tuple(margins))
 
 
 def _shown_runs(bench: Bench) -> tuple[Run, ...]:

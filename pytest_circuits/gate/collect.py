@@ -13,7 +13,8 @@ from pytest_circuits.claims.laws import LawBroken, finish, given_test
 from pytest_circuits.claims.selfcheck import SELFCHECK, run_selfcheck
 from pytest_circuits.errors import CircuitsError, SpecError
 from pytest_circuits.gate.loading import Benches, Prepared
-from pytest_circuits.report.failure import Subject, failure_text
+from pytest_circuits.gate.provenance import glossary
+from pytest_circuits.report.failure import failure_text
 from pytest_circuits.report.record import evidence_to_json
 from pytest_circuits.report.safe_text import clean, clean_block
 from pytest_circuits.report.words import compared_with
@@ -100,14 +101,13 @@ class ClaimItem(pytest.Function):
     ) -> Any:  # noqa: ANN401  (pytest's own signature)
         """Return our own text for what a user can mend, pytest's for anything else."""
         if isinstance(excinfo.value, ClaimFailed) and self.evidence is not None:
-            subject = Subject(
+            return failure_text(
+                self.evidence,
+                glossary()[self.name],
+                self.prepared.place_of(self.name),
                 circuit=self.prepared.circuit.name,
-                path=self.prepared.shown,
-                lineno=self.prepared.line_of(self.name),
-                command=self.prepared.command(self.name),
                 baseline=compared_with(self.prepared.circuit) if self.name == COMPARES else "",
             )
-            return failure_text(self.evidence, subject)
         if isinstance(excinfo.value, CircuitsError):
             return clean_block(str(excinfo.value))
         return super().repr_failure(excinfo, *args, **kwargs)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pytest_circuits.errors import CircuitsError
 from pytest_circuits.gate.loading import Benches
 from pytest_circuits.gate.settings import Update
-from pytest_circuits.report.record import tool, versions
+from pytest_circuits.report.run import Tool, versions
 from pytest_circuits.report.safe_text import clean
 from pytest_circuits.report.words import several
 from pytest_circuits.spec.load import load_spec
@@ -85,4 +85,4 @@ def _folders(benches: Benches, specs: Sequence[Path]) -> str:
 def _versions() -> str:
     known = versions()
     named = [f"{name} {known[name]}" for name in _SHOWN_VERSIONS if name in known]
-    return ", ".join([f"{tool()['name']} {tool()['version']}", *named])
+    return ", ".join([str(Tool()), *named])

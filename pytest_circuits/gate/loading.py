@@ -169,8 +169,8 @@ class Benches:
             circuit=circuit_of(bench, made_of, self.names, device=self.device_name),
             source=loaded,
             path=path,
-            shown=self.names.shown(path),
-            options=repeated_options(self.settings, self.search_seed),
+            shown=os.path.relpath(path, self.names.folder),
+            options=repeated_options(self.settings, self.names, self.search_seed),
             selfcheck=self.settings.selfcheck,
             will_record=update is Update.CHANGED or (update is Update.NEW and not bench.baseline),
         )

@@ -29,6 +29,11 @@ class Names:
         """A path as reports hold it."""
         return Path(os.path.relpath(path, self.root)).as_posix()
 
+    def given(self, place: Directory) -> str:
+        """The folder that an option names; a command in a report holds no absolute path."""
+        absolute = Path(place.given).is_absolute()
+        return os.path.relpath(place.path, self.folder) if absolute else place.given
+
     def artifact(self, model: Model, place: Directory) -> Artifact:
         """What reports say about a model; of a folder elsewhere, only what was given."""
         if place.path.is_relative_to(self.root):
@@ -37,7 +42,7 @@ class Names:
         return Artifact(place.path.name if given.is_absolute() else given.as_posix(), model.digest)
 
 
-def repeated_options(settings: Settings, search_seed: int | None) -> tuple[str, ...]:
+def repeated_options(settings: Settings, names: Names, search_seed: int | None) -> tuple[str, ...]:
     """Options of a run that a reader has to repeat: not those of the ini file."""
     named = (
         ("--circuits-model", settings.model),
@@ -48,7 +53,7 @@ def repeated_options(settings: Settings, search_seed: int | None) -> tuple[str, 
         word
         for option, place in named
         if place and place.source == "command line"
-        for word in (option, place.given)
+        for word in (option, names.given(place))
     ]
     if settings.device and settings.device_source == "command line":
         options += ["--circuits-device", settings.device]

@@ -1,18 +1,21 @@
-"""What reports tell about a circuit besides its evidence: where it comes from, and its drawing."""
+"""What reports tell besides evidence: what claims say, what a circuit depends on, its drawing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pytest_circuits.circuit.edges import count_edges, live_edges
 from pytest_circuits.claims.bench import Bench
-from pytest_circuits.claims.registry import declared
+from pytest_circuits.claims.registry import CLAIMS, declared
+from pytest_circuits.claims.selfcheck import SELFCHECK
 from pytest_circuits.claims.stable.baseline import Live
 from pytest_circuits.claims.stable.baseline_file import baseline_path
 from pytest_circuits.gate.names import Names
 from pytest_circuits.gate.settings import Directory
+from pytest_circuits.model.protocol import Kind, Site
 from pytest_circuits.report.run import (
     Artifact,
     Baseline,
@@ -20,13 +23,26 @@ from pytest_circuits.report.run import (
     Drawing,
     File,
     Matched,
+    Meaning,
     Waiver,
 )
 from pytest_circuits.spec.load import LoadedSpec
 
 _MOST_DRAWN = 60  # nodes, or edges
 
+Placed = tuple[str, int]  # the site and the channel of a node
 Read = tuple[Path, str]  # a file, absolute, and the sha256 of the bytes that were read
+
+
+@cache
+def glossary() -> dict[str, Meaning]:
+    """What each claim says, for reports, from its card; a selfcheck has none."""
+    found = {
+        name: Meaning(claim.sentence, claim.at_most, claim.partner, claim.tier, order)
+        for order, (name, claim) in enumerate(CLAIMS.items())
+    }
+    sentence = "by any seed, the model against itself is green and a shuffled circuit is red"
+    return {**found, SELFCHECK: Meaning(sentence, order=len(found))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +125,23 @@ def drawing_of(bench: Bench) -> Drawing | None:
     nodes, edges = bench.nodes, live_edges(bench.nodes, bench.model, bench.edges)
     if not 0 < nodes.count <= _MOST_DRAWN or edges.count > _MOST_DRAWN:
         return None
-    ids = [f"{hook}[{channel}]" for hook in bench.model.sites for channel in nodes.at(hook)]
+    sites = bench.model.sites
+    placed = [(name, channel) for name in sites for channel in nodes.at(name)]
     joined = [
         (f"{source}[{start}]", f"{target}[{end}]") for (source, target), (start, end) in edges
     ]
-    return Drawing(tuple(ids), tuple(joined))
+    stream = [(_id(writer), _id(reader)) for writer, reader in _stream(placed, sites)]
+    return Drawing(tuple(map(_id, placed)), tuple(joined), tuple(stream))
+
+
+def _stream(placed: Sequence[Placed], sites: Mapping[str, Site]) -> Iterator[tuple[Placed, Placed]]:
+    """Channels of the residual stream that a sublayer writes to, and what reads them later."""
+    for place, (writer, channel) in enumerate(placed):
+        for name, other in placed[place + 1 :] if sites[writer].writes else ():
+            reads = sites[name].kind is Kind.RESIDUAL and not sites[name].writes
+            if reads and other == channel:
+                yield (writer, channel), (name, other)
+
+
+def _id(placed: Placed) -> str:
+    return f"{placed[0]}[{placed[1]}]"

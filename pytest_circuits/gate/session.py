@@ -104,7 +104,7 @@ def _annotate(gate: Gate, reporter: pytest.TerminalReporter | None) -> None:
     asked = gate.settings.annotations and os.environ.get("GITHUB_ACTIONS") == "true"
     if gate.run is None or reporter is None or not asked:
         return
-    for command in workflow_commands(gate.run, root=gate.config.rootpath):
+    for command in workflow_commands(gate.run):
         reporter.write_line(command)
 
 

@@ -10,16 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_circuits.report import outputs
+
 DEFAULT_PATHS = ("circuits",)
 MOST_SEEDS = 1000
-OUTPUTS = {  # option `--circuits-NAME FILE`, with its ini twin `circuits_NAME`
-    "report": "write the evidence as JSON to FILE",
-    "markdown": "write a summary in Markdown to FILE; to $GITHUB_STEP_SUMMARY it is appended",
-    "metrics": "write the numbers as one flat JSON object to FILE",
-    "model-card": "put the results into the model card FILE, and leave all else there as it is",
-    "sarif": "write what does not pass as SARIF 2.1.0 to FILE",
-    "predicate": "write an in-toto test-result predicate to FILE, to be signed by others",
-}
 
 
 class Update(StrEnum):
@@ -47,7 +41,7 @@ class Settings:
     baseline: Directory | None  # None: the baseline files beside the specs
     paths: tuple[Path, ...]  # where the gate looks when no path is on the command line
     update: Update
-    outputs: Mapping[str, Path]  # what to write, by name of `OUTPUTS`
+    outputs: Mapping[str, Path]  # what to write, by name of the output
     device: str | None  # None: cuda when there is one, else cpu
     device_source: str = "default"
     selfcheck: int = 0  # seeds under which the gate is put to the test itself
@@ -91,7 +85,7 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="let --circuits-update write under CI (default: refused)",
     )
-    for name, text in OUTPUTS.items():
+    for name, text in outputs.names():
         group.addoption(f"--circuits-{name}", metavar="FILE", help=f"{text} (default: no file)")
     group.addoption(
         "--circuits-device",
@@ -111,9 +105,8 @@ def _add_ini_values(parser: pytest.Parser) -> None:
     parser.addini("circuits_model", "twin of --circuits-model, relative to this file")
     parser.addini("circuits_baseline", "twin of --circuits-baseline, relative to this file")
     parser.addini("circuits_match", "twin of --circuits-match, relative to this file")
-    for name in OUTPUTS:
-        twin = f"circuits_{name.replace('-', '_')}"
-        parser.addini(twin, f"twin of --circuits-{name}, relative to this file")
+    for name, _ in outputs.names():
+        parser.addini(_key(name), f"twin of --circuits-{name}, relative to this file")
     parser.addini(
         "circuits_annotations",
         "print workflow commands under GitHub Actions, which mark the lines of claims that do not "
@@ -138,7 +131,8 @@ def _add_ini_values(parser: pytest.Parser) -> None:
 
 def names_with_value() -> tuple[str, ...]:
     """Every option `--circuits-NAME` that takes a value."""
-    return ("model", "baseline", "match", "update", *OUTPUTS, "device", "selfcheck")
+    written = dict(outputs.names())
+    return ("model", "baseline", "match", "update", *written, "device", "selfcheck")
 
 
 def refuse_stray_options(config: pytest.Config) -> None:
@@ -147,7 +141,7 @@ def refuse_stray_options(config: pytest.Config) -> None:
     Without this, a forgotten `--circuits` is a green run that tested no circuit.
     """
     for name in (*names_with_value(), "update-in-ci"):
-        if config.getoption(f"circuits_{name.replace('-', '_')}") not in {None, False}:
+        if config.getoption(_key(name)) not in {None, False}:
             raise pytest.UsageError(
                 f"--circuits-{name} does nothing without --circuits; add --circuits to run the gate"
             )
@@ -196,8 +190,8 @@ def _match(config: pytest.Config, update: Update) -> Directory | None:
 
 def _outputs(config: pytest.Config) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for name in OUTPUTS:
-        place = _place(config, f"circuits_{name.replace('-', '_')}")
+    for name, _ in outputs.names():
+        place = _place(config, _key(name))
         if place is None:
             continue
         if os.path.isdir(place.path):  # noqa: PTH112  (bears any name)
@@ -237,8 +231,13 @@ def ini_folder(config: pytest.Config) -> Path:
 
 def named_outputs(config: pytest.Config) -> dict[str, Path]:
     """Return where the outputs would go, by name, of a command line that may be refused."""
-    found = {name: _named(config, f"circuits_{name.replace('-', '_')}") for name in OUTPUTS}
+    found = {name: _named(config, _key(name)) for name, _ in outputs.names()}
     return {name: place.path for name, place in found.items() if place is not None}
+
+
+def _key(name: str) -> str:
+    """The name of an option in the ini file, and in pytest's configuration."""
+    return f"circuits_{name.replace('-', '_')}"
 
 
 def _place(config: pytest.Config, name: str) -> Directory | None:

@@ -11,6 +11,7 @@ import pytest
 from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Verdict
 from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.selfcheck import SELFCHECK
+from pytest_circuits.gate.provenance import glossary
 from pytest_circuits.gate.state import Expected, Gate, Outcome
 from pytest_circuits.gate.waivers import complaints, remark, waiver_for
 from pytest_circuits.report.record import evidence_from_json
@@ -36,6 +37,7 @@ def decide(gate: Gate) -> Run:
         refusals=tuple(dict.fromkeys(gate.refusals)),
         problems=(*_problems(gate, results), *complaints(gate, results)),
         notes=(*remark(gate, results), *_matches(circuits), *_against_itself(gate, circuits)),
+        claims=glossary(),
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.plugin.conftest import Repository
 
+ROOT = Path(__file__).parents[2]
 SAY_MODULES = """
 import json, sys
 
@@ -40,7 +41,7 @@ def test_the_options_are_loaded_and_nothing_else(tmp_path: Path) -> None:
         modules_of_a_run(tmp_path, p) for p in ("nothing", "pytest_circuits.plugin")
     )
 
-    ours = {"", ".gate", ".gate.settings", ".plugin"}
+    ours = {"", ".gate", ".gate.settings", ".plugin", ".report", ".report.outputs"}
     assert with_it - without == {f"pytest_circuits{name}" for name in ours}
 
 

@@ -21,7 +21,7 @@ from pytest_circuits.system.lock import hold
 HOLDER = """\
 import sys
 from pathlib import Path
-from pytest_circuits.lock import hold
+from pytest_circuits.system.lock import hold
 with hold(Path(sys.argv[1])):
     print("holds", flush=True)
     sys.stdin.read()

@@ -18,7 +18,7 @@ from pytest_circuits.system.stopping import Interrupted, Stop, interruptions, st
 ASKING = ["SIGTERM", "SIGINT", "SIGUSR1"]
 LOOP = """\
 import time
-from pytest_circuits.stopping import stop_requests
+from pytest_circuits.system.stopping import stop_requests
 with stop_requests() as stop:
     print("ready", flush=True)
     while not stop.asked:

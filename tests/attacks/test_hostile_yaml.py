@@ -16,7 +16,7 @@ from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec import load_spec
+from pytest_circuits.spec.load import load_spec
 for path in sorted(Path(sys.argv[1]).iterdir()):
     start = time.process_time()
     try:

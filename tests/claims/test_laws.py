@@ -86,9 +86,9 @@ def test_a_loaded_profile_changes_nothing(bench_of: MakeBench) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from pytest_circuits.claims import make_bench
-from pytest_circuits.model import load_model
-from pytest_circuits.spec import load_spec
+from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.model.open import load_model
+from pytest_circuits.spec.load import load_spec
 bench = make_bench(load_spec(Path(sys.argv[1])), load_model(Path(sys.argv[2])))
 print([pair.first.text for pair in bench.searched_pairs])
 """

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
+
+from numpy.random import Generator
 
 from pytest_circuits.train.lines import classes, files, flow, functions, literals, strings
 
-if TYPE_CHECKING:
-    from numpy.random import Generator
-
-    Family: TypeAlias = Callable[[Generator], str]
+Family: TypeAlias = Callable[[Generator], str]
 
 # Tasks that need a name to be found again weigh more: they are learnt last.
 FAMILIES: Final[dict[Family, int]] = {

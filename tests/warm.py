@@ -3,7 +3,7 @@
 To start Python and load torch takes two seconds of a core, a copy of a process that has it some
 hundredths. What such a process does is the same; that it starts as a new one does is for the tests
 that say so. Run as a script, this is the process that is copied: a line of standard input is a
-command, a line of standard output how it ended.
+command, two of standard output are its pid and how it ended.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event, Timer
 from typing import IO, Any
 
 POSSIBLE = Path("/proc/self/fd").exists()
@@ -54,15 +55,15 @@ class WarmPython:
                 ],
                 "env": dict(os.environ if env is None else env),
                 "cwd": str(cwd or Path.cwd()),
-                "seconds": timeout,
             }
-            status = self._ask(json.dumps(job))
+            status = self._ask(json.dumps(job), timeout)
             said = [path.read_text(encoding="utf-8", errors="replace") for path in (out, err)]
-        if timeout is not None and status == -signal.SIGALRM:
-            raise subprocess.TimeoutExpired(list(command), timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired(list(command), timeout or 0)
         return subprocess.CompletedProcess(list(command), status, *said)
 
-    def _ask(self, job: str) -> int:
+    def _ask(self, job: str, seconds: float | None) -> int | None:
+        """The exit status; None where it took too long and was ended."""
         if self._stem is None:
             self._stem = subprocess.Popen(
                 [sys.executable, "-P", __file__, *self.modules],
@@ -74,7 +75,17 @@ class WarmPython:
         assert self._stem.stdout is not None
         self._stem.stdin.write(f"{job}\n")
         self._stem.stdin.flush()
-        return int(self._stem.stdout.readline())
+        child, late = int(self._stem.stdout.readline()), Event()
+
+        def end() -> None:
+            late.set()
+            os.kill(child, signal.SIGKILL)
+
+        watch = Timer(seconds or 3600, end)
+        watch.start()
+        status = int(self._stem.stdout.readline())
+        watch.cancel()
+        return None if late.is_set() else status
 
     def close(self) -> None:
         if self._stem is not None:
@@ -87,6 +98,8 @@ def _serve() -> None:
         child = os.fork()
         if not child:
             os._exit(_become(json.loads(line)))
+        sys.stdout.write(f"{child}\n")
+        sys.stdout.flush()
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         sys.stdout.write(f"{status}\n")
         sys.stdout.flush()
@@ -98,7 +111,6 @@ def _become(job: Mapping[str, Any]) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC if number else os.O_RDONLY
         os.dup2(os.open(path, flags, 0o600), number)
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)  # nothing of what was read ahead
-    signal.setitimer(signal.ITIMER_REAL, job["seconds"] or 0)  # ends it, where it takes longer
     os.environ.clear()
     os.environ.update(job["env"])
     os.chdir(job["cwd"])

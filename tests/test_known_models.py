@@ -21,8 +21,8 @@ from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import Pair, PromptSpace, check_prompts
 from pytest_circuits.prune.quality import Bar, Judge
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import parse_spec
-from pytest_circuits.spec.types import Ablation
 from tests.known_models import KINDS, KnownAnswer, bracket_counter, quote_copier, redundant_quote
 
 # What `prune` asks for by default, written out: the models stay what they are when it changes.
@@ -82,7 +82,7 @@ def _swaps(trial: Trial) -> Iterator[Nodes]:
     """The circuit with one node replaced by another of the same hook point."""
     for hook, channel in trial.nodes:
         rest = trial.nodes.without(hook, channel)
-        for other in set(range(trial.model.hook_points[hook])) - set(trial.nodes.at(hook)):
+        for other in set(range(trial.model.sites[hook].width)) - set(trial.nodes.at(hook)):
             yield Nodes.of(dict(rest.channels) | {hook: [*rest.at(hook), other]})
 
 

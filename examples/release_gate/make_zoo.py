@@ -352,7 +352,7 @@ def write(zoo: Zoo, name: str, about: str, state: State, out: Path) -> Model:
             parent=zoo.base.digest,
         )
         model = load_model(folder)
-        save_reference(model, measure(model.module, text, model_digest=model.digest))
+        save_reference(model, measure(model, text))
     return load_model(out / name)
 
 

@@ -1,61 +1,59 @@
-"""What heads attend to: the attention of the asked token, in one run or in several at once.
+"""What heads attend to from the asked token: seen through the gauges of a model.
 
-Letters: N rows, T tokens, A all query channels, E channels of a head, H heads.
+Letters: N rows, T tokens, H heads, Q queries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
 
 import torch
 from torch import Tensor
 
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Gauge, Kind, Model, Shows, gauges_of, sites_of
 
 Head = tuple[int, int]  # its layer, and its index there
 
 
-def kept_heads(nodes: Nodes, width: int) -> tuple[Head, ...]:
-    """Every head of which a circuit keeps a value; width: channels of a head."""
-    found = {
-        (int(hook.partition(".")[0]), channel // width)
-        for hook, channel in nodes
-        if hook.endswith(".attn.v")
-    }
+def kept_heads(nodes: Nodes, model: Model) -> tuple[Head, ...]:
+    """Every head of which a circuit keeps a value, or all."""
+    found = set()
+    for name, site in sites_of(model, Kind.VALUE, Kind.HEAD).items():
+        heads = {site.head_of(node) for node in nodes.at(name)}
+        found |= {(site.layer or 0, head) for head in heads if head is not None}
     return tuple(sorted(found))
 
 
-def attention_of(model: Model, layer: int, query: Tensor, keys: Tensor, at: Tensor) -> Tensor:
-    """What the asked token of each row attends to: query [N, A], keys [N, T, A] -> [N, H, T].
+def shows_attention(model: Model) -> bool:
+    """Whether a model shows what every head attends to that a circuit could keep."""
+    layers = {site.layer for site in sites_of(model, Kind.VALUE, Kind.HEAD).values()}
+    return bool(layers) and layers <= {gauge.layer for gauge in patterns(model).values()}
 
-    What a row lacks to one went to the sink.
-    """
-    width = model.config.d_head
-    q, k = (x.view(*x.shape[:-1], -1, width) for x in (query, keys))
-    scores = torch.einsum("nhe,nthe->nht", q, k) / sqrt(width)
-    hidden = torch.arange(keys.shape[1], device=at.device) > at[:, None]  # [N, T]
-    scores = scores.masked_fill(hidden[:, None, :], -torch.inf)
-    sink = model.module.layers()[layer][0].sink
-    if sink is not None:
-        scores = torch.cat([scores, sink.to(scores).view(1, -1, 1).expand(len(q), -1, 1)], dim=2)
-    return scores.softmax(-1)[..., : keys.shape[1]]
+
+def patterns(model: Model) -> dict[str, Gauge]:
+    """The gauges that show attention, in forward order."""
+    return gauges_of(model, Shows.PATTERN)
+
+
+def of_asked(pattern: Tensor, at: Tensor) -> Tensor:
+    """The attention of one token of each row, [N, H, T], from [N, H, Q, T]."""
+    if pattern.shape[2] == 1:
+        return pattern[:, :, 0]
+    return pattern[torch.arange(len(at), device=at.device), :, at]
 
 
 def whole_attention(model: Model, tokens: Tensor, at: Tensor, heads: Sequence[Head]) -> Tensor:
-    """Attention of some heads in the whole model: tokens [N, T], asked at [N] -> [heads, N, T]."""
-    rows = torch.arange(len(tokens), device=tokens.device)
-    queries: dict[str, Tensor] = {}
-    found: dict[int, Tensor] = {}
+    """Attention of some heads in the whole model: tokens [N, T], asked at [N] -> [heads, N, T].
+
+    What a row lacks to one went to the sink.
+    """
+    gauges, found = patterns(model), {}
 
     def record(name: str, x: Tensor) -> Tensor:
-        layer, _, point = name.partition(".attn.")
-        if point == "q":
-            queries[layer] = x[rows, at]
-        if point == "k":
-            found[int(layer)] = attention_of(model, int(layer), queries.pop(layer), x, at)
+        if name in gauges:
+            found[gauges[name].layer] = of_asked(x, at)
         return x
 
-    model.module.visit(tokens, record)
+    model.run(tokens, record, at=at, gauges=tuple(gauges))
     return torch.stack([found[layer][:, head] for layer, head in heads])

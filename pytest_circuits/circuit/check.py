@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 
-from pytest_circuits.model.protocol import Model
-from pytest_circuits.model.sparse.gpt import Ends
+from pytest_circuits.model.protocol import Ends, Model, wires_of
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.problems import Problem, listed, quoted, suggest
 from pytest_circuits.spec.types import edge_ends, edge_key
@@ -17,34 +16,37 @@ def check_circuit(loaded: LoadedSpec, model: Model) -> tuple[Problem, ...]:
 
 
 def _check_nodes(loaded: LoadedSpec, model: Model) -> Iterator[Problem]:
-    for hook, channels in loaded.spec.nodes.items():
-        width = model.hook_points.get(hook)
-        if width is None:
-            text = f"the model has no hook point {quoted(hook)}"
-            hint = suggest(hook, model.hook_points)
-            yield loaded.problem_at(("nodes", hook), text, hint, key=True)
+    for name, nodes in loaded.spec.nodes.items():
+        site = model.sites.get(name)
+        if site is None:
+            text = f"the model has no hook point {quoted(name)}"
+            yield loaded.problem_at(("nodes", name), text, suggest(name, model.sites), key=True)
             continue
-        for position, channel in enumerate(channels):
-            if channel >= width:
-                text = f"node {hook}[{channel}] is out of range: {hook} has channels"
-                yield loaded.problem_at(("nodes", hook, position), f"{text} 0 to {width - 1}")
+        for position, node in enumerate(nodes):
+            if node >= site.width:
+                text = f"node {name}[{node}] is out of range: {name} has channels"
+                yield loaded.problem_at(("nodes", name, position), f"{text} 0 to {site.width - 1}")
 
 
 def _check_edges(loaded: LoadedSpec, model: Model) -> Iterator[Problem]:
     """Give the hook points that no weight joins; edges between nodes are known to be in range."""
-    joined = model.edge_matrices().keys()
+    wires = wires_of(model)
+    if loaded.spec.edges is not None and not wires:
+        text = "this model shows no weights between hook points, so that edges cannot be listed"
+        yield loaded.problem_at(("edges",), text, "leave 'edges' out", key=True)
+        return
     for key in loaded.spec.edges or {}:
         ends = edge_ends(key)
-        if ends not in joined and model.hook_points.keys() >= {*ends}:
+        if ends not in wires and model.sites.keys() >= {*ends}:
             source, target = ends
             text = f"no weight leads from {quoted(source)} to {quoted(target)}"
-            yield loaded.problem_at(("edges", key), text, _possible(ends, joined), key=True)
+            yield loaded.problem_at(("edges", key), text, _possible(ends, wires, model), key=True)
 
 
-def _possible(ends: Ends, joined: Iterable[Ends]) -> str:
+def _possible(ends: Ends, wires: Collection[Ends], model: Model) -> str:
     source, target = ends
-    if (target, source) in joined:
+    if (target, source) in wires:
         return f"did you mean {quoted(edge_key(target, source))}?"
-    near = [edge_key(*known) for known in joined if source == known[0] or target == known[1]]
-    every = [edge_key(*known) for known in joined if known[0].startswith("0.")]
+    near = [edge_key(*known) for known in wires if source == known[0] or target == known[1]]
+    every = [edge_key(*known) for known in wires if model.sites[known[0]].layer == 0]
     return f"possible: {listed(near or every)}"

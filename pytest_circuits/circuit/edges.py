@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.protocol import Model
-from pytest_circuits.model.sparse.gpt import Ends
+from pytest_circuits.model.protocol import Ends, Model, wires_of
 from pytest_circuits.spec.types import Spec, edge_ends, edge_key
 
 Pair = tuple[int, int]  # source channel, target channel
@@ -77,10 +76,10 @@ def edges_of(spec: Spec) -> Edges | None:
 def live_edges(nodes: Nodes, model: Model, edges: Edges | None = None) -> Edges:
     """The nonzero weights between kept nodes, of those in `edges` if given."""
     found: dict[Ends, list[Pair]] = {}
-    for ends, weight in model.edge_matrices().items():
+    for ends, wire in wires_of(model).items():
         sources, targets = (nodes.at(hook) for hook in ends)
         if sources and targets:
-            alive = weight[list(targets)][:, list(sources)].nonzero().tolist()
+            alive = wire.weight[list(targets)][:, list(sources)].nonzero().tolist()
             pairs = [(sources[i], targets[j]) for j, i in alive]
             wanted = set(pairs if edges is None else edges.between(ends))
             found[ends] = [pair for pair in pairs if pair in wanted]

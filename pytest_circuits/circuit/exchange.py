@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_circuits.circuit.encoding import Batch, Encoder
+from pytest_circuits.circuit.masks import mixing, over_channels
 from pytest_circuits.circuit.runner import CIRCUITS, ROWS, Runner
-from pytest_circuits.model.protocol import Model
-from pytest_circuits.model.sparse.gpt import Hook
+from pytest_circuits.model.protocol import Kind, Model, Site, sites_of
 from pytest_circuits.prompts.space import Pair
 
 RANDOM_PARTS = 16  # of the channels, each in with probability one half
-_KEYS, _VALUES, _LAST = ".attn.k", ".attn.v", "final_resid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +32,61 @@ class Part:
     """Some of the channels by which a token is seen by others, or by the unembedding."""
 
     name: str
-    channels: Mapping[str, Tensor]  # by hook point, [D] bool
+    channels: Mapping[str, Tensor]  # by site, [width] bool
+
+
+def sent_by(model: Model) -> dict[str, Site]:
+    """The sites that show all that a token sends on: keys and values, and what is read out at last.
+
+    Empty where a model does not show all of them: what is exchanged would then be a part, and a
+    preference that does not move would say nothing.
+    """
+    sent = sites_of(model, Kind.KEY, Kind.VALUE)
+    layers = {site.layer for site in model.sites.values()} - {None}
+    last = {
+        name: site for name, site in sites_of(model, Kind.RESIDUAL).items() if site.layer is None
+    }
+    shown = [{s.layer for s in sent.values() if s.kind is kind} for kind in (Kind.KEY, Kind.VALUE)]
+    complete = layers and last and all(layers == some for some in shown)
+    return sent | last if complete else {}
 
 
 def parts_of(model: Model, *, seed: int) -> tuple[Part, ...]:
-    """Return what is exchanged: each layer alone, keys, values, what is read out, random halves."""
-    widths = {
-        hook: width
-        for hook, width in model.hook_points.items()
-        if hook.endswith((_KEYS, _VALUES)) or hook == _LAST
-    }
-    layers = dict.fromkeys(hook.removesuffix(_KEYS) for hook in widths if hook.endswith(_KEYS))
-    groups: dict[str, tuple[str, ...]] = {
-        f"the keys and values of layer {layer}": (layer + _KEYS, layer + _VALUES)
-        for layer in layers
-    }
-    groups["all keys"] = tuple(hook for hook in widths if hook.endswith(_KEYS))
-    groups["all values"] = tuple(hook for hook in widths if hook.endswith(_VALUES))
-    groups["what the unembedding reads"] = (_LAST,)
+    """Return what is exchanged: each layer alone, keys, values, what is read out, random halves.
+
+    None where a model does not show what its tokens send.
+    """
+    sent = sent_by(model)
+    if not sent:
+        return ()
+    groups: dict[str, list[str]] = {}
+    for name, site in sent.items():
+        if site.layer is not None:
+            groups.setdefault(f"the keys and values of layer {site.layer}", []).append(name)
+    for text, kind in (("all keys", Kind.KEY), ("all values", Kind.VALUE)):
+        groups[text] = [name for name, site in sent.items() if site.kind is kind]
+    groups["what the unembedding reads"] = [n for n, site in sent.items() if site.layer is None]
     rng = np.random.Generator(np.random.Philox(key=seed))
     halves = (
-        {hook: torch.from_numpy(rng.random(width) < 0.5) for hook, width in widths.items()}
+        {name: torch.from_numpy(rng.random(site.width) < 0.5) for name, site in sent.items()}
         for _ in range(RANDOM_PARTS)
     )
     return (
         *(
-            Part(name, {hook: torch.full((widths[hook],), hook in group) for hook in widths})
-            for name, group in groups.items()
+            Part(
+                text,
+                {name: torch.full((site.width,), name in some) for name, site in sent.items()},
+            )
+            for text, some in groups.items()
         ),
         *(Part(f"random half {number}", half) for number, half in enumerate(halves, 1)),
     )
+
+
+def everything(model: Model) -> Part:
+    """All that tokens send: exchanged, it gives the other prompt's logits."""
+    sent = sent_by(model)
+    return Part("everything", {name: torch.ones(s.width).bool() for name, s in sent.items()})
 
 
 def aligned(encoder: Encoder, change: Pair) -> bool:
@@ -102,28 +126,24 @@ def _forward(
             sent[name] = x
         return x
 
-    model.module(other.tokens, record, at=other.last)
-    hook = _exchange(sent, batch.tokens != other.tokens, batch.last, parts)
+    model.run(other.tokens, record, at=other.last)
+    where = batch.tokens != other.tokens  # [B, T]
+    at_last = where.gather(1, batch.last[:, None])  # [B, 1]
+    channels = {
+        name: over_channels(torch.stack([part.channels[name] for part in parts]), model, name)
+        for name in sent
+    }
+
+    def keep(name: str, mine: Tensor) -> Tensor | None:
+        if name not in sent:
+            return None
+        tokens = where if mine.shape[2] == where.shape[1] else at_last
+        part = channels[name].to(mine.device)[:, None, None, :]
+        return ~(tokens[None, :, :, None] & part)  # [K, B, T or 1, D]
+
+    hook = mixing(len(parts), keep, lambda name, _mine: sent.get(name))
     rows, at = batch.tokens.repeat(len(parts), 1), batch.last.repeat(len(parts))
-    logits = model.module(rows, hook, at=at).view(len(parts), len(batch.tokens), -1)  # [K, B, V]
+    logits = model.run(rows, hook, at=at).view(len(parts), len(batch.tokens), -1)  # [K, B, V]
     scores = batch.preferences(logits).double().cpu().numpy()
     margins: NDArray[np.float64] = scores[..., 0] - scores[..., 1]
     return margins
-
-
-def _exchange(
-    sent: Mapping[str, Tensor], where: Tensor, last: Tensor, parts: Sequence[Part]
-) -> Hook:
-    """A hook that puts what was sent [B, T or 1, D] at some tokens [B, T] into parts' channels."""
-    at_last = where.gather(1, last[:, None])  # [B, 1]
-
-    def hook(name: str, x: Tensor) -> Tensor:
-        if name not in sent:
-            return x
-        by_part = x.view(len(parts), -1, *x.shape[1:])  # [K, B, T or 1, D]
-        tokens = where if x.shape[1] == where.shape[1] else at_last
-        channels = torch.stack([part.channels[name] for part in parts]).to(x.device)
-        mask = tokens[None, :, :, None] & channels[:, None, None, :]
-        return torch.where(mask, sent[name], by_part).flatten(0, 1)
-
-    return hook

@@ -21,6 +21,7 @@ from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.nodes import Node, Nodes, all_nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.errors import ModelError
+from pytest_circuits.model.protocol import Kind, Site
 from pytest_circuits.prompts.space import Pair
 
 Floats = NDArray[np.float64]
@@ -29,6 +30,7 @@ MATCH_PAIRS = 32  # pairs of prompts on which channels are held against each oth
 TINY = 1e-6  # an activation that varies by less is constant
 _CONSTANT = 0.01  # how much the nearness of two means counts, beside how they vary
 RESIDUAL = "residual"
+_OF_HEADS = frozenset({Kind.QUERY, Kind.KEY, Kind.VALUE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +78,21 @@ def match_nodes(here: Runner, there: Runner, nodes: Nodes, pairs: Sequence[Pair]
     Raises ModelError when that has no such hook points, or too few channels at one of them.
     """
     _check(here, there, nodes)
-    common = here.model.hook_points.keys() & there.model.hook_points.keys()
+    common = here.model.sites.keys() & there.model.sites.keys()
     sides = [_described(runner, pairs, common) for runner in (here, there)]
     maps: dict[str, dict[int, tuple[int, float]]] = {}
-    for basis in {_basis(hook) for hook in nodes.shape}:
-        if basis.endswith(".heads"):
-            maps |= _heads(basis, sides, [r.model.config.d_head for r in (here, there)])
+    for name in nodes.shape:
+        site, other = here.model.sites[name], there.model.sites[name]
+        part = _part(name, site)
+        if part in maps:
+            continue
+        if site.kind in _OF_HEADS:
+            maps |= _heads(site, sides, (site.head, other.head))
         else:
-            maps[basis] = _assigned(_similarity(sides[0][basis], sides[1][basis]))
-    found = {(hook, c): maps[_part(hook)].get(c, (c, 0.0)) for hook, c in nodes}
+            maps[part] = _assigned(_similarity(sides[0][part], sides[1][part]))
+    found = {
+        (name, c): maps[_part(name, here.model.sites[name])].get(c, (c, 0.0)) for name, c in nodes
+    }
     return Match(
         {(hook, c): (hook, found[hook, c][0]) for hook, c in nodes},
         {node: alike for node, (_, alike) in found.items()},
@@ -92,36 +100,35 @@ def match_nodes(here: Runner, there: Runner, nodes: Nodes, pairs: Sequence[Pair]
 
 
 def _check(here: Runner, there: Runner, nodes: Nodes) -> None:
-    widths = dict(there.model.hook_points)
-    heads = [runner.model.config.d_head for runner in (there, here)]
-    if heads[0] < heads[1]:
-        raise ModelError(
-            f"{there.model.path}: the circuit cannot be matched: its heads have {heads[0]} "
-            f"channels, those of {here.model.path} {heads[1]}; prune it anew"
-        )
-    for hook in nodes.shape:
-        if widths.get(hook, 0) < here.model.hook_points[hook]:
+    for name in nodes.shape:
+        site, other = here.model.sites[name], there.model.sites.get(name)
+        if other is not None and other.head < site.head:
             raise ModelError(
-                f"{there.model.path}: the circuit cannot be matched: hook point {hook} has "
-                f"{widths.get(hook, 'no')} channels here and {here.model.hook_points[hook]} in "
+                f"{there.model.path}: the circuit cannot be matched: its heads have {other.head} "
+                f"channels, those of {here.model.path} {site.head}; prune it anew"
+            )
+        if other is None or other.width < site.width or other.kind is not site.kind:
+            raise ModelError(
+                f"{there.model.path}: the circuit cannot be matched: hook point {name} has "
+                f"{other.width if other else 'no'} channels here and {site.width} in "
                 f"{here.model.path}; prune it anew"
             )
 
 
-def _basis(hook: str) -> str:
-    """What shares one numbering with a hook point: the residual stream, neurons, or heads."""
-    layer, _, point = hook.partition(".")
-    if point in {"attn.q", "attn.k", "attn.v"}:
-        return f"{layer}.attn.heads"
-    return hook if point == "mlp.post_act" else RESIDUAL
+def _part(name: str, site: Site) -> str:
+    """What shares one numbering with a site: the residual stream, or a part of the heads.
 
-
-def _part(hook: str) -> str:
-    """The same, with the queries and keys of heads apart from their values."""
-    layer, _, point = hook.partition(".")
-    if point in {"attn.q", "attn.k"}:
-        return f"{layer}.attn.qk"
-    return hook if point == "attn.v" else _basis(hook)
+    Queries and keys meet channel by channel; values are numbered by themselves.
+    """
+    match site.kind:
+        case Kind.RESIDUAL:
+            return RESIDUAL
+        case Kind.QUERY | Kind.KEY:
+            return f"{site.layer}.qk"
+        case Kind.VALUE:
+            return f"{site.layer}.v"
+        case _:
+            return name
 
 
 def _described(runner: Runner, pairs: Sequence[Pair], hooks: AbstractSet[str]) -> dict[str, Floats]:
@@ -139,9 +146,11 @@ def _described(runner: Runner, pairs: Sequence[Pair], hooks: AbstractSet[str]) -
         centred = x - x.mean(axis=1, keepdims=True)
         size = np.linalg.norm(centred, axis=1, keepdims=True)
         unit = np.where(size > TINY, centred / np.maximum(size, TINY), 0.0)
-        found[_part(hook)].append(np.hstack([unit, x.mean(axis=1, keepdims=True)]))
-    width = min(len(x) for x in found[RESIDUAL])  # positions may be read beside the stream
-    found[RESIDUAL] = [x[:width] for x in found[RESIDUAL]]
+        part = _part(hook, runner.model.sites[hook])
+        found[part].append(np.hstack([unit, x.mean(axis=1, keepdims=True)]))
+    if RESIDUAL in found:  # positions may be read beside the stream
+        width = min(len(x) for x in found[RESIDUAL])
+        found[RESIDUAL] = [x[:width] for x in found[RESIDUAL]]
     return {part: np.stack(points, axis=1) for part, points in found.items()}
 
 
@@ -176,11 +185,11 @@ def _assigned(alike: Floats) -> dict[int, tuple[int, float]]:
 
 
 def _heads(
-    basis: str, sides: Sequence[Mapping[str, Floats]], widths: Sequence[int]
+    site: Site, sides: Sequence[Mapping[str, Floats]], widths: tuple[int, int]
 ) -> dict[str, dict[int, tuple[int, float]]]:
     """The channels of the heads of one layer: whole heads first, then the channels of each."""
-    layer = basis.removesuffix(".heads")
-    parts = (f"{layer}.qk", f"{layer}.v")
+    layer = site.layer
+    parts = [p for p in (f"{layer}.qk", f"{layer}.v") if all(p in side for side in sides)]
     alike = {part: _similarity(*(side[part] for side in sides)) for part in parts}
     blocks = {
         part: [

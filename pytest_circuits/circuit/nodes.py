@@ -67,4 +67,4 @@ class Nodes:
 
 def all_nodes(model: Model) -> Nodes:
     """Every node of a model."""
-    return Nodes.of({hook: range(width) for hook, width in model.hook_points.items()})
+    return Nodes.of({name: range(site.width) for name, site in model.sites.items()})

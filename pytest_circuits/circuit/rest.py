@@ -6,6 +6,7 @@ does has to survive the ablation of any part of the rest.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,11 +18,10 @@ from torch.nn.functional import softplus
 
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.encoding import Batch
-from pytest_circuits.circuit.interventions import Cut, cut_edges
+from pytest_circuits.circuit.interventions import Cut, run_circuits
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View
-from pytest_circuits.model.protocol import Model
-from pytest_circuits.model.sparse.gpt import Ends, Hook, no_join
+from pytest_circuits.model.protocol import Ends, Model
 
 Part = NDArray[np.bool_]  # [size of the rest], what of it is ablated
 
@@ -42,8 +42,8 @@ class Rest:
         kept = set(nodes)
         others = tuple(
             (hook, channel)
-            for hook, width in model.hook_points.items()
-            for channel in range(width)
+            for hook, site in model.sites.items()
+            for channel in range(site.width)
             if (hook, channel) not in kept
         )
         listed = None if edges is None else set(edges)
@@ -91,14 +91,15 @@ def part_gradients(
     off = torch.tensor(np.stack(parts), dtype=torch.float32, device=model.device)
     off.requires_grad_()
     with torch.enable_grad():
-        cuts = _soft_cuts(rest, off[:, len(rest.nodes) :])
-        logits: Tensor = model.module(
-            batch.tokens.repeat(len(parts), 1),
-            _mixing(_soft_masks(model, rest, off), fill),
-            join=cut_edges(cuts, fill) if cuts else no_join,
-            at=batch.last.repeat(len(parts)),
+        logits = run_circuits(
+            model,
+            batch.tokens,
+            at=batch.last,
+            keep=_soft_masks(model, rest, off),
+            fill=fill,
+            cuts=_soft_cuts(rest, off[:, len(rest.nodes) :]),
         )
-        chosen = batch.preferences(logits.view(len(parts), -1, logits.shape[-1]))  # [K, B, 2]
+        chosen = batch.preferences(logits)  # [K, B, 2]
         loss = softplus(chosen[..., 1] - chosen[..., 0]).sum()
         (gradient,) = torch.autograd.grad(loss, off)
     found: NDArray[np.float64] = gradient.double().cpu().numpy()
@@ -106,17 +107,16 @@ def part_gradients(
 
 
 def _soft_masks(model: Model, rest: Rest, off: Tensor) -> dict[str, Tensor]:
-    """What is kept of each channel, [K, D] by hook point; all of the circuit's own."""
-    places: dict[str, tuple[list[int], list[int]]] = {}
-    for index, (hook, channel) in enumerate(rest.nodes):
-        columns, channels = places.setdefault(hook, ([], []))
-        columns.append(index)
-        channels.append(channel)
+    """What is kept of each node, [K, width] by site; all of the circuit's own."""
+    columns: defaultdict[str, list[int]] = defaultdict(list)
+    for index, (name, _) in enumerate(rest.nodes):
+        columns[name].append(index)
     masks = {}
-    for hook, width in model.hook_points.items():
-        columns, channels = places.get(hook, ([], []))
-        into = torch.tensor(channels, dtype=torch.long, device=off.device)
-        masks[hook] = off.new_ones(len(off), width).index_copy(1, into, 1 - off[:, columns])
+    for name, site in model.sites.items():
+        nodes = [rest.nodes[index][1] for index in columns[name]]
+        into = torch.tensor(nodes, dtype=torch.long, device=off.device)
+        kept = off.new_ones(len(off), site.width).index_copy(1, into, 1 - off[:, columns[name]])
+        masks[name] = kept
     return masks
 
 
@@ -134,12 +134,3 @@ def _soft_cuts(rest: Rest, off: Tensor) -> dict[Ends, Cut]:
         share = share.index_copy(1, torch.tensor(place, device=off.device), off[:, indexes])
         cuts[ends] = Cut.of(sources, targets, share.view(len(off), len(targets), len(sources)))
     return cuts
-
-
-def _mixing(masks: Mapping[str, Tensor], fill: Mapping[str, Tensor]) -> Hook:
-    def hook(name: str, x: Tensor) -> Tensor:
-        mask, constant = masks[name][:, None, None, :], fill[name].to(x)
-        by_circuit = x.view(len(mask), -1, *x.shape[1:])  # [K, B, T, D]
-        return (constant + mask * (by_circuit - constant)).flatten(0, 1)
-
-    return hook

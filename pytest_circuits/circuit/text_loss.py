@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
-from pytest_circuits.circuit.interventions import fill_values, run_circuits
+from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View, cut_weights, keep_masks
 
@@ -27,7 +27,7 @@ def text_losses(runner: Runner, views: Sequence[View], *, windows: int) -> NDArr
     chosen = np.unique(np.linspace(0, len(text) - 1, num=min(windows, len(text))).astype(int))
     tokens = text[torch.from_numpy(chosen)].to(model.device)  # [W, T]
     picks = torch.arange(len(tokens)) % len(next(iter(runner.reference.bank.values())))
-    fill = fill_values(runner.reference, runner.ablation, picks=picks)
+    fill = runner.ablation.kind.fill(runner.reference, picks)
     step = max(1, TOKENS // tokens.numel())
     losses = []
     for start in range(0, len(views), step):

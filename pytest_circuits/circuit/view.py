@@ -11,9 +11,9 @@ from torch import Tensor
 
 from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.interventions import Cut
+from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.protocol import Model
-from pytest_circuits.model.sparse.gpt import Ends
+from pytest_circuits.model.protocol import Ends, Model, wires_of
 from pytest_circuits.prompts.space import Prompt
 
 
@@ -67,23 +67,20 @@ WHOLE = View(Kept.EVERYTHING, Nodes(()))
 
 
 def keep_masks(views: Sequence[View], model: Model) -> dict[str, Tensor]:
-    """For every hook point the channels that keep their activation, [K, D] bool."""
-    masks = {}
-    for hook, width in model.hook_points.items():
-        mask = torch.zeros(len(views), width, dtype=torch.bool)
-        for row, view in enumerate(views):
-            mask[row, list(view.nodes.at(hook))] = True
-            if view.kept is not Kept.NODES:
-                mask[row] = ~mask[row] if view.kept is Kept.REST else True
-        masks[hook] = mask.to(model.device)
-    return masks
+    """For every site the nodes that keep their activation, [K, width] bool."""
+    masks = masks_of(model, [view.nodes for view in views])
+    of_circuit, everything = (
+        torch.tensor([[view.kept is kept] for view in views], device=model.device)
+        for kept in (Kept.NODES, Kept.EVERYTHING)
+    )
+    return {name: (mask == of_circuit) | everything for name, mask in masks.items()}
 
 
 def cut_weights(views: Sequence[View], model: Model) -> dict[Ends, Cut]:
     """The weights that views cut: those that they name, and those that their circuits do not."""
     cutting = {r: v for r, v in enumerate(views) if (v.edges, v.cut) != (None, None)}
     cuts = {}
-    for ends, weight in model.edge_matrices().items() if cutting else ():
+    for ends, wire in wires_of(model).items() if cutting else ():
         sources, targets = (
             sorted({c for view in cutting.values() for c in _touched(view, ends, end)})
             for end in (0, 1)
@@ -92,7 +89,7 @@ def cut_weights(views: Sequence[View], model: Model) -> dict[Ends, Cut]:
         for row, view in cutting.items():
             share[row] = _cut_share(view, ends, sources, targets)
         cut = Cut.of(sources, targets, share.to(model.device))
-        if bool((cut.share * cut.among(weight)).any()):
+        if bool((cut.share * cut.among(wire.weight)).any()):
             cuts[ends] = cut
     return cuts
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_circuits.circuit.attention import Head, kept_heads
+from pytest_circuits.circuit.attention import Head, kept_heads, shows_attention
 from pytest_circuits.circuit.calibration import shift_of
-from pytest_circuits.circuit.controls import random_circuits
 from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.random_circuits import random_circuits
 from pytest_circuits.circuit.rest import Part, Rest
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
@@ -184,8 +184,8 @@ class Bench:
 
     @property
     def heads(self) -> tuple[Head, ...]:
-        """The heads of which the circuit keeps a value."""
-        return kept_heads(self.nodes, self.model.config.d_head)
+        """The heads of which the circuit keeps a value, where their attention can be seen."""
+        return kept_heads(self.nodes, self.model) if shows_attention(self.model) else ()
 
     @cached_property
     def plain(self) -> View:
@@ -206,7 +206,9 @@ class Bench:
     def controls(self) -> Sequence[Nodes]:
         """Random circuits with as many nodes at each hook point."""
         count = self.spec.protocol.controls
-        return random_circuits(self.nodes, self.runner.reference, count=count, seed=self.seed)
+        return random_circuits(
+            self.nodes, self.model, self.runner.reference, count=count, seed=self.seed
+        )
 
     @cached_property
     def controls_alone(self) -> Floats:

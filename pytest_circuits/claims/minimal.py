@@ -7,14 +7,14 @@ an exact bound of its own, and named as not needed under Holm's correction for a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_circuits.circuit.additions import kind_of, random_additions, with_node
 from pytest_circuits.circuit.edges import Edges, count_edges
 from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.random_circuits import random_additions, with_node
 from pytest_circuits.circuit.view import View
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench
@@ -22,7 +22,7 @@ from pytest_circuits.claims.card import Claim
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite, percent
 from pytest_circuits.claims.statistics import Floats, softplus
-from pytest_circuits.model.sparse.gpt import Ends
+from pytest_circuits.model.protocol import Ends, Site
 from pytest_circuits.spec.types import edge_key
 
 PAIRS = 4  # on which parts are taken out and random ones added
@@ -46,15 +46,15 @@ class Part:
         return nodes, Edges.gather(edge for edge in edges or () if edge != self.edge)
 
 
-def parts_of(nodes: Nodes, edges: Edges | None) -> list[Part]:
+def parts_of(nodes: Nodes, edges: Edges | None, sites: Mapping[str, Site]) -> list[Part]:
     """The nodes of a circuit, then its listed edges; an edge is of the kind of its target."""
     found = [
-        Part(name, kind_of(hook), node=(hook, channel))
+        Part(name, sites[hook].point, node=(hook, channel))
         for name, (hook, channel) in zip(nodes.ids(), nodes, strict=True)
     ]
     for ends, (source, target) in edges or ():
         name = f"{edge_key(*ends)} [{source}, {target}]"
-        found.append(Part(name, kind_of(ends[1]), edge=(ends, (source, target))))
+        found.append(Part(name, sites[ends[1]].point, edge=(ends, (source, target))))
     return found
 
 
@@ -66,7 +66,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     random_nodes = _random_nodes(bench)
     if full := [kind for kind, several in random_nodes.items() if not several]:
         return conclude("minimal", [_nothing_beside(full)], law=law)
-    parts = parts_of(bench.nodes, bench.edges)
+    parts = parts_of(bench.nodes, bench.edges, bench.model.sites)
     own = _margins(bench, [bench.plain])  # [1, n, 2]
     taken = _margins(bench, [View.circuit(*p.taken_from(bench.nodes, bench.edges)) for p in parts])
     added = _added(bench, random_nodes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pytest_circuits.circuit.attention import Head, kept_heads
+from pytest_circuits.circuit.attention import Head, kept_heads, shows_attention
 from pytest_circuits.circuit.calibration import shift_of
 from pytest_circuits.circuit.edges import Edges, edges_of
 from pytest_circuits.circuit.matching import MATCH_PAIRS, Match, match_nodes
@@ -15,7 +15,7 @@ from pytest_circuits.circuit.view import Shift
 from pytest_circuits.claims.bench import Bench, draw_sample
 from pytest_circuits.claims.stable.baseline import Live, check_tokenizer, facts
 from pytest_circuits.claims.stable.observation import Place
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Kind, Model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec
@@ -72,35 +72,34 @@ def readdressed(
 
 
 def place_in(
-    match: Match, edges: Edges | None, shift: Shift | None, *, widths: tuple[int, int]
+    match: Match, edges: Edges | None, shift: Shift | None, *, here: Model, there: Model
 ) -> Place:
-    """Where a matched circuit lies there, told in the order of its nodes here.
-
-    edges: there. widths: channels of a head here and there.
-    """
+    """Where a matched circuit lies there, told in the order of its nodes here; edges: there."""
     at = {node: i for i, node in enumerate(match.nodes)}
     heads = {
-        _head(*here, widths[0]): _head(*there, widths[1])
-        for here, there in match.there.items()
-        if here[0].endswith(".attn.v")
+        _head(here, *one): _head(there, *other)
+        for one, other in match.there.items()
+        if here.sites[one[0]].kind in (Kind.VALUE, Kind.HEAD)
     }
+    kept = kept_heads(match.reversed.nodes, here) if shows_attention(here) else ()
     return Place(
         match.nodes,
         edges,
         shift,
         order=tuple(at[node] for node in match.there.values()),
-        heads=tuple(heads[head] for head in kept_heads(match.reversed.nodes, widths[0])),
+        heads=tuple(heads[head] for head in kept),
         signs=tuple(-1 if alike < 0 else 1 for alike in match.alike.values()),
     )
 
 
 def against(bench: Bench, base: Model, original: Spec, match: Match) -> Bench:
     """The bench of a matched circuit, compared with what it was matched with."""
-    widths = bench.model.config.d_head, base.config.d_head
-    place = place_in(match.reversed, edges_of(original), shift_of(original), widths=widths)
+    edges, shift = edges_of(original), shift_of(original)
+    place = place_in(match.reversed, edges, shift, here=bench.model, there=base)
     runner = Runner(base, load_reference(base), original.ablation)
     return replace(bench, baseline=Live(runner, place))
 
 
-def _head(hook: str, channel: int, width: int) -> Head:
-    return int(hook.partition(".")[0]), channel // width
+def _head(model: Model, name: str, node: int) -> Head:
+    site = model.sites[name]
+    return site.layer or 0, site.head_of(node) or 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_circuits.circuit.controls import random_circuits
+from pytest_circuits.circuit.random_circuits import random_circuits
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude
@@ -45,7 +45,11 @@ def shuffled(bench: Bench) -> Bench:
             other
             # Not the seed of the controls, the first of which it would be.
             for other in random_circuits(
-                bench.nodes, bench.runner.reference, count=_TRIES, seed=bench.seed + 1
+                bench.nodes,
+                bench.model,
+                bench.runner.reference,
+                count=_TRIES,
+                seed=bench.seed + 1,
             )
             if other != bench.nodes
         ),

@@ -115,9 +115,9 @@ def _circuit(source: Path, out: Path, model: Path | None, behavior: Path | None)
         read_circuit,
         specification,
     )
-    from pytest_circuits.model.open import load_model  # noqa: PLC0415
+    from pytest_circuits.model.sparse.directory import load_sparse_model  # noqa: PLC0415
 
-    subject = load_model(model)
+    subject = load_sparse_model(model)
     circuit = read_circuit(source, subject)
     if described is None:
         raise behavior_wanted(circuit, subject, path=source)

@@ -41,20 +41,18 @@ def reference(model: Path, like: Path | None, text: tuple[Path, ...]) -> None:
         raise UsageError("--like and --text exclude each other: name one source of reference text")
     subject = load_model(model)
     tokens = (
-        text_windows(text, subject.tokenizer, length=subject.max_tokens)
+        text_windows(text, subject.encode, length=subject.max_tokens)
         if text
         else _borrowed(subject, like or model)
     )
     with reporting("reference", len(tokens)) as reporter:
-        measured = measure(
-            subject.module, tokens, model_digest=subject.digest, progress=reporter.at
-        )
+        measured = measure(subject, tokens, progress=reporter.at)
     save_reference(subject, measured)
     click.echo(f"{model / REFERENCE}: measured over {tokens.numel():,} tokens")
 
 
 def _borrowed(model: Model, source: Path) -> torch.Tensor:
     tokens = read_reference_text(source)
-    if int(tokens.max()) >= model.config.vocab_size:
+    if int(tokens.max()) >= model.vocab_size:
         raise ModelError(f"{source / REFERENCE}: its text is of another tokenizer")
     return tokens

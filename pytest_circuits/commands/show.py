@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pytest_circuits.errors import SpecError
+from pytest_circuits.errors import SpecError, UsageError
 from pytest_circuits.prompts.space import PromptSpace, check_prompts
 from pytest_circuits.spec.load import load_spec
 
@@ -34,9 +34,15 @@ def show(spec: Path, model_path: Path | None) -> None:
     from pytest_circuits.circuit.check import check_circuit  # noqa: PLC0415
     from pytest_circuits.model.open import load_model  # noqa: PLC0415
     from pytest_circuits.model.reference_file import load_reference  # noqa: PLC0415
+    from pytest_circuits.model.sparse.adapter import SparseModel  # noqa: PLC0415
     from pytest_circuits.show.program import program  # noqa: PLC0415
 
     model = load_model(model_path or loaded.model_path)
+    if not isinstance(model, SparseModel):
+        raise UsageError(
+            f"{model.path}: a program can be shown of a weight-sparse GPT alone, whose circuits "
+            "are small networks"
+        )
     pair, _ = next(PromptSpace(loaded.spec.behavior).enumerate())
     problems = check_circuit(loaded, model) or check_prompts(
         loaded,

@@ -16,7 +16,7 @@ from pytest_circuits.train.cores import let_idle_threads_sleep
 from pytest_circuits.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from pytest_circuits.model.protocol import Model
+    from pytest_circuits.model.sparse.adapter import SparseModel
     from pytest_circuits.train.distributed import World
     from pytest_circuits.train.evaluation import Scores
 
@@ -84,7 +84,7 @@ def _check_empty(out: Path) -> None:
 
 def _trained(
     plan: TrainConfig,
-    start: Model | None,
+    start: SparseModel | None,
     folder: RunFolder,
     world: World,
     *,

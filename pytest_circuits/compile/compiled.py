@@ -13,25 +13,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
 from pytest_circuits.circuit.edges import Edges
-from pytest_circuits.circuit.encoding import Batch
-from pytest_circuits.circuit.interventions import Cut, fill_values
+from pytest_circuits.circuit.interventions import Cut
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View, cut_weights
 from pytest_circuits.compile.folded import Read, Readout, Stream, only
 from pytest_circuits.compile.folded_sublayers import Channels, FoldedAttention, FoldedMlp, Projected
-from pytest_circuits.model.protocol import Model
-from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.protocol import Model, Wired
 from pytest_circuits.model.sparse.abstopk import abs_top_k
 from pytest_circuits.model.sparse.config import ActivationPoint, ModelConfig
-from pytest_circuits.model.sparse.gpt import Attention, Mlp
+from pytest_circuits.model.sparse.gpt import Attention, Mlp, SparseGPT
 from pytest_circuits.model.sparse.rmsnorm import RMSNorm
-from pytest_circuits.spec.types import Ablation
+
+
+class Sparse(Wired, Model, Protocol):
+    """A weight-sparse GPT as a model: this much of the adapter is needed here."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Its shape."""
+
+    @property
+    def module(self) -> SparseGPT:
+        """Its weights."""
+
 
 _POINTS = {
     "attn": ("act_in", "q", "k", "v", "resid_delta"),
@@ -82,9 +92,9 @@ class CompiledCircuit:
         return logits if at is None else logits.squeeze(1)
 
     @torch.inference_mode()
-    def preferences(self, batch: Batch) -> Tensor:
-        """Logits of answer and foil after each prompt: [B, 2]."""
-        return self.readout.preferences(self._run(batch.tokens, at=batch.last), batch.choices)
+    def preferences(self, tokens: Tensor, at: Tensor, choices: Tensor) -> Tensor:
+        """Logits of `choices` [B, 2] after one token `at` [B] of each prompt [B, T]: [B, 2]."""
+        return self.readout.preferences(self._run(tokens, at=at), choices)
 
     @torch.inference_mode()
     def attention(self, tokens: Tensor) -> dict[tuple[str, int], Tensor]:
@@ -143,25 +153,23 @@ class CompiledCircuit:
 
 @torch.inference_mode()
 def compile_circuit(
-    model: Model,
+    model: Sparse,
     nodes: Nodes,
-    reference: Reference,
-    ablation: Ablation,
-    edges: Edges | None = None,
+    edges: Edges | None,
+    fill: Mapping[str, Tensor],
     *,
     vocabulary: Tensor | None = None,
 ) -> CompiledCircuit:
-    """The circuit of some nodes as a network; under `resample` nothing is constant to fold.
+    """The circuit of some nodes as a network, with everything else constant.
 
-    edges: through which the nodes see each other; None: through every weight between them.
+    fill: what everything else is, [D] by site. edges: through which the nodes see each other;
+    None: through every weight between them.
     vocabulary: [V] ids of the only tokens that will stand in prompts; the network then takes their
     places in it. None: every token of the model.
     """
-    if ablation is Ablation.RESAMPLE:
-        raise ValueError("a circuit under resample ablation has no constants to fold")
     device = model.device
-    fill = {hook: x.to(device) for hook, x in fill_values(reference, ablation).items()}
-    kept = {hook: nodes.at(hook) for hook in model.hook_points}
+    fill = {hook: x.to(device) for hook, x in fill.items()}
+    kept = {hook: nodes.at(hook) for hook in model.sites}
     cuts = cut_weights([View.circuit(nodes, edges)], model)
     by_target = {target: cut for (_, target), cut in cuts.items()}
     _drop_what_nothing_reads(kept, model.config)
@@ -215,7 +223,7 @@ def _varying_channels(kept: Channels, config: ModelConfig) -> list[int]:
 
 
 def _fold(
-    model: Model,
+    model: Sparse,
     kept: Channels,
     fill: Mapping[str, Tensor],
     cuts: Mapping[str, Cut],

@@ -14,14 +14,10 @@ from torch import Tensor
 
 from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.encoding import Batch
-from pytest_circuits.circuit.interventions import fill_values
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.compile.compiled import CompiledCircuit, Step, compile_circuit, tabled
+from pytest_circuits.compile.compiled import CompiledCircuit, Sparse, Step, compile_circuit, tabled
 from pytest_circuits.compile.folded import Gate, Projection
 from pytest_circuits.compile.folded_sublayers import FoldedAttention, FoldedMlp
-from pytest_circuits.model.protocol import Model
-from pytest_circuits.model.reference import Reference
-from pytest_circuits.spec.types import Ablation
 
 Member = tuple["Nodes", "Edges | None"]  # a circuit, and its edges or None for all weights
 
@@ -37,13 +33,11 @@ class Family:
     embedding: Tensor | None  # [V, M]; None: positions matter, so that there are no tables
 
     @classmethod
-    def of(
-        cls, model: Model, nodes: Nodes, reference: Reference, ablation: Ablation, tokens: Tensor
-    ) -> Family:
+    def of(cls, model: Sparse, nodes: Nodes, fill: Mapping[str, Tensor], tokens: Tensor) -> Family:
         """The circuits within some nodes, for prompts made of the tokens that occur in `tokens`."""
         vocabulary = tokens.unique()  # type: ignore[no-untyped-call]
-        within = compile_circuit(model, nodes, reference, ablation, vocabulary=vocabulary)
-        fill = {hook: x.to(model.device) for hook, x in fill_values(reference, ablation).items()}
+        within = compile_circuit(model, nodes, None, fill, vocabulary=vocabulary)
+        fill = {hook: x.to(model.device) for hook, x in fill.items()}
         embedding = model.module.embed.weight[vocabulary][:, list(within.varying)]
         positional = model.module.positions is not None
         return cls(nodes, within, fill, vocabulary, None if positional else embedding)
@@ -52,7 +46,7 @@ class Family:
     def preferences(self, members: Sequence[Member], batch: Batch) -> Tensor:
         """Logits of answer and foil after each prompt, for K circuits: [K, B, 2]."""
         places = torch.searchsorted(self.vocabulary, batch.tokens.contiguous())
-        return self._gated(members).preferences(replace(batch, tokens=places))
+        return self._gated(members).preferences(places, batch.last, batch.choices)
 
     def _gated(self, members: Sequence[Member]) -> CompiledCircuit:
         gates = _Gates(self, members)

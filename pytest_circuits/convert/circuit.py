@@ -15,9 +15,10 @@ from torch import Tensor
 import pytest_circuits
 from pytest_circuits.convert.reader import Pickled, read_pickled
 from pytest_circuits.errors import ModelError, UsageError
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.sparse.adapter import SparseModel
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.problems import listed
-from pytest_circuits.spec.types import Ablation, Spec
+from pytest_circuits.spec.types import Spec
 
 MAX_BYTES = 8 * 2**30
 _NODES, _SAMPLES = "circuit_data", "importances/task_samples/0"
@@ -40,7 +41,7 @@ class PublishedCircuit:
     found_by: dict[str, str | int | float | bool]
 
 
-def read_circuit(path: Path, model: Model) -> PublishedCircuit:
+def read_circuit(path: Path, model: SparseModel) -> PublishedCircuit:
     """Read `viz_data.pt`; ModelError when it is no circuit, or one of another model."""
     data = read_pickled(path, max_bytes=MAX_BYTES, keep=_KEEP)
     _check_model(data.values, model, path)
@@ -50,7 +51,7 @@ def read_circuit(path: Path, model: Model) -> PublishedCircuit:
     return PublishedCircuit(nodes, _samples(data.tensors), _found_by(data, nodes, model, path))
 
 
-def _check_model(values: Mapping[str, Any], model: Model, path: Path) -> None:
+def _check_model(values: Mapping[str, Any], model: SparseModel, path: Path) -> None:
     config = model.config
     ours = {"n_layer": config.n_layer, "d_model": config.d_model, "n_head": config.n_head}
     for key, value in ours.items():
@@ -62,7 +63,7 @@ def _check_model(values: Mapping[str, Any], model: Model, path: Path) -> None:
             )
 
 
-def _nodes(data: Pickled, model: Model, path: Path) -> dict[str, tuple[int, ...]]:
+def _nodes(data: Pickled, model: SparseModel, path: Path) -> dict[str, tuple[int, ...]]:
     """Kept channels by hook point, in forward order; an absent final_resid was not pruned."""
     found: dict[str, tuple[int, ...]] = {}
     for name, tensor in data.tensors.items():
@@ -70,24 +71,24 @@ def _nodes(data: Pickled, model: Model, path: Path) -> dict[str, tuple[int, ...]
         if folder == _NODES and not hook.startswith("prune_config"):
             found[hook] = _channels(hook, tensor, model, path)
     if found and _FINAL not in found:
-        found[_FINAL] = tuple(range(model.hook_points[_FINAL]))
-    return {hook: found[hook] for hook in model.hook_points if found.get(hook)}
+        found[_FINAL] = tuple(range(model.sites[_FINAL].width))
+    return {hook: found[hook] for hook in model.sites if found.get(hook)}
 
 
-def _channels(hook: str, tensor: Tensor, model: Model, path: Path) -> tuple[int, ...]:
-    width = model.hook_points.get(hook)
-    if width is None:
-        known = listed([name for name in model.hook_points if name[:2] in {"0.", "fi"}])
+def _channels(hook: str, tensor: Tensor, model: SparseModel, path: Path) -> tuple[int, ...]:
+    site = model.sites.get(hook)
+    if site is None:
+        known = listed([name for name in model.sites if name[:2] in {"0.", "fi"}])
         raise ModelError(f"{path}: {hook!r} is no hook point of {model.path}; known: {known}, ...")
     if tensor.numel() == 0:
         return ()
     if tensor.dim() != 1 or tensor.is_floating_point() or tensor.dtype is torch.bool:
         raise ModelError(f"{path}: {hook!r} holds no list of channels ({tensor.dtype})")
     channels = tuple(sorted(int(index) for index in tensor.tolist()))
-    if channels[0] < 0 or channels[-1] >= width or len(set(channels)) < len(channels):
+    if channels[0] < 0 or channels[-1] >= site.width or len(set(channels)) < len(channels):
         raise ModelError(
-            f"{path}: the channels of {hook!r} are not different numbers below {width}, its width "
-            f"in {model.path}"
+            f"{path}: the channels of {hook!r} are not different numbers below {site.width}, its "
+            f"width in {model.path}"
         )
     return channels
 
@@ -107,7 +108,7 @@ def _length(row: Sequence[int]) -> int:
 
 
 def _found_by(
-    data: Pickled, nodes: Mapping[str, Sequence[int]], model: Model, path: Path
+    data: Pickled, nodes: Mapping[str, Sequence[int]], model: SparseModel, path: Path
 ) -> dict[str, str | int | float | bool]:
     notes: dict[str, str | int | float | bool] = {
         "tool": f"pytest-circuits {pytest_circuits.__version__} convert",
@@ -130,7 +131,9 @@ def _found_by(
     return notes
 
 
-def specification(circuit: PublishedCircuit, behavior: Spec, *, out: Path, model: Model) -> Spec:
+def specification(
+    circuit: PublishedCircuit, behavior: Spec, *, out: Path, model: SparseModel
+) -> Spec:
     """The published nodes as the circuit of a behavior that a specification describes."""
     where = os.path.relpath(model.path.resolve(), out.parent.resolve())
     return behavior.model_copy(
@@ -145,7 +148,7 @@ def specification(circuit: PublishedCircuit, behavior: Spec, *, out: Path, model
     )
 
 
-def behavior_wanted(circuit: PublishedCircuit, model: Model, *, path: Path) -> UsageError:
+def behavior_wanted(circuit: PublishedCircuit, model: SparseModel, *, path: Path) -> UsageError:
     """Why a circuit cannot become a specification yet, with what is known about its behavior."""
     half = len(circuit.samples) // 2
     what = (
@@ -167,7 +170,7 @@ def behavior_wanted(circuit: PublishedCircuit, model: Model, *, path: Path) -> U
     return UsageError("\n".join(lines))
 
 
-def _line(row: Sequence[int], model: Model) -> str:
+def _line(row: Sequence[int], model: SparseModel) -> str:
     if not row or max(row) >= model.config.vocab_size or min(row) < 0:
         return "tokens that are not in the model's vocabulary"
     tokens = torch.tensor([row[-model.max_tokens :]], device=model.device)

@@ -40,7 +40,7 @@ def convert_model(
         encoding=config.tokenizer_name,
         vocab_size=config.vocab_size,
     )
-    windows = text_windows(text, words.tokenizer, length=config.block_size) if text else None
+    windows = text_windows(text, words.tokenizer.encode, length=config.block_size) if text else None
     with whole_directory(out.absolute()) as folder:
         module, digest = _weights(source / WEIGHTS, config, scratch=folder)
         files = {CONFIG: hashlib.sha256(content).hexdigest(), WEIGHTS: digest, **words.files}
@@ -61,7 +61,7 @@ def _weights(path: Path, config: PublishedConfig, *, scratch: Path) -> tuple[Spa
 def _measure(folder: Path, windows: Tensor) -> None:
     model = load_model(folder)
     with reporting("reference", len(windows)) as reporter:
-        reference = measure(model.module, windows, model_digest=model.digest, progress=reporter.at)
+        reference = measure(model, windows, progress=reporter.at)
     save_reference(model, reference)
 
 

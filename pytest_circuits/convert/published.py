@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_circuits.errors import ModelError
+from pytest_circuits.model.sparse.adapter import sites
 from pytest_circuits.model.sparse.config import ActivationPoint, ModelConfig
 from pytest_circuits.spec.problems import quoted, suggest
 from pytest_circuits.system.files import parse_json
@@ -145,7 +146,9 @@ def _contradictions(config: PublishedConfig) -> list[str]:
 
 def _cuts_everything(config: PublishedConfig) -> list[str]:
     positions: Positions = "concatenated" if config.d_pos_emb else "none"
-    widths = model_config(config, positions=positions).hook_points
+    widths = {
+        name: site.width for name, site in sites(model_config(config, positions=positions)).items()
+    }
     cut = {name: widths.get(f"0.{LOCATIONS[name]}", config.d_model) for name in config.cut}
     return [
         f"afrac: {config.afrac} of the {width} activations at {name} keeps none"

@@ -19,7 +19,7 @@ from pytest_circuits.claims.stable.comparison import Comparison, compare
 from pytest_circuits.claims.stable.observation import Observation, observe
 from pytest_circuits.claims.stable.observed import observed_prompts, sample_of
 from pytest_circuits.claims.statistics import Floats
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Model, widths_of
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.load import LoadedSpec
@@ -79,20 +79,19 @@ def measure(loaded: LoadedSpec, base: Model, candidate: Model) -> Measured:
     prompts, sample, protocol = observed_prompts(bench), sample_of(bench), loaded.spec.protocol
     before = observe(here, bench.place, prompts)
     stayed = None
-    if dict(base.hook_points) == dict(candidate.hook_points):
+    if widths_of(base) == widths_of(candidate):
         after = observe(there, bench.place, prompts, probes=before.probes)
         stayed = Placed(_side(after, sample), compare(before, after, sample, protocol))
     match, found = find_again(loaded, candidate, base), None
     if match.moved:
-        widths = base.config.d_head, candidate.config.d_head
         edges, shift = match.edges(edges_of(loaded.spec)), shift_of(loaded.spec)
-        place = place_in(match, edges, shift, widths=widths)
+        place = place_in(match, edges, shift, here=base, there=candidate)
         after = observe(there, place, prompts, probes=Nodes.of({}))
         seen = compare(before, after, sample, protocol, matched=True)
         found = Placed(_side(after, sample), seen)
     return Measured(
         loaded=loaded,
-        hook_points=tuple(base.hook_points),
+        hook_points=tuple(base.sites),
         edges=live_edges(bench.nodes, base, bench.edges),
         node_ids=tuple(bench.nodes.ids()),
         behaves=(_rate(here, prompts.rates, sample), _rate(there, prompts.rates, sample)),

@@ -49,7 +49,7 @@ def drawing_of(bench: Bench) -> Drawing | None:
     nodes, edges = bench.nodes, live_edges(bench.nodes, bench.model, bench.edges)
     if not 0 < nodes.count <= _MOST_DRAWN or edges.count > _MOST_DRAWN:
         return None
-    ids = [f"{hook}[{channel}]" for hook in bench.model.hook_points for channel in nodes.at(hook)]
+    ids = [f"{hook}[{channel}]" for hook in bench.model.sites for channel in nodes.at(hook)]
     joined = [
         (f"{source}[{start}]", f"{target}[{end}]") for (source, target), (start, end) in edges
     ]

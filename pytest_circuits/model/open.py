@@ -1,5 +1,68 @@
-"""From a directory to a model."""
+"""From a directory to a model: by the adapter that knows what lies there.
 
-from pytest_circuits.model.sparse.directory import load_model
+The adapter of the weight-sparse GPT is asked last: it says what a directory lacks. Others come from
+installed packages, by entry points of the group `pytest_circuits.models`.
+"""
 
-__all__ = ["load_model"]
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from pytest_circuits.errors import ModelError
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.sparse.directory import load_sparse_model
+
+GROUP = "pytest_circuits.models"
+
+
+class Adapter(Protocol):
+    """What makes a model of a directory."""
+
+    def recognises(self, path: Path) -> bool:
+        """Say whether a directory is one of its own, by names and small files alone."""
+
+    def load(self, path: Path, *, device: torch.device) -> Model:
+        """Load it; ModelError says which file is wrong and how.
+
+        Files are to be read by `system.files.read_bounded`, so that reports name what was read.
+        """
+
+
+def load_model(path: Path, *, device: str | torch.device = "cpu") -> Model:
+    """Load a model directory; ModelError says which file is wrong and how."""
+    for name, adapter in _adapters().items():
+        if adapter.recognises(path):
+            model = adapter.load(path, device=torch.device(device))
+            _check(model, path, name)
+            return model
+    return load_sparse_model(path, device=device)
+
+
+def _adapters() -> dict[str, Adapter]:
+    found = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            found[entry.name] = entry.load()
+        except Exception as error:  # whatever a stranger's module raises
+            raise ModelError(
+                f"the model adapter {entry.name!r} ({entry.value}) cannot be loaded: {error}"
+            ) from error
+    return found
+
+
+def _check(model: Model, path: Path, name: str) -> None:
+    """Refuse a model that could not be gated: one without sites, or with a site of no width."""
+    empty = [site for site, its in model.sites.items() if its.width < 1 or its.channels < 1]
+    if empty or not model.sites:
+        raise ModelError(
+            f"{path}: the model adapter {name!r} shows "
+            + (
+                f"the site {empty[0]!r} without channels"
+                if empty
+                else "no site at which nodes live"
+            )
+        )

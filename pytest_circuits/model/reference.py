@@ -6,14 +6,14 @@ the pretraining distribution. Activations are taken after AbsTopK, as the intact
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.tensor_file import digest_tensors
 
 BANK_SIZE = 32
@@ -22,7 +22,7 @@ _TURNED = 4  # tokens of the bank at which a tie may have been turned
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Activations over reference text, by hook point of width D.
+    """Activations over reference text, by site of D channels.
 
     mean, std: [D]. bank: [BANK_SIZE, D], the activations at tokens drawn from the text, the same
     tokens at every hook point; an activation of the `resample` ablation comes from one of them.
@@ -44,9 +44,9 @@ class Reference:
         """sha256 of the text that it was measured on."""
         return digest_tensors({"tokens": self.tokens.to(torch.int32)})
 
-    def measured_anew(self, module: SparseGPT) -> Reference:
+    def measured_anew(self, model: Model) -> Reference:
         """The same text, run through a model once more."""
-        return measure(module, self.tokens, model_digest=self.model_digest)
+        return measure(model, self.tokens)
 
     def departure(self, other: Reference) -> str | None:
         """Where this reference is not what another one of the same text is, beyond rounding.
@@ -79,23 +79,18 @@ class Reference:
 
 @torch.inference_mode()
 def measure(
-    module: SparseGPT,
-    tokens: Tensor,
-    *,
-    model_digest: str,
-    progress: Callable[[int], None] | None = None,
+    model: Model, tokens: Tensor, *, progress: Callable[[int], None] | None = None
 ) -> Reference:
     """Run the model over windows of reference text [R, T] and pool all positions.
 
     Sums are kept in float64, so that the means do not depend on how the text is batched beyond
     float32 rounding of single activations.
     """
-    hooks = module.config.hook_points
+    hooks = channels_of(model)
     total = {hook: torch.zeros(width, dtype=torch.float64) for hook, width in hooks.items()}
     square = {hook: torch.zeros(width, dtype=torch.float64) for hook, width in hooks.items()}
     bank: dict[str, list[Tensor]] = {hook: [] for hook in hooks}
     picks = _bank_positions(tokens)
-    device = module.embed.weight.device
     batch = 64
 
     for start in range(0, len(tokens), batch):
@@ -109,13 +104,13 @@ def measure(
             bank[name].extend(x[r, t].cpu() for r, t in chosen)
             return x
 
-        module.visit(rows.to(device), record)
+        model.visit(rows.to(model.device), record)
         if progress is not None:
             progress(min(start + batch, len(tokens)))
     count = tokens.numel()
     mean = {hook: total[hook] / count for hook in hooks}
     return Reference(
-        model_digest=model_digest,
+        model_digest=model.digest,
         tokens=tokens,
         mean={hook: mean[hook].float() for hook in hooks},
         std={
@@ -141,10 +136,10 @@ def to_tensors(reference: Reference) -> dict[str, Tensor]:
     return tensors
 
 
-def expected_shapes(hooks: dict[str, int]) -> dict[str, torch.Size]:
+def expected_shapes(model: Model) -> dict[str, torch.Size]:
     """Shape of every tensor of a reference but its text."""
     shapes: dict[str, torch.Size] = {}
-    for hook, width in hooks.items():
+    for hook, width in channels_of(model).items():
         shapes |= {
             f"mean/{hook}": torch.Size([width]),
             f"std/{hook}": torch.Size([width]),
@@ -153,12 +148,15 @@ def expected_shapes(hooks: dict[str, int]) -> dict[str, torch.Size]:
     return shapes
 
 
-def from_tensors(
-    tensors: dict[str, Tensor], hooks: dict[str, int], *, model_digest: str
-) -> Reference:
+def from_tensors(tensors: Mapping[str, Tensor], model: Model) -> Reference:
     """The reference of tensors whose shapes have been checked."""
     by_kind = {
-        kind: {hook: tensors[f"{kind}/{hook}"].float() for hook in hooks}
+        kind: {hook: tensors[f"{kind}/{hook}"].float() for hook in model.sites}
         for kind in ("mean", "std", "bank")
     }
-    return Reference(model_digest=model_digest, tokens=tensors["tokens"].long(), **by_kind)
+    return Reference(model_digest=model.digest, tokens=tensors["tokens"].long(), **by_kind)
+
+
+def channels_of(model: Model) -> dict[str, int]:
+    """How many numbers each site holds."""
+    return {name: site.width * site.channels for name, site in model.sites.items()}

@@ -21,7 +21,7 @@ def load_reference(model: Model) -> Reference:
     """The reference beside a model; ModelError if there is none, or it is another model's."""
     tensors, metadata = _read_reference(model.path)
     path = model.path / REFERENCE
-    shapes = expected_shapes(model.hook_points)
+    shapes = expected_shapes(model)
     check_shapes({k: v for k, v in tensors.items() if k != "tokens"}, shapes, path)
     stored = str(metadata.get("pytest_circuits", "{}"))
     bound_to = parse_json(stored.encode(), source=str(path), error=ModelError).get("model_digest")
@@ -30,7 +30,7 @@ def load_reference(model: Model) -> Reference:
             f"{path}: was measured on another model ({str(bound_to)[:12]}); "
             f"{_how_to_measure(model.path)}"
         )
-    return from_tensors(tensors, model.hook_points, model_digest=model.digest)
+    return from_tensors(tensors, model)
 
 
 def check_reference(model: Model) -> None:
@@ -40,7 +40,7 @@ def check_reference(model: Model) -> None:
     decides what a circuit does alone.
     """
     stored = load_reference(model)
-    if departure := stored.departure(stored.measured_anew(model.module)):
+    if departure := stored.departure(stored.measured_anew(model)):
         raise ModelError(
             f"{model.path / REFERENCE}: is not what this model does on the text in it "
             f"({departure}); {_how_to_measure(model.path)}"

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.model.tokenizer import Tokenizer
 from pytest_circuits.system.files import read_bounded
 
 MIN_WINDOWS = 16
 _MAX_BYTES = 2**28
 
 
-def text_windows(paths: Sequence[Path], tokenizer: Tokenizer, *, length: int) -> Tensor:
+def text_windows(
+    paths: Sequence[Path], encode: Callable[[str], list[int]], *, length: int
+) -> Tensor:
     """Texts one after the other, cut into windows of `length` tokens: [R, T] ids.
 
     Raises:
@@ -27,7 +28,7 @@ def text_windows(paths: Sequence[Path], tokenizer: Tokenizer, *, length: int) ->
     for path in paths:
         content = read_bounded(path, max_bytes=_MAX_BYTES, error=UsageError)
         try:
-            ids += tokenizer.encode(content.decode("utf-8"))
+            ids += encode(content.decode("utf-8"))
         except UnicodeDecodeError as error:
             raise UsageError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     count = len(ids) // length

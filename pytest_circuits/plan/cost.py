@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_circuits.circuit.additions import kind_of
 from pytest_circuits.circuit.edges import edges_of
 from pytest_circuits.circuit.exchange import parts_of as sent_parts_of
 from pytest_circuits.circuit.nodes import Nodes
@@ -110,8 +109,11 @@ class Costs:
 
     def _minimal(self) -> int:
         nodes = Nodes.of(self.spec.nodes)
-        own = len(minimal.parts_of(nodes, edges_of(self.spec)))
-        random = len({kind_of(hook) for hook in nodes.shape}) * self.spec.protocol.controls
+        edges = edges_of(self.spec)
+        own = nodes.count + (edges.count if edges else 0)
+        sites = self.model.sites if self.model else {}
+        kinds = {sites[name].point if name in sites else name for name in nodes.shape}
+        random = len(kinds) * self.spec.protocol.controls
         offered = 2 * CONTROL_PAIRS * (own + 1)  # smaller circuits, where parts are not needed
         return 2 * minimal.PAIRS * (1 + own + random) + offered
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Model, widths_of
 from pytest_circuits.prune.pool import Drawn
 from pytest_circuits.prune.soft_masks import margins
 
@@ -26,13 +26,13 @@ def attribute(model: Model, fill: Mapping[str, Tensor], prompts: Drawn) -> dict[
     With a mask m that mixes activation and ablated value, the gradient by m is the gradient by the
     activation times (activation - ablated value). At points of the path all masks are equal.
     """
-    found = {hook: torch.zeros(width) for hook, width in model.hook_points.items()}
+    found = {hook: torch.zeros(width) for hook, width in widths_of(model).items()}
     for point in range(POINTS):
         on = {
             hook: torch.full(
                 (1, width), (point + 0.5) / POINTS, device=model.device, requires_grad=True
             )
-            for hook, width in model.hook_points.items()
+            for hook, width in widths_of(model).items()
         }
         kept = margins(model, fill, on, prompts, complement=False)
         F.softplus(-kept).mean().backward()  # type: ignore[no-untyped-call]

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_circuits.circuit.interventions import fill_values
+from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
@@ -25,7 +24,7 @@ from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn
 from pytest_circuits.prune.notes import Checkpoints
 from pytest_circuits.prune.pool import Pool
 from pytest_circuits.prune.soft_masks import margins
-from pytest_circuits.spec.types import Ablation
+from pytest_circuits.spec.ablations import Ablation
 
 CLEARLY = 1.5  # times as many nodes as the circuit: less is no clear difference
 
@@ -49,28 +48,9 @@ class Control:
         return not self.reached or self.nodes >= CLEARLY * nodes
 
 
-def shuffled_model(model: Model, *, seed: int) -> Model:
-    """The model with the entries of every weight matrix and bias in another order.
-
-    As sparse as before, with the same values, and nothing that was learnt; the bigram table, which
-    is no part of any circuit, is shuffled too.
-    """
-    module = model.module
-    rng = np.random.Generator(np.random.Philox(key=seed))
-    state = {}
-    for name, tensor in sorted(module.state_dict().items()):
-        order = torch.from_numpy(rng.permutation(tensor.numel())).to(tensor.device)
-        state[name] = tensor.flatten()[order].view(tensor.shape)
-    shuffled = type(module)(module.config)
-    shuffled.load_state_dict(state)
-    shuffled.requires_grad_(requires_grad=False).eval().to(model.device)
-    return replace(model, module=shuffled, digest=f"{model.digest} shuffled")
-
-
 def shuffled_fill(shuffled: Model, text: Tensor, ablation: Ablation) -> dict[str, Tensor]:
     """What ablated nodes of a shuffled model become, measured on the reference text [R, T]."""
-    reference = measure(shuffled.module, text, model_digest=shuffled.digest)
-    return fill_values(reference, ablation)
+    return ablation.kind.fill(measure(shuffled, text), None)
 
 
 def run_control(
@@ -99,10 +79,5 @@ def run_control(
 
 @torch.inference_mode()
 def _loss(model: Model, fill: Mapping[str, Tensor], nodes: Nodes, pool: Pool) -> float:
-    on = {
-        hook: torch.zeros(1, width, device=model.device)
-        for hook, width in model.hook_points.items()
-    }
-    for hook, channels in nodes.channels:
-        on[hook][0, list(channels)] = 1
+    on = {name: mask.float() for name, mask in masks_of(model, [nodes]).items()}
     return float(F.softplus(-margins(model, fill, on, pool.all, complement=False)).mean())

@@ -20,7 +20,7 @@ def greedy(
     """Remove nodes, the last hook point first; yields it and the circuit after each block."""
     model = judge.runner.model
     kept = [node for node in all_nodes(model) if node not in forbidden]
-    for hook in reversed(model.hook_points):
+    for hook in reversed(list(model.sites)):
         blocks = [[node for node in kept if node[0] == hook]]
         while blocks:
             block = blocks.pop()

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.nodes import Node, Nodes, all_nodes
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Model, Shuffles
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prune.attribution import attribute, ranked
 from pytest_circuits.prune.calibrate import Calibrated, calibrate
-from pytest_circuits.prune.controls import Control, run_control, shuffled_fill, shuffled_model
+from pytest_circuits.prune.controls import Control, run_control, shuffled_fill
 from pytest_circuits.prune.discretise import smallest
 from pytest_circuits.prune.edges import needed_edges
 from pytest_circuits.prune.greedy import greedy
@@ -178,7 +178,7 @@ def _by_attribution(subject: Subject, forbidden: Nodes) -> Nodes:
 
 def _by_removal(subject: Subject, forbidden: Nodes) -> Nodes:
     nodes = all_nodes(subject.model)
-    hooks = list(reversed(subject.model.hook_points))
+    hooks = list(subject.model.sites)[::-1]
     with reporting(f"removing nodes of {subject.spec.circuit}", len(hooks)) as reporter:
         for hook, nodes in greedy(subject.judge, forbidden=frozenset(forbidden)):
             reporter.at(hooks.index(hook), f"{nodes.count} nodes")
@@ -276,13 +276,17 @@ def _by_edges(subject: Subject, nodes: Nodes) -> tuple[Nodes, Edges]:
 def _controls(
     subject: Subject, reference: Reference, plan: PrunePlan, note: Notes
 ) -> dict[str, Control]:
-    """The same search for a behavior that makes no sense, and in a model that knows nothing."""
-    shuffled = shuffled_model(subject.model, seed=plan.seed)
-    fill = shuffled_fill(shuffled, reference.tokens, subject.spec.ablation)
+    """The same search for a behavior that makes no sense, and in a model that knows nothing.
+
+    None of the second where no such model can be made.
+    """
     wheres = {
         "shuffled_labels": (subject.model, subject.fill, subject.pool.swapped(seed=plan.seed)),
-        "shuffled_weights": (shuffled, fill, subject.pool),
     }
+    if isinstance(subject.model, Shuffles):
+        shuffled = subject.model.shuffled(seed=plan.seed)
+        fill = shuffled_fill(shuffled, reference.tokens, subject.spec.ablation)
+        wheres["shuffled_weights"] = (shuffled, fill, subject.pool)
     return {
         name: control(
             note.about(name),

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Model, widths_of
 from pytest_circuits.prune.notes import NOWHERE, Checkpoints
 from pytest_circuits.prune.pool import Drawn, Pool, together
 from pytest_circuits.prune.soft_masks import margins, separation
@@ -94,7 +94,7 @@ class Masks:
             )
             .to(model.device)
             .requires_grad_()
-            for hook, width in model.hook_points.items()
+            for hook, width in widths_of(model).items()
         }
         self.history = {hook: torch.zeros_like(tau.detach()) for hook, tau in self.tau.items()}
         self.smallest: list[Nodes | None] = [None] * len(searches)  # that was good enough
@@ -114,7 +114,7 @@ class Masks:
             barred = set(self.searches[k].forbidden)
             order = sorted(
                 (-tau[hook][k][i], -past[hook][k][i], place, i, hook)
-                for place, (hook, width) in enumerate(self.model.hook_points.items())
+                for place, (hook, width) in enumerate(widths_of(self.model).items())
                 for i in range(width)
                 if (hook, i) not in barred
             )

@@ -15,6 +15,7 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
 from pytest_circuits.compile.family import Family, Member
+from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import Pair, prompts_of
 
 Floats = NDArray[np.float64]
@@ -154,10 +155,11 @@ class _Compiled:
     def margins(self, members: Sequence[Member]) -> Floats:
         """Margins of K circuits, [K, n, 2]."""
         union = {node for nodes, _ in members for node in nodes}
-        if len(union) > LARGEST:
+        model = self._runner.model
+        if len(union) > LARGEST or not isinstance(model, SparseModel):
             views = [View.circuit(nodes, edges) for nodes, edges in members]
             return self._runner.margins_many(self._pairs, views)
-        family = self._around(union)
+        family = self._around(union, model)
         found = np.empty((len(members), self._count))
         for indexes, batch in self._batches:
             few = max(1, _ROWS // batch.tokens.numel())
@@ -167,7 +169,7 @@ class _Compiled:
                 found[part, indexes] = (answer - foil).double().cpu().numpy()
         return found.reshape(len(members), -1, 2)
 
-    def _around(self, nodes: set[tuple[str, int]]) -> Family:
+    def _around(self, nodes: set[tuple[str, int]], model: SparseModel) -> Family:
         """A family that holds some nodes and not many others."""
         known = self._family
         if (
@@ -177,9 +179,8 @@ class _Compiled:
         ):
             runner = self._runner
             tokens = torch.cat([batch.tokens.flatten() for _, batch in self._batches])
-            known = Family.of(
-                runner.model, Nodes.gather(sorted(nodes)), runner.reference, runner.ablation, tokens
-            )
+            fill = runner.ablation.kind.fill(runner.reference, None)
+            known = Family.of(model, Nodes.gather(nodes), fill, tokens)
             self._family = known
         return known
 

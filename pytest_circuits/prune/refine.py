@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_circuits.circuit.edges import Edges
+from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.prune.pool import Drawn
 from pytest_circuits.prune.quality import LARGEST, Judge
@@ -81,15 +82,8 @@ class Proposer:
         return torch.logsumexp(_SHARP * apart, 0) / _SHARP
 
     def _masks(self, nodes: Nodes) -> dict[str, Tensor]:
-        model = self._judge.runner.model
-        on = {
-            hook: torch.zeros(1, width, device=model.device)
-            for hook, width in model.hook_points.items()
-        }
-        for hook, mask in on.items():
-            mask[0, list(nodes.at(hook))] = 1
-            mask.requires_grad_()
-        return on
+        masks = masks_of(self._judge.runner.model, [nodes])
+        return {name: mask.float().requires_grad_() for name, mask in masks.items()}
 
 
 def _slopes(value: Tensor, masks: Mapping[str, Tensor]) -> dict[str, list[float]]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from pytest_circuits.circuit.masks import given, mixing, of_nodes
 from pytest_circuits.model.protocol import Model
-from pytest_circuits.model.sparse.gpt import Hook
 from pytest_circuits.prune.pool import Drawn
 
 
@@ -25,12 +25,13 @@ def margins(
     on: masks [K, D] by hook point, 1 for a node that keeps its activation. S is 2, the circuit and
     its complement, or 1 without the complement.
     """
-    sides = {hook: _sides(mask, complement=complement) for hook, mask in on.items()}
+    sides = {name: _sides(mask, complement=complement) for name, mask in on.items()}
     count = 1 + complement
     circuits, rows, length = prompts.tokens.shape
     tokens = prompts.tokens[:, None].expand(-1, count, -1, -1).reshape(-1, length)
     last = prompts.last[:, None].expand(-1, count, -1).reshape(-1)
-    logits = model.module(tokens, _mixing(sides, fill), at=last).view(circuits, count, rows, -1)
+    hook = mixing(circuits * count, of_nodes(model, sides), given(fill))
+    logits = model.run(tokens, hook, at=last).view(circuits, count, rows, -1)
     choices = prompts.choices[:, None].expand(-1, count, -1, -1)
     answer, foil = logits.gather(-1, choices).unbind(-1)
     found: Tensor = answer - foil
@@ -48,15 +49,3 @@ def separation(complement: Tensor) -> Tensor:
 def _sides(mask: Tensor, *, complement: bool) -> Tensor:
     """Masks [K, D] -> [K * S, D]."""
     return torch.stack([mask, 1 - mask], dim=1).flatten(0, 1) if complement else mask
-
-
-def _mixing(sides: Mapping[str, Tensor], fill: Mapping[str, Tensor]) -> Hook:
-    """Mix activation and fill by masks, so that both sides of a mask get gradients."""
-
-    def hook(name: str, x: Tensor) -> Tensor:
-        mask = sides[name][:, None, None, :]
-        constant = fill[name].to(x)
-        by_side = x.view(len(mask), -1, *x.shape[1:])  # [K * S, P, T, D]
-        return (constant + mask * (by_side - constant)).flatten(0, 1)
-
-    return hook

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_circuits.circuit.encoding import Encoder
-from pytest_circuits.circuit.interventions import fill_values
 from pytest_circuits.circuit.nodes import all_nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, View
@@ -19,7 +18,7 @@ from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import Pool, split
 from pytest_circuits.prune.quality import FEW, Bar, Judge
 from pytest_circuits.prune.refine import Proposer
-from pytest_circuits.spec.types import Ablation, NecessaryClaim, Spec, SufficientClaim
+from pytest_circuits.spec.types import NecessaryClaim, Spec, SufficientClaim
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +42,7 @@ class Subject:
     @classmethod
     def of(cls, spec: Spec, model: Model, reference: Reference, plan: PrunePlan) -> Subject:
         """Prepare a search; NotFoundError where there is nothing that a circuit could explain."""
-        if spec.ablation is Ablation.RESAMPLE:
+        if not spec.ablation.kind.constant:
             raise NotFoundError(
                 f"{spec.circuit}: a search needs mean or zero ablation, where what is left out is "
                 "constant; under resample it is not. Search under mean, then change the ablation"
@@ -53,7 +52,7 @@ class Subject:
         judge = Judge(runner, parts.evaluation, parts.weights, bar_of(spec, plan))
         _require_behavior(spec, judge)
         _require_nodes(spec, judge)
-        fill = fill_values(reference, spec.ablation)
+        fill = spec.ablation.kind.fill(reference, None)
         encoder = Encoder(model)
         few = _few(parts.evaluation)
         proposer = Proposer(judge, fill, Pool.of(few, encoder).all)

@@ -17,36 +17,32 @@ from pytest_circuits.circuit.view import Shift
 from pytest_circuits.compile.compiled import CompiledCircuit, Step, compile_circuit
 from pytest_circuits.compile.folded import Projection, Read
 from pytest_circuits.compile.folded_sublayers import FoldedAttention, FoldedMlp
-from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.show.heads import attends, head_lines, value_names
 from pytest_circuits.show.layout import aligned, listed, number, token, total, wrapped
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.problems import quoted
-from pytest_circuits.spec.types import Ablation, Spec
+from pytest_circuits.spec.types import Spec
 
 _LEGEND = (
     "act_in[c] is resid[c] over the norm; seen v[c] is the mean of v[c] by attention. AbsTopK,",
     "which zeroes what is small beside other channels of its hook point, is not written out.",
 )
 _TOP = 4  # tokens shown of each channel that the embedding writes
-_CONSTANT = {
-    Ablation.MEAN: "Everything else is constant, at its mean over the reference text.",
-    Ablation.ZERO: "Everything else is zero.",
-    Ablation.RESAMPLE: "Everything else is at its mean here, and resampled in the claims.",
-}
 
 
-def program(spec: Spec, model: Model, reference: Reference, pair: Pair) -> str:
+def program(spec: Spec, model: SparseModel, reference: Reference, pair: Pair) -> str:
     """The program of a circuit, with the two prompts of a pair as examples."""
     nodes, edges = Nodes.of(spec.nodes), edges_of(spec)
-    folded = Ablation.MEAN if spec.ablation is Ablation.RESAMPLE else spec.ablation
-    compiled = compile_circuit(model, nodes, reference, folded, edges)
+    folded = spec.ablation if spec.ablation.kind.constant else Ablation.MEAN
+    compiled = compile_circuit(model, nodes, edges, folded.kind.fill(reference, None))
     joined = live_edges(nodes, model, edges)
     blocks = [
         [
             *wrapped(spec.description.split(), spec.circuit + ": " * bool(spec.description)),
-            f"{nodes.count} nodes, {joined.count} edges. {_CONSTANT[spec.ablation]}",
+            f"{nodes.count} nodes, {joined.count} edges. {spec.ablation.kind.of_rest}",
             *_LEGEND,
             *_calibration(spec),
         ],
@@ -69,7 +65,7 @@ def _calibration(spec: Spec) -> list[str]:
     return wrapped(text.split(" "), "")
 
 
-def _embedding(model: Model, compiled: CompiledCircuit, pair: Pair) -> list[str]:
+def _embedding(model: SparseModel, compiled: CompiledCircuit, pair: Pair) -> list[str]:
     """Which tokens write into the channels that are read: the cues first, then the strongest."""
     embed = model.module.embed.weight
     cues = _cues(model, pair)
@@ -99,7 +95,7 @@ def _written(step: Step) -> tuple[int, ...]:
             return ()
 
 
-def _read_channels(model: Model, compiled: CompiledCircuit) -> list[int]:
+def _read_channels(model: SparseModel, compiled: CompiledCircuit) -> list[int]:
     read = set(compiled.readout.kept)
     for step in compiled.steps:
         match step.sublayer:
@@ -117,7 +113,7 @@ def _reached(inputs: Read, projections: Sequence[Projection]) -> set[int]:
     return {channel for channel, leads in zip(inputs.kept, edges, strict=True) if leads}
 
 
-def _cues(model: Model, pair: Pair) -> list[int]:
+def _cues(model: SparseModel, pair: Pair) -> list[int]:
     """Tokens that stand in one prompt of the pair and not in the other."""
     first, second = (model.encode(prompt.text) for prompt in (pair.first, pair.second))
     return [
@@ -128,7 +124,7 @@ def _cues(model: Model, pair: Pair) -> list[int]:
     ]
 
 
-def _sublayer(step: Step, model: Model, compiled: CompiledCircuit, pair: Pair) -> list[str]:
+def _sublayer(step: Step, model: SparseModel, compiled: CompiledCircuit, pair: Pair) -> list[str]:
     match step.sublayer:
         case FoldedAttention() as attn:
             return [step.name, *_attention(attn, step.name, model, compiled, pair)]
@@ -139,7 +135,7 @@ def _sublayer(step: Step, model: Model, compiled: CompiledCircuit, pair: Pair) -
 
 
 def _attention(
-    attn: FoldedAttention, name: str, model: Model, compiled: CompiledCircuit, pair: Pair
+    attn: FoldedAttention, name: str, model: SparseModel, compiled: CompiledCircuit, pair: Pair
 ) -> Iterator[str]:
     inputs = [f"act_in[{c}]" for c in attn.read.kept]
     prompts = [model.encode(prompt.text) for prompt in (pair.first, pair.second)]
@@ -186,13 +182,16 @@ def _made_of(
     ]
 
 
-def _final(model: Model, compiled: CompiledCircuit, pair: Pair, shift: Shift | None) -> list[str]:
+def _final(
+    model: SparseModel, compiled: CompiledCircuit, pair: Pair, shift: Shift | None
+) -> list[str]:
     """How the kept channels push the first answer against the second."""
     nats = 0.0 if shift is None else shift.nats  # for the answer of a pair's first member
     readout = compiled.readout
     prompts = (pair.first, pair.second)
     batch = Encoder(model).batch(prompts, rows=2)
     answer, foil = batch.choices[0].tolist()
+    preferred = compiled.preferences(batch.tokens, batch.last, batch.choices)
     pushes = {
         f"final_resid[{channel}]": push
         for channel, push in zip(
@@ -214,13 +213,16 @@ def _final(model: Model, compiled: CompiledCircuit, pair: Pair, shift: Shift | N
             f"  after {quoted(prompt.text)}: {token(prompt.answer)} over {token(prompt.foil)} "
             f"by {number(one - other + moved)} nats"
             for prompt, (one, other), moved in zip(
-                prompts, compiled.preferences(batch).tolist(), (nats, -nats), strict=True
+                prompts,
+                preferred.tolist(),
+                (nats, -nats),
+                strict=True,
             )
         ),
     ]
 
 
-def _idle(nodes: Nodes, model: Model, edges: Edges, compiled: CompiledCircuit) -> list[str]:
+def _idle(nodes: Nodes, model: SparseModel, edges: Edges, compiled: CompiledCircuit) -> list[str]:
     """Nodes that change no logit, and those that do at most by what they push out of AbsTopK."""
     used = {f"final_resid[{c}]" for c in compiled.readout.kept}
     for step in compiled.steps:
@@ -232,7 +234,7 @@ def _idle(nodes: Nodes, model: Model, edges: Edges, compiled: CompiledCircuit) -
                 points = {"act_in": read, "post_act": up, "resid_delta": down}
         used |= {f"{step.name}.{name}[{c}]" for name, x in points.items() for c in x.kept}
     idle = [node for node in nodes.ids() if node not in used]
-    sources = {source for source, _ in model.edge_matrices()}
+    sources = {source for source, _ in model.wires()}
     leading = {f"{source}[{channel}]" for (source, _), (channel, _) in edges}
     ends = {f"{hook}[{channel}]" for hook, channel in nodes if hook in sources} - leading
     ending = [node for node in nodes.ids() if node in ends & used]

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from enum import StrEnum
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+from pytest_circuits.spec.ablations import Ablation
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -52,14 +53,6 @@ def _calendar_day(value: object) -> object:
         return date.fromisoformat(value) if _DAY.fullmatch(value) else None
     except ValueError:
         return None
-
-
-class Ablation(StrEnum):
-    """What the activation of an excluded node becomes."""
-
-    MEAN = "mean"
-    ZERO = "zero"
-    RESAMPLE = "resample"
 
 
 class ChoiceSlot(_Frozen):

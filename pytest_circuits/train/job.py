@@ -12,12 +12,11 @@ from typing import Any
 import torch
 
 from pytest_circuits.errors import StoppedError, UsageError
-from pytest_circuits.model.open import load_model
-from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import save_reference
+from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.config import ModelConfig
-from pytest_circuits.model.sparse.directory import save_model
+from pytest_circuits.model.sparse.directory import load_sparse_model, save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.system.files import whole_directory
 from pytest_circuits.system.progress import Reporter, reporting
@@ -157,13 +156,13 @@ class Job:
         self.world.first(lambda: save(self.folder.path, checkpoint, keep=keep))
 
     def _measure_reference(self, folder: Path) -> None:
-        model = load_model(folder, device=self.world.device)
+        model = load_sparse_model(folder, device=self.world.device)
         length = self.config.shape.max_tokens
         text = self.corpus.training.rows(
             seed=_REFERENCE_SEED, step=0, count=REFERENCE_WINDOWS, length=length
         )
         with reporting("reference", len(text)) as reporter:
-            reference = measure(model.module, text, model_digest=model.digest, progress=reporter.at)
+            reference = measure(model, text, progress=reporter.at)
         save_reference(model, reference)
 
 
@@ -173,7 +172,7 @@ def prepared(
     world: World,
     *,
     base: Path,
-    start: Model | None = None,
+    start: SparseModel | None = None,
 ) -> Job:
     """A job at its beginning, or at the newest checkpoint that its folder holds.
 
@@ -219,7 +218,7 @@ def _check_bigram(config: TrainConfig, corpus: Corpus) -> None:
         )
 
 
-def _begun(config: TrainConfig, corpus: Corpus, start: Model | None) -> SparseGPT:
+def _begun(config: TrainConfig, corpus: Corpus, start: SparseModel | None) -> SparseGPT:
     """The model as it is before the first step."""
     if start is not None:
         module = SparseGPT(start.config)

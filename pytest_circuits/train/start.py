@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.model.open import load_model
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.sparse.adapter import SparseModel
+from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.model.tokenizer import load_tokenizer
 from pytest_circuits.train.config import Shape, TrainConfig
 from pytest_circuits.train.data.config import Vocabulary
@@ -19,7 +19,7 @@ _EMBEDDINGS = ("embed.weight", "unembed.weight")
 _NEAR = 0.02  # densities that differ by no more are the same: counts are whole, and few in a model
 
 
-def start_of(config: TrainConfig, *, base: Path) -> Model | None:
+def start_of(config: TrainConfig, *, base: Path) -> SparseModel | None:
     """The model that `start_from` names, relative to the folder `base`; None where it is silent.
 
     Raises:
@@ -29,7 +29,7 @@ def start_of(config: TrainConfig, *, base: Path) -> Model | None:
     """
     if config.start_from is None:
         return None
-    model = load_model(base / config.start_from)
+    model = load_sparse_model(base / config.start_from)
     problems = [
         f"{key} is {asked!r}, the model has {has!r}"
         for key, asked, has in _asked(config, model, base)
@@ -43,7 +43,7 @@ def start_of(config: TrainConfig, *, base: Path) -> Model | None:
     return model
 
 
-def as_started(config: TrainConfig, model: Model) -> TrainConfig:
+def as_started(config: TrainConfig, model: SparseModel) -> TrainConfig:
     """The configuration with shape, tokenizer and sparsity of the model that it starts from.
 
     There is nothing to anneal: no matrix gets denser than the densest of its kind in the model.
@@ -67,7 +67,7 @@ def as_started(config: TrainConfig, model: Model) -> TrainConfig:
     )
 
 
-def _densities(model: Model) -> dict[str, float]:
+def _densities(model: SparseModel) -> dict[str, float]:
     """The densities of the configuration, as the densest matrices of the model have them.
 
     Each is the next number above, so that rounding does not lose the count that it was made of.
@@ -83,7 +83,7 @@ def _densities(model: Model) -> dict[str, float]:
     }
 
 
-def _asked(config: TrainConfig, model: Model, base: Path) -> Iterator[tuple[str, Any, Any]]:
+def _asked(config: TrainConfig, model: SparseModel, base: Path) -> Iterator[tuple[str, Any, Any]]:
     """What the configuration says itself, beside what the model has: key, asked for, there."""
     if "shape" in config.model_fields_set:
         for key in sorted(config.shape.model_fields_set):

@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_circuits.circuit.controls import random_circuits
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.circuit.random_circuits import random_circuits
 from pytest_circuits.circuit.view import View
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Verdict
@@ -100,7 +100,9 @@ def without_most_important(bench: Bench) -> Nodes:
 
 def derived(bench: Bench, others: Sequence[Bench]) -> Iterator[Trial]:
     """Wrong circuits that can be made of any right one."""
-    random = random_circuits(bench.nodes, bench.runner.reference, count=2, seed=bench.seed + 1)
+    random = random_circuits(
+        bench.nodes, bench.model, bench.runner.reference, count=2, seed=bench.seed + 1
+    )
     wrong = {
         "empty": Nodes.of({}),
         "all nodes": all_nodes(bench.model),

@@ -32,11 +32,10 @@ from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.registry import declared
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.claims.stable.baseline_file import baseline_path, read_baseline
-from pytest_circuits.model.open import load_model
-from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import read_reference_text, save_reference
-from pytest_circuits.model.sparse.directory import save_model
+from pytest_circuits.model.sparse.adapter import SparseModel
+from pytest_circuits.model.sparse.directory import load_sparse_model, save_model
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 
@@ -61,7 +60,9 @@ class Claims:
         return sum(self.seconds.values())
 
 
-def run_claims(specs: list[LoadedSpec], model: Model, baseline: Model | None = None) -> Claims:
+def run_claims(
+    specs: list[LoadedSpec], model: SparseModel, baseline: SparseModel | None = None
+) -> Claims:
     """Put every claim to the test, against a model or the recorded baselines."""
     seconds, forwards, compiled = {}, {}, 0
     for loaded in specs:
@@ -76,20 +77,22 @@ def run_claims(specs: list[LoadedSpec], model: Model, baseline: Model | None = N
     return Claims(seconds, forwards, compiled)
 
 
-def candidate(model: Model, folder: Path) -> Model:
+def candidate(model: SparseModel, folder: Path) -> SparseModel:
     """The model with its weights in bfloat16, and a reference of its own."""
     module = copy.deepcopy(model.module)
     for weight in module.parameters():
         weight.data = weight.data.bfloat16().float()
     save_model(folder, module=module, tokenizer=model.tokenizer, card="# In bfloat16\n")
-    written = load_model(folder)
+    written = load_sparse_model(folder)
     text = read_reference_text(model.path)
-    save_reference(written, measure(written.module, text, model_digest=written.digest))
+    save_reference(written, measure(written, text))
     return written
 
 
 @torch.inference_mode()
-def forwards_seconds(specs: list[LoadedSpec], model: Model, forwards: dict[str, int]) -> float:
+def forwards_seconds(
+    specs: list[LoadedSpec], model: SparseModel, forwards: dict[str, int]
+) -> float:
     """Seconds of as many prompts through the plain model, in batches of one padded length."""
     seconds = 0.0
     for loaded in specs:
@@ -114,7 +117,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     arguments = parser.parse_args()
     specs = [load_spec(path) for path in sorted(arguments.circuits.glob("*.circuit.yaml"))]
-    model = load_model(specs[0].model_path)
+    model = load_sparse_model(specs[0].model_path)
     ratios = []
     for _ in range(arguments.repeats):
         claims = run_claims(specs, model)

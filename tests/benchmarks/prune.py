@@ -21,6 +21,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -36,15 +37,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from collections.abc import Sequence
 
 from pytest_circuits.circuit.edges import count_edges, edges_of
-from pytest_circuits.circuit.encoding import Encoder
+from pytest_circuits.circuit.encoding import Batch, Encoder
 from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View, cut_weights, keep_masks
 from pytest_circuits.compile.compiled import compile_circuit
-from pytest_circuits.model.open import load_model
-from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.model.reference_file import load_reference
+from pytest_circuits.model.sparse.adapter import SparseModel
+from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.prune.job import Found, find_circuits
 from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn
@@ -63,13 +64,15 @@ CONTROLS = ("labels", "weights")
 
 def known_subject(answer: KnownAnswer, folder: Path, plan: PrunePlan) -> tuple[Subject, Reference]:
     """A known-answer model, ready to be searched."""
-    model = load_model(answer.write(folder))
+    model = load_sparse_model(answer.write(folder))
     reference = load_reference(model)
     spec = parse_spec(answer.spec, path=folder / "known.circuit.yaml").spec
     return Subject.of(spec, model, reference, plan), reference
 
 
-def bundled_subject(name: str, model: Model, reference: Reference, plan: PrunePlan) -> Subject:
+def bundled_subject(
+    name: str, model: SparseModel, reference: Reference, plan: PrunePlan
+) -> Subject:
     """A behavior of the bundled model, ready to be searched."""
     spec = load_spec(ROOT / "circuits" / f"{name}.circuit.yaml").spec
     return Subject.of(spec, model, reference, plan)
@@ -107,14 +110,14 @@ def pass_seconds(subject: Subject, plan: MaskPlan) -> float:
     """Plain passes of the model, forward and backward, over the prompts of a whole search."""
     prompts = subject.pool.first(plan.pairs)
     tokens, at = prompts.tokens[0].repeat(2, 1), prompts.last[0].repeat(2)
-    embedded = torch.zeros(subject.model.config.d_model, requires_grad=True)
+    embedded = torch.zeros(subject.model.sites["final_resid"].width, requires_grad=True)
 
     def shift(name: str, x: torch.Tensor) -> torch.Tensor:
         return x + embedded if name == "0.attn.act_in" else x
 
     start = time.perf_counter()
     for _ in range(20):
-        logits = subject.model.module(tokens, shift, at=at)
+        logits = subject.model.run(tokens, shift, at=at)
         F.cross_entropy(logits, tokens[:, -1]).backward()  # type: ignore[no-untyped-call]
     return (time.perf_counter() - start) / 20 * plan.steps
 
@@ -135,7 +138,7 @@ def batched_speedup(subject: Subject, seeds: int) -> float:
     return sum(run([search]) for search in every) / run(every)
 
 
-def compiled_speedup(model: Model, reference: Reference) -> float:
+def compiled_speedup(model: SparseModel, reference: Reference) -> float:
     """Time of the ablated model over that of the compiled circuit, on the same prompts."""
     loaded = load_spec(ROOT / "circuits" / f"{QUOTE}.circuit.yaml")
     nodes = Nodes.of(loaded.spec.nodes)
@@ -150,16 +153,17 @@ def compiled_speedup(model: Model, reference: Reference) -> float:
     view = View.circuit(nodes, edges)
     keep, cuts = keep_masks([view], model), cut_weights([view], model)
     start = time.perf_counter()
-    circuit = compile_circuit(model, nodes, reference, loaded.spec.ablation, edges)
+    circuit = compile_circuit(model, nodes, edges, loaded.spec.ablation.kind.fill(reference, None))
     print(f"  compiled in {1000 * (time.perf_counter() - start):.0f} ms")
     times = []
+    runs: list[Callable[[Batch], torch.Tensor]] = [
+        lambda batch: run_circuits(
+            model, batch.tokens, at=batch.last, keep=keep, fill=reference.mean, cuts=cuts
+        ),
+        lambda batch: circuit.preferences(batch.tokens, batch.last, batch.choices),
+    ]
     with torch.inference_mode():
-        for run in (
-            lambda batch: run_circuits(
-                model, batch.tokens, at=batch.last, keep=keep, fill=reference.mean, cuts=cuts
-            ),
-            circuit.preferences,
-        ):
+        for run in runs:
             run(batches[0])
             start = time.perf_counter()
             for batch in batches:
@@ -170,12 +174,12 @@ def compiled_speedup(model: Model, reference: Reference) -> float:
 
 def sizes() -> dict[str, tuple[int, int]]:
     """Nodes and edges of the bundled specifications that have a circuit, beside their controls."""
-    model: Model | None = None
+    model: SparseModel | None = None
     found = {}
     for path in sorted((ROOT / "circuits").glob("*.circuit.yaml")):
         loaded = load_spec(path)
         if loaded.spec.nodes:
-            model = model or load_model(loaded.model_path)
+            model = model or load_sparse_model(loaded.model_path)
             nodes = Nodes.of(loaded.spec.nodes)
             edges = count_edges(nodes, model, edges_of(loaded.spec))
             found[loaded.spec.circuit] = nodes.count, edges
@@ -188,7 +192,7 @@ def sizes() -> dict[str, tuple[int, int]]:
     return found
 
 
-def compare(names: Sequence[str], model: Model, reference: Reference) -> dict[str, float]:
+def compare(names: Sequence[str], model: SparseModel, reference: Reference) -> dict[str, float]:
     """The methods side by side; returns the seconds of the mask search."""
     seconds = {}
     print("| behavior | method | nodes | edges | task loss | separation left | seconds |")
@@ -222,7 +226,7 @@ def main() -> None:
     asked = parser.parse_args()
     print(f"threads: {torch.get_num_threads()}")
     right = known_answers(asked.known)
-    model = load_model(ROOT / "models" / "tinypython")
+    model = load_sparse_model(ROOT / "models" / "tinypython")
     reference = load_reference(model)
     seconds = compare(asked.behaviors, model, reference)
     subject = bundled_subject(asked.behaviors[0], model, reference, PLAN)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from pytest_circuits.circuit.controls import random_circuits
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.circuit.random_circuits import random_circuits
+from pytest_circuits.model.protocol import Model, widths_of
 from pytest_circuits.model.reference import Reference, measure
+from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.model.tokenizer import train_tokenizer
@@ -47,7 +48,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def random_model(**changes: Any) -> tuple[Model, Reference]:  # noqa: ANN401  (of the config)
+def random_model(**changes: Any) -> tuple[SparseModel, Reference]:  # noqa: ANN401  (of the config)
     """Weights as sparse as those of trained models, and no two magnitudes that tie by design."""
     tokenizer = train_tokenizer(["a b c"], vocab_size=260, special=())
     config = ModelConfig(vocab_size=tokenizer.vocab_size, **{**SHAPE, **changes})
@@ -61,13 +62,13 @@ def random_model(**changes: Any) -> tuple[Model, Reference]:  # noqa: ANN401  (o
             parameter.copy_(drawn * alive + ("norm" in name))
     module.requires_grad_(requires_grad=False).eval()
     tokens = torch.randint(config.vocab_size, (16, config.max_tokens), generator=generator)
-    reference = measure(module, tokens, model_digest="none")
-    return Model(Path(), config, tokenizer, module, "none", CPU), reference
+    model = SparseModel(Path(), config, tokenizer, module, "none", CPU)
+    return model, measure(model, tokens)
 
 
 def some_circuits(model: Model, reference: Reference) -> list[Nodes]:
     """The empty circuit, the full one, full ones with gaps, and random ones of several sizes."""
-    widths = model.hook_points
+    widths = widths_of(model)
     gaps = ("act_in", ".q", ".k", ".v", "attn", "post_act", "resid_delta", "0.", "final")
     shapes = [
         Nodes.of({hook: range(max(1, int(share * width))) for hook, width in widths.items()})
@@ -80,7 +81,7 @@ def some_circuits(model: Model, reference: Reference) -> list[Nodes]:
         *(
             drawn
             for seed, shape in enumerate(shapes)
-            for drawn in random_circuits(shape, reference, count=3, seed=seed)
+            for drawn in random_circuits(shape, model, reference, count=3, seed=seed)
         ),
     ]
 

@@ -12,12 +12,11 @@ from pytest_circuits.circuit.rest import Rest, part_gradients
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.side_by_side import Seen, run_beside
 from pytest_circuits.circuit.view import WHOLE, View, cut_weights, keep_masks
-from pytest_circuits.model.open import load_model
-from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
+from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import parse_spec
-from pytest_circuits.spec.types import Ablation
 from tests.known_models import D_HEAD, QUOTE_PATH, quote_spec, write_quote_copier
 
 NODES = Nodes.of(QUOTE_PATH)
@@ -25,7 +24,7 @@ NODES = Nodes.of(QUOTE_PATH)
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    model = load_model(write_quote_copier(tmp_path_factory.mktemp("model")))
+    model = load_sparse_model(write_quote_copier(tmp_path_factory.mktemp("model")))
     return Runner(model, load_reference(model), Ablation.MEAN)
 
 
@@ -70,7 +69,7 @@ def test_beside_each_other_both_score_as_alone(runner: Runner, pairs: tuple[Pair
         assert sorted(found.nodes) == sorted(NODES.shape)
         weights = found.weights[0][:, :, 0].sum(-1)
         torch.testing.assert_close(weights, torch.ones_like(weights))
-        assert found.weights[0].shape[2] == runner.model.config.d_model // D_HEAD
+        assert found.weights[0].shape[2] == runner.model.sites["0.attn.v"].width // D_HEAD
 
 
 def test_with_all_values_taken_a_circuit_scores_as_the_whole_model(
@@ -113,7 +112,7 @@ def test_the_whole_rest_ablated_is_the_circuit_alone_edges_and_all(
 def test_gradients_of_parts_are_those_of_finite_differences(
     runner: Runner, pairs: tuple[Pair, ...]
 ) -> None:
-    model: Model = runner.model
+    model = runner.model
     rest = Rest.of(NODES, type(live_edges(NODES, model)).of({}), model)
     off = np.zeros(rest.size, dtype=np.bool_)
     ((_, batch, fill),) = [*runner.batches(pairs[:1])][:1]

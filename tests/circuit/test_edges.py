@@ -12,19 +12,20 @@ from torch import Tensor
 
 from pytest_circuits.circuit.check import check_circuit
 from pytest_circuits.circuit.edges import Edges, count_edges, edges_of, live_edges
-from pytest_circuits.circuit.interventions import Cut, cut_edges, fill_values, run_circuits
+from pytest_circuits.circuit.interventions import Cut, cut_edges, run_circuits
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View, cut_weights, keep_masks
-from pytest_circuits.model.open import load_model
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import joined
 from pytest_circuits.model.reference_file import load_reference
+from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.model.tokenizer import Tokenizer, train_tokenizer
 from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import load_spec, parse_spec
-from pytest_circuits.spec.types import Ablation
 from tests.known_models import (
     D_HEAD,
     DETECT,
@@ -57,7 +58,7 @@ INTO_WRITE = "0.attn.v -> 0.attn.resid_delta"
 OF_MLP = "0.mlp.act_in -> 0.mlp.post_act, 0.mlp.post_act -> 0.mlp.resid_delta"
 
 
-def _tiny(tokenizer: Tokenizer) -> Model:
+def _tiny(tokenizer: Tokenizer) -> SparseModel:
     """One head with a sink and two neurons over two channels, without AbsTopK."""
     config = ModelConfig(
         vocab_size=tokenizer.vocab_size,
@@ -80,16 +81,16 @@ def _tiny(tokenizer: Tokenizer) -> Model:
         mlp.down.weight.copy_(torch.tensor([[1.0, 10.0], [0.0, 100.0]]))
         attn.out.weight.copy_(torch.tensor([[1.0, 10.0], [0.0, 100.0]]))
     module.requires_grad_(requires_grad=False).eval()
-    return Model(Path(), config, tokenizer, module, "none", torch.device("cpu"))
+    return SparseModel(Path(), config, tokenizer, module, "none", torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
-def tiny() -> Model:
+def tiny() -> SparseModel:
     return _tiny(train_tokenizer(["a b c"], vocab_size=260, special=()))
 
 
 def _held(
-    model: Model,
+    model: SparseModel,
     point: str,
     *,
     given: Mapping[str, Tensor],
@@ -103,7 +104,7 @@ def _held(
         found[name] = x
         return given[name].expand_as(x).contiguous() if name in given else x
 
-    model.module(torch.zeros(2, 3, dtype=torch.long), hook, join=cut_edges(cuts, fill))
+    joined(model, torch.zeros(2, 3, dtype=torch.long), hook, cut_edges(cuts, fill))
     return found[point]
 
 
@@ -120,7 +121,7 @@ MLP_NODES = Nodes.of({"0.mlp.act_in": [0, 1], "0.mlp.post_act": [0, 1]})
     ],
 )
 def test_through_a_weight_that_is_not_listed_a_target_sees_the_sources_constant(
-    tiny: Model, edges: list[tuple[int, int]], neurons: list[int]
+    tiny: SparseModel, edges: list[tuple[int, int]], neurons: list[int]
 ) -> None:
     cuts = cut_weights([View.circuit(MLP_NODES, Edges.of({UP: edges}))], tiny)
     given = {"0.mlp.act_in": torch.tensor([3.0, 5.0])}
@@ -134,7 +135,7 @@ def test_through_a_weight_that_is_not_listed_a_target_sees_the_sources_constant(
     assert torch.equal(held[0, 0], torch.tensor(neurons).float())
 
 
-def test_weights_into_nodes_outside_the_circuit_are_left_alone(tiny: Model) -> None:
+def test_weights_into_nodes_outside_the_circuit_are_left_alone(tiny: SparseModel) -> None:
     nodes = Nodes.of({"0.mlp.act_in": [0, 1], "0.mlp.post_act": [0]})
     cuts = cut_weights([View.circuit(nodes, Edges.of({UP: [(0, 0)]}))], tiny)
     given = {"0.mlp.act_in": torch.tensor([3.0, 5.0])}
@@ -143,7 +144,9 @@ def test_weights_into_nodes_outside_the_circuit_are_left_alone(tiny: Model) -> N
     assert held[0, 0].tolist() == [3 + 2 * 7, 3 * 3 + 4 * 5]
 
 
-def test_a_constant_value_is_seen_through_the_attention_that_the_sink_leaves(tiny: Model) -> None:
+def test_a_constant_value_is_seen_through_the_attention_that_the_sink_leaves(
+    tiny: SparseModel,
+) -> None:
     nodes = Nodes.of({"0.attn.v": [0, 1], "0.attn.resid_delta": [0, 1]})
     cuts = cut_weights([View.circuit(nodes, Edges.of({WRITE: [(0, 0), (1, 1)]}))], tiny)
     given = {"0.attn.v": torch.tensor([[3.0, 5.0], [6.0, 5.0], [9.0, 5.0]])}
@@ -155,7 +158,7 @@ def test_a_constant_value_is_seen_through_the_attention_that_the_sink_leaves(tin
     torch.testing.assert_close(held[0], expected)
 
 
-def test_resampled_constants_are_those_of_each_prompt(tiny: Model) -> None:
+def test_resampled_constants_are_those_of_each_prompt(tiny: SparseModel) -> None:
     cuts = cut_weights([View.circuit(MLP_NODES, Edges.of({UP: [(0, 0)]}))], tiny)
     given = {"0.mlp.act_in": torch.tensor([3.0, 5.0])}
     fill = {"0.mlp.act_in": torch.tensor([[[6.0, 7.0]], [[8.0, 9.0]]])}  # [B, 1, D]
@@ -163,7 +166,7 @@ def test_resampled_constants_are_those_of_each_prompt(tiny: Model) -> None:
     assert held[:, 2].tolist() == [[3 + 14, 18 + 28], [3 + 18, 24 + 36]]
 
 
-def test_part_of_a_weight_can_be_cut_and_its_share_learnt(tiny: Model) -> None:
+def test_part_of_a_weight_can_be_cut_and_its_share_learnt(tiny: SparseModel) -> None:
     share = torch.tensor([[[0.25]], [[1.0]]], requires_grad=True)  # [K, R, S]
     cuts = {UP: Cut.of([1], [0], share)}
     given = {"0.mlp.act_in": torch.tensor([3.0, 5.0])}
@@ -176,19 +179,19 @@ def test_part_of_a_weight_can_be_cut_and_its_share_learnt(tiny: Model) -> None:
 
 
 @pytest.fixture(scope="module")
-def copier(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return load_model(write_quote_copier(tmp_path_factory.mktemp("edges") / "copier"))
+def copier(tmp_path_factory: pytest.TempPathFactory) -> SparseModel:
+    return load_sparse_model(write_quote_copier(tmp_path_factory.mktemp("edges") / "copier"))
 
 
 @pytest.fixture(scope="module")
-def pairs(copier: Model) -> tuple[Pair, ...]:
+def pairs(copier: SparseModel) -> tuple[Pair, ...]:
     path = copier.path.parent / "quote.circuit.yaml"
     path.write_text(quote_spec(QUOTE_PATH, model="copier"))
     return PromptSpace(load_spec(path).spec.behavior).sample(24, seed=3)
 
 
 def _margins(
-    model: Model, pairs: tuple[Pair, ...], view: View, ablation: Ablation = Ablation.MEAN
+    model: SparseModel, pairs: tuple[Pair, ...], view: View, ablation: Ablation = Ablation.MEAN
 ) -> np.typing.NDArray[np.float64]:
     return Runner(model, load_reference(model), ablation).margins(pairs, view)
 
@@ -198,7 +201,7 @@ BOTH = Nodes.of(merged(QUOTE_PATH, WEAK_PATH))
 
 @pytest.mark.parametrize("ablation", list(Ablation))
 def test_a_full_list_of_edges_is_no_list_bit_for_bit(
-    copier: Model, pairs: tuple[Pair, ...], ablation: Ablation
+    copier: SparseModel, pairs: tuple[Pair, ...], ablation: Ablation
 ) -> None:
     everything = live_edges(BOTH, copier)
     assert everything.count == 6
@@ -208,7 +211,7 @@ def test_a_full_list_of_edges_is_no_list_bit_for_bit(
 
 @pytest.mark.parametrize("ablation", list(Ablation))
 def test_nodes_without_edges_know_nothing_of_the_cue(
-    copier: Model, pairs: tuple[Pair, ...], ablation: Ablation
+    copier: SparseModel, pairs: tuple[Pair, ...], ablation: Ablation
 ) -> None:
     nothing = _margins(copier, pairs, View.circuit(BOTH, Edges.of({})), ablation)
     if ablation is not Ablation.RESAMPLE:  # which draws for each prompt
@@ -217,7 +220,7 @@ def test_nodes_without_edges_know_nothing_of_the_cue(
 
 
 def test_of_two_paths_the_one_whose_edges_are_listed_is_left(
-    copier: Model, pairs: tuple[Pair, ...]
+    copier: SparseModel, pairs: tuple[Pair, ...]
 ) -> None:
     zero = Ablation.ZERO
     together = _margins(copier, pairs, View.circuit(BOTH), zero)
@@ -231,7 +234,7 @@ def test_of_two_paths_the_one_whose_edges_are_listed_is_left(
 
 @pytest.mark.parametrize("ablation", list(Ablation))
 def test_circuits_with_different_edges_in_one_forward_score_as_each_alone(
-    copier: Model, pairs: tuple[Pair, ...], ablation: Ablation
+    copier: SparseModel, pairs: tuple[Pair, ...], ablation: Ablation
 ) -> None:
     views = [
         View.circuit(BOTH, QUOTE_EDGES),
@@ -247,12 +250,12 @@ def test_circuits_with_different_edges_in_one_forward_score_as_each_alone(
     assert len(np.unique(alone.round(3), axis=0)) >= len(views) - 1
 
 
-def test_without_a_list_no_weight_is_cut(copier: Model) -> None:
+def test_without_a_list_no_weight_is_cut(copier: SparseModel) -> None:
     assert cut_weights([View.circuit(BOTH), View.without(BOTH)], copier) == {}
     assert cut_weights([View.circuit(BOTH, live_edges(BOTH, copier))], copier) == {}
 
 
-def test_a_learnt_cut_has_a_gradient_for_every_weight(copier: Model) -> None:
+def test_a_learnt_cut_has_a_gradient_for_every_weight(copier: SparseModel) -> None:
     reference, view = load_reference(copier), View.circuit(BOTH, Edges.of({}))
     cuts = {
         ends: Cut(cut.sources, cut.targets, cut.share.clone().mul(0.5).requires_grad_())
@@ -263,18 +266,18 @@ def test_a_learnt_cut_has_a_gradient_for_every_weight(copier: Model) -> None:
         reference.tokens[:4, :8],
         at=None,
         keep=keep_masks([view], copier),
-        fill=fill_values(reference, Ablation.MEAN),
+        fill=Ablation.MEAN.kind.fill(reference, None),
         cuts=cuts,
     )
     logits.square().sum().backward()  # type: ignore[no-untyped-call]
     for ends, cut in cuts.items():
-        weight = cut.among(copier.edge_matrices()[ends])
+        weight = cut.among(copier.wires()[ends].weight)
         assert cut.share.grad is not None
         assert torch.equal(cut.share.grad[0] != 0, weight != 0), ends
 
 
 def test_an_edge_that_the_model_does_not_have_carries_nothing_and_does_not_count(
-    copier: Model, pairs: tuple[Pair, ...]
+    copier: SparseModel, pairs: tuple[Pair, ...]
 ) -> None:
     nodes = Nodes.of(QUOTE_PATH)
     more = Edges.of({**dict(QUOTE_EDGES.pairs), KEY: [(DETECT, 0), (TYPE, 0)]})
@@ -318,7 +321,7 @@ def test_a_specification_lists_edges_or_does_not() -> None:
     ],
 )
 def test_hook_points_that_no_weight_joins_are_refused_at_their_line(
-    copier: Model, key: str, hint: str
+    copier: SparseModel, key: str, hint: str
 ) -> None:
     source, _, target = key.partition(" -> ")
     line = f"  {key}: [[{QUOTE_PATH[source][0]}, {QUOTE_PATH[target][0]}]]"
@@ -330,13 +333,13 @@ def test_hook_points_that_no_weight_joins_are_refused_at_their_line(
     )
 
 
-def test_a_circuit_that_the_model_has_is_without_problems(copier: Model) -> None:
+def test_a_circuit_that_the_model_has_is_without_problems(copier: SparseModel) -> None:
     listed = "edges: {0.attn.act_in -> 0.attn.k: [[0, 0]]}"
     loaded = parse_spec(quote_spec(QUOTE_PATH, extra=listed), path=Path("q.circuit.yaml"))
     assert check_circuit(loaded, copier) == ()
 
 
-def test_nodes_that_the_model_does_not_have_are_named_at_their_line(copier: Model) -> None:
+def test_nodes_that_the_model_does_not_have_are_named_at_their_line(copier: SparseModel) -> None:
     text = quote_spec({"0.attn.q": [0, 999], "0.atn.q": [1]})
     loaded = parse_spec(text, path=Path("q.circuit.yaml"))
     first = 1 + text.splitlines().index("  0.attn.q: [0, 999]")

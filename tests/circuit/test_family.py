@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from pytest_circuits.circuit.encoding import Batch
-from pytest_circuits.circuit.interventions import fill_values, run_circuits
+from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View, cut_weights, keep_masks
 from pytest_circuits.compile.family import Family, Member
-from pytest_circuits.model.protocol import Model
-from pytest_circuits.spec.types import Ablation
+from pytest_circuits.model.sparse.adapter import SparseModel
+from pytest_circuits.spec.ablations import Ablation
 from tests.circuit.random_models import VARIANTS, random_model, some_circuits, some_edges
 
 
-def _members(nodes: Nodes, model: Model) -> list[Member]:
+def _members(nodes: Nodes, model: SparseModel) -> list[Member]:
     """A circuit, the empty one, and parts of it: with all weights, with few of them, with none."""
     rng = np.random.default_rng(0)
     found: list[Member] = [(nodes, None), (Nodes(()), None)]
@@ -44,9 +44,9 @@ def test_every_part_of_a_circuit_gives_the_logits_of_the_ablated_model(
             tokens,
             at=at,
             keep=keep_masks(views, model),
-            fill=fill_values(reference, ablation),
+            fill=ablation.kind.fill(reference, None),
             cuts=cut_weights(views, model),
         )
-        family = Family.of(model, nodes, reference, ablation, tokens)
+        family = Family.of(model, nodes, ablation.kind.fill(reference, None), tokens)
         found = family.preferences(members, batch)
         torch.testing.assert_close(found, batch.preferences(logits), rtol=1e-5, atol=1e-5)

@@ -6,40 +6,40 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_circuits.circuit.controls import random_circuits
 from pytest_circuits.circuit.edges import count_edges
-from pytest_circuits.circuit.interventions import fill_values, run_circuits
+from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.circuit.random_circuits import random_circuits
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, View, keep_masks
 from pytest_circuits.errors import SpecError
-from pytest_circuits.model.open import load_model
-from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
+from pytest_circuits.model.sparse.adapter import SparseModel
+from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.prompts.space import Pair, Prompt, PromptSpace
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import load_spec
-from pytest_circuits.spec.types import Ablation
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return load_model(write_quote_copier(tmp_path_factory.mktemp("model") / "copier"))
+def model(tmp_path_factory: pytest.TempPathFactory) -> SparseModel:
+    return load_sparse_model(write_quote_copier(tmp_path_factory.mktemp("model") / "copier"))
 
 
 @pytest.fixture(scope="module")
-def pairs(model: Model) -> tuple[Pair, ...]:
+def pairs(model: SparseModel) -> tuple[Pair, ...]:
     path = model.path.parent / "quote.circuit.yaml"
     path.write_text(quote_spec(QUOTE_PATH, model="copier"))
     return PromptSpace(load_spec(path).spec.behavior).sample(40, seed=3)
 
 
-def _runner(model: Model, ablation: Ablation = Ablation.MEAN) -> Runner:
+def _runner(model: SparseModel, ablation: Ablation = Ablation.MEAN) -> Runner:
     return Runner(model, load_reference(model), ablation)
 
 
 def test_the_whole_model_and_the_circuit_of_all_nodes_score_alike(
-    model: Model, pairs: tuple[Pair, ...]
+    model: SparseModel, pairs: tuple[Pair, ...]
 ) -> None:
     runner, everything = _runner(model), all_nodes(model)
     whole = runner.margins(pairs, WHOLE)
@@ -48,7 +48,7 @@ def test_the_whole_model_and_the_circuit_of_all_nodes_score_alike(
 
 
 def test_what_is_ablated_everywhere_leaves_nothing_of_the_cue(
-    model: Model, pairs: tuple[Pair, ...]
+    model: SparseModel, pairs: tuple[Pair, ...]
 ) -> None:
     runner = _runner(model)
     nothing = runner.margins(pairs, View.circuit(Nodes(())))
@@ -56,7 +56,7 @@ def test_what_is_ablated_everywhere_leaves_nothing_of_the_cue(
 
 
 def test_the_known_circuit_does_the_task_alone_and_is_missed(
-    model: Model, pairs: tuple[Pair, ...]
+    model: SparseModel, pairs: tuple[Pair, ...]
 ) -> None:
     runner, nodes = _runner(model), Nodes.of(QUOTE_PATH)
     assert (runner.margins(pairs, WHOLE) > 0).all()
@@ -66,10 +66,10 @@ def test_the_known_circuit_does_the_task_alone_and_is_missed(
 
 
 def test_many_circuits_in_one_forward_score_as_each_alone(
-    model: Model, pairs: tuple[Pair, ...]
+    model: SparseModel, pairs: tuple[Pair, ...]
 ) -> None:
     runner, nodes = _runner(model), Nodes.of(QUOTE_PATH)
-    controls = random_circuits(nodes, runner.reference, count=9, seed=1)
+    controls = random_circuits(nodes, model, runner.reference, count=9, seed=1)
     views = [View.circuit(nodes), *map(View.without, controls)]
     together = runner.margins_many(pairs, views)
     alone = np.stack([_runner(model).margins(pairs, view) for view in views])
@@ -77,7 +77,7 @@ def test_many_circuits_in_one_forward_score_as_each_alone(
 
 
 def test_a_prompt_scores_the_same_whatever_it_runs_with(
-    model: Model, pairs: tuple[Pair, ...]
+    model: SparseModel, pairs: tuple[Pair, ...]
 ) -> None:
     view = View.circuit(Nodes.of(QUOTE_PATH))
     together = _runner(model).margins(pairs, view)
@@ -86,7 +86,7 @@ def test_a_prompt_scores_the_same_whatever_it_runs_with(
     assert np.array_equal(_runner(model).margins(pairs[::-1], view)[::-1], together)
 
 
-def test_a_prompt_runs_once_per_view(model: Model, pairs: tuple[Pair, ...]) -> None:
+def test_a_prompt_runs_once_per_view(model: SparseModel, pairs: tuple[Pair, ...]) -> None:
     runner = _runner(model)
     runner.margins(pairs, WHOLE)
     done = runner.forwards
@@ -97,35 +97,35 @@ def test_a_prompt_runs_once_per_view(model: Model, pairs: tuple[Pair, ...]) -> N
 
 @pytest.mark.parametrize("ablation", list(Ablation))
 def test_an_ablated_node_becomes_what_its_ablation_says(
-    model: Model, pairs: tuple[Pair, ...], ablation: Ablation
+    model: SparseModel, pairs: tuple[Pair, ...], ablation: Ablation
 ) -> None:
     reference = load_reference(model)
     hook, channel = "0.attn.resid_delta", QUOTE_PATH["0.attn.resid_delta"][0]
     picks = torch.zeros(4, dtype=torch.long)
-    fill = fill_values(reference, ablation, picks=picks)
+    fill = ablation.kind.fill(reference, picks)
     expected = {
         Ablation.MEAN: reference.mean[hook][channel],
         Ablation.ZERO: torch.tensor(0.0),
         Ablation.RESAMPLE: reference.bank[hook][0, channel],
     }[ablation]
-    value = torch.broadcast_to(fill[hook], (1, 4, 6, model.hook_points[hook]))[..., channel]
+    value = torch.broadcast_to(fill[hook], (1, 4, 6, model.sites[hook].width))[..., channel]
     assert torch.equal(value, expected.expand_as(value))
     margins = _runner(model, ablation).margins(pairs, View.without(Nodes.of(QUOTE_PATH)))
     assert np.isfinite(margins).all()
 
 
-def test_logits_of_all_tokens_have_a_circuit_dimension(model: Model) -> None:
+def test_logits_of_all_tokens_have_a_circuit_dimension(model: SparseModel) -> None:
     reference = load_reference(model)
     tokens = reference.tokens[:3, :5]
     views = [WHOLE, View.circuit(Nodes.of(QUOTE_PATH))]
-    fill = fill_values(reference, Ablation.MEAN)
+    fill = Ablation.MEAN.kind.fill(reference, None)
     logits = run_circuits(model, tokens, at=None, keep=keep_masks(views, model), fill=fill)
     assert logits.shape == (2, 3, 5, model.config.vocab_size)
     torch.testing.assert_close(logits[0], model.module(tokens), rtol=0, atol=1e-6)
 
 
 def test_signals_are_the_activations_at_the_real_tokens(
-    model: Model, pairs: tuple[Pair, ...]
+    model: SparseModel, pairs: tuple[Pair, ...]
 ) -> None:
     nodes = Nodes.of({"0.attn.v": [0, 3], "final_resid": [2]})
     signals = _runner(model).signals(pairs[:3], nodes)
@@ -137,31 +137,31 @@ def test_signals_are_the_activations_at_the_real_tokens(
 
     expected = []
     for prompt in (member for pair in pairs[:3] for member in (pair.first, pair.second)):
-        model.module(torch.tensor([model.encode(prompt.text)]), record)
+        model.run(torch.tensor([model.encode(prompt.text)]), record)
         values, stream = recorded["0.attn.v"], recorded["final_resid"]
         expected.append(torch.stack([values[:, 0], values[:, 3], stream[:, 2]]))
     np.testing.assert_allclose(signals, torch.cat(expected, dim=1).detach(), atol=1e-5)
 
 
-def test_controls_have_the_circuits_shape_and_depend_on_the_seed_alone(model: Model) -> None:
+def test_controls_have_the_circuits_shape_and_depend_on_the_seed_alone(model: SparseModel) -> None:
     nodes, reference = Nodes.of(QUOTE_PATH), load_reference(model)
-    controls = random_circuits(nodes, reference, count=20, seed=5)
+    controls = random_circuits(nodes, model, reference, count=20, seed=5)
     assert all(control.shape == nodes.shape for control in controls)
-    assert controls == random_circuits(nodes, reference, count=20, seed=5)
-    assert controls != random_circuits(nodes, reference, count=20, seed=6)
+    assert controls == random_circuits(nodes, model, reference, count=20, seed=5)
+    assert controls != random_circuits(nodes, model, reference, count=20, seed=6)
     assert len(set(controls)) > 1
 
 
-def test_controls_are_drawn_among_the_nodes_that_vary(model: Model) -> None:
+def test_controls_are_drawn_among_the_nodes_that_vary(model: SparseModel) -> None:
     reference = load_reference(model)
     hook = "0.mlp.post_act"
     alive = set(np.flatnonzero(reference.std[hook].numpy() > 0))
-    assert len(alive) < model.hook_points[hook], "the model has dead neurons"
-    controls = random_circuits(Nodes.of({hook: [0]}), reference, count=50, seed=0)
+    assert len(alive) < model.sites[hook].width, "the model has dead neurons"
+    controls = random_circuits(Nodes.of({hook: [0]}), model, reference, count=50, seed=0)
     assert {c for control in controls for c in control.at(hook)} <= alive
 
 
-def test_edges_are_the_nonzero_weights_between_kept_nodes(model: Model) -> None:
+def test_edges_are_the_nonzero_weights_between_kept_nodes(model: SparseModel) -> None:
     attn = model.module.layers()[0][0]
     channels = {"0.attn.act_in": [0, 1, 2], "0.attn.q": [0], "0.attn.k": [0], "0.attn.v": [0, 8]}
     expected = sum(
@@ -172,7 +172,7 @@ def test_edges_are_the_nonzero_weights_between_kept_nodes(model: Model) -> None:
     assert count_edges(Nodes.of(channels), model) == expected
 
 
-def test_a_prompt_that_cannot_work_is_refused(model: Model) -> None:
+def test_a_prompt_that_cannot_work_is_refused(model: SparseModel) -> None:
     runner = _runner(model)
     swap = Prompt("say", "'", '"')
     with pytest.raises(SpecError, match="not a single token"):

@@ -14,7 +14,7 @@ from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import Pair, Prompt
-from pytest_circuits.spec.types import Ablation
+from pytest_circuits.spec.ablations import Ablation
 from tests.known_models import write_quote_copier
 
 CHANGES = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
-from pytest_circuits.model.open import load_model
+from pytest_circuits.model.sparse.directory import load_sparse_model
 from tests.claims.conftest import MakeBench, MakeModel
 from tests.known_models import QUOTE_PATH, Weights, write_quote_copier
 
@@ -57,7 +57,7 @@ def test_a_margin_that_nothing_could_break_is_no_evidence(bench_of: MakeBench) -
 
 
 def test_logits_that_are_not_numbers_fail(bench_of: MakeBench, tmp_path: Path) -> None:
-    overflowing = load_model(write_quote_copier(tmp_path / "model"))
+    overflowing = load_sparse_model(write_quote_copier(tmp_path / "model"))
     overflowing.module.unembed.bias.fill_(float("nan"))
 
     evidence = run_claim(bench_of(QUOTE_PATH, overflowing), "behaves")

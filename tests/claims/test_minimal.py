@@ -116,7 +116,7 @@ def test_holm_holds_the_smallest_against_the_strictest_level() -> None:
 def test_a_circuit_that_leaves_no_node_of_a_kind_to_compare_with_shows_nothing(
     bench_of: MakeBench, copier: Model
 ) -> None:
-    every: Circuit = {"final_resid": range(copier.hook_points["final_resid"])}
+    every: Circuit = {"final_resid": range(copier.sites["final_resid"].width)}
 
     evidence = found(circuit(bench_of, merged(NEEDED, every)))
 

@@ -89,7 +89,7 @@ def test_all_nodes_are_no_more_necessary_than_random_ones(
 def test_a_circuit_padded_to_half_the_model_is_not_shown_to_be_necessary(
     bench_of: MakeBench, copier: Model
 ) -> None:
-    half = {hook: range(0, width, 2) for hook, width in copier.hook_points.items()}
+    half = {hook: range(0, site.width, 2) for hook, site in copier.sites.items()}
 
     evidence = run_claim(bench_of(merged(QUOTE_PATH, half)), "necessary")
 

@@ -15,8 +15,9 @@ from pytest_circuits.convert import circuit as circuits
 from pytest_circuits.convert.reader import Pickled
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.open import load_model
+from pytest_circuits.model.sparse.directory import load_sparse_model
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import load_spec
-from pytest_circuits.spec.types import Ablation
 from tests.known_models import D_MODEL, QUOTE_PATH, quote_spec, write_quote_copier
 
 
@@ -39,7 +40,7 @@ def _viz_data(model: Path, **changes: object) -> dict[str, Any]:
     samples = torch.zeros(4, max(map(len, rows)) + 3, dtype=torch.int64)
     for row, ids in zip(samples, rows, strict=True):
         row[: len(ids)] = torch.tensor(ids)
-    kept = {hook: torch.tensor(list(QUOTE_PATH.get(hook, ()))) for hook in subject.hook_points}
+    kept = {hook: torch.tensor(list(QUOTE_PATH.get(hook, ()))) for hook in subject.sites}
     return {
         "circuit_data": kept | {"prune_config": {"k_coef": 1e-4, "steps": 300, "a: b": 1}},
         "importances": {
@@ -154,7 +155,7 @@ def test_channels_that_the_model_does_not_have_are_refused(
     read = Pickled(tensors, {}, "0" * 64)
     monkeypatch.setattr(circuits, "read_pickled", lambda *_, **__: read)
     with pytest.raises(ModelError) as error:
-        circuits.read_circuit(model / "viz_data.pt", load_model(model))
+        circuits.read_circuit(model / "viz_data.pt", load_sparse_model(model))
     assert said in str(error.value)
 
 

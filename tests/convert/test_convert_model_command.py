@@ -12,8 +12,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from pytest_circuits.cli import main
-from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import load_reference
+from pytest_circuits.model.sparse.directory import load_sparse_model
 from tests.convert.published_models import (
     State,
     config_with,
@@ -54,7 +54,7 @@ def test_the_model_loads_and_has_the_published_logits(
     assert result.exit_code == 0, result.output
     assert "2 layers, d_model 16, vocabulary 300, positions none" in result.output
     assert f"pytest-circuits reference {out} --text FILE" in result.output
-    model = load_model(out)
+    model = load_sparse_model(out)
     tokens = model.encode("the band")
     assert len(tokens) < len("the band")
     logits = model.module(torch.tensor([tokens]))[0].double()
@@ -79,7 +79,7 @@ def test_text_gives_the_model_its_reference(source: Path, tmp_path: Path) -> Non
     text.write_text(TEXT, encoding="utf-8")
     result = _convert(source, "--out", out, "--text", text)
     assert result.exit_code == 0, result.output
-    reference = load_reference(load_model(out))
+    reference = load_reference(load_sparse_model(out))
     assert reference.tokens.shape[1] == CONFIG["block_size"]
     assert "no reference" not in result.output
 

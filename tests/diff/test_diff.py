@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from pytest_circuits.cli import main
-from pytest_circuits.model.open import load_model
+from pytest_circuits.model.sparse.directory import load_sparse_model
 from tests.known_models import QUOTE_PATH, Weights, quote_copier, quote_spec, write_quote_copier
 from tests.known_models.workshop import renumbered, write_like
 
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def renumbered_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose channels can be told apart, and the same with another numbering."""
     folder, answer = tmp_path_factory.mktemp("renumbered"), quote_copier(0)
-    base = load_model(answer.write(folder / "base"))
+    base = load_sparse_model(answer.write(folder / "base"))
     write_like(base, renumbered(base, seed=1), folder / "moved")
     (folder / "circuits").mkdir()
     text = answer.spec_with(answer.nodes).replace("model: model", "model: ../base")
@@ -146,7 +146,7 @@ def test_nodes_that_moved_are_shown_where_they_are(renumbered_folder: Path, tmp_
     tooltips = [e.text or "" for e in root.iter() if e.tag.endswith("title")]
     there = {node["node"]: node["address"] for node in circuit["nodes"]}
     numbers = torch.randperm(
-        load_model(renumbered_folder / "base").config.d_model,
+        load_sparse_model(renumbered_folder / "base").config.d_model,
         generator=torch.Generator().manual_seed(1),
     ).tolist()
     for node, address in there.items():
@@ -184,7 +184,7 @@ def test_the_record_names_both_models_and_no_folder(folder: Path, tmp_path: Path
     text = file.read_text()
     record = json.loads(text)
     assert record["candidate"]["path"] == "jittered"
-    assert record["base"]["digest"] == load_model(folder / "base").digest
+    assert record["base"]["digest"] == load_sparse_model(folder / "base").digest
     assert str(folder) not in text
     assert record["circuits"][0]["change"] == "kept"
 

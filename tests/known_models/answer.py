@@ -73,5 +73,5 @@ class KnownAnswer:
         card = f"# {self.name}, set by hand\n"
         save_model(folder, module=self.module, tokenizer=self.text.tokenizer, card=card)
         model = load_model(folder)
-        save_reference(model, measure(model.module, self.text.windows, model_digest=model.digest))
+        save_reference(model, measure(model, self.text.windows))
         return folder

@@ -105,7 +105,7 @@ def write_quote_copier(folder: Path, weights: Weights = Weights()) -> Path:
     save_model(folder, module=module, tokenizer=tokenizer, card="# A quote copier, set by hand\n")
     model = load_model(folder)
     tokens = _windows(tokenizer, lines)
-    save_reference(model, measure(model.module, tokens, model_digest=model.digest))
+    save_reference(model, measure(model, tokens))
     return folder
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_circuits.circuit.controls import random_circuits
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
+from pytest_circuits.circuit.random_circuits import random_circuits
 from pytest_circuits.circuit.view import View
 from pytest_circuits.claims.bench import Bench
 from tests.known_models import KINDS, redundant_quote
@@ -92,7 +92,9 @@ def with_junk(shop: Workshop) -> Bench:
 
 
 def _random(bench: Bench, *, avoid: Nodes) -> Circuit:
-    found = random_circuits(bench.nodes, bench.runner.reference, count=20, seed=bench.seed + 1)
+    found = random_circuits(
+        bench.nodes, bench.model, bench.runner.reference, count=20, seed=bench.seed + 1
+    )
     return listed(next(nodes for nodes in found if not set(nodes) & set(avoid)))
 
 
@@ -114,7 +116,7 @@ def pruned_at_random(shop: Workshop) -> Bench:
     All that lies before them is kept, so that they do so because the cue reaches every channel.
     """
     model = shop.shuffled(shop.copier())
-    before = {h: range(n) for h, n in model.hook_points.items() if h != "final_resid"}
+    before = {h: range(site.width) for h, site in model.sites.items() if h != "final_resid"}
     each = [Nodes.of({**before, "final_resid": [i]}) for i in range(model.config.d_model)]
     bench = shop.bench({}, model)
     margins = bench.runner.margins_many(bench.control_pairs, [View.circuit(n) for n in each])
@@ -125,7 +127,7 @@ def pruned_at_random(shop: Workshop) -> Bench:
 def half_of_the_model(shop: Workshop) -> Bench:
     """The true circuit and every other node."""
     model = shop.copier()
-    half = {hook: range(0, width, 2) for hook, width in model.hook_points.items()}
+    half = {hook: range(0, site.width, 2) for hook, site in model.sites.items()}
     return shop.bench(merged(QUOTE, half), model)
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import read_reference_text, save_reference
-from pytest_circuits.model.sparse.directory import save_model
+from pytest_circuits.model.sparse.directory import load_sparse_model, save_model
 from tests.known_models.copier import (
     BIAS,
     D_HEAD,
@@ -44,7 +43,7 @@ def write_name_reader(folder: Path, *, one: float, other: float, at_end: float =
             with opposite signs.
 
     """
-    model = load_model(write_quote_copier(folder, Weights(weak=0.0, bracket=0.0)))
+    model = load_sparse_model(write_quote_copier(folder, Weights(weak=0.0, bracket=0.0)))
     text = read_reference_text(folder)
     state = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
     embed, unembed = state["embed.weight"], state["unembed.weight"]
@@ -63,8 +62,8 @@ def write_name_reader(folder: Path, *, one: float, other: float, at_end: float =
     unembed[double, WEAK_OUT], unembed[single, WEAK_OUT] = READ, -READ
     model.module.load_state_dict(state)
     save_model(folder, module=model.module, tokenizer=model.tokenizer, card="# A name reader\n")
-    model = load_model(folder)
-    save_reference(model, measure(model.module, text, model_digest=model.digest))
+    model = load_sparse_model(folder)
+    save_reference(model, measure(model, text))
     return folder
 
 

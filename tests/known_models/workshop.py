@@ -16,13 +16,11 @@ from torch import Tensor
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.setup import make_bench
-from pytest_circuits.model.open import load_model
-from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import read_reference_text, save_reference
-from pytest_circuits.model.sparse.directory import save_model
+from pytest_circuits.model.sparse.adapter import SparseModel
+from pytest_circuits.model.sparse.directory import load_sparse_model, save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
-from pytest_circuits.prune.controls import shuffled_model
 from pytest_circuits.spec.load import parse_spec
 from tests.known_models.answer import KnownAnswer
 from tests.known_models.copier import OTHER, Circuit, Weights, quote_spec, write_quote_copier
@@ -47,14 +45,14 @@ class Workshop:
     folder: Path
     seed: int
     pairs: int = FEW  # prompts of every claim
-    models: dict[str, Model] = field(default_factory=dict)
+    models: dict[str, SparseModel] = field(default_factory=dict)
 
-    def copier(self, weights: Weights = PLAIN) -> Model:
+    def copier(self, weights: Weights = PLAIN) -> SparseModel:
         """A quote copier with this seed's noise."""
         weights = replace(weights, seed=self.seed)
         return self._made(repr(weights), lambda folder: write_quote_copier(folder, weights))
 
-    def reader(self, *, one: float = 0.0, other: float = 0.0) -> Model:
+    def reader(self, *, one: float = 0.0, other: float = 0.0) -> SparseModel:
         """A name reader, whose heads read more of it from seed to seed."""
         more = 1 + self.seed / 20
         return self._made(
@@ -62,14 +60,14 @@ class Workshop:
             lambda folder: write_name_reader(folder, one=more * one, other=more * other),
         )
 
-    def shuffled(self, model: Model) -> Model:
+    def shuffled(self, model: SparseModel) -> SparseModel:
         """A model with the entries of every weight matrix in another order."""
-        module = shuffled_model(model, seed=self.seed).module
+        module = model.shuffled(seed=self.seed).module
         return self._made(
             f"shuffled {model.digest}", lambda folder: write_like(model, module, folder)
         )
 
-    def renumbered(self, model: Model) -> Model:
+    def renumbered(self, model: SparseModel) -> SparseModel:
         """A model that computes the same with its residual channels in another order."""
         return self._made(
             f"renumbered {model.digest}",
@@ -79,9 +77,9 @@ class Workshop:
     def bench(
         self,
         nodes: Circuit,
-        model: Model,
+        model: SparseModel,
         *,
-        then: Model | None = None,
+        then: SparseModel | None = None,
         behavior: str = "quote",
         ablation: str = "mean",
         claims: tuple[str, ...] = ALL,
@@ -103,7 +101,7 @@ class Workshop:
         self,
         answer: KnownAnswer,
         nodes: Circuit,
-        then: Callable[[Model], Model] | None = None,
+        then: Callable[[SparseModel], SparseModel] | None = None,
     ) -> Bench:
         """A circuit of a model of `KINDS`, with all claims that its behaviors allow."""
         folder = self.folder / answer.name
@@ -124,28 +122,30 @@ class Workshop:
         """How much evidence; other controls where the model asks for them."""
         return f"{{pairs: {self.pairs}, search: 10, {controls or CONTROLS}}}"
 
-    def _made(self, name: str, write: Callable[[Path], Path]) -> Model:
+    def _made(self, name: str, write: Callable[[Path], Path]) -> SparseModel:
         if name not in self.models:
             folder = self.folder / f"model{len(self.models)}"
-            self.models[name] = load_model(write(folder))
+            self.models[name] = load_sparse_model(write(folder))
         return self.models[name]
 
-    def _bench(self, text: str, folder: Path, model: Model, then: Model | None) -> Bench:
+    def _bench(
+        self, text: str, folder: Path, model: SparseModel, then: SparseModel | None
+    ) -> Bench:
         loaded = parse_spec(text, path=folder / "planted.circuit.yaml")
         bench = make_bench(loaded, then or model, baseline=model)
         return replace(bench, selfcheck=self.seed)
 
 
-def write_like(model: Model, module: SparseGPT, folder: Path) -> Path:
+def write_like(model: SparseModel, module: SparseGPT, folder: Path) -> Path:
     """Write other weights with the tokenizer and the reference text of a model."""
     save_model(folder, module=module, tokenizer=model.tokenizer, card="# Planted\n")
-    written = load_model(folder)
+    written = load_sparse_model(folder)
     text = read_reference_text(model.path)
-    save_reference(written, measure(written.module, text, model_digest=written.digest))
+    save_reference(written, measure(written, text))
     return folder
 
 
-def renumbered(model: Model, *, seed: int) -> SparseGPT:
+def renumbered(model: SparseModel, *, seed: int) -> SparseGPT:
     """The same function with every channel of the residual stream at another place."""
     order = torch.randperm(model.config.d_model, generator=torch.Generator().manual_seed(seed))
     module = type(model.module)(model.config)

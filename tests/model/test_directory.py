@@ -1,4 +1,4 @@
-"""Model directories: what is written is read back, and everything out of order is refused."""
+"""SparseModel directories: what is written is read back, and everything out of order is refused."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pytest_circuits.errors import ModelError
-from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import REFERENCE, load_reference, save_reference
-from pytest_circuits.model.sparse.directory import WEIGHTS
+from pytest_circuits.model.sparse.directory import WEIGHTS, load_sparse_model
 from tests.known_models import write_quote_copier
 
 
@@ -45,7 +44,7 @@ def _edit_weights(folder: Path, **changes: torch.Tensor | None) -> None:
 
 def _refusal(folder: Path) -> str:
     with pytest.raises(ModelError) as caught:
-        load_model(folder)
+        load_sparse_model(folder)
     return str(caught.value)
 
 
@@ -54,13 +53,13 @@ def _with_header(path: Path, header: bytes) -> None:
 
 
 def test_the_digest_is_that_of_the_content(folder: Path, original: Path) -> None:
-    assert load_model(folder).digest == load_model(original).digest
+    assert load_sparse_model(folder).digest == load_sparse_model(original).digest
     tensors = load_file(folder / WEIGHTS)
     save_file(tensors, folder / WEIGHTS, metadata={"a": "1", "b": "2"})  # other bytes, same weights
-    assert load_model(folder).digest == load_model(original).digest
+    assert load_sparse_model(folder).digest == load_sparse_model(original).digest
     tensors["unembed.bias"][0] += 1e-3
     save_file(tensors, folder / WEIGHTS)
-    assert load_model(folder).digest != load_model(original).digest
+    assert load_sparse_model(folder).digest != load_sparse_model(original).digest
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
@@ -151,34 +150,36 @@ def test_a_named_pipe_does_not_block(folder: Path) -> None:
 
 
 def test_the_reference_belongs_to_one_model(folder: Path) -> None:
-    assert load_reference(load_model(folder)).model_digest == load_model(folder).digest
+    assert (
+        load_reference(load_sparse_model(folder)).model_digest == load_sparse_model(folder).digest
+    )
     bias = load_file(folder / WEIGHTS)["unembed.bias"]
     _edit_weights(folder, unembed__bias=bias + 1)
     with pytest.raises(ModelError, match="was measured on another model"):
-        load_reference(load_model(folder))
+        load_reference(load_sparse_model(folder))
     (folder / REFERENCE).unlink()
     with pytest.raises(ModelError, match="pytest-circuits reference"):
-        load_reference(load_model(folder))
+        load_reference(load_sparse_model(folder))
 
 
 def test_the_reference_holds_the_means_and_deviations_of_the_activations(folder: Path) -> None:
-    model = load_model(folder)
+    model = load_sparse_model(folder)
     tokens = load_reference(model).tokens[:130]
-    reference = measure(model.module, tokens, model_digest=model.digest)
+    reference = measure(model, tokens)
     recorded: dict[str, torch.Tensor] = {}
 
     def record(name: str, x: torch.Tensor) -> torch.Tensor:
         recorded[name] = x.double()
         return x
 
-    model.module(tokens, record)
+    model.run(tokens, record)
     for hook, x in recorded.items():
         torch.testing.assert_close(reference.mean[hook].double(), x.mean((0, 1)), atol=1e-5, rtol=0)
         std = x.std((0, 1), correction=0)
         torch.testing.assert_close(reference.std[hook].double(), std, atol=1e-4, rtol=0)
     save_reference(model, reference)
     again = load_reference(model)
-    assert all(torch.equal(again.mean[h], reference.mean[h]) for h in model.hook_points)
+    assert all(torch.equal(again.mean[h], reference.mean[h]) for h in model.sites)
 
 
 def test_weights_of_eight_bits_are_refused(folder: Path) -> None:
@@ -206,14 +207,14 @@ def test_reference_text_of_negative_tokens_is_refused(folder: Path) -> None:
     save_file(tensors, path)
 
     with pytest.raises(ModelError, match="holds no reference text"):
-        load_reference(load_model(folder))
+        load_reference(load_sparse_model(folder))
 
 
 @pytest.mark.parametrize("kind", ["mean", "std", "bank"])
 def test_a_reference_is_held_to_what_a_channel_does_however_small(
     original: Path, kind: str
 ) -> None:
-    reference = load_reference(load_model(original))
+    reference = load_reference(load_sparse_model(original))
     for tensors in (reference.mean, reference.std, reference.bank):
         for tensor in tensors.values():
             tensor.mul_(1e-9)

@@ -7,14 +7,19 @@ import math
 import pytest
 import torch
 
-from pytest_circuits.circuit.interventions import intervene
+from pytest_circuits.circuit.masks import given, mixing
+from pytest_circuits.model.protocol import Carry, Ends, Hook, Wire
 from pytest_circuits.model.sparse.abstopk import abs_top_k
+from pytest_circuits.model.sparse.adapter import sites
 from pytest_circuits.model.sparse.config import ModelConfig
-from pytest_circuits.model.sparse.gpt import Carry, Ends, SparseGPT, no_join
+from pytest_circuits.model.sparse.gpt import Access, SparseGPT
 
 CONFIG = ModelConfig(
     vocab_size=40, n_layer=2, d_model=32, d_head=8, d_mlp=64, max_tokens=16, activation="relu"
 )
+
+
+WIDTHS = {name: site.width for name, site in sites(CONFIG).items()}
 
 
 def _model(config: ModelConfig = CONFIG) -> SparseGPT:
@@ -79,10 +84,10 @@ def test_with_every_node_kept_logits_are_bit_for_bit_those_of_the_plain_forward(
     circuits: int,
 ) -> None:
     model, tokens = _model(), _tokens(6, 9)
-    keep = {h: torch.ones(circuits, w, dtype=torch.bool) for h, w in CONFIG.hook_points.items()}
-    fill = {h: torch.full((w,), 7.0) for h, w in CONFIG.hook_points.items()}
-    rows = tokens.repeat(circuits, 1)
-    assert torch.equal(model(rows, intervene(keep, fill)), model(rows))
+    keep = {h: torch.ones(circuits, 1, 1, w, dtype=torch.bool) for h, w in WIDTHS.items()}
+    fill = {h: torch.full((w,), 7.0) for h, w in WIDTHS.items()}
+    rows, hook = tokens.repeat(circuits, 1), mixing(circuits, given(keep), given(fill))
+    assert torch.equal(model(rows, Access(hook)), model(rows))
 
 
 def test_every_hook_point_is_met_once_in_order_and_changes_the_logits() -> None:
@@ -93,23 +98,26 @@ def test_every_hook_point_is_met_once_in_order_and_changes_the_logits() -> None:
         met.append(name)
         return x
 
-    plain = model(tokens, note)
-    assert met == list(CONFIG.hook_points)
+    plain = model(tokens, Access(note))
+    assert met == list(WIDTHS)
     for hook in met:
-        changed = model(tokens, lambda n, x, hook=hook: x + 1 if n == hook else x)
-        assert not torch.equal(changed, plain), hook
+
+        def shift(name: str, x: torch.Tensor, moved: str = hook) -> torch.Tensor:
+            return x + 1 if name == moved else x
+
+        assert not torch.equal(model(tokens, Access(shift)), plain), hook
 
 
 def test_every_linear_map_between_hook_points_is_met_once_in_order() -> None:
     model, tokens = _model(), _tokens(2, 5)
     met: list[Ends] = []
 
-    def note(ends: Ends, x: torch.Tensor, carry: Carry, linear: torch.nn.Linear) -> torch.Tensor:
-        assert x.shape[-1] == CONFIG.hook_points[ends[0]]
+    def note(ends: Ends, x: torch.Tensor, carry: Carry, wire: Wire) -> torch.Tensor:
+        assert x.shape[-1] == WIDTHS[ends[0]]
         met.append(ends)
-        return no_join(ends, x, carry, linear)
+        return wire.map(carry(x))
 
-    assert torch.equal(model(tokens, join=note), model(tokens))
+    assert torch.equal(model(tokens, Access(join=note)), model(tokens))
     inner = [
         *(("attn.act_in", point) for point in ("attn.q", "attn.k", "attn.v")),
         ("attn.v", "attn.resid_delta"),
@@ -127,14 +135,65 @@ def test_what_a_map_gives_can_be_replaced_before_abs_top_k() -> None:
         found[name] = x
         return x
 
-    def join(ends: Ends, x: torch.Tensor, carry: Carry, linear: torch.nn.Linear) -> torch.Tensor:
-        y = no_join(ends, x, carry, linear)
+    def join(ends: Ends, x: torch.Tensor, carry: Carry, wire: Wire) -> torch.Tensor:
+        y = wire.map(carry(x))
         return torch.arange(64.0).sub(50).expand_as(y) if ends[1] == "1.mlp.post_act" else y
 
-    model(tokens, hook, join=join)
+    model(tokens, Access(hook, join))
     given = torch.relu(torch.arange(64.0) - 50)
     expected = abs_top_k(given, CONFIG.activation_share)
     assert torch.equal(found["1.mlp.post_act"], expected.expand(2, 5, -1))
+
+
+def _gauges(model: SparseGPT, tokens: torch.Tensor, hook: Hook, **asked: int) -> torch.Tensor:
+    names = frozenset({"0.attn.scale", "0.attn.pattern", "1.attn.pattern", "final_scale"})
+    at = torch.full((len(tokens),), asked["at"]) if asked else None
+    logits: torch.Tensor = model(tokens, Access(hook, gauges=names), at=at)
+    return logits
+
+
+@pytest.mark.parametrize("asked", [{}, {"at": 3}])
+def test_gauges_are_seen_where_they_are_asked_for_and_change_nothing(asked: dict[str, int]) -> None:
+    model, tokens = _model(), _tokens(3, 6)
+    found: dict[str, torch.Tensor] = {}
+
+    def note(name: str, x: torch.Tensor) -> torch.Tensor:
+        found[name] = x
+        return x
+
+    seen = _gauges(model, tokens, note, **asked)
+
+    plain = model(tokens)[:, 3] if asked else model(tokens)
+    torch.testing.assert_close(seen, plain, rtol=1e-5, atol=1e-5)
+    assert found["0.attn.pattern"].shape == (3, 4, 6, 6)
+    assert found["1.attn.pattern"].shape == (3, 4, 1 if asked else 6, 6)
+    whole = found["0.attn.pattern"]
+    assert (whole.sum(-1) < 1).all(), "a sink takes its share"
+    assert torch.equal(whole, whole.tril()), "nothing is seen before it is there"
+    resid = model.embed(tokens)
+    scale = (resid.square().mean(-1, keepdim=True) + 1e-7).rsqrt()
+    torch.testing.assert_close(found["0.attn.scale"], scale, rtol=1e-4, atol=1e-4)
+    assert "0.mlp.scale" not in found
+
+
+def test_what_a_gauge_holds_can_be_replaced() -> None:
+    model, tokens = _model(), _tokens(3, 6)
+
+    def nowhere(name: str, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(x) if name.endswith("pattern") else x
+
+    def silent(name: str, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(x) if name.endswith(".v") else x
+
+    unseen = _gauges(model, tokens, nowhere)
+    torch.testing.assert_close(unseen, model(tokens, Access(silent)), rtol=1e-5, atol=1e-5)
+
+    def dark(name: str, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(x) if name == "final_scale" else x
+
+    assert model.bigram is not None
+    expected = model.unembed.bias + model.bigram[tokens]
+    torch.testing.assert_close(_gauges(model, tokens, dark), expected)
 
 
 @pytest.mark.parametrize("pad", [0, 39])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pytest_circuits.model.open import load_model
+from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.model.sparse.sparse_linear import SparseLinear, use_sparse_products
 from tests.known_models import write_quote_copier
 
@@ -71,7 +71,7 @@ def test_only_large_sparse_maps_are_replaced_and_nothing_is_renamed() -> None:
 
 
 def test_a_loaded_model_uses_them_where_they_help(tmp_path: Path) -> None:
-    sparse = load_model(BUNDLED)
+    sparse = load_sparse_model(BUNDLED)
     assert isinstance(sparse.module.layers()[0][1].up, SparseLinear)
-    small = load_model(write_quote_copier(tmp_path))
+    small = load_sparse_model(write_quote_copier(tmp_path))
     assert not isinstance(small.module.layers()[0][1].up, SparseLinear)

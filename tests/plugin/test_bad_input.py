@@ -123,8 +123,7 @@ def test_a_candidate_with_another_tokenizer_is_refused(repository: Repository) -
     tokenizer.write_text(tokenizer.read_text().replace("<|end|>", "<|stop|>"))
     candidate = load_model(folder)
     tokens = load_reference(load_model(repository.path / "model")).tokens
-    digest = candidate.digest
-    save_reference(candidate, measure(candidate.module, tokens, model_digest=digest))
+    save_reference(candidate, measure(candidate, tokens))
 
     result = repository.gate("--circuits-model=candidate")
 

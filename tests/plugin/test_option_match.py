@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_circuits.model.open import load_model
+from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
-from pytest_circuits.prune.controls import shuffled_model
 from pytest_circuits.spec.load import load_spec
 from tests.known_models import quote_copier
 from tests.known_models.workshop import renumbered, write_like
@@ -26,9 +25,9 @@ ANSWER = replace(quote_copier(0), protocol="{pairs: 300, search: 10}")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose channels can be told apart, the same renumbered, and one that knows nothing."""
     folder = tmp_path_factory.mktemp("match")
-    base = load_model(ANSWER.write(folder / "model"))
+    base = load_sparse_model(ANSWER.write(folder / "model"))
     write_like(base, renumbered(base, seed=1), folder / "candidate")
-    write_like(base, shuffled_model(base, seed=1).module, folder / "ignorant")
+    write_like(base, base.shuffled(seed=1).module, folder / "ignorant")
     return folder
 
 
@@ -96,7 +95,7 @@ def test_a_circuit_that_is_nowhere_is_not_a_pass(team: Repository) -> None:
 
 
 def test_a_candidate_with_narrower_heads_is_refused(team: Repository) -> None:
-    base = load_model(team.path / "model")
+    base = load_sparse_model(team.path / "model")
     narrower = SparseGPT(base.config.model_copy(update={"d_head": 4}))
     write_like(base, narrower, team.path / "narrower")
 

@@ -13,9 +13,10 @@ from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.view import View, keep_masks
+from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.prune.attribution import attribute, ranked
-from pytest_circuits.prune.controls import Control, shuffled_model
+from pytest_circuits.prune.controls import Control
 from pytest_circuits.prune.discretise import smallest
 from pytest_circuits.prune.edges import needed_edges
 from pytest_circuits.prune.job import find_circuits
@@ -25,7 +26,8 @@ from pytest_circuits.prune.refine import exchange, remove, repair
 from pytest_circuits.prune.reprune import reprune
 from pytest_circuits.prune.soft_masks import margins, separation
 from pytest_circuits.prune.subject import NotFoundError
-from pytest_circuits.spec.types import Ablation, ChoiceSlot
+from pytest_circuits.spec.ablations import Ablation
+from pytest_circuits.spec.types import ChoiceSlot
 from tests.known_models import KINDS, KnownAnswer, quote_copier, two_hop_lookup
 from tests.prune.conftest import QUICK, Known
 
@@ -141,7 +143,7 @@ def test_nothing_repairs_a_circuit_whose_node_is_forbidden(known: Callable[..., 
 def test_only_needed_edges_are_kept(known: Callable[..., Known]) -> None:
     subject = (case := known(two_hop_lookup(0))).subject
     padded = Nodes.gather(
-        [*case.nodes, *((hook, i) for hook in subject.model.hook_points for i in range(8))]
+        [*case.nodes, *((hook, i) for hook in subject.model.sites for i in range(8))]
     )
     every, needed = live_edges(padded, subject.model), needed_edges(subject.judge, padded)
     assert 0 < needed.count < every.count
@@ -173,7 +175,9 @@ def test_attribution_finds_what_the_loss_changes_by(known: Callable[..., Known])
     scores = attribute(subject.model, subject.fill, prompts)
     losses = []
     for value in (0.0, 1.0):
-        on = {hook: torch.full((1, w), value) for hook, w in subject.model.hook_points.items()}
+        on = {
+            hook: torch.full((1, site.width), value) for hook, site in subject.model.sites.items()
+        }
         found = margins(subject.model, subject.fill, on, prompts, complement=False)
         losses.append(float(np.logaddexp(0, -found.numpy()).mean()))
     total = sum(float(score.sum()) for score in scores.values())
@@ -197,7 +201,8 @@ def test_training_and_evaluation_share_no_prompt_unless_they_are_the_whole_space
 
 def test_a_shuffled_model_has_the_same_weights_elsewhere(known: Callable[..., Known]) -> None:
     model = known(quote_copier(0)).subject.model
-    shuffled = shuffled_model(model, seed=0)
+    assert isinstance(model, SparseModel)
+    shuffled = model.shuffled(seed=0)
     before, after = model.module.state_dict(), shuffled.module.state_dict()
     assert before.keys() == after.keys()
     for name, tensor in before.items():

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from pytest_circuits.errors import SpecError
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import LoadedSpec, load_spec
-from pytest_circuits.spec.types import Ablation, ChoiceSlot, WordsSlot
+from pytest_circuits.spec.types import ChoiceSlot, WordsSlot
 
 FirstLines = Callable[[str], list[str]]
 Load = Callable[[str], LoadedSpec]

@@ -129,7 +129,8 @@ def test_the_default_is_library_and_generated_half_and_half() -> None:
 
 
 def test_the_configuration_is_read_without_torch() -> None:
-    code = "import sys; from pytest_circuits.train.data.config import Data; print('torch' in sys.modules)"
+    module = "pytest_circuits.train.data.config"
+    code = f"import sys, {module}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

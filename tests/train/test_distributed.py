@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.model.open import load_model
+from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.train.distributed import World
 from tests.train.conftest import Train
 from tests.warm import POSSIBLE, WarmPython
@@ -57,17 +57,17 @@ def _in(processes: int, command: list[str], *, stop_after: int = -1) -> list[str
 
 @pytest.mark.parametrize("how", ["ddp", "fsdp"])
 def test_two_processes_make_the_model_that_one_makes(
-    run_train: Train, recipe: Path, out: Path, tmp_path: Path, several: Several, how: str
+    run_train: Train, recipe: Path, out: Path, several: Several, how: str
 ) -> None:
     assert run_train(parallel=how).exit_code == 0
-    train = _train(recipe, other := tmp_path / "other")
+    train = _train(recipe, other := out.with_name("other"))
     if how == "ddp":
         done = _run(*TORCHRUN, "2", "-m", "pytest_circuits", *train)
     else:
         done = several(*_in(2, train))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("nonzero weights, held-out loss") == 1
-    one, two = (load_model(path).module.state_dict() for path in (out, other))
+    one, two = (load_sparse_model(path).module.state_dict() for path in (out, other))
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5, msg=name)
         assert torch.equal(one[name] == 0, two[name] == 0)
@@ -77,12 +77,12 @@ def test_a_run_of_one_process_is_resumed_by_two(
     run_train: Train, recipe: Path, out: Path, tmp_path: Path, several: Several
 ) -> None:
     assert run_train().exit_code == 0
-    first = load_model(out).module.state_dict()
+    first = load_sparse_model(out).module.state_dict()
     train = _train(recipe, half := tmp_path / "half")
     done = several(*_in(1, train, stop_after=6), "then", *_in(2, [*train, "--resume"]))
     assert done.returncode == 0, done.stderr
     assert "going on after step 4" in done.stderr
-    second = load_model(half).module.state_dict()
+    second = load_sparse_model(half).module.state_dict()
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-5, msg=name)
 
@@ -99,7 +99,7 @@ def test_several_processes_are_resumed_to_the_same_weights(
     )
     assert done.returncode == 0, done.stderr
     assert "going on after step 4" in done.stderr
-    first, second = (load_model(path).module.state_dict() for path in (out, resumed))
+    first, second = (load_sparse_model(path).module.state_dict() for path in (out, resumed))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 

@@ -10,8 +10,8 @@ import torch
 from click.testing import CliRunner
 
 from pytest_circuits.cli import main
-from pytest_circuits.model.open import load_model
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.sparse.adapter import SparseModel
+from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.model.tensor_file import read_tensors
 from pytest_circuits.train.config import Sparsity, TrainConfig
 from pytest_circuits.train.sparsity import nonzeros
@@ -48,13 +48,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def base(folder: Path, tmp_path: Path) -> Model:
+def base(folder: Path, tmp_path: Path) -> SparseModel:
     """A model to start from, beside the recipe."""
-    return load_model(shutil.copytree(folder / "base", tmp_path / "base"))
+    return load_sparse_model(shutil.copytree(folder / "base", tmp_path / "base"))
 
 
 def test_a_run_goes_on_from_weights_shape_and_tokenizer_of_a_model(folder: Path) -> None:
-    base, started = load_model(folder / "base"), load_model(folder / "started")
+    base, started = load_sparse_model(folder / "base"), load_sparse_model(folder / "started")
     assert started.config == base.config
     assert started.tokenizer_digest == base.tokenizer_digest
     assert started.digest != base.digest
@@ -64,19 +64,19 @@ def test_a_run_goes_on_from_weights_shape_and_tokenizer_of_a_model(folder: Path)
 
 
 def test_the_sparsity_of_the_model_is_kept(folder: Path) -> None:
-    base, started = load_model(folder / "base"), load_model(folder / "started")
+    base, started = load_sparse_model(folder / "base"), load_sparse_model(folder / "started")
     assert nonzeros(started.module) == nonzeros(base.module)
 
 
 def test_card_and_weights_name_the_model_that_was_started_from(folder: Path) -> None:
-    digest, out = load_model(folder / "base").digest, folder / "started"
+    digest, out = load_sparse_model(folder / "base").digest, folder / "started"
     assert f"| started from | `base`, sha256 {digest} |" in (out / "README.md").read_text()
     _, metadata = read_tensors(out / "model.safetensors", max_bytes=2**24)
     assert digest in metadata["pytest_circuits"]
 
 
 def test_a_run_is_not_resumed_when_another_model_lies_where_it_started_from(
-    base: Model, run_train: Train, out: Path
+    base: SparseModel, run_train: Train, out: Path
 ) -> None:
     run_train(**ALSO)
     (out.with_name("tiny.training") / "checkpoint-00000004").mkdir()  # as if it had been killed
@@ -98,7 +98,7 @@ def test_a_run_is_not_resumed_when_another_model_lies_where_it_started_from(
     ],
 )
 def test_what_the_model_does_not_have_is_refused(
-    base: Model, run_train: Train, key: str, value: str, message: str
+    base: SparseModel, run_train: Train, key: str, value: str, message: str
 ) -> None:
     tokenizer = (base.path / "tokenizer.json").read_text()
     (base.path.parent / "other.json").write_text(f"{tokenizer}\n")
@@ -113,7 +113,7 @@ def test_a_model_that_is_not_there_is_named(run_train: Train) -> None:
     assert "base: no such model directory" in result.output
 
 
-def test_a_density_that_was_counted_gives_the_same_count_again(base: Model) -> None:
+def test_a_density_that_was_counted_gives_the_same_count_again(base: SparseModel) -> None:
     config = as_started(TrainConfig(sparsity=Sparsity(anneal="log-log"), start_from="base"), base)
     for name, count in nonzeros(base.module).items():
         embeds = "embed" in name

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pytest_circuits.circuit.attention import shows_attention
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
@@ -31,6 +32,7 @@ from pytest_circuits.claims.findings import (
 )
 from pytest_circuits.claims.parts_of_rest import FRACTIONS
 from pytest_circuits.claims.statistics import Floats, Interval, softplus
+from pytest_circuits.model.protocol import Kind, Shows, gauges_of, sites_of
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import FaithfulClaim
 
@@ -140,10 +142,14 @@ def _gap_findings(bench: Bench, gaps: dict[str, Interval], most: float) -> list[
         ),
     }
     whole = dict.fromkeys(what, bench.controls_see_all) | {"worst": bench.sample.exhaustive}
-    return [
+    found = [
         gap_finding(gaps[name], most, what=text, alpha=alpha, exhaustive=whole[name])
         for name, text in what.items()
     ]
+    if not gauges_of(bench.model, Shows.SCALE):
+        unseen = "its norms cannot be given the scales of the whole model: it does not show them"
+        found[list(what).index("frozen_norms")] = Finding(Verdict.INCONCLUSIVE, unseen)
+    return found
 
 
 def _inside_findings(bench: Bench, inside: Inside, limits: FaithfulClaim) -> list[Finding]:
@@ -190,6 +196,12 @@ def _shown_sign(bench: Bench, contrast: Floats, alpha: float) -> int:
 
 
 def _attention(bench: Bench, inside: Inside, most: float) -> list[Finding]:
+    if not shows_attention(bench.model):
+        text = "what its heads attend to cannot be compared: this model does not show it"
+        return [Finding(Verdict.INCONCLUSIVE, text)]
+    if not inside.heads:
+        text = "it keeps no value of a head, so that there is no attention to compare"
+        return [Finding(Verdict.PASS, text)]
     findings = []
     for (layer, head), apart, uneven in zip(
         inside.heads, inside.attention, inside.uneven, strict=True
@@ -210,9 +222,12 @@ def _attention(bench: Bench, inside: Inside, most: float) -> list[Finding]:
 
 
 def _bypassed(bench: Bench, layer: int, head: int) -> bool:
-    width = bench.model.config.d_head
-    aims = [c for point in "qk" for c in bench.nodes.at(f"{layer}.attn.{point}")]
-    return head not in {channel // width for channel in aims}
+    """Whether the circuit keeps nothing of what aims a head."""
+    aims = sites_of(bench.model, Kind.QUERY, Kind.KEY)
+    mine = {name: site for name, site in aims.items() if site.layer == layer}
+    return bool(mine) and not any(
+        site.head_of(node) == head for name, site in mine.items() for node in bench.nodes.at(name)
+    )
 
 
 def _inside_measures(inside: Inside) -> dict[str, float | None]:

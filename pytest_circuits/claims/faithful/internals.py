@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_circuits.circuit.attention import kept_heads
+from pytest_circuits.circuit.attention import Head
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.side_by_side import Seen, run_beside
 from pytest_circuits.circuit.view import WHOLE, View, cut_weights, keep_masks
@@ -38,7 +38,7 @@ class Inside:
     interchanged: Floats
     correlations: Floats
     contrasts: Floats
-    heads: tuple[tuple[int, int], ...]  # layer and head of every kept value
+    heads: tuple[Head, ...]  # of every kept value
     attention: Floats
     uneven: Floats
 
@@ -53,7 +53,7 @@ def look_inside(bench: Bench) -> Inside:
     keep, cuts = keep_masks(views, model), cut_weights(views, model)
     taken = keep_masks([View.circuit(Nodes.of({})), *map(View.circuit, given)], model)
     frozen = [False, False, True, *[False] * (len(given) - 2)]
-    heads = kept_heads(nodes, model.config.d_head)
+    heads = bench.heads
     losses = np.empty((len(views), 2 * len(pairs)))
     tokens: list[NDArray[np.float64]] = []  # each [2, nodes, tokens of the batch]
     means = np.empty((2, nodes.count, 2 * len(pairs)))
@@ -130,9 +130,7 @@ def _contrasts(means: Floats) -> Floats:
     return np.where(loud, contrast, 0.0)
 
 
-def _distances(
-    seen: Seen, heads: tuple[tuple[int, int], ...], last: Tensor
-) -> tuple[Floats, Floats]:
+def _distances(seen: Seen, heads: tuple[Head, ...], last: Tensor) -> tuple[Floats, Floats]:
     """How far each head's attention is from the whole model's, and that from an even one.
 
     Both are total variations, [heads, B]; what goes to the sink counts as one more token.

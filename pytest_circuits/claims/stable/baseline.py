@@ -12,7 +12,7 @@ from pytest_circuits.claims.stable.observation import (
     Place,
 )
 from pytest_circuits.errors import BaselineError, ModelError
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Model, widths_of
 from pytest_circuits.spec.load import LoadedSpec
 
 RECORD = "pytest --circuits --circuits-update"
@@ -75,7 +75,7 @@ class Live:
 
 def facts(model: Model) -> ModelFacts:
     """What makes a model comparable with another."""
-    return ModelFacts(model.digest, model.tokenizer_digest, dict(model.hook_points))
+    return ModelFacts(model.digest, model.tokenizer_digest, widths_of(model))
 
 
 def check_tokenizer(candidate: Model, other: ModelFacts, *, what: str) -> None:
@@ -91,8 +91,8 @@ def check_tokenizer(candidate: Model, other: ModelFacts, *, what: str) -> None:
 def check_comparable(candidate: Model, other: ModelFacts, *, what: str) -> None:
     """Raise ModelError when a circuit of one model means nothing in the other."""
     check_tokenizer(candidate, other, what=what)
-    if dict(candidate.hook_points) != dict(other.hook_points):
-        here, there = dict(candidate.hook_points), dict(other.hook_points)
+    here, there = widths_of(candidate), dict(other.hook_points)
+    if here != there:
         hook = next(h for h in [*here, *there] if here.get(h) != there.get(h))
         raise ModelError(
             f"{candidate.path}: not comparable: its shape is not the one of {what} "

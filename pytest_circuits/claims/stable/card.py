@@ -31,6 +31,7 @@ from pytest_circuits.claims.stable.observation import Observation
 from pytest_circuits.claims.stable.observed import observed, sample_of
 from pytest_circuits.claims.stable.structure import Structure, structure_of
 from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.model.protocol import widths_of
 from pytest_circuits.prompts.space import Pair
 
 TOLD_APART = "the share of pairs that are told apart without it"
@@ -162,7 +163,7 @@ def _structure(bench: Bench, before: Observation, after: Observation) -> Structu
     """None where it is not asked for, or where nodes have other addresses."""
     if not before.repruned or (bench.baseline and bench.baseline.matched):
         return None
-    return structure_of(before.repruned, after.repruned, bench.model.hook_points)
+    return structure_of(before.repruned, after.repruned, widths_of(bench.model))
 
 
 STABLE = Claim(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_circuits.circuit.attention import shows_attention
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Verdict
@@ -69,6 +70,9 @@ def identity(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Findi
         worst = int((seen.weights * (1 - seen.alike)).argmax())
         text += f"; most is lost at {bench.nodes.ids()[worst]}, {seen.alike[worst]:.3f}"
     findings = [Finding(Verdict.PASS if held else Verdict.FAIL, f"{text})")]
+    if not shows_attention(bench.model):
+        text = "identity: what its heads attend to cannot be compared: this model does not show it"
+        findings.append(Finding(Verdict.INCONCLUSIVE, text))
     if len(seen.apart):
         worst = int(seen.apart.argmax())
         layer, head = bench.heads[worst]

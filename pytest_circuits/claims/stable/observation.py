@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pytest_circuits.circuit.attention import Head, kept_heads
+from pytest_circuits.circuit.attention import Head, kept_heads, shows_attention
 from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.runner import Runner
@@ -99,7 +99,7 @@ def observe(
     signs = np.ones(nodes.count) if place.signs is None else np.array(place.signs)
     heads = place.heads
     if heads is None:
-        heads = kept_heads(nodes, runner.model.config.d_head)
+        heads = kept_heads(nodes, runner.model) if shows_attention(runner.model) else ()
     probes = choose_probes(runner, prompts.probes) if probes is None else probes
     return Observation(
         alone=runner.margins(prompts.rates, place.circuit),

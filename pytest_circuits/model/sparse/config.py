@@ -106,19 +106,7 @@ class ModelConfig(BaseModel):
         default = 1.0 if point in _LEFT_WHOLE else self.activation_share
         return self.activation_shares.get(point, default)
 
-    @property
-    def hook_points(self) -> dict[str, int]:
-        """Width of every hook point, in the order in which a forward meets them."""
-        widths: dict[str, int] = {}
-        for layer in range(self.n_layer):
-            widths |= {
-                f"{layer}.attn.act_in": self.d_in,
-                f"{layer}.attn.q": self.d_attn,
-                f"{layer}.attn.k": self.d_attn,
-                f"{layer}.attn.v": self.d_attn,
-                f"{layer}.attn.resid_delta": self.d_model,
-                f"{layer}.mlp.act_in": self.d_in,
-                f"{layer}.mlp.post_act": self.d_mlp,
-                f"{layer}.mlp.resid_delta": self.d_model,
-            }
-        return widths | {"final_resid": self.d_model}
+    def width_at(self, point: str) -> int:
+        """Channels of a hook point, by its name without layer and sublayer."""
+        widths = {"act_in": self.d_in, "post_act": self.d_mlp, "resid_delta": self.d_model}
+        return widths.get(point, self.d_attn)

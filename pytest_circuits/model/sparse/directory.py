@@ -1,17 +1,16 @@
-"""A model directory: configuration, weights, tokenizer and reference."""
+"""The directory of a weight-sparse GPT: configuration, weights and tokenizer."""
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from pytest_circuits.errors import ModelError
+from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.model.sparse.sparse_linear import use_sparse_products
@@ -29,65 +28,7 @@ CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json
 MAX_CONFIG_BYTES = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A loaded model: names its hook points and runs tokens with interventions at them."""
-
-    path: Path
-    config: ModelConfig
-    tokenizer: Tokenizer
-    module: SparseGPT
-    digest: str  # sha256 of config, tokenizer and weights; the same for the same content
-    device: torch.device
-
-    @property
-    def hook_points(self) -> dict[str, int]:
-        """Width of every hook point, in forward order."""
-        return self.config.hook_points
-
-    @property
-    def max_tokens(self) -> int:
-        """Longest prompt, in tokens."""
-        return self.config.max_tokens
-
-    @property
-    def tokenizer_digest(self) -> str:
-        """sha256 of `tokenizer.json`."""
-        return self.tokenizer.digest
-
-    @property
-    def description(self) -> str:
-        """One line about the model."""
-        c = self.config
-        return f"{c.n_layer} layers, d_model {c.d_model}, vocabulary {c.vocab_size}"
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text."""
-        return self.tokenizer.encode(text)
-
-    def decode_token(self, index: int) -> str:
-        """Text of one token."""
-        return self.tokenizer.token(index)
-
-    def edge_matrices(self) -> dict[tuple[str, str], Tensor]:
-        """Weights [to, from] between the hook points of a sublayer: the possible edges.
-
-        Gao et al. 2025, section 2: an edge is a nonzero weight that joins two nodes.
-        """
-        matrices = {}
-        for layer, (attn, mlp) in enumerate(self.module.layers()):
-            for point, linear in (("q", attn.q), ("k", attn.k), ("v", attn.v)):
-                matrices[f"{layer}.attn.act_in", f"{layer}.attn.{point}"] = linear.weight
-            matrices[f"{layer}.attn.v", f"{layer}.attn.resid_delta"] = attn.out.weight
-            matrices[f"{layer}.mlp.act_in", f"{layer}.mlp.post_act"] = mlp.up.weight
-            matrices[f"{layer}.mlp.post_act", f"{layer}.mlp.resid_delta"] = mlp.down.weight
-        return matrices
-
-    def __repr__(self) -> str:
-        return f"Model({self.path.name}, {self.digest[:12]})"
-
-
-def load_model(path: Path, *, device: str | torch.device = "cpu") -> Model:
+def load_sparse_model(path: Path, *, device: str | torch.device = "cpu") -> SparseModel:
     """Load a model directory; ModelError says which file is wrong and how."""
     _check_directory(path)
     config = _load_config(path / CONFIG)
@@ -109,7 +50,7 @@ def load_model(path: Path, *, device: str | torch.device = "cpu") -> Model:
     module.requires_grad_(requires_grad=False).eval().to(device)
     if torch.device(device).type == "cpu":
         use_sparse_products(module)
-    return Model(path, config, tokenizer, module, digest, torch.device(device))
+    return SparseModel(path, config, tokenizer, module, digest, torch.device(device))
 
 
 def save_model(

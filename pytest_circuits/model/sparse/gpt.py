@@ -10,7 +10,7 @@ V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from math import sqrt
 from typing import cast
 
@@ -18,25 +18,41 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pytest_circuits.model.protocol import Carry, Ends, Hook, Join, Wire
 from pytest_circuits.model.sparse.abstopk import abs_top_k
 from pytest_circuits.model.sparse.config import ActivationPoint, ModelConfig
 from pytest_circuits.model.sparse.rmsnorm import RMSNorm
 
-Hook = Callable[[str, Tensor], Tensor]  # (hook point, activation [N, T, width]) -> replacement
-Ends = tuple[str, str]  # hook points of a sublayer that a linear map joins: source and target
-Carry = Callable[[Tensor], Tensor]  # activations at the source -> what the map reads; it is linear
-Join = Callable[[Ends, Tensor, Carry, nn.Linear], Tensor]  # and activations x -> map(carry(x))
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a caller sees and replaces in one forward; nothing where it asks for nothing."""
+
+    hook: Hook | None = None
+    join: Join | None = None
+    gauges: frozenset[str] = frozenset()
+
+    def at(self, name: str, x: Tensor) -> Tensor:
+        """What holds at a hook point or a gauge."""
+        return x if self.hook is None else self.hook(name, x)
+
+    def map(self, ends: Ends, x: Tensor, carry: Carry, linear: nn.Linear) -> Tensor:
+        """What a linear map gives for activations x at its source."""
+        if self.join is None:
+            y: Tensor = linear(carry(x))
+            return y
+        return self.join(ends, x, carry, Wire(linear.weight, linear))
 
 
-def no_hook(_name: str, x: Tensor) -> Tensor:
-    """Leave every activation as it is."""
-    return x
+NOTHING = Access()
 
 
-def no_join(_ends: Ends, x: Tensor, carry: Carry, linear: nn.Linear) -> Tensor:
-    """Let every target see the activations of its sources."""
-    y: Tensor = linear(carry(x))
-    return y
+def normed(x: Tensor, norm: RMSNorm, gauge: str, access: Access) -> Tensor:
+    """Normalise [N, T, D]; the scale [N, T, 1] is given to a hook that asks for it."""
+    if gauge not in access.gauges:
+        found: Tensor = norm(x)
+        return found
+    return x * access.at(gauge, norm.scale(x)) * norm.weight
 
 
 def only(x: Tensor, at: Tensor) -> Tensor:
@@ -57,22 +73,22 @@ class _Sublayer(nn.Module):
         self.norm = RMSNorm(config.d_model)
         self.position_norm = RMSNorm(config.d_positions) if config.d_positions else None
 
-    def at(self, point: str, x: Tensor, hook: Hook) -> Tensor:
+    def at(self, point: str, x: Tensor, access: Access) -> Tensor:
         """An activation at one of the sublayer's hook points: cut by AbsTopK, then replaced."""
         name = cast("ActivationPoint", f"{self.kind}.{point}")
-        return hook(f"{self.layer}.{name}", abs_top_k(x, self.config.share_at(name)))
+        return access.at(f"{self.layer}.{name}", abs_top_k(x, self.config.share_at(name)))
 
     def ends(self, source: str, target: str) -> Ends:
         """Two of the sublayer's hook points, by their full names."""
         return f"{self.layer}.{self.kind}.{source}", f"{self.layer}.{self.kind}.{target}"
 
-    def read(self, resid: Tensor, positions: Tensor | None, hook: Hook) -> Tensor:
+    def read(self, resid: Tensor, positions: Tensor | None, access: Access) -> Tensor:
         """The sublayer's input [N, T, I], at `act_in`."""
-        x: Tensor = self.norm(resid)  # [N, T, D]
+        x = normed(resid, self.norm, f"{self.layer}.{self.kind}.scale", access)  # [N, T, D]
         if positions is not None and self.position_norm is not None:
             rows = self.position_norm(positions).to(x.dtype).expand(len(x), -1, -1)
             x = torch.cat([x, rows], dim=-1)
-        return self.at("act_in", x, hook)
+        return self.at("act_in", x, access)
 
     def add(self, resid: Tensor, delta: Tensor) -> Tensor:
         """The residual stream after the sublayer [N, T, D]."""
@@ -95,29 +111,40 @@ class Attention(_Sublayer):
         self,
         resid: Tensor,
         positions: Tensor | None,
-        hook: Hook,
-        join: Join = no_join,
+        access: Access,
         at: Tensor | None = None,
     ) -> Tensor:
         """The residual stream with what the heads add to it: [N, T, D], or at one token [N, 1, D].
 
         at: [N] the only token of each row whose stream is wanted; keys and values are of all.
         """
-        x = self.read(resid, positions, hook)
+        x = self.read(resid, positions, access)
         asked = x if at is None else only(x, at)
         q, k, v = (
-            self.at(point, join(self.ends("act_in", point), read, _unmoved, linear), hook)
+            self.at(point, access.map(self.ends("act_in", point), read, _unmoved, linear), access)
             for point, read, linear in (("q", asked, self.q), ("k", x, self.k), ("v", x, self.v))
         )
 
+        attend = self._attention(self._heads(q), self._heads(k), access, at)
+
         def mix(values: Tensor) -> Tensor:  # [N, T, A] -> [N, T or 1, A]
-            heads = self._heads
-            mixed = _attend(heads(q), heads(k), heads(values), self.sink, at)
+            mixed = attend(self._heads(values))
             return mixed.transpose(1, 2).flatten(2)
 
-        delta = join(self.ends("v", "resid_delta"), v, mix, self.out)
+        delta = access.map(self.ends("v", "resid_delta"), v, mix, self.out)
         resid = resid if at is None else only(resid, at)
-        return self.add(resid, self.at("resid_delta", delta, hook))
+        return self.add(resid, self.at("resid_delta", delta, access))
+
+    def _attention(self, q: Tensor, k: Tensor, access: Access, at: Tensor | None) -> Carry:
+        """From values to what the heads make of them, both [N, H, T, E].
+
+        Where the pattern is asked for it is made once, and not by the fused kernel.
+        """
+        gauge = f"{self.layer}.attn.pattern"
+        if gauge not in access.gauges:
+            return lambda v: _attend(q, k, v, self.sink, at)
+        pattern = access.at(gauge, _pattern(q, k, self.sink, at))
+        return lambda v: pattern @ v
 
     def _heads(self, x: Tensor) -> Tensor:
         heads = x.view(*x.shape[:-1], self.config.n_head, self.config.d_head)
@@ -132,7 +159,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None, at: Tensor | N
     fused kernel serves both cases. With `at` the queries are those of one token a row.
     """
     if at is not None:
-        return _attend_at(q, k, v, sink, at)
+        return _pattern(q, k, sink, at) @ v
     scale = 1 / sqrt(q.shape[-1])
     if sink is None:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
@@ -148,16 +175,20 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None, at: Tensor | N
     return mixed[:, :, 1:, :width]
 
 
-def _attend_at(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None, at: Tensor) -> Tensor:
-    """The same for the query of one token a row: q [N, H, 1, E], at [N]."""
-    scores = (q @ k.transpose(2, 3)).squeeze(2) / sqrt(q.shape[-1])  # [N, H, T]
-    seen = torch.arange(k.shape[2], device=at.device) <= at.unsqueeze(1)  # [N, T]
+def _pattern(q: Tensor, k: Tensor, sink: Tensor | None, at: Tensor | None) -> Tensor:
+    """What queries attend to, [N, H, T or 1, T]; what a row lacks to one went to the sink.
+
+    With `at`, [N], the queries [N, H, 1, E] are those of one token a row.
+    """
+    places = torch.arange(k.shape[2], device=k.device)
+    asked = places.expand(len(k), -1) if at is None else at.unsqueeze(1)  # [N, Q]
+    scores = q @ k.transpose(2, 3) / sqrt(q.shape[-1])  # [N, H, Q, T]
+    seen = places <= asked.unsqueeze(-1)  # [N, Q, T]
     scores = scores.masked_fill(~seen.unsqueeze(1), -torch.inf)
     if sink is not None:
-        logit = sink.to(scores.dtype).view(1, -1, 1).expand(len(q), -1, 1)
-        scores = torch.cat([scores, logit], dim=2)
-    weights = scores.softmax(-1)[..., : k.shape[2]]
-    return weights.unsqueeze(2) @ v
+        logit = sink.to(scores.dtype).view(1, -1, 1, 1).expand(*scores.shape[:-1], 1)
+        scores = torch.cat([scores, logit], dim=-1)
+    return scores.softmax(-1)[..., : k.shape[2]]
 
 
 class Mlp(_Sublayer):
@@ -169,22 +200,20 @@ class Mlp(_Sublayer):
         self.down = nn.Linear(config.d_mlp, config.d_model)
         self.nonlinearity = F.gelu if config.activation == "gelu" else F.relu
 
-    def forward(
-        self, resid: Tensor, positions: Tensor | None, hook: Hook, join: Join = no_join
-    ) -> Tensor:
+    def forward(self, resid: Tensor, positions: Tensor | None, access: Access) -> Tensor:
         """The residual stream with what the neurons add to it [N, T, D]."""
-        x = self.read(resid, positions, hook)
-        neurons = join(self.ends("act_in", "post_act"), x, _unmoved, self.up)  # [N, T, F]
-        neurons = self.at("post_act", self.nonlinearity(neurons), hook)
-        delta = join(self.ends("post_act", "resid_delta"), neurons, _unmoved, self.down)
-        return self.add(resid, self.at("resid_delta", delta, hook))
+        x = self.read(resid, positions, access)
+        neurons = access.map(self.ends("act_in", "post_act"), x, _unmoved, self.up)  # [N, T, F]
+        neurons = self.at("post_act", self.nonlinearity(neurons), access)
+        delta = access.map(self.ends("post_act", "resid_delta"), neurons, _unmoved, self.down)
+        return self.add(resid, self.at("resid_delta", delta, access))
 
 
 class SparseGPT(nn.Module):
     """Tokens in, next-token logits out.
 
-    Every hook point is open to a replacement of what it holds (`hook`), every linear map between
-    two of them to one of what it gives (`join`), before the nonlinearity and AbsTopK.
+    Every hook point is open to a replacement of what it holds, every linear map between two of them
+    to one of what it gives, before the nonlinearity and AbsTopK; see `Access`.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -214,12 +243,7 @@ class SparseGPT(nn.Module):
         ]
 
     def forward(
-        self,
-        tokens: Tensor,
-        hook: Hook = no_hook,
-        *,
-        join: Join = no_join,
-        at: Tensor | None = None,
+        self, tokens: Tensor, access: Access = NOTHING, *, at: Tensor | None = None
     ) -> Tensor:
         """Logits after each token.
 
@@ -228,18 +252,16 @@ class SparseGPT(nn.Module):
         any id changes nothing. With `at` the last layer computes what that token needs: hooks after
         its keys and values are given [N, 1, width].
         """
-        resid, tokens = self._run(tokens, hook, join, at)
-        logits: Tensor = self.unembed(self.norm(resid))
+        resid, tokens = self._run(tokens, access, at)
+        logits: Tensor = self.unembed(normed(resid, self.norm, "final_scale", access))
         logits = logits if self.bigram is None else logits + self.bigram[tokens]
         return logits if at is None else logits.squeeze(1)
 
-    def visit(self, tokens: Tensor, hook: Hook) -> None:
-        """Give the hook the activations [N, T, width] at every hook point; no logits are made."""
-        self._run(tokens, hook, no_join, None)
+    def visit(self, tokens: Tensor, access: Access) -> None:
+        """Give a hook the activations [N, T, width] at every hook point; no logits are made."""
+        self._run(tokens, access, None)
 
-    def _run(
-        self, tokens: Tensor, hook: Hook, join: Join, at: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def _run(self, tokens: Tensor, access: Access, at: Tensor | None) -> tuple[Tensor, Tensor]:
         """The residual stream before the readout, [N, T or 1, D], and the tokens that it is at."""
         resid = self.embed(tokens)  # [N, T, D]
         positions = None
@@ -249,11 +271,11 @@ class SparseGPT(nn.Module):
                 resid, positions = resid + positions, None
         *before, (attn, mlp) = self.layers()
         for earlier_attn, earlier_mlp in before:
-            resid = earlier_attn(resid, positions, hook, join)
-            resid = earlier_mlp(resid, positions, hook, join)
-        resid = attn(resid, positions, hook, join, at)
+            resid = earlier_attn(resid, positions, access)
+            resid = earlier_mlp(resid, positions, access)
+        resid = attn(resid, positions, access, at)
         if at is not None:
             tokens = only(tokens, at)
             positions = None if positions is None else positions[0, at].unsqueeze(1)
-        resid = mlp(resid, positions, hook, join)
-        return hook("final_resid", resid), tokens
+        resid = mlp(resid, positions, access)
+        return access.at("final_resid", resid), tokens

@@ -24,6 +24,12 @@ class RMSNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
 
+    def scale(self, x: Tensor) -> Tensor:
+        """What the input is multiplied by before the weight: [..., D] -> [..., 1]."""
+        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        found: Tensor = scale.square().div(x.shape[-1]).add(EPS).rsqrt()
+        return found
+
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
         if x.device.type != "cpu":

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import pytest_circuits.circuit.runner
-from pytest_circuits.circuit.controls import random_circuits
+import pytest_circuits.model.sparse.adapter
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
-from pytest_circuits.circuit.runner import Runner
-from pytest_circuits.circuit.standin import LEAST_PROMPTS, agree
+from pytest_circuits.circuit.random_circuits import random_circuits
+from pytest_circuits.circuit.runner import LEAST_PROMPTS, Runner, agree
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.compile.compiled import CompiledCircuit, compile_circuit
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
+from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import load_spec
-from pytest_circuits.spec.types import Ablation
 from tests.known_models import QUOTE_PATH, WEAK_PATH, quote_spec, write_quote_copier
 
 CIRCUIT = View.circuit(Nodes.of(QUOTE_PATH))
@@ -78,10 +78,10 @@ def test_a_prompt_scores_the_same_whatever_it_runs_with(
 def test_a_compiled_circuit_that_differs_is_not_trusted(
     runner_of: Callable[..., Runner], pairs: tuple[Pair, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(model: Model, _nodes: Nodes, *rest: object) -> CompiledCircuit:
+    def wrong(model: SparseModel, _nodes: Nodes, *rest: object) -> CompiledCircuit:
         return compile_circuit(model, Nodes.of(WEAK_PATH), *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pytest_circuits.circuit.runner, "compile_circuit", wrong)
+    monkeypatch.setattr(pytest_circuits.model.sparse.adapter, "compile_circuit", wrong)
     found = runner_of().margins(pairs, CIRCUIT)
     assert np.array_equal(found, runner_of(prompts=0).margins(pairs, CIRCUIT))
 
@@ -97,7 +97,7 @@ def test_what_does_not_pay_is_not_compiled(
 ) -> None:
     reference = load_reference(model)
     nodes, everything = Nodes.of(QUOTE_PATH), all_nodes(model)
-    other = View.circuit(random_circuits(nodes, reference, count=1, seed=1)[0])
+    other = View.circuit(random_circuits(nodes, model, reference, count=1, seed=1)[0])
     for runner, view in (
         (runner_of(prompts=LEAST_PROMPTS - 1), CIRCUIT),
         (runner_of(ablation=Ablation.RESAMPLE), CIRCUIT),

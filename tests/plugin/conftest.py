@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from pkgutil import walk_packages
 
 import pytest
 
-from pytest_circuits import claims, gate, report
+import tests.loaded  # noqa: F401  (for the runs inside this process)
 from tests.known_models import (
     QUOTE_PATH,
     WEAK_PATH,
@@ -18,13 +16,6 @@ from tests.known_models import (
     Weights,
     write_quote_copier,
 )
-
-# Loaded here, so that runs inside this process do not load, and then forget, them again.
-for room in (claims, gate, report):
-    for module in walk_packages(room.__path__, f"{room.__name__}."):
-        import_module(module.name)
-for name in ("pydantic.type_adapter", "scipy.optimize", "scipy.special"):
-    import_module(name)
 
 THRESHOLDS = {
     "behaves": "{rate: 0.98}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -28,5 +29,5 @@ def _warm_reader(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, warm_torch: WarmPython
 ) -> None:
     if POSSIBLE and "as_it_is" not in request.fixturenames:
-        how = SimpleNamespace(run=warm_torch.run, TimeoutExpired=reader.subprocess.TimeoutExpired)
+        how = SimpleNamespace(run=warm_torch.run, TimeoutExpired=subprocess.TimeoutExpired)
         monkeypatch.setattr(reader, "subprocess", how)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+import pytest
+
+from tests.loaded import check_once
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -16,10 +20,15 @@ NOT_NEEDED = (
 )
 
 
-def _gate(*arguments: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "pytest", "--circuits", "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout
+Gate = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def gate(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Run `pytest --circuits` in the root folder, inside this process."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("pytest_circuits.gate.loading.check_reference", check_once)
+    return partial(pytester.runpytest_inprocess, "--circuits", "-p", "no:cacheprovider")
 
 
 def _rows(text: str) -> list[tuple[str, ...]]:
@@ -47,18 +56,20 @@ def test_the_table_lists_the_bundled_circuits_with_their_sizes() -> None:
     assert rows == found
 
 
-def test_the_red_run_is_red_for_the_reason_that_is_shown() -> None:
+def test_the_red_run_is_red_for_the_reason_that_is_shown(gate: Gate) -> None:
     shown = README.split("```text\n")[1].split("```")[0]
-    code, printed = _gate(NOT_NEEDED)
-    assert code == 1
+    result = gate(NOT_NEEDED)
+    printed = str(result.stdout)
+    assert result.ret == 1
     assert _rows(printed) == _rows(shown) == [("fail", "else_elif_not_needed", "necessary")]
     assert "another path does the same job" in " ".join(printed.split())
     assert shown.splitlines()[0] in printed
 
 
-def test_the_green_run_is_green() -> None:
+def test_the_green_run_is_green(gate: Gate) -> None:
     shown = README.split("```text\n")[2].split("```")[0]
-    code, printed = _gate(QUOTE)
-    assert code == 0
+    result = gate(QUOTE)
+    printed = str(result.stdout)
+    assert result.ret == 0
     assert _rows(printed) == [row for row in _rows(shown) if row[1] == "single_double_quote"]
     assert len(_rows(printed)) == 7

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from pytest_circuits.report.outputs import OUTPUTS
 from pytest_circuits.spec.load import load_spec
+from tests.loaded import check_once
 
 ROOT = Path(__file__).parent.parent
 REPOSITORY = ROOT / "examples" / "user_repo"
@@ -84,7 +85,10 @@ def test_its_circuits_and_baselines_are_the_bundled_ones(path: Path) -> None:
     assert mine == theirs
 
 
-def test_it_runs_elsewhere_with_a_model_of_its_own(pytester: pytest.Pytester) -> None:
+def test_it_runs_elsewhere_with_a_model_of_its_own(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_circuits.gate.loading.check_reference", check_once)
     shutil.copytree(REPOSITORY, pytester.path, dirs_exist_ok=True)
     shutil.copytree(ROOT / "models" / "tinypython", pytester.path / "model")
     project = pytester.path / "pyproject.toml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.claims.stable.baseline import check_comparable
 from pytest_circuits.claims.stable.baseline_file import (
     baseline_path,
@@ -18,18 +20,28 @@ from pytest_circuits.claims.stable.baseline_file import (
 )
 from pytest_circuits.errors import BaselineError, ModelError
 from pytest_circuits.model.open import load_model
-from tests.claims.conftest import MakeBench
-from tests.known_models import QUOTE_PATH, WEAK_PATH, write_quote_copier
+from pytest_circuits.model.protocol import Model
+from pytest_circuits.spec.load import parse_spec
+from tests.claims.conftest import QUICK, MakeBench
+from tests.known_models import QUOTE_PATH, WEAK_PATH, quote_spec, write_quote_copier
+
+
+@pytest.fixture(scope="module")
+def recorded(copier: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The baseline file of the quote copier."""
+    folder = tmp_path_factory.mktemp("recorded")
+    loaded = parse_spec(quote_spec(QUOTE_PATH, protocol=QUICK), path=folder / "q.circuit.yaml")
+    bench = make_bench(loaded, copier)
+    path = baseline_path(bench.loaded.path, "quote_close")
+    write_baseline(path, record_baseline(bench, [run_claim(bench, "behaves")]))
+    assert path == folder / "quote_close.baseline.yaml"
+    return path
 
 
 @pytest.fixture
-def file(bench_of: MakeBench, tmp_path: Path) -> Path:
-    """The baseline file of the quote copier."""
-    bench = bench_of(QUOTE_PATH)
-    path = baseline_path(bench.loaded.path, "quote_close")
-    write_baseline(path, record_baseline(bench, [run_claim(bench, "behaves")]))
-    assert path == tmp_path / "quote_close.baseline.yaml"
-    return path
+def file(recorded: Path, tmp_path: Path) -> Path:
+    """The same in a folder of its own."""
+    return Path(shutil.copy(recorded, tmp_path))
 
 
 def test_what_is_read_is_what_was_recorded_to_a_few_digits(bench_of: MakeBench, file: Path) -> None:

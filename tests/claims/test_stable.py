@@ -11,7 +11,8 @@ import pytest
 from pytest_circuits.circuit.view import View
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
-from pytest_circuits.claims.stable.baseline import Live
+from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.claims.stable.baseline import Live, Recorded
 from pytest_circuits.claims.stable.baseline_file import (
     read_baseline,
     record_baseline,
@@ -22,17 +23,29 @@ from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import load_reference, save_reference
-from tests.claims.conftest import MakeBench, MakeModel
-from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Weights, merged
+from pytest_circuits.spec.load import parse_spec
+from tests.claims.conftest import QUICK, MakeBench, MakeModel
+from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Weights, merged, quote_spec
 
 MOVED = Weights(path=0.01, weak=1.5)  # the same behavior, by the other path
 
 
-@pytest.mark.parametrize("live", [True, False], ids=["model", "record"])
-def test_a_model_is_stable_against_itself(bench_of: MakeBench, copier: Model, live: bool) -> None:  # noqa: FBT001
-    baseline = copier if live else record_baseline(bench_of(QUOTE_PATH), [])
+@pytest.fixture(scope="module")
+def recorded(copier: Model, tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """What a baseline file says of the quote copier."""
+    path = tmp_path_factory.mktemp("recorded") / "q.circuit.yaml"
+    loaded = parse_spec(quote_spec(QUOTE_PATH, protocol=QUICK), path=path)
+    return record_baseline(make_bench(loaded, copier), [])
 
-    evidence = run_claim(bench_of(QUOTE_PATH, baseline=baseline), "stable")
+
+@pytest.fixture(params=["model", "record"])
+def released(request: pytest.FixtureRequest, copier: Model, recorded: Recorded) -> Recorded | Model:
+    """What an update of the quote copier is compared with: itself, or its record."""
+    return copier if request.param == "model" else recorded
+
+
+def test_a_model_is_stable_against_itself(bench_of: MakeBench, released: Recorded | Model) -> None:
+    evidence = run_claim(bench_of(QUOTE_PATH, baseline=released), "stable")
 
     assert evidence.verdict is Verdict.PASS
     assert evidence.rate is not None
@@ -52,46 +65,37 @@ def test_an_unchanged_model_stays_green_whatever_the_seed(bench_of: MakeBench, s
     assert run_claim(bench, "stable").verdict is Verdict.PASS
 
 
-@pytest.mark.parametrize("live", [True, False], ids=["model", "record"])
 def test_a_harmless_update_is_stable(
     bench_of: MakeBench,
     make_model: MakeModel,
-    copier: Model,
-    live: bool,  # noqa: FBT001
+    released: Recorded | Model,
 ) -> None:
     updated = make_model(Weights(path=1.4, jitter=0.05))
-    baseline = copier if live else record_baseline(bench_of(QUOTE_PATH), [])
 
-    evidence = run_claim(bench_of(QUOTE_PATH, updated, baseline=baseline), "stable")
+    evidence = run_claim(bench_of(QUOTE_PATH, updated, baseline=released), "stable")
 
     assert evidence.verdict is Verdict.PASS
 
 
-@pytest.mark.parametrize("live", [True, False], ids=["model", "record"])
 def test_a_mechanism_that_moved_is_not_stable_though_the_model_still_behaves(
     bench_of: MakeBench,
     make_model: MakeModel,
-    copier: Model,
-    live: bool,  # noqa: FBT001
+    released: Recorded | Model,
 ) -> None:
-    baseline = copier if live else record_baseline(bench_of(QUOTE_PATH), [])
-    bench = bench_of(QUOTE_PATH, make_model(MOVED), baseline=baseline)
+    bench = bench_of(QUOTE_PATH, make_model(MOVED), baseline=released)
 
     assert run_claim(bench, "behaves").verdict is Verdict.PASS
     assert run_claim(bench, "stable").verdict is Verdict.FAIL
 
 
-@pytest.mark.parametrize("live", [True, False], ids=["model", "record"])
 def test_a_backup_that_grew_fails_the_transfer_though_the_circuit_is_as_it_was(
     bench_of: MakeBench,
     make_model: MakeModel,
-    copier: Model,
-    live: bool,  # noqa: FBT001
+    released: Recorded | Model,
 ) -> None:
-    baseline = copier if live else record_baseline(bench_of(QUOTE_PATH), [])
     grown = make_model(Weights(weak=1.5))
 
-    evidence = run_claim(bench_of(QUOTE_PATH, grown, baseline=baseline), "stable")
+    evidence = run_claim(bench_of(QUOTE_PATH, grown, baseline=released), "stable")
 
     assert evidence.verdict is Verdict.FAIL
     assert "transfer: the share of pairs that are told apart without it rises by" in evidence.reason
@@ -130,9 +134,9 @@ def test_a_head_that_looks_elsewhere_loses_its_identity(
     ids=str,
 )
 def test_a_record_and_the_model_it_was_made_from_give_the_same_verdict(
-    bench_of: MakeBench, make_model: MakeModel, copier: Model, weights: Weights
+    bench_of: MakeBench, make_model: MakeModel, copier: Model, weights: Weights, recorded: Recorded
 ) -> None:
-    candidate, recorded = make_model(weights), record_baseline(bench_of(QUOTE_PATH), [])
+    candidate = make_model(weights)
 
     by_file, by_model = (
         run_claim(bench_of(QUOTE_PATH, candidate, baseline=baseline), "stable")
@@ -207,17 +211,15 @@ def test_models_whose_nodes_carry_other_signals_are_not_comparable(
     assert "not comparable: channels" in evidence.reason
 
 
-@pytest.mark.parametrize("live", [True, False], ids=["model", "record"])
 def test_ablations_that_were_measured_on_another_text_are_not_comparable(
-    bench_of: MakeBench, copier: Model, tmp_path: Path, *, live: bool
+    bench_of: MakeBench, copier: Model, tmp_path: Path, released: Recorded | Model
 ) -> None:
-    baseline = copier if live else record_baseline(bench_of(QUOTE_PATH), [])
     shutil.copytree(copier.path, tmp_path / "other")
     other = load_model(tmp_path / "other")
     half = load_reference(copier).tokens[::2]
     save_reference(other, measure(other, half))
 
-    evidence = run_claim(bench_of(QUOTE_PATH, other, baseline=baseline), "stable")
+    evidence = run_claim(bench_of(QUOTE_PATH, other, baseline=released), "stable")
 
     assert evidence.verdict is Verdict.INCONCLUSIVE
     assert "not comparable: what an ablation puts in place of a node" in evidence.reason

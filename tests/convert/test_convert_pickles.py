@@ -38,6 +38,7 @@ def _saved(path: Path, content: object) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("as_it_is")
 def test_tensors_and_values_come_back_by_their_paths(tmp_path: Path) -> None:
     shared = torch.arange(6.0).view(2, 3)
     content = OrderedDict(
@@ -69,6 +70,7 @@ def test_only_the_parts_that_are_asked_for_are_kept(tmp_path: Path) -> None:
     assert found.values == {"c": 1}
 
 
+@pytest.mark.usefixtures("as_it_is")
 @pytest.mark.parametrize("forced", ["0", "1"])
 def test_a_deed_in_a_pickle_is_refused_and_not_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forced: str
@@ -168,6 +170,7 @@ def test_large_absent_and_irregular_files_are_refused_before_anything_is_started
         read_pickled(tmp_path, max_bytes=MOST)
 
 
+@pytest.mark.usefixtures("as_it_is")
 def test_reading_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_SECONDS", 0.01)
     monkeypatch.setattr(reader, "_BYTES_PER_SECOND", 1e12)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from pytest_circuits.model.open import load_model
@@ -30,6 +31,7 @@ from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import save_reference
 from pytest_circuits.model.sparse.directory import save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
+from tests.known_models.again import write_again
 from tests.known_models.copier import Circuit
 from tests.known_models.text import ReferenceText
 
@@ -69,9 +71,14 @@ class KnownAnswer:
 
     def write(self, folder: Path) -> Path:
         """Write the model directory with its tokenizer and reference; returns the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        card = f"# {self.name}, set by hand\n"
-        save_model(folder, module=self.module, tokenizer=self.text.tokenizer, card=card)
-        model = load_model(folder)
-        save_reference(model, measure(model, self.text.windows))
-        return folder
+
+        def make(folder: Path) -> None:
+            card = f"# {self.name}, set by hand\n"
+            save_model(folder, module=self.module, tokenizer=self.text.tokenizer, card=card)
+            model = load_model(folder)
+            save_reference(model, measure(model, self.text.windows))
+
+        content = sha256(self.name.encode())
+        for tensor in (self.text.windows, *self.module.state_dict().values()):
+            content.update(tensor.numpy().tobytes())
+        return write_again(folder, make, content.digest())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.directory import save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.model.tokenizer import Tokenizer, train_tokenizer
+from tests.known_models.again import write_again
 
 D_MODEL, D_HEAD, D_MLP = 64, 8, 64
 DETECT, TYPE, OUT = 0, 1, 2
@@ -98,15 +100,21 @@ def merged(*circuits: Circuit) -> Circuit:
 
 def write_quote_copier(folder: Path, weights: Weights = Weights()) -> Path:
     """Write the model directory with its tokenizer and reference; returns the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+
+    def make(folder: Path) -> None:
+        lines, tokenizer = _text()
+        card = "# A quote copier, set by hand\n"
+        save_model(folder, module=_module(tokenizer, weights), tokenizer=tokenizer, card=card)
+        model = load_model(folder)
+        save_reference(model, measure(model, _windows(tokenizer, lines)))
+
+    return write_again(folder, make, weights)
+
+
+@cache
+def _text() -> tuple[list[str], Tokenizer]:
     lines = _lines()
-    tokenizer = train_tokenizer(lines, vocab_size=320, special=("<|end|>",))
-    module = _module(tokenizer, weights)
-    save_model(folder, module=module, tokenizer=tokenizer, card="# A quote copier, set by hand\n")
-    model = load_model(folder)
-    tokens = _windows(tokenizer, lines)
-    save_reference(model, measure(model, tokens))
-    return folder
+    return lines, train_tokenizer(lines, vocab_size=320, special=("<|end|>",))
 
 
 def quote_spec(

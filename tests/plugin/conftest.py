@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import scipy.stats  # noqa: F401  (loaded here for the same reason as the gate below)
 
-# Loaded here, so that runs inside this process do not load, and then forget, them again.
-import pytest_circuits.gate.collect
-import pytest_circuits.gate.hooks  # noqa: F401
+import tests.loaded  # noqa: F401  (for the runs inside this process)
 from tests.known_models import (
     QUOTE_PATH,
     WEAK_PATH,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,10 @@ from pytest_circuits.errors import UsageError
 from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.train.distributed import World
 from tests.train.conftest import Train
+from tests.warm import POSSIBLE, WarmPython
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node")
+Several = Callable[..., subprocess.CompletedProcess[str]]
 SEVERAL = (sys.executable, str(Path(__file__).with_name("several.py")))
 
 
@@ -30,6 +34,19 @@ def _run(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture(scope="module")
+def several() -> Iterator[Several]:
+    """Runs `several.py`, as a copy of a process that has loaded what it loads."""
+    warm = WarmPython(("torch._dynamo", "torch.distributed.fsdp", "pytest_circuits.train.job"))
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return warm.run([*SEVERAL, *arguments], env=env, timeout=180)
+
+    yield run if POSSIBLE else partial(_run, *SEVERAL)
+    warm.close()
+
+
 def _train(recipe: Path, out: Path, *options: str) -> list[str]:
     return ["train", str(recipe), "--out", str(out), *options]
 
@@ -40,14 +57,14 @@ def _in(processes: int, command: list[str], *, stop_after: int = -1) -> list[str
 
 @pytest.mark.parametrize("how", ["ddp", "fsdp"])
 def test_two_processes_make_the_model_that_one_makes(
-    run_train: Train, recipe: Path, out: Path, tmp_path: Path, how: str
+    run_train: Train, recipe: Path, out: Path, several: Several, how: str
 ) -> None:
     assert run_train(parallel=how).exit_code == 0
-    train = _train(recipe, other := tmp_path / "other")
+    train = _train(recipe, other := out.with_name("other"))
     if how == "ddp":
         done = _run(*TORCHRUN, "2", "-m", "pytest_circuits", *train)
     else:
-        done = _run(*SEVERAL, *_in(2, train))
+        done = several(*_in(2, train))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("nonzero weights, held-out loss") == 1
     one, two = (load_sparse_model(path).module.state_dict() for path in (out, other))
@@ -57,12 +74,12 @@ def test_two_processes_make_the_model_that_one_makes(
 
 
 def test_a_run_of_one_process_is_resumed_by_two(
-    run_train: Train, recipe: Path, out: Path, tmp_path: Path
+    run_train: Train, recipe: Path, out: Path, tmp_path: Path, several: Several
 ) -> None:
     assert run_train().exit_code == 0
     first = load_sparse_model(out).module.state_dict()
     train = _train(recipe, half := tmp_path / "half")
-    done = _run(*SEVERAL, *_in(1, train, stop_after=6), "then", *_in(2, [*train, "--resume"]))
+    done = several(*_in(1, train, stop_after=6), "then", *_in(2, [*train, "--resume"]))
     assert done.returncode == 0, done.stderr
     assert "going on after step 4" in done.stderr
     second = load_sparse_model(half).module.state_dict()
@@ -71,13 +88,13 @@ def test_a_run_of_one_process_is_resumed_by_two(
 
 
 def test_several_processes_are_resumed_to_the_same_weights(
-    recipe: Path, out: Path, tmp_path: Path
+    recipe: Path, out: Path, tmp_path: Path, several: Several
 ) -> None:
     """With three, the order in which gradients are added up shows; with two it cannot."""
     recipe.write_text(recipe.read_text().replace("batch: 4", "batch: 6"))
     train = _train(recipe, resumed := tmp_path / "resumed")
-    done = _run(
-        *(*SEVERAL, *_in(3, _train(recipe, out)), "then"),
+    done = several(
+        *(*_in(3, _train(recipe, out)), "then"),
         *(*_in(3, train, stop_after=6), "then", *_in(3, [*train, "--resume"])),
     )
     assert done.returncode == 0, done.stderr
@@ -86,9 +103,9 @@ def test_several_processes_are_resumed_to_the_same_weights(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_what_one_process_cannot_do_is_said_once(recipe: Path, out: Path) -> None:
+def test_what_one_process_cannot_do_is_said_once(recipe: Path, out: Path, several: Several) -> None:
     recipe.write_text(recipe.read_text().replace("{library: {modules: 12}}", "{jsonl: {path: no}}"))
-    done = _run(*SEVERAL, *_in(2, _train(recipe, out)))
+    done = several(*_in(2, _train(recipe, out)))
     assert done.returncode == 1
     assert done.stderr.count("cannot be read") == 1
     assert "Connection closed" not in done.stderr

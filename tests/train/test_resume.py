@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from pytest_circuits.cli import main
 from pytest_circuits.model import checkpoints
 from pytest_circuits.train import job, loop
-from tests.train.conftest import Train
+from tests.train.conftest import RECIPE, Train
 
 
 def _weights(out: Path) -> str:
@@ -36,14 +36,14 @@ def _steps(out: Path) -> list[int]:
     return [json.loads(line)["step"] for line in lines if "loss" in json.loads(line)]
 
 
-@pytest.fixture
-def uninterrupted(run_train: Train, out: Path, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The weights of a run that nothing disturbs."""
-    assert run_train().exit_code == 0
-    digest = _weights(out)
-    out.rename(tmp_path / "first")
-    out.with_name("tiny.training").rename(tmp_path / "first.training")
-    return digest
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    (folder / "tiny.yaml").write_text(RECIPE)
+    arguments = ["train", str(folder / "tiny.yaml"), "--out", str(folder / "tiny")]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    return _weights(folder / "tiny")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,28 +43,23 @@ def make_bench(
     runner = Runner(model, load_reference(model), ablation)
     nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
     others = load_others(beside or loaded)
+    before: Recorded | Live | None
     if baseline is None or isinstance(baseline, Recorded):
-        bench = Bench(loaded, runner, nodes, edges, baseline, search_seed, pruner, others)
-        if baseline is not None:
-            check_recorded(bench, baseline)
-            check_comparable(model, baseline.model, what="the recorded baseline")
-        _announce(bench, runner)
-        return bench
-    check_comparable(model, facts(baseline), what=f"the baseline model {baseline.path}")
-    live = Live(Runner(baseline, load_reference(baseline), ablation))
-    bench = Bench(loaded, runner, nodes, edges, live, search_seed, pruner, others)
-    _announce(bench, runner, live.runner)
-    return bench
-
-
-def _announce(bench: Bench, *runners: Runner) -> None:
-    """Tell runners how much the claims ask of the circuit alone: at least all of the sample."""
-    for runner in runners:
-        runner.expect(
+        before = baseline
+    else:
+        check_comparable(model, facts(baseline), what=f"the baseline model {baseline.path}")
+        before = Live(Runner(baseline, load_reference(baseline), ablation))
+    bench = Bench(loaded, runner, nodes, edges, before, search_seed, pruner, others)
+    if isinstance(baseline, Recorded):
+        check_recorded(bench, baseline)
+        check_comparable(model, baseline.model, what="the recorded baseline")
+    for each in (runner, before.runner) if isinstance(before, Live) else (runner,):
+        each.expect(  # at least all of the sample
             bench.circuit,
             prompts=2 * len(bench.sample.pairs),
             check=bench.sample.few(CHECKED_PAIRS, seed=bench.seed),
         )
+    return bench
 
 
 def load_others(loaded: LoadedSpec) -> tuple[LoadedSpec, ...]:

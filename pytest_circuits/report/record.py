@@ -1,9 +1,9 @@
 """The evidence record: the one account of a run, of which every report can be made again.
 
 Its fields are those of schema version 1. Numbers are finite, or null with the reason beside them;
-keys are sorted; no path is absolute; nothing outside `run` depends on when or how fast it ran, but
-that `waived` of a claim becomes null after the last day of its waiver. Waived claims keep their
-verdicts, and so does the run: its `verdict` is `pass` only where every claim passes.
+keys are sorted; no path is absolute; nothing outside `run` depends on when, from where or how fast
+it ran, but that `waived` of a claim becomes null after the last day of its waiver. Waived claims
+keep their verdicts, and so does the run: its `verdict` is `pass` only where every claim passes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SHOWN = 3  # of what is wrong with a record
 
 T = TypeVar("T")
 _CIRCUIT, _EVIDENCE = TypeAdapter(Circuit), TypeAdapter(Evidence)
-_RESULT, _RUN = TypeAdapter(Result), TypeAdapter(Run)
+_RUN = TypeAdapter(Run)
 
 
 def circuit_to_json(circuit: Circuit) -> Json:
@@ -86,7 +86,8 @@ def run_to_json(run: Run) -> Json:
         "run": {
             **about,
             "baselines_recorded": list(run.recorded),
-            "seconds_by_claim": {result.nodeid: result.seconds for result in run.results},
+            "places_by_claim": {r["nodeid"]: r["place"] for r in fields["results"]},
+            "seconds_by_claim": {r["nodeid"]: r["seconds"] for r in fields["results"]},
         },
     }
 
@@ -148,24 +149,25 @@ def _circuit(circuit: Circuit, run: Run) -> Json:
 
 
 def _claim(result: Result) -> Json:
-    fields, waiver = _fields(_RESULT, result), result.waived
+    waiver = result.waived
     return {
         **evidence_to_json(result.evidence),
         "waived": None if waiver is None else {"until": waiver.until, "reason": waiver.reason},
-        **{name: fields[name] for name in ("nodeid", "state", "place")},
+        "nodeid": result.nodeid,
+        "state": result.state.value,
     }
 
 
 def _run_fields(record: Json) -> Json:
     """A record as the fields of `Run`; a claim has those of its result and of its evidence."""
     about, circuits = record["run"], record["circuits"]
-    seconds = about["seconds_by_claim"]
     results = [
         {
             **claim,
             "circuit": circuit["name"],
             "evidence": claim,
-            "seconds": seconds[claim["nodeid"]],
+            "seconds": about["seconds_by_claim"][claim["nodeid"]],
+            "place": about["places_by_claim"][claim["nodeid"]],
             "waived": claim["waived"] and circuit["waivers"][claim["claim"]],
         }
         for circuit in circuits

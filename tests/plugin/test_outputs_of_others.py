@@ -14,8 +14,8 @@ from pytest_circuits.report.outputs import offered
 from tests.plugin.conftest import Repository
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-MODULE = README.split("```python\n")[1].split("```")[0]  # the example that is shown
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+MODULE = PAGE.split("## An output")[1].split("```python\n")[1].split("```")[0]
 MODULE += """
 BROKEN = Output("fail", "circuits_csv:fail", b"circuit,claim,verdict")
 NONE = 7

@@ -42,6 +42,9 @@ COMMANDS = {
         "pytest_circuits.commands.reference:reference",
         "Measure the activations that ablation uses.",
     ),
+    "report": Entry(
+        "pytest_circuits.commands.report:report", "Make the outputs of a run from its evidence."
+    ),
     "schema": Entry("pytest_circuits.cli:schema", "Print the JSON Schema of a specification."),
     "show": Entry("pytest_circuits.commands.show:show", "Print a circuit as a short program."),
     "train": Entry("pytest_circuits.commands.train:train", "Make a weight-sparse model."),

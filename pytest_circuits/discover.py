@@ -22,7 +22,7 @@ class Found:
 
 
 def find_specs(places: Iterable[Path]) -> Found:
-    """Return what lies at and below the places, sorted.
+    """What lies at and below the places, sorted.
 
     Hidden folders, virtual environments, `node_modules` and `__pycache__` are left out. Folders
     that pytest is told to ignore are not: a specification that is ignored has to be noticed.
@@ -35,12 +35,11 @@ def find_specs(places: Iterable[Path]) -> Found:
 
 
 def is_spec(path: Path) -> bool:
-    """Say whether a file is a specification, by its name."""
     return path.name.endswith(SUFFIX)
 
 
 def is_misnamed(path: Path) -> bool:
-    """Say whether a file was probably meant to be a specification: `x.circuits.yaml`."""
+    """Whether a file was probably meant to be a specification: `x.circuits.yaml`."""
     parts = path.name.casefold().split(".")
     if is_spec(path) or len(parts) < 3 or parts[-1] not in {"yaml", "yml"}:
         return False
@@ -48,7 +47,7 @@ def is_misnamed(path: Path) -> bool:
 
 
 def right_name(path: Path) -> str:
-    """Return the name that a misnamed specification should have."""
+    """The name that a misnamed specification should have."""
     return ".".join(path.name.split(".")[:-2]) + SUFFIX
 
 

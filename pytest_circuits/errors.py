@@ -37,6 +37,10 @@ class BaselineError(CircuitsError):
     """A baseline file that is damaged or was recorded for something else."""
 
 
+class RecordError(CircuitsError):
+    """An evidence record that cannot be read, or that says what does not follow from it."""
+
+
 class UsageError(CircuitsError):
     """A command line or configuration that asks for something that cannot be done."""
 

@@ -1,18 +1,26 @@
 """The pytest plugin: without `--circuits` it adds options and nothing else.
 
-Only the standard library and pytest are imported here; the hooks of the gate are in `gate.hooks`
-and are registered when they are asked for.
+This is the border between what is light and what is heavy. Here and in `gate.settings` only the
+standard library and pytest are imported; `gate.hooks` and all that it imports are loaded when a
+gate is asked for and its settings can be used.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from pytest_circuits.gate.settings import add_options, refuse_stray_options
+from pytest_circuits.gate.settings import (
+    Settings,
+    add_options,
+    named_outputs,
+    read_settings,
+    refuse_stray_options,
+)
+
+GATE = "circuits-gate"  # the name under which the hooks of the gate are registered
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options, under one heading."""
     add_options(parser)
 
 
@@ -21,28 +29,31 @@ def pytest_cmdline_main(config: pytest.Config) -> int | pytest.ExitCode | None:
     """Start again where pytest may have taken the value of an option for a path to tests."""
     if not config.getoption("circuits"):
         return None
-    from pytest_circuits.gate.command_line import (  # noqa: PLC0415  (as below)
-        command_line,
-        refuse_foreign_settings,
-    )
+    from pytest_circuits.gate.command_line import restarted  # noqa: PLC0415  (unused: not loaded)
 
-    given = command_line(config)
-    if given.joined == given:
-        return None
-    refuse_foreign_settings(config)
-    return given.joined.run(config.invocation_params.plugins)
+    return restarted(config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the gate when it is asked for."""
     if not config.getoption("circuits"):
         refuse_stray_options(config)
         return
-    from pytest_circuits.gate.hooks import (  # noqa: PLC0415  (nothing is loaded when unused)
-        GateHooks,
-    )
-
-    if config.pluginmanager.register(GateHooks.opened(config), "circuits-gate") is None:
+    settings = _settings(config)
+    if config.pluginmanager.is_blocked(GATE):
         raise pytest.UsageError(
-            "--circuits and -p no:circuits-gate exclude each other: no gate would run"
+            f"--circuits and -p no:{GATE} exclude each other: no gate would run"
         )
+    from pytest_circuits.gate.hooks import GateHooks  # noqa: PLC0415  (loads torch)
+
+    config.pluginmanager.register(GateHooks(config, settings), GATE)
+
+
+def _settings(config: pytest.Config) -> Settings:
+    """The settings; where they cannot be used, nothing of an earlier run is left either."""
+    try:
+        return read_settings(config)
+    except pytest.UsageError:
+        from pytest_circuits.gate.stale_outputs import forget_earlier  # noqa: PLC0415  (as above)
+
+        forget_earlier(config, named_outputs(config))
+        raise

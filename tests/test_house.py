@@ -49,12 +49,17 @@ def imports_of(module: str) -> frozenset[str]:
 
 
 def named_in(module: str) -> frozenset[str]:
-    """Our modules that it imports, or names in a text, as lazy imports do."""
-    named = set(imports_of(module))
-    for node in ast.walk(ast.parse(text_of(module))):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            named.add(node.value.split(":")[0])
-    return frozenset(named & files().keys() - {PACKAGE})
+    """Our modules that it imports, or names in a text, as lazy imports do.
+
+    The text of a folder's name is a group of entry points: there is nothing in it to import.
+    """
+    texts = {
+        node.value.split(":")[0]
+        for node in ast.walk(ast.parse(text_of(module)))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    lazy = {name for name in texts & files().keys() if files()[name].stem != "__init__"}
+    return frozenset((imports_of(module) & files().keys()) | lazy) - {PACKAGE}
 
 
 @cache

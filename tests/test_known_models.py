@@ -19,7 +19,8 @@ from pytest_circuits.claims.registry import declared
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import load_reference
-from pytest_circuits.prompts.space import Pair, PromptSpace, check_prompts
+from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.prune.quality import Bar, Judge
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import parse_spec

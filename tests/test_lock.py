@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -15,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.system import lock
 from pytest_circuits.system.lock import hold
 
 HOLDER = """\
@@ -132,15 +132,15 @@ def test_a_lock_that_is_removed_while_it_is_taken_is_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The moment between the opening of the file and the lock on it."""
-    take = lock._take
+    take = fcntl.flock
     times = iter([True, False])
 
-    def slow(descriptor: int) -> None:
+    def slow(descriptor: int, operation: int) -> None:
         if next(times):
-            (tmp_path / "lock").unlink()
-        take(descriptor)
+            (tmp_path / ".lock").unlink()
+        take(descriptor, operation)
 
-    monkeypatch.setattr(lock, "_take", slow)
+    monkeypatch.setattr(fcntl, "flock", slow)
     with hold(tmp_path):
         monkeypatch.undo()
         assert not _is_free(tmp_path)

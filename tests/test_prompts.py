@@ -11,9 +11,11 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from pytest_circuits.prompts.space import Pair, Prompt, PromptSpace, check_prompts
+from pytest_circuits.prompts.space import Pair, Prompt, PromptSpace
+from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.spec.load import LoadedSpec, parse_spec
-from pytest_circuits.spec.types import Behavior, ChoiceSlot, IntegerSlot, Slot, WordList, WordsSlot
+from pytest_circuits.spec.slots import ChoiceSlot, IntegerSlot, Slot, WordList, WordsSlot
+from pytest_circuits.spec.types import Behavior
 
 QUOTES = {"quote": {"'": "'", '"': '"'}}
 

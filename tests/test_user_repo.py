@@ -12,7 +12,7 @@ import yaml
 from check_jsonschema.cli import main as check_jsonschema
 from click.testing import CliRunner
 
-from pytest_circuits.gate.settings import OUTPUTS
+from pytest_circuits.report.outputs import OUTPUTS
 from pytest_circuits.spec.load import load_spec
 from tests.loaded import check_once
 

@@ -29,8 +29,7 @@ from pytest_circuits.model.reference_file import load_reference, save_reference
 from pytest_circuits.model.sparse.directory import save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.prompts.space import Prompt, PromptSpace, prompts_of
-from pytest_circuits.spec.load import load_spec
-from pytest_circuits.spec.typed import read_as
+from pytest_circuits.spec.load import load_spec, read_as
 from pytest_circuits.spec.types import Spec
 from pytest_circuits.system.files import whole_directory
 from pytest_circuits.train.config import TrainConfig
@@ -362,7 +361,7 @@ def opened(options: argparse.Namespace, folder: Path) -> Zoo:
     recipe = read_as(options.recipe, TrainConfig)
     started = recipe.model_copy(update={"start_from": str(options.model.resolve())})
     config = as_started(started, base)
-    corpus = prepare(config.data, folder / "text", base=options.recipe.parent, seed=config.seed)
+    corpus = prepare(config.data, folder / "text", base=options.recipe.parent)
     specs = tuple(load_spec(path).spec for path in options.specs)
     return Zoo(base, specs, config, corpus.training, options.seed_model)
 

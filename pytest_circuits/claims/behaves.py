@@ -5,11 +5,21 @@ from __future__ import annotations
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import EPS, Bench
-from pytest_circuits.claims.card import Claim, Run, median_size, preference, run_of
+from pytest_circuits.claims.card import (
+    Claim,
+    LawCard,
+    Run,
+    limits_of,
+    median_size,
+    preference,
+    run_of,
+)
+from pytest_circuits.claims.cost import Cost, Shared
 from pytest_circuits.claims.evidence import Evidence, Law
-from pytest_circuits.claims.findings import at_least, conclude, law_finding, not_finite
+from pytest_circuits.claims.findings import conclude, law_finding, not_finite, rate_finding
 from pytest_circuits.claims.statistics import Floats, Interval, softplus
 from pytest_circuits.prompts.space import Pair
+from pytest_circuits.spec.types import BehavesClaim
 
 
 def _runs(bench: Bench) -> tuple[Run, ...]:
@@ -32,15 +42,15 @@ def _interval(bench: Bench, runner: Runner) -> Interval:
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    limits, protocol, sample = bench.spec.claims.behaves, bench.spec.protocol, bench.sample
-    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    protocol, sample = bench.spec.protocol, bench.sample
+    limits = limits_of(bench.spec, BehavesClaim)
     whole = bench.runner.margins(sample.pairs, WHOLE)
     if broken := not_finite("behaves", law, whole_model=whole):
         return broken
     interval = _interval(bench, bench.runner)
     rate = interval.against(limits.rate, n=sample.n, exhaustive=sample.exhaustive)
     findings = [
-        at_least(rate, what="the whole model prefers the answer", alpha=protocol.alpha),
+        rate_finding(rate, what="the whole model prefers the answer", alpha=protocol.alpha),
         law_finding(
             law, margin=protocol.margin, typical=median_size(whole), whose="the model's preference"
         ),
@@ -55,10 +65,9 @@ def _decide(bench: Bench, law: Law) -> Evidence:
 BEHAVES = Claim(
     "behaves",
     "the whole model prefers the answer to the foil",
-    _runs,
-    _excess,
-    _violation,
     _decide,
+    cost=lambda situation: Cost({Shared.WHOLE: situation.prompts}, situation.near(runs=1)),
+    law=LawCard(_runs, _excess, _violation),
     tier="core",
     needs_nodes=False,
 )

@@ -134,7 +134,6 @@ class Bench:
 
     @property
     def spec(self) -> Spec:
-        """The specification."""
         return self.loaded.spec
 
     @property
@@ -157,7 +156,6 @@ class Bench:
 
     @cached_property
     def space(self) -> PromptSpace:
-        """The prompts that the behavior is about."""
         return PromptSpace(self.spec.behavior)
 
     @cached_property
@@ -199,7 +197,6 @@ class Bench:
 
     @property
     def without(self) -> View:
-        """The model with only the circuit ablated."""
         return self.place.without
 
     @cached_property
@@ -240,7 +237,6 @@ class Bench:
 
     @cached_property
     def rest(self) -> Rest:
-        """What the circuit leaves out."""
         return Rest.of(self.nodes, self.edges, self.model)
 
     @cached_property

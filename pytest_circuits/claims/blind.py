@@ -16,11 +16,20 @@ from pytest_circuits.circuit.exchange import aligned, everything, margins_with_s
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import EPS, Bench
-from pytest_circuits.claims.card import Claim, Run, median_size, preference, run_of
+from pytest_circuits.claims.card import (
+    Claim,
+    LawCard,
+    Run,
+    limits_of,
+    median_size,
+    preference,
+    run_of,
+)
+from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
-from pytest_circuits.claims.findings import Finding, at_least, conclude, law_finding, not_finite
+from pytest_circuits.claims.findings import Finding, conclude, law_finding, not_finite, rate_finding
 from pytest_circuits.claims.statistics import Floats, Interval
-from pytest_circuits.prompts.changes import ChangeSpace
+from pytest_circuits.prompts.changes import FEW, ChangeSpace
 from pytest_circuits.prompts.space import Pair, Prompt
 from pytest_circuits.spec.problems import listed, quoted
 from pytest_circuits.spec.types import BlindClaim
@@ -30,9 +39,7 @@ INSIDE = 64  # changes of which what the slots' tokens send on is exchanged
 
 
 def _limits(bench: Bench) -> BlindClaim:
-    limits = bench.spec.claims.blind
-    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
-    return limits
+    return limits_of(bench.spec, BlindClaim)
 
 
 def _max_shift(bench: Bench) -> float:
@@ -85,7 +92,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     what = f"other values of {listed(limits.slots)} leave the preference with the same token"
     inside, measures = _inside(bench, most)
     findings = [
-        at_least(rate, what=what, alpha=protocol.alpha),
+        rate_finding(rate, what=what, alpha=protocol.alpha),
         law_finding(
             law, margin=most, typical=median_size(whole), whose="the whole model's preference"
         ),
@@ -177,16 +184,22 @@ def _lonely(lonely: Sequence[Prompt], encoder: Encoder, bench: Bench) -> Finding
     return Finding(Verdict.INCONCLUSIVE, sentence)
 
 
+def _cost(situation: Situation) -> Cost | None:
+    if situation.model is None:  # how much its tokens send on hangs on its layers
+        return None
+    exchanged = INSIDE * (len(parts_of(situation.model, seed=0)) + 3)  # none, all, the partner
+    protocol = situation.spec.protocol
+    changed = situation.is_sampled * (protocol.pairs + 2 * protocol.search)
+    changed += 2 * FEW * len(situation.spec.regressions)
+    return Cost({Shared.WHOLE: situation.prompts}, own=exchanged + changed)
+
+
 BLIND = Claim(
     "blind",
     "whatever the slots hold, the preference is the same",
-    _runs,
-    _excess,
-    _violation,
     _decide,
-    scanned=_scanned,
-    margin=_max_shift,
-    changes=_changes,
+    _cost,
+    law=LawCard(_runs, _excess, _violation, scanned=_scanned, margin=_max_shift, changes=_changes),
     needs_nodes=False,
     partner="the same with other values of the slots",
 )

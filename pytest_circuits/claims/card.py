@@ -1,40 +1,39 @@
-"""What a claim is: the runs that its law compares, when the law breaks, and how it is decided."""
+"""What a claim is: one card, with the law that a single prompt can break, if it has one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
 from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.cost import Cost, Situation
 from pytest_circuits.claims.evidence import Cause, Evidence, Law
 from pytest_circuits.claims.statistics import Floats
 from pytest_circuits.prompts.changes import ChangeSpace
 from pytest_circuits.prompts.space import Pair, Prompt
+from pytest_circuits.spec.types import Spec
 
-Excess = Callable[[tuple["Floats", ...]], "Floats"]
-Violation = Callable[["Pair", int, tuple["Floats", ...]], str]
-
+Limits = TypeVar("Limits")
 Tier = Literal["core", "beyond"]  # of the claims that a grade is made of
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A named way to run a model over prompts."""
-
     name: str
     margins: Callable[[Sequence[Pair]], Floats]  # [n, 2] nats, answer minus foil
     logits: Callable[[Prompt], tuple[float, float]] | None  # None: only margins were recorded
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """One claim about a circuit.
+class LawCard:
+    """The law of a claim, which one prompt breaks.
 
+    runs: what it compares.
     excess: from the margins [n, 2] of each run, how far each prompt goes towards breaking the law,
         in nats [n, 2]; it breaks the law by the margin of the law or more.
     violation: one sentence about a pair and its member that break it, from margins [2] of each run.
@@ -45,25 +44,38 @@ class Claim:
     causes: what accounts for a pair whose first member breaks the law.
     """
 
-    name: str
-    sentence: str  # what it says, in plain words
     runs: Callable[[Bench], tuple[Run, ...]]
-    excess: Excess
-    violation: Violation
-    decide: Callable[[Bench, Law], Evidence]
+    excess: Callable[[tuple[Floats, ...]], Floats]
+    violation: Callable[[Pair, int, tuple[Floats, ...]], str]
     searchable: Callable[[Bench], bool] = lambda _bench: True
     scanned: Callable[[Bench], Sequence[Pair]] = lambda bench: bench.sample.pairs
     margin: Callable[[Bench], float] = lambda bench: bench.spec.protocol.margin
     changes: Callable[[Bench], ChangeSpace] | None = None
     causes: Callable[[Bench, Pair], tuple[Cause, ...]] = lambda _bench, _pair: ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim about a circuit: all that the package knows of it, but for its limits in YAML."""
+
+    name: str
+    sentence: str  # what it says, in plain words
+    decide: Callable[[Bench, Law], Evidence]
+    cost: Callable[[Situation], Cost | None]  # None: not known before the run
+    law: LawCard | None = None  # None: it is not about any one prompt
     at_most: bool = False  # its rate must not exceed its threshold, and not reach it
     tier: Tier | None = None  # what it counts for in the grade
     needs_nodes: bool = True  # it is about a circuit, and not about the whole model
     partner: str = "the other cue: answer and foil swapped"  # what a prompt's partner is
 
 
+def limits_of(spec: Spec, kind: type[Limits]) -> Limits:
+    """What a specification says of the claim that is decided, by the type of its limits."""
+    found: Limits = next(limits for _, limits in spec.claims if type(limits) is kind)
+    return found
+
+
 def run_of(runner: Runner, view: View, *, name: str) -> Run:
-    """A run of a model at hand."""
     return Run(
         name,
         lambda pairs: runner.margins(pairs, view),

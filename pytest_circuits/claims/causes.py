@@ -12,9 +12,9 @@ import numpy as np
 
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.rest import Part, Rest
-from pytest_circuits.claims.adversary import loss_slopes
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Cause
+from pytest_circuits.claims.parts_of_rest import loss_slopes
 from pytest_circuits.claims.statistics import Floats
 from pytest_circuits.prompts.space import Pair
 

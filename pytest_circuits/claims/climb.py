@@ -8,18 +8,15 @@ stream, and the prompts near its best ones are tried in batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import assert_never
 
 import numpy as np
 
 from pytest_circuits.claims.statistics import Floats
 from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.spec.template import fit_prompt
-from pytest_circuits.spec.types import ChoiceSlot, IntegerSlot, Slot, WordsSlot
 
 ROUNDS = 4
 STARTS = 3  # pairs of each round, whose neighbors are tried
-_STEPS = (1, 2, 5, 10, 100, 1000)  # from one whole number to its neighbors
 
 
 def climb(
@@ -63,58 +60,8 @@ def neighbors(space: PromptSpace, pair: Pair) -> Iterator[Pair]:
     """
     values = fit_prompt(space.behavior, pair.first.text) or {}
     slots = {name: slot for name, slot in space.behavior.slots.items() if name in values}
-    if not all(_lists(slot, values[name]) for name, slot in slots.items()):
+    if not all(slot.holds(values[name]) for name, slot in slots.items()):
         return
     for name, slot in slots.items():
-        for text in _others(slot, values[name]):
+        for text in slot.neighbors(values[name]):
             yield space.pair({**values, name: text})
-
-
-def _lists(slot: Slot, text: str) -> bool:
-    """Whether a slot can hold a text."""
-    match slot:
-        case ChoiceSlot():
-            return text in slot.choice
-        case IntegerSlot():
-            least, most = slot.integer
-            return text.isdecimal() and str(int(text)) == text and least <= int(text) <= most
-        case WordsSlot():
-            least, most = slot.words.count
-            words = _words(slot, text)
-            return least <= len(words) <= most and set(words) <= set(slot.words.from_)
-        case _:
-            assert_never(slot)
-
-
-def _words(slot: WordsSlot, text: str) -> list[str]:
-    if not text:
-        return []
-    return text.split(slot.words.separator) if slot.words.separator else list(text)
-
-
-def _others(slot: Slot, text: str) -> Iterator[str]:
-    """Give values of a slot that are near another one."""
-    match slot:
-        case ChoiceSlot():
-            yield from (other for other in slot.choice if other != text)
-        case IntegerSlot():
-            least, most = slot.integer
-            near = {least, most, *(int(text) + s * step for step in _STEPS for s in (1, -1))}
-            yield from (str(n) for n in sorted(near) if least <= n <= most and str(n) != text)
-        case WordsSlot():
-            words = _words(slot, text)
-            yield from map(slot.words.separator.join, _other_words(slot, words))
-        case _:
-            assert_never(slot)
-
-
-def _other_words(slot: WordsSlot, words: list[str]) -> Iterator[list[str]]:
-    """Give lists with one word exchanged, left out or put in."""
-    least, most = slot.words.count
-    for place, old in enumerate(words):
-        before, after = words[:place], words[place + 1 :]
-        yield from ([*before, word, *after] for word in slot.words.from_ if word != old)
-        if len(words) > least:
-            yield [*before, *after]
-    for place in range(len(words) + 1) if len(words) < most else ():
-        yield from ([*words[:place], word, *words[place:]] for word in slot.words.from_)

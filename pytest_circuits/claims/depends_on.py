@@ -9,9 +9,10 @@ import numpy as np
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import EPS, Bench, Sample
-from pytest_circuits.claims.card import Claim, Run, run_of
-from pytest_circuits.claims.evidence import Evidence, Law, Verdict
-from pytest_circuits.claims.findings import Finding, at_least, conclude, not_finite
+from pytest_circuits.claims.card import Claim, LawCard, Run, limits_of, run_of
+from pytest_circuits.claims.cost import Cost, Shared, Situation
+from pytest_circuits.claims.evidence import Evidence, Law
+from pytest_circuits.claims.findings import conclude, law_finding, not_finite, rate_finding
 from pytest_circuits.claims.statistics import Bools, Floats, Interval
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.problems import quoted
@@ -20,9 +21,7 @@ from pytest_circuits.spec.types import DependsOnClaim
 
 
 def _limits(bench: Bench) -> DependsOnClaim:
-    limits = bench.spec.claims.depends_on
-    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
-    return limits
+    return limits_of(bench.spec, DependsOnClaim)
 
 
 def _on_cue(bench: Bench) -> bool:
@@ -84,10 +83,10 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         rate = interval.against(limits.rate, n=changes.n, exhaustive=changes.exhaustive)
         to = " to the other answer" if slot == cue_name(bench.spec.behavior) else ""
         what = f"changing {quoted(slot)} moves the preference{to} by {protocol.margin:g} nats"
-        findings.append(at_least(rate, what=what, alpha=protocol.alpha))
+        findings.append(rate_finding(rate, what=what, alpha=protocol.alpha))
         rates.append(rate)
     if _on_cue(bench):
-        findings.append(_law_finding(law))
+        findings.append(law_finding(law))
     return conclude(
         "depends_on",
         findings,
@@ -103,21 +102,25 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     )
 
 
-def _law_finding(law: Law) -> Finding:
-    if law.counterexample is not None:
-        return Finding(Verdict.FAIL, law.counterexample.violation)
-    return Finding(Verdict.PASS, f"no counterexample in {law.searched} prompts")
+def _cost(situation: Situation) -> Cost:
+    spec = situation.spec
+    slots = {*limits_of(spec, DependsOnClaim).slots} - {cue_name(spec.behavior)}
+    changed = situation.is_sampled * spec.protocol.pairs * len(slots)
+    return Cost({Shared.WHOLE: situation.prompts}, own=changed + situation.near(runs=1))
 
 
 DEPENDS_ON = Claim(
     "depends_on",
     "what the slots hold moves the preference",
-    _runs,
-    _excess,
-    _violation,
     _decide,
-    searchable=_on_cue,
-    scanned=_scanned,
-    margin=lambda _bench: -EPS,
+    _cost,
+    law=LawCard(
+        _runs,
+        _excess,
+        _violation,
+        searchable=_on_cue,
+        scanned=_scanned,
+        margin=lambda _bench: -EPS,
+    ),
     needs_nodes=False,
 )

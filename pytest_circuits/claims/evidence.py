@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+# JSON has no number that is not finite: it is written as null, and read so.
+Number = Annotated[float, BeforeValidator(lambda given: math.nan if given is None else given)]
 
 
 class Verdict(StrEnum):
@@ -21,10 +28,10 @@ WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 class Rate:
     """A share of the prompts with its one-sided bounds; over a whole space all three are equal."""
 
-    estimate: float
-    lower: float
-    upper: float
-    threshold: float
+    estimate: Number
+    lower: Number
+    upper: Number
+    threshold: Number
     n: int
     exhaustive: bool
     at_most: bool = False  # the threshold is the most that is allowed, and not the least
@@ -36,9 +43,9 @@ class Cause:
 
     part: str  # `0.mlp.post_act[31]`, or an edge between two such
     change: str  # "restored" or "ablated"
-    before: float  # nats, of what is explained: a margin, or for `necessary` a separation
-    after: float
-    share: float  # of the whole difference; several need not add up to one
+    before: Number  # nats, of what is explained: a margin, or for `necessary` a separation
+    after: Number
+    share: Number  # of the whole difference; several need not add up to one
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class Counterexample:
     logits: dict[str, dict[str, float | None]]  # per run: {"answer": ..., "foil": ...}
     violation: str  # one sentence: how the law is broken
     causes: tuple[Cause, ...] = ()  # the greatest first
+    runs: tuple[str, ...] = ()  # in the order in which they are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +82,13 @@ class Evidence:
     rate: Rate | None = None
     law: Law | None = None
     measures: dict[str, float | None] = field(default_factory=dict)  # e.g. task_loss, control_p
+
+
+def percent(value: float) -> str:
+    """A share as a percentage with one decimal, never rounded up to 100 or down to 0."""
+    shown = f"{100 * value:.1f}"
+    if shown == "100.0" and value < 1:
+        shown = "99.9"
+    if shown == "0.0" and value > 0:
+        shown = "0.1"
+    return f"{shown} %"

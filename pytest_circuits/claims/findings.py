@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Law, Rate, Verdict
-from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Law, Rate, Verdict, percent
+from pytest_circuits.claims.statistics import Bools, Floats, Interval
 
 CONTROL_LEVEL = 0.05  # better than the 95th percentile of random circuits
+MOST = 0.5  # of the random circuits
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +59,76 @@ def not_finite(claim: str, law: Law, **runs: Floats) -> Evidence | None:
     return None
 
 
-def at_least(rate: Rate, *, what: str, alpha: float) -> Finding:
-    """Decide a rate that has to reach its threshold."""
-    verdict = statistics.at_least(_interval(rate), rate.threshold)
-    return Finding(verdict, _sentence(rate, verdict, what, alpha, ("at least", rate.lower)))
+def bounded(
+    seen: str,
+    interval: Interval,
+    limit: float,
+    *,
+    needed: str,
+    show: Callable[[float], str],
+    alpha: float,
+    exhaustive: bool,
+    at_most: bool = True,
+    approximate: bool = False,
+    advice: str = "",
+) -> Finding:
+    """Decide a figure by its bounds, and say what was seen, how sure that is and what was needed.
+
+    limit: the most that the figure may be, or the least. exhaustive: the prompts are a whole space,
+    and there is no error. approximate: the bounds are those of a mean. advice: where undecided.
+    """
+    verdict = (statistics.at_most if at_most else statistics.at_least)(interval, limit)
+    if exhaustive:
+        return Finding(verdict, f"{seen} ({needed})")
+    sure = f"with {about(alpha) if approximate else confidence(alpha)}"
+    if verdict is Verdict.INCONCLUSIVE:
+        truly = f"truly {between(interval, show)}" + f" {sure}" * approximate
+        settled = f"{needed}; {advice}" if advice else needed
+        return Finding(verdict, f"{seen}, {truly}: undecided ({settled})")
+    is_below = at_most is (verdict is Verdict.PASS)
+    bound = f"at most {show(interval.upper)}" if is_below else f"at least {show(interval.lower)}"
+    return Finding(verdict, f"{seen} ({bound} {sure}; {needed})")
 
 
-def at_most(rate: Rate, *, what: str, alpha: float) -> Finding:
-    """Decide a rate that must not exceed its threshold."""
-    verdict = statistics.at_most(_interval(rate), rate.threshold)
-    return Finding(verdict, _sentence(rate, verdict, what, alpha, ("at most", rate.upper)))
+def rate_finding(rate: Rate, *, what: str, alpha: float) -> Finding:
+    """Decide whether a rate keeps to its threshold."""
+    return bounded(
+        f"{what} on {percent(rate.estimate)} of {'all ' * rate.exhaustive}{rate.n} prompts",
+        Interval(rate.estimate, rate.lower, rate.upper),
+        rate.threshold,
+        needed=f"at {'most' if rate.at_most else 'least'} {percent(rate.threshold)} needed",
+        show=percent,
+        alpha=alpha,
+        exhaustive=rate.exhaustive,
+        at_most=rate.at_most,
+        advice="" if rate.exhaustive else _prompts_that_settle(rate, alpha),
+    )
+
+
+def _prompts_that_settle(rate: Rate, alpha: float) -> str:
+    more = statistics.prompts_needed(rate.estimate, rate.threshold, alpha)
+    advice = f"about {more} prompts would settle it" if more else "no number of prompts settles it"
+    return f"{advice}, see protocol.pairs"
 
 
 def gap_finding(
-    gap: statistics.Interval, most: float, *, what: str, alpha: float, exhaustive: bool
+    gap: Interval, most: float, *, what: str, alpha: float, exhaustive: bool
 ) -> Finding:
     """Decide how much higher than the whole model's a task loss may be, in nats."""
-    verdict = statistics.at_most(gap, most)
     seen = f"{what} the task loss is {gap.estimate:+.3g} nats from the whole model's"
-    needed = f"at most {most:+g} allowed"
-    if exhaustive:
-        return Finding(verdict, f"{seen} over the whole space ({needed})")
-    sure = f"with {about(alpha)}"
-    text = {
-        Verdict.PASS: f"{seen} (at most {gap.upper:+.3g} {sure}; {needed})",
-        Verdict.FAIL: f"{seen} (at least {gap.lower:+.3g} {sure}; {needed})",
-        Verdict.INCONCLUSIVE: (
-            f"{seen}, truly between {gap.lower:+.3g} and {gap.upper:+.3g} {sure}: undecided "
-            f"({needed})"
-        ),
-    }
-    return Finding(verdict, text[verdict])
+    return bounded(
+        seen + " over the whole space" * exhaustive,
+        gap,
+        most,
+        needed=f"at most {most:+g} allowed",
+        show="{:+.3g}".format,
+        alpha=alpha,
+        exhaustive=exhaustive,
+        approximate=True,
+    )
 
 
-def law_finding(law: Law, *, margin: float, typical: float, whose: str) -> Finding:
+def law_finding(law: Law, *, margin: float = 0.0, typical: float = 0.0, whose: str = "") -> Finding:
     """Decide a law: broken by one prompt, or without meaning when no prompt could break it.
 
     typical: the median size in nats of what the law compares with the margin.
@@ -116,6 +153,23 @@ def against_controls(p: float, *, controls: int, what: str) -> Finding:
     return Finding(Verdict.FAIL, f"{sentence}: no better than chance")
 
 
+def most_controls(
+    outdone: Bools, seen: str, *, alpha: float, failed: str, undecided: str
+) -> Finding:
+    """Decide what has to hold beside most random circuits, [K]; failed, undecided: end `seen`.
+
+    Not beside all of them: where circuits are large and models narrow, a random one often holds a
+    node that everything runs through, and the circuit at hand is none the worse for it.
+    """
+    verdict = statistics.at_least(statistics.rate(outdone, alpha), MOST)
+    ends = {Verdict.PASS: "", Verdict.FAIL: failed, Verdict.INCONCLUSIVE: undecided}
+    return Finding(verdict, seen + ends[verdict])
+
+
+def between(interval: Interval, show: Callable[[float], str]) -> str:
+    return f"between {show(interval.lower)} and {show(interval.upper)}"
+
+
 def confidence(alpha: float) -> str:
     """How sure a bound is: `99 % confidence`."""
     return f"{100 * (1 - alpha):g} % confidence"
@@ -124,40 +178,3 @@ def confidence(alpha: float) -> str:
 def about(alpha: float) -> str:
     """How sure a bound of a mean is, which is not exact: see `statistics.mean`."""
     return f"about {confidence(alpha)}, by normal approximation"
-
-
-def percent(value: float) -> str:
-    """A share as a percentage with one decimal, never rounded up to 100 or down to 0."""
-    shown = f"{100 * value:.1f}"
-    if shown == "100.0" and value < 1:
-        shown = "99.9"
-    if shown == "0.0" and value > 0:
-        shown = "0.1"
-    return f"{shown} %"
-
-
-def _interval(rate: Rate) -> statistics.Interval:
-    return statistics.Interval(rate.estimate, rate.lower, rate.upper)
-
-
-def _sentence(
-    rate: Rate, verdict: Verdict, what: str, alpha: float, bound: tuple[str, float]
-) -> str:
-    words, value = bound
-    needed = f"{words} {percent(rate.threshold)} needed"
-    if rate.exhaustive:
-        return f"{what} on {percent(rate.estimate)} of all {rate.n} prompts ({needed})"
-    seen = f"{what} on {percent(rate.estimate)} of {rate.n} prompts"
-    if verdict is not Verdict.INCONCLUSIVE:
-        sure = f"{words} {percent(value)}" if verdict is Verdict.PASS else _other_bound(rate, words)
-        return f"{seen} ({sure} with {confidence(alpha)}; {needed})"
-    more = statistics.prompts_needed(rate.estimate, rate.threshold, alpha)
-    advice = f"about {more} prompts would settle it" if more else "no number of prompts settles it"
-    between = f"between {percent(rate.lower)} and {percent(rate.upper)}"
-    return f"{seen}, truly {between}: undecided ({needed}; {advice}, see protocol.pairs)"
-
-
-def _other_bound(rate: Rate, words: str) -> str:
-    if words == "at least":
-        return f"at most {percent(rate.upper)}"
-    return f"at least {percent(rate.lower)}"

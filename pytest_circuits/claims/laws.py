@@ -15,7 +15,7 @@ from hypothesis.strategies import SearchStrategy
 
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import Bench
-from pytest_circuits.claims.card import Claim, Run, run_of
+from pytest_circuits.claims.card import LawCard, Run, run_of
 from pytest_circuits.claims.climb import climb
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude
@@ -26,8 +26,6 @@ from pytest_circuits.prompts.space import Pair, Prompt
 
 
 class LawBroken(AssertionError):  # noqa: N818  (it is a finding, not an error)
-    """A prompt that breaks the law of a claim."""
-
     def __init__(self, counterexample: Counterexample) -> None:
         super().__init__(f"{counterexample.prompt!r}: {counterexample.violation}")
         self.counterexample = counterexample
@@ -39,20 +37,20 @@ def given_test(bench: Bench, claim_name: str, nodeid: str = "") -> Callable[[], 
     It raises LawBroken with the smallest prompt that was found. The specification's regressions
     run first. `nodeid` becomes the name of the test.
     """
-    claim = CLAIMS[claim_name]
-    if not claim.searchable(bench):
+    card = CLAIMS[claim_name].law
+    if card is None or not card.searchable(bench):
         return _no_search
     tried = bench.tried.setdefault(claim_name, set())
 
     def law(pair: Pair) -> None:
         if not tried:
-            _fetch_ahead(bench, claim)
+            _fetch_ahead(bench, card)
         tried.add(pair)
-        check(bench, claim, [pair])
+        check(bench, card, [pair])
 
     law.__qualname__ = nodeid or claim_name
-    test = given(pair=_strategy(bench, claim))(law)
-    for text, pair in reversed(_regressions(bench, claim)):
+    test = given(pair=_strategy(bench, card))(law)
+    for text, pair in reversed(_regressions(bench, card)):
         test = example(pair=pair).via(f"regression {text!r}")(test)
     phases = (Phase.explicit, Phase.generate, Phase.shrink)
     return configured(
@@ -60,15 +58,15 @@ def given_test(bench: Bench, claim_name: str, nodeid: str = "") -> Callable[[], 
     )
 
 
-def _fetch_ahead(bench: Bench, claim: Claim) -> None:
+def _fetch_ahead(bench: Bench, card: LawCard) -> None:
     """Evaluate in large batches what the search is going to try.
 
     An optimisation only: a pair that is not among them is evaluated when it is tried. The stream
     is a function of the seed, so that a search without an outcome draws the same pairs.
     """
-    pairs = [pair for _, pair in _regressions(bench, claim)]
-    pairs += bench.stream(_strategy(bench, claim)) if claim.changes else bench.searched_pairs
-    for run in claim.runs(bench):
+    pairs = [pair for _, pair in _regressions(bench, card)]
+    pairs += bench.stream(_strategy(bench, card)) if card.changes else bench.searched_pairs
+    for run in card.runs(bench):
         run.margins(pairs)
 
 
@@ -89,38 +87,40 @@ def finish(bench: Bench, claim_name: str, found: Counterexample | None) -> Evide
     a pass.
     """
     claim = CLAIMS[claim_name]
-    scanned = claim.scanned(bench)
+    if claim.law is None:
+        return claim.decide(bench, Law(0))
+    card, scanned = claim.law, claim.law.scanned(bench)
     tried = bench.tried.get(claim_name, set())
     climbed: tuple[Pair, ...] = ()
     if found is None:
-        found = _broken(bench, claim, scanned)
+        found = _broken(bench, card, scanned)
     if found is None and tried:
-        climbed = _climbed(bench, claim)
-        found = _broken(bench, claim, climbed)
-    if found is None and claim.searchable(bench) and not tried:
+        climbed = _climbed(bench, card)
+        found = _broken(bench, card, climbed)
+    if found is None and card.searchable(bench) and not tried:
         sentence = "the search for a counterexample did not run (-p no:python, a conftest.py?)"
         return conclude(claim_name, [Finding(Verdict.INCONCLUSIVE, sentence)])
     searched = 2 * len({*scanned, *tried, *climbed})
-    return claim.decide(bench, Law(searched, found and _explained(bench, claim, found)))
+    return claim.decide(bench, Law(searched, found and _explained(bench, card, found)))
 
 
-def _broken(bench: Bench, claim: Claim, pairs: Sequence[Pair]) -> Counterexample | None:
+def _broken(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> Counterexample | None:
     if not pairs:
         return None
     try:
-        check(bench, claim, pairs)
+        check(bench, card, pairs)
     except LawBroken as broken:
         return broken.counterexample
     return None
 
 
-def _climbed(bench: Bench, claim: Claim) -> tuple[Pair, ...]:
+def _climbed(bench: Bench, card: LawCard) -> tuple[Pair, ...]:
     """Pairs near those that come closest to breaking a law; none where the space is run whole."""
-    if bench.sample.exhaustive or claim.changes:
+    if bench.sample.exhaustive or card.changes:
         return ()
 
     def excess(pairs: Sequence[Pair]) -> Floats:
-        found = claim.excess(tuple(run.margins(pairs) for run in claim.runs(bench)))
+        found = card.excess(tuple(run.margins(pairs) for run in card.runs(bench)))
         highest: Floats = np.nan_to_num(found.max(axis=1), nan=np.inf, neginf=-np.inf)
         return highest
 
@@ -133,27 +133,27 @@ def _climbed(bench: Bench, claim: Claim) -> tuple[Pair, ...]:
     )
 
 
-def check(bench: Bench, claim: Claim, pairs: Sequence[Pair]) -> None:
+def check(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> None:
     """Raise LawBroken with the smallest of these pairs that breaks a law."""
-    broken = breaks(bench, claim, pairs)  # [n, 2]
+    broken = breaks(bench, card, pairs)  # [n, 2]
     if broken.any():
         found = [(pairs[row], int(member)) for row, member in np.argwhere(broken)]
         pair, member = min(found, key=lambda entry: _size(_member(*entry)))
-        raise LawBroken(counterexample(bench, claim, pair, member))
+        raise LawBroken(counterexample(bench, card, pair, member))
 
 
-def breaks(bench: Bench, claim: Claim, pairs: Sequence[Pair]) -> Bools:
-    """Which members of which pairs break the law of a claim, [n, 2]; what is not finite does."""
-    runs = tuple(run.margins(pairs) for run in claim.runs(bench))
+def breaks(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> Bools:
+    """Which members of which pairs break a law, [n, 2]; what is not finite does."""
+    runs = tuple(run.margins(pairs) for run in card.runs(bench))
     broken = ~np.isfinite(np.stack(runs)).all(axis=0)
     with np.errstate(invalid="ignore"):
-        return broken | (claim.excess(runs) >= claim.margin(bench))
+        return broken | (card.excess(runs) >= card.margin(bench))
 
 
-def counterexample(bench: Bench, claim: Claim, pair: Pair, member: int) -> Counterexample:
+def counterexample(bench: Bench, card: LawCard, pair: Pair, member: int) -> Counterexample:
     """What a person needs to see about one prompt that breaks a law."""
     prompt, partner = _member(pair, member), _member(pair, 1 - member)
-    runs = claim.runs(bench)
+    runs = card.runs(bench)
     margins = tuple(run.margins([pair])[0] for run in runs)  # each [2]
     finite = all(np.isfinite(margin).all() for margin in margins)
     logits = {run.name: run.logits(prompt) for run in runs if run.logits is not None}
@@ -169,12 +169,12 @@ def counterexample(bench: Bench, claim: Claim, pair: Pair, member: int) -> Count
             for name, (answer, foil) in logits.items()
         },
         violation=(
-            claim.violation(pair, member, margins) if finite else "its logits are not numbers"
+            card.violation(pair, member, margins) if finite else "its logits are not numbers"
         ),
     )
 
 
-def _explained(bench: Bench, claim: Claim, found: Counterexample) -> Counterexample:
+def _explained(bench: Bench, card: LawCard, found: Counterexample) -> Counterexample:
     """The same with what the law did not need: the logits of other runs, and what accounts for it.
 
     Only the one prompt that is shown is worth this.
@@ -188,8 +188,8 @@ def _explained(bench: Bench, claim: Claim, found: Counterexample) -> Counterexam
             logits[run.name] = {"answer": _finite(answer), "foil": _finite(foil)}
     finite = None not in found.margins.values()
     partner = Prompt(found.partner, found.foil, found.answer)
-    causes = claim.causes(bench, Pair(prompt, partner)) if finite else ()
-    return replace(found, margins=margins, logits=logits, causes=causes)
+    causes = card.causes(bench, Pair(prompt, partner)) if finite else ()
+    return replace(found, margins=margins, logits=logits, causes=causes, runs=tuple(margins))
 
 
 def _shown_runs(bench: Bench) -> tuple[Run, ...]:
@@ -204,15 +204,15 @@ def _no_search() -> None:
     """The claim has no law for prompts that could be searched: what there is to see, is seen."""
 
 
-def _strategy(bench: Bench, claim: Claim) -> SearchStrategy[Pair]:
-    return claim.changes(bench).strategy() if claim.changes else bench.space.strategy()
+def _strategy(bench: Bench, card: LawCard) -> SearchStrategy[Pair]:
+    return card.changes(bench).strategy() if card.changes else bench.space.strategy()
 
 
-def _regressions(bench: Bench, claim: Claim) -> list[tuple[str, Pair]]:
+def _regressions(bench: Bench, card: LawCard) -> list[tuple[str, Pair]]:
     """The prompts that once broke a law; the loader has refused those that do not fit."""
     texts = bench.spec.regressions
-    if claim.changes:
-        return [(text, change) for text in texts for change in claim.changes(bench).of(text)]
+    if card.changes:
+        return [(text, change) for text in texts for change in card.changes(bench).of(text)]
     fitted = [(text, bench.space.parse(text)) for text in texts]
     return [(text, pair) for text, pair in fitted if pair is not None]
 

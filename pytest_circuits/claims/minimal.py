@@ -12,18 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_circuits.circuit.edges import Edges, count_edges
+from pytest_circuits.circuit.edges import Edges, count_edges, edges_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.random_circuits import random_additions, with_node
 from pytest_circuits.circuit.view import View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import EPS, Bench
-from pytest_circuits.claims.card import Claim
-from pytest_circuits.claims.evidence import Evidence, Law, Verdict
-from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite, percent
+from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, Bench
+from pytest_circuits.claims.card import Claim, limits_of
+from pytest_circuits.claims.cost import Cost, Situation
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
+from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite
 from pytest_circuits.claims.statistics import Floats, softplus
 from pytest_circuits.model.protocol import Ends, Site
-from pytest_circuits.spec.types import edge_key
+from pytest_circuits.spec.types import MinimalClaim, edge_key
 
 PAIRS = 4  # on which parts are taken out and random ones added
 SLACK = 0.01  # nats, by which the task loss of a smaller circuit that is offered may be higher
@@ -40,7 +41,6 @@ class Part:
     edge: tuple[Ends, tuple[int, int]] | None = None
 
     def taken_from(self, nodes: Nodes, edges: Edges | None) -> tuple[Nodes, Edges | None]:
-        """A circuit without it."""
         if self.node is not None:
             return nodes.without(*self.node), edges
         return nodes, Edges.gather(edge for edge in edges or () if edge != self.edge)
@@ -59,8 +59,7 @@ def parts_of(nodes: Nodes, edges: Edges | None, sites: Mapping[str, Site]) -> li
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    limits, alpha = bench.spec.claims.minimal, bench.spec.protocol.alpha
-    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    limits, alpha = limits_of(bench.spec, MinimalClaim), bench.spec.protocol.alpha
     if not bench.nodes.count:
         return conclude("minimal", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
     random_nodes = _random_nodes(bench)
@@ -134,9 +133,7 @@ def _added(bench: Bench, added: dict[str, list[tuple[str, int]]]) -> dict[str, F
 def _finding(
     bench: Bench, parts: Sequence[Part], unneeded: Sequence[Part], unsure: Sequence[Part]
 ) -> tuple[Finding, dict[str, float | None]]:
-    limits = bench.spec.claims.minimal
-    assert limits is not None  # noqa: S101
-    bar = f"{percent(limits.quantile)} of random nodes that are added"
+    bar = f"{percent(limits_of(bench.spec, MinimalClaim).quantile)} of random nodes that are added"
     if unneeded:
         offer, measures = _smaller(bench, unneeded)
         text = (
@@ -183,14 +180,20 @@ def _named(parts: Sequence[Part]) -> str:
     return ", ".join(part.name for part in parts[:_SHOWN]) + more
 
 
+def _cost(situation: Situation) -> Cost:
+    nodes, edges = Nodes.of(situation.spec.nodes), edges_of(situation.spec)
+    parts = nodes.count + (edges.count if edges else 0)
+    sites = situation.model.sites if situation.model else {}
+    kinds = {sites[name].point if name in sites else name for name in nodes.shape}
+    random = len(kinds) * situation.spec.protocol.controls
+    offered = 2 * CONTROL_PAIRS * (parts + 1)  # smaller circuits, where parts are not needed
+    return Cost(own=2 * PAIRS * (1 + parts + random) + offered)
+
+
 MINIMAL = Claim(
     "minimal",
     "each node and each listed edge of the circuit earns its place",
-    lambda _bench: (),
-    lambda margins: np.zeros(margins[0].shape),
-    lambda _pair, _member, _margins: "",
     _decide,
-    searchable=lambda _bench: False,  # a claim about the circuit's parts, not about any one prompt
-    scanned=lambda _bench: (),
+    _cost,  # no law: it is about the circuit's parts, and not about any one prompt
     tier="beyond",
 )

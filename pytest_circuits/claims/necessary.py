@@ -8,14 +8,20 @@ from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench
-from pytest_circuits.claims.card import Claim, Run, run_of
+from pytest_circuits.claims.card import Claim, LawCard, Run, limits_of, run_of
 from pytest_circuits.claims.causes import causes_of_separation
-from pytest_circuits.claims.evidence import Evidence, Law, Verdict
-from pytest_circuits.claims.findings import Finding, at_most, conclude, law_finding, not_finite
-from pytest_circuits.claims.statistics import Bools, Floats, Interval
+from pytest_circuits.claims.cost import Cost, Shared, Situation
+from pytest_circuits.claims.evidence import Evidence, Law
+from pytest_circuits.claims.findings import (
+    conclude,
+    law_finding,
+    most_controls,
+    not_finite,
+    rate_finding,
+)
+from pytest_circuits.claims.statistics import Floats, Interval
 from pytest_circuits.prompts.space import Pair
-
-MOST = 0.5  # of the random circuits
+from pytest_circuits.spec.types import NecessaryClaim
 
 
 def _runs(bench: Bench) -> tuple[Run, ...]:
@@ -57,8 +63,8 @@ def _interval(bench: Bench, runner: Runner) -> Interval:
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    limits, protocol, sample = bench.spec.claims.necessary, bench.spec.protocol, bench.sample
-    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    protocol, sample = bench.spec.protocol, bench.sample
+    limits = limits_of(bench.spec, NecessaryClaim)
     whole = bench.runner.margins(sample.pairs, WHOLE)
     without = bench.runner.margins(sample.pairs, bench.without)
     random = bench.controls_without
@@ -73,8 +79,19 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
     left = (random > EPS).mean(axis=(1, 2)) > limits.max_rate  # [K]
     findings = [
-        at_most(rate, what="without the circuit the answer is preferred", alpha=protocol.alpha),
-        _fragility(left, protocol.alpha),
+        rate_finding(
+            rate, what="without the circuit the answer is preferred", alpha=protocol.alpha
+        ),
+        most_controls(
+            left,
+            f"{int(left.sum())} of {len(left)} random circuits of the same shape can be ablated "
+            "without that",
+            alpha=protocol.alpha,
+            failed=": removing any circuit of this size breaks the model, not this one",
+            undecided=(
+                ", so that most might not: undecided (a smaller circuit, or more protocol.controls)"
+            ),
+        ),
         law_finding(
             law,
             margin=protocol.margin,
@@ -94,37 +111,17 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     return conclude("necessary", findings, rate=rate, law=law, measures=measures)
 
 
-def _fragility(left: Bools, alpha: float) -> Finding:
-    """Decide whether most random circuits of the shape leave the behavior: left is [K].
-
-    Not all of them have to: where circuits are large and models narrow, a random one often holds a
-    node that everything runs through, and the circuit at hand is none the worse for it.
-    """
-    share = statistics.rate(left, alpha)
-    verdict = statistics.at_least(share, MOST)
-    seen = (
-        f"{int(left.sum())} of {len(left)} random circuits of the same shape can be ablated "
-        "without that"
-    )
-    text = {
-        Verdict.PASS: seen,
-        Verdict.FAIL: f"{seen}: removing any circuit of this size breaks the model, not this one",
-        Verdict.INCONCLUSIVE: (
-            f"{seen}, so that most might not: undecided (a smaller circuit, or more "
-            "protocol.controls)"
-        ),
-    }
-    return Finding(verdict, text[verdict])
+def _cost(situation: Situation) -> Cost:
+    shared = dict.fromkeys((Shared.WHOLE, Shared.WITHOUT), situation.prompts)
+    return Cost(shared | {Shared.WITHOUT_RANDOM: situation.controls}, situation.near(runs=2))
 
 
 NECESSARY = Claim(
     "necessary",
     "with only the circuit ablated, the preference is gone",
-    _runs,
-    _excess,
-    _violation,
     _decide,
-    causes=causes_of_separation,
+    _cost,
+    law=LawCard(_runs, _excess, _violation, causes=causes_of_separation),
     tier="core",
     at_most=True,
 )

@@ -13,7 +13,6 @@ from pytest_circuits.prompts.space import Pair
 def configured(
     test: Callable[[], None], *, search: int, start: int, phases: tuple[Phase, ...]
 ) -> Callable[[], None]:
-    """A test under `@given` with its number of examples, its seed and its phases."""
     fixed = settings(
         max_examples=search,
         derandomize=False,

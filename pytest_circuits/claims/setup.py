@@ -1,17 +1,22 @@
-"""Putting a circuit on the bench: with its model, its reference and what it is compared with."""
+"""Putting a circuit on the bench: with its model, its reference and all it is compared with."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from pytest_circuits.circuit.edges import edges_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.claims.bench import CHECKED_PAIRS, Bench, Pruner
-from pytest_circuits.claims.others import load_others
 from pytest_circuits.claims.stable.baseline import Live, Recorded, check_comparable, facts
 from pytest_circuits.claims.stable.observed import check_recorded
+from pytest_circuits.errors import SpecError
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
-from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.load import LoadedSpec, load_spec
+from pytest_circuits.spec.problems import quoted, suggest
+
+SUFFIX = ".circuit.yaml"
 
 
 def make_bench(
@@ -38,25 +43,54 @@ def make_bench(
     runner = Runner(model, load_reference(model), ablation)
     nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
     others = load_others(beside or loaded)
+    before: Recorded | Live | None
     if baseline is None or isinstance(baseline, Recorded):
-        bench = Bench(loaded, runner, nodes, edges, baseline, search_seed, pruner, others)
-        if baseline is not None:
-            check_recorded(bench, baseline)
-            check_comparable(model, baseline.model, what="the recorded baseline")
-        _announce(bench, runner)
-        return bench
-    check_comparable(model, facts(baseline), what=f"the baseline model {baseline.path}")
-    live = Live(Runner(baseline, load_reference(baseline), ablation))
-    bench = Bench(loaded, runner, nodes, edges, live, search_seed, pruner, others)
-    _announce(bench, runner, live.runner)
-    return bench
-
-
-def _announce(bench: Bench, *runners: Runner) -> None:
-    """Tell runners how much the claims ask of the circuit alone: at least all of the sample."""
-    for runner in runners:
-        runner.expect(
+        before = baseline
+    else:
+        check_comparable(model, facts(baseline), what=f"the baseline model {baseline.path}")
+        before = Live(Runner(baseline, load_reference(baseline), ablation))
+    bench = Bench(loaded, runner, nodes, edges, before, search_seed, pruner, others)
+    if isinstance(baseline, Recorded):
+        check_recorded(bench, baseline)
+        check_comparable(model, baseline.model, what="the recorded baseline")
+    for each in (runner, before.runner) if isinstance(before, Live) else (runner,):
+        each.expect(  # at least all of the sample
             bench.circuit,
             prompts=2 * len(bench.sample.pairs),
             check=bench.sample.few(CHECKED_PAIRS, seed=bench.seed),
         )
+    return bench
+
+
+def load_others(loaded: LoadedSpec) -> tuple[LoadedSpec, ...]:
+    """The specifications that the claim `specific` names, none where it is not declared.
+
+    Raises:
+        SpecError: one is not there, cannot be used, is about another model, or is this one itself.
+
+    """
+    claim = loaded.spec.claims.specific
+    return tuple(
+        _load_other(loaded, place, name) for place, name in enumerate(claim.others if claim else ())
+    )
+
+
+def _load_other(loaded: LoadedSpec, place: int, name: str) -> LoadedSpec:
+    loc = ("claims", "specific", "others", place)
+    path = loaded.path.with_name(f"{name}{SUFFIX}")
+    if name == loaded.spec.circuit or path == loaded.path:
+        text = f"{quoted(name)} is this circuit itself: it is not another behavior"
+        raise SpecError(loaded.problem_at(loc, text))
+    if not path.is_file():
+        text = f"there is no {quoted(path.name)} beside this file"
+        beside = _names(other.name for other in loaded.path.parent.glob(f"*{SUFFIX}"))
+        raise SpecError(loaded.problem_at(loc, text, suggest(name, beside)))
+    other = load_spec(path)
+    if other.model_path != loaded.model_path:
+        text = f"{quoted(name)} is about another model, {quoted(other.spec.model)}"
+        raise SpecError(loaded.problem_at(loc, text, "name behaviors of the same model"))
+    return other
+
+
+def _names(files: Iterable[str]) -> list[str]:
+    return sorted(name.removesuffix(SUFFIX) for name in files)

@@ -15,24 +15,26 @@ from pytest_circuits.circuit.text_loss import text_losses
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample
-from pytest_circuits.claims.card import Claim
-from pytest_circuits.claims.evidence import Evidence, Law, Verdict
+from pytest_circuits.claims.card import Claim, limits_of
+from pytest_circuits.claims.cost import Cost, Shared, Situation, drawn
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
 from pytest_circuits.claims.findings import (
     Finding,
     about,
+    between,
     conclude,
     confidence,
+    most_controls,
     not_finite,
-    percent,
 )
 from pytest_circuits.claims.statistics import Bools, Floats, Interval, softplus
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.types import SpecificClaim
 
 PAIRS = 100  # of each other behavior, ablated; a space that is not larger is run whole
 HAD = 0.9  # rate of another behavior in the whole model, where its file has no claim `behaves`
 CHANCE = 0.5
-MOST = 0.5  # of the random circuits
 FEW = 4  # pairs of it, and windows of text, on which random circuits are ablated
 WINDOWS = 32  # of reference text
 TEXT = "general text"
@@ -82,8 +84,7 @@ class _Other:
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    limits, alpha = bench.spec.claims.specific, bench.spec.protocol.alpha
-    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    limits, alpha = limits_of(bench.spec, SpecificClaim), bench.spec.protocol.alpha
     whole = bench.runner.margins(bench.sample.pairs, WHOLE)
     without = bench.runner.margins(bench.sample.pairs, bench.without)
     others = [_measured(bench, loaded) for loaded in bench.others]
@@ -163,18 +164,17 @@ def _outdone(bench: Bench, harms: Sequence[_Harm]) -> Bools:
 
 
 def _control_finding(outdone: Bools, alpha: float) -> Finding:
-    """Decide whether most random circuits are outdone; see `necessary` for why not all of them."""
-    verdict = statistics.at_least(statistics.rate(outdone, alpha), MOST)
     seen = (
         "ablated, it hurts this behavior beyond what it does elsewhere, more than "
         f"{int(outdone.sum())} of {len(outdone)} random circuits of the same shape"
     )
-    ends = {
-        Verdict.PASS: "",
-        Verdict.FAIL: ": no more specific than chance",
-        Verdict.INCONCLUSIVE: ": undecided (more protocol.controls)",
-    }
-    return Finding(verdict, seen + ends[verdict])
+    return most_controls(
+        outdone,
+        seen,
+        alpha=alpha,
+        failed=": no more specific than chance",
+        undecided=": undecided (more protocol.controls)",
+    )
 
 
 def _presence_finding(
@@ -222,8 +222,7 @@ def _drop_findings(
         if other.sample.exhaustive:
             sure = f"over all {other.sample.n} prompts"
         else:
-            sure = f"between {percent(drop.lower)} and {percent(drop.upper)}"
-            sure += f" with {confidence(alpha)}"
+            sure = f"{between(drop, percent)} with {confidence(alpha)}"
         findings.append(Finding(verdict, f"{seen} ({sure}; at most {percent(most)} allowed)"))
     if kept:
         text = f"without the circuit, the rates of others drop by at most {percent(most)}: "
@@ -256,15 +255,20 @@ def _less(own: Interval, other: Interval) -> Verdict:
     return Verdict.FAIL if own.upper <= other.lower else Verdict.INCONCLUSIVE
 
 
+def _cost(situation: Situation) -> Cost:
+    shared = dict.fromkeys((Shared.WHOLE, Shared.WITHOUT), situation.prompts)
+    controls = situation.spec.protocol.controls
+    text = 2 * WINDOWS + FEW * (2 + controls)
+    ablated = len(situation.others) * 2 * (PAIRS + FEW * controls)
+    intact = sum(2 * drawn(other.spec, other.spec.protocol.pairs) for other in situation.others)
+    return Cost(shared | {Shared.WITHOUT_RANDOM: situation.controls}, own=text + ablated + intact)
+
+
 SPECIFIC = Claim(
     "specific",
     "ablating the circuit hurts this behavior, and others not",
-    lambda _bench: (),
-    lambda margins: np.zeros(margins[0].shape),
-    lambda _pair, _member, _margins: "",
     _decide,
-    searchable=lambda _bench: False,  # a claim about other prompts than those of its behavior
-    scanned=lambda _bench: (),
+    _cost,  # no law: it is about other prompts than those of its behavior
     tier="beyond",
     at_most=True,
 )

@@ -33,7 +33,6 @@ class Interval:
     upper: float
 
     def against(self, threshold: float, *, n: int, exhaustive: bool, at_most: bool = False) -> Rate:
-        """Put the interval beside the threshold that it is compared with."""
         return Rate(self.estimate, self.lower, self.upper, threshold, n, exhaustive, at_most)
 
 

@@ -14,20 +14,31 @@ from pytest_circuits.claims.calibration import (
     calibration_remark,
     shift_findings,
 )
-from pytest_circuits.claims.card import Claim, Run, contradiction, median_size, preference, run_of
+from pytest_circuits.claims.card import (
+    Claim,
+    LawCard,
+    Run,
+    contradiction,
+    limits_of,
+    median_size,
+    preference,
+    run_of,
+)
 from pytest_circuits.claims.causes import causes_of_difference
-from pytest_circuits.claims.evidence import Cause, Evidence, Law, Verdict
+from pytest_circuits.claims.cost import Cost, Shared, Situation
+from pytest_circuits.claims.evidence import Cause, Evidence, Law
 from pytest_circuits.claims.findings import (
     Finding,
-    about,
     against_controls,
-    at_least,
+    bounded,
     conclude,
     law_finding,
     not_finite,
+    rate_finding,
 )
 from pytest_circuits.claims.statistics import Floats, Interval, softplus
 from pytest_circuits.prompts.space import Pair
+from pytest_circuits.spec.types import SufficientClaim
 
 
 def _runs(bench: Bench) -> tuple[Run, ...]:
@@ -56,8 +67,8 @@ def _interval(bench: Bench, runner: Runner) -> Interval:
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    limits, protocol, sample = bench.spec.claims.sufficient, bench.spec.protocol, bench.sample
-    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    protocol, sample = bench.spec.protocol, bench.sample
+    limits = limits_of(bench.spec, SufficientClaim)
     alone = bench.runner.margins(sample.pairs, bench.circuit)
     random = bench.controls_alone
     if broken := not_finite("sufficient", law, circuit_alone=alone, random_circuits=random):
@@ -70,7 +81,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     others = _compared_losses(bench, random)  # [K]
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
     findings = [
-        at_least(rate, what=f"the {bench.alone} prefers the answer", alpha=protocol.alpha),
+        rate_finding(rate, what=f"the {bench.alone} prefers the answer", alpha=protocol.alpha),
         _loss_finding(loss, limits.max_loss, bench),
         against_controls(p, controls=len(others), what="the circuit's task loss is lower than"),
         law_finding(
@@ -111,34 +122,34 @@ def _compared_losses(bench: Bench, margins: Floats) -> Floats:
 
 
 def _loss_finding(loss: Interval, max_loss: float, bench: Bench) -> Finding:
-    verdict = statistics.at_most(loss, max_loss)
-    seen = f"its task loss is {loss.estimate:.3g} nats"
-    needed = f"at most {max_loss:g} needed"
-    if bench.sample.exhaustive:
-        return Finding(verdict, f"{seen} over the whole space ({needed})")
-    sure = f"with {about(bench.spec.protocol.alpha)}"
-    text = {
-        Verdict.PASS: f"{seen} (at most {loss.upper:.3g} {sure}; {needed})",
-        Verdict.FAIL: f"{seen} (at least {loss.lower:.3g} {sure}; {needed})",
-        Verdict.INCONCLUSIVE: (
-            f"{seen}, truly between {loss.lower:.3g} and {loss.upper:.3g} {sure}: undecided "
-            f"({needed}; raise protocol.pairs)"
-        ),
-    }
-    return Finding(verdict, text[verdict])
+    exhaustive = bench.sample.exhaustive
+    return bounded(
+        f"its task loss is {loss.estimate:.3g} nats" + " over the whole space" * exhaustive,
+        loss,
+        max_loss,
+        needed=f"at most {max_loss:g} needed",
+        show="{:.3g}".format,
+        alpha=bench.spec.protocol.alpha,
+        exhaustive=exhaustive,
+        approximate=True,
+        advice="raise protocol.pairs",
+    )
 
 
 def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
     return causes_of_difference(bench, pair, np.ones(bench.rest.size, dtype=np.bool_))
 
 
+def _cost(situation: Situation) -> Cost:
+    whole, controls = {Shared.WHOLE: situation.prompts}, {Shared.RANDOM_ALONE: situation.controls}
+    return Cost(whole | situation.alone | controls, situation.near(runs=2))
+
+
 SUFFICIENT = Claim(
     "sufficient",
     "with everything outside the circuit ablated, the answer is still preferred",
-    _runs,
-    _excess,
-    _violation,
     _decide,
-    causes=_causes,
+    _cost,
+    law=LawCard(_runs, _excess, _violation, causes=_causes),
     tier="core",
 )

@@ -78,7 +78,7 @@ def _model(source: Path, out: Path, tokenizer: Path | None, text: tuple[Path, ..
             f"{source}: {' and '.join(lacking)} not found; SOURCE is a folder with "
             f"beeg_config.json and final_model.pt, or a {_CIRCUIT}"
         )
-    from pytest_circuits.convert.job import convert_model  # noqa: PLC0415  (torch, after checks)
+    from pytest_circuits.convert.model import convert_model  # noqa: PLC0415  (torch, after checks)
 
     names = [source, *([tokenizer] if tokenizer else []), *text]
     options = ["", *(["--tokenizer"] if tokenizer else []), *["--text"] * len(text)]

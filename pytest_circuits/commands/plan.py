@@ -26,15 +26,15 @@ def plan(spec: Path, model_path: Path | None) -> None:
     pass nearly always. Ends with status 1 where a claim cannot pass with so few prompts.
     """
     loaded = load_spec(spec)
-    loaded.require_nodes()
     # What needs torch is imported after the file has been checked.
-    from pytest_circuits.claims.others import load_others  # noqa: PLC0415
-    from pytest_circuits.claims.setup import make_bench  # noqa: PLC0415
+    from pytest_circuits.claims.registry import require_nodes  # noqa: PLC0415
+    from pytest_circuits.claims.setup import load_others, make_bench  # noqa: PLC0415
     from pytest_circuits.model.open import load_model  # noqa: PLC0415
     from pytest_circuits.plan.cost import costs_of, seconds_per_prompt  # noqa: PLC0415
     from pytest_circuits.plan.needs import needs_of  # noqa: PLC0415
     from pytest_circuits.plan.table import plan_lines  # noqa: PLC0415
 
+    require_nodes(loaded)
     place = model_path or loaded.model_path
     model = load_model(place) if model_path or place.is_dir() else None
     needs = needs_of(loaded.spec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import click
 
 from pytest_circuits.errors import StoppedError, UsageError
 from pytest_circuits.prune.cluster import Cluster, on_cluster
-from pytest_circuits.prune.folders import clear, folders_of, place_of, taking
 from pytest_circuits.prune.jobs import in_processes
-from pytest_circuits.prune.request import Request
+from pytest_circuits.prune.request import Request, targets_of
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.system.stopping import interruptions
 
@@ -148,28 +146,22 @@ def prune(
     devices = device.split(",") if device else [None]
     if cluster is not None and len(devices) > 1:
         raise UsageError("--cluster gives each job its own GPUs; name one --device")
-    targets = _targets(specs, out)
-    request = Request(
-        specs=tuple(map(str, specs)),
-        targets=tuple(map(str, targets)),
-        device=devices[0],
-        **options,
-    )
+    targets = targets_of(specs, out)
+    request = Request(tuple(map(str, specs)), targets, device=devices[0], **options)
     loaded = [load_spec(path) for path in specs]
     try:
         with interruptions():
             if cluster is not None:
-                status = _finished(request, on_cluster(request, cluster))
+                status = _cleared(request, on_cluster(request, cluster))
             elif jobs is not None or len(devices) > 1:
                 at_once = jobs or len(devices)
-                status = _finished(request, in_processes(request.each(), devices, at_once))
+                status = _cleared(request, in_processes(request.each(), devices, at_once))
             else:
                 status = _in_one_batch(request, loaded)
     except KeyboardInterrupt as asked:
         by = f"stopped by {asked}" if str(asked) else "stopped"
         raise StoppedError(
-            f"{by}; what was found is kept in {place_of(request)}: run the same command again to "
-            "go on"
+            f"{by}; what was found is kept in {request.place}: run the same command again to go on"
         ) from None
     raise SystemExit(status)
 
@@ -194,35 +186,18 @@ def _cluster(
     )
 
 
-def _targets(specs: Sequence[Path], out: Path | None) -> list[Path]:
-    if out is not None and len(specs) > 1:
-        raise UsageError("--out is for one SPEC; without it, each is written to its own file")
-    targets = [out] if out else list(specs)
-    seen: set[Path] = set()
-    for target in targets:
-        writable = os.access(target if target.exists() else target.parent, os.W_OK)
-        if not writable or target.is_dir():
-            raise UsageError(f"{target}: cannot be written; name a file in a folder that exists")
-        if target.resolve() in seen:
-            raise UsageError(f"{target}: is named twice")
-        seen.add(target.resolve())
-    return targets
-
-
 def _in_one_batch(request: Request, loaded: Sequence[LoadedSpec]) -> int:
     from pytest_circuits.prune.run import search  # noqa: PLC0415  (torch, after the files)
 
-    folders = folders_of(request)
-    with taking(folders):
+    with request.taking():
         status = search(request, loaded)
-        clear(folders)
+        request.clear()
     return status
 
 
-def _finished(request: Request, status: int) -> int:
+def _cleared(request: Request, status: int) -> int:
     """Clear up after jobs, if all of them have come to an end."""
     if status in _CONCLUDED:
-        folders = folders_of(request)
-        with taking(folders):
-            clear(folders)
+        with request.taking():
+            request.clear()
     return status

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from pytest_circuits.errors import SpecError, UsageError
-from pytest_circuits.prompts.space import PromptSpace, check_prompts
+from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.spec.load import load_spec
 
 

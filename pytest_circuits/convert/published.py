@@ -6,18 +6,23 @@ further keys, which its own loader does not know either.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.sparse.adapter import sites
-from pytest_circuits.model.sparse.config import ActivationPoint, ModelConfig
+from pytest_circuits.model.sparse.config import (
+    ActivationPoint,
+    Layers,
+    ModelConfig,
+    Positions,
+    Share,
+    Tokens,
+    Width,
+)
 from pytest_circuits.spec.problems import quoted, suggest
 from pytest_circuits.system.files import parse_json
-
-Count = Annotated[int, Field(ge=1, le=65536)]
-Positions = Literal["none", "added", "concatenated"]
 
 # Where a published model cuts activations to their largest, and what we call the place.
 LOCATIONS: dict[str, ActivationPoint] = {
@@ -61,31 +66,29 @@ class PublishedConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
-    block_size: Annotated[int, Field(ge=2, le=1_000_000)] = 1024
-    vocab_size: Annotated[int, Field(ge=2, le=1_000_000)] = 50304
-    n_layer: Annotated[int, Field(ge=1, le=256)] = 12
-    n_head: Count = 12
-    d_head: Count | None = None  # d_model / n_head
-    d_model: Count = 768
-    d_mlp: Count | None = None  # 4 * d_model
+    block_size: Tokens = 1024
+    vocab_size: Tokens = 50304
+    n_layer: Layers = 12
+    n_head: Width = 12
+    d_head: Width | None = None  # d_model / n_head
+    d_model: Width = 768
+    d_mlp: Width | None = None  # 4 * d_model
     bias: bool = True
     activation_type: Literal["gelu", "relu"] = "gelu"
-    afrac: Annotated[float, Field(gt=0, le=1)] | None = None
+    afrac: Share | None = None
     afrac_loctypes: str = "attn_in,attn_out,mlp_in,mlp_out"
     tied_unembed: bool = True
     enable_bigram_table: bool = False
-    d_pos_emb: Count | None = None  # width of concatenated positions; otherwise they are added
+    d_pos_emb: Width | None = None  # width of concatenated positions; otherwise they are added
     sink: bool | None = False
     tokenizer_name: str = "tinypython_2k"
 
     @property
     def head_width(self) -> int:
-        """Channels of a head."""
         return self.d_head or self.d_model // self.n_head
 
     @property
     def mlp_width(self) -> int:
-        """Neurons of a layer."""
         return self.d_mlp or 4 * self.d_model
 
     @property
@@ -158,7 +161,6 @@ def _cuts_everything(config: PublishedConfig) -> list[str]:
 
 
 def model_config(config: PublishedConfig, *, positions: Positions) -> ModelConfig:
-    """Our configuration of the same architecture."""
     places = {LOCATIONS[name] for name in config.cut}
     share = float(config.afrac or 1.0)
     everywhere = places >= _EVERYWHERE

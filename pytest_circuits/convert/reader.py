@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from torch import Tensor
 
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.tensor_file import MAX_HEADER_BYTES, read_tensors
-from pytest_circuits.system.files import parse_json
+from pytest_circuits.system.files import open_regular, parse_json
 
 _SCRIPT = Path(__file__).with_name("unpickle.py")
 _REFUSED = 3  # exit status of the script when it says why
@@ -72,19 +71,11 @@ def read_pickled(
 
 @contextmanager
 def _opened(path: Path, max_bytes: int) -> Iterator[FileIO]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except (OSError, ValueError) as cause:
-        why = cause.strerror if isinstance(cause, OSError) else cause
-        raise ModelError(f"{path}: cannot be read: {why}") from cause
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise ModelError(f"{path}: not a regular file")
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        if status.st_size > max_bytes:
+    with os.fdopen(open_regular(path, error=ModelError), "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:
             raise ModelError(
-                f"{path}: its {status.st_size:,} bytes are over the {max_bytes:,} that it can need"
+                f"{path}: its {size:,} bytes are over the {max_bytes:,} that it can need"
             )
         yield file
 

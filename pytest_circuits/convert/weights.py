@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from pytest_circuits.convert.published import Positions, PublishedConfig, model_config
+from pytest_circuits.convert.published import PublishedConfig, model_config
 from pytest_circuits.errors import ModelError
+from pytest_circuits.model.sparse.config import Positions
 from pytest_circuits.model.sparse.gpt import SparseGPT
 
 Shapes = dict[str, tuple[int, ...]]

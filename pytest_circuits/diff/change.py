@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pytest_circuits.claims.bench import EPS
-from pytest_circuits.claims.findings import percent
+from pytest_circuits.claims.evidence import percent
 from pytest_circuits.claims.stable.comparison import Comparison
 from pytest_circuits.claims.statistics import ROUNDING
 from pytest_circuits.diff.measure import Measured, Placed

@@ -87,7 +87,7 @@ def measure(loaded: LoadedSpec, base: Model, candidate: Model) -> Measured:
         edges, shift = match.edges(edges_of(loaded.spec)), shift_of(loaded.spec)
         place = place_in(match, edges, shift, here=base, there=candidate)
         after = observe(there, place, prompts, probes=Nodes.of({}))
-        seen = compare(before, after, sample, protocol, matched=True)
+        seen = compare(before, after, sample, protocol, same_probes=False)
         found = Placed(_side(after, sample), seen)
     return Measured(
         loaded=loaded,

@@ -37,7 +37,6 @@ _STYLE = (
 
 
 def picture(changes: Sequence[tuple[Measured, Change]], *, title: str) -> str:
-    """Return the changes as SVG text."""
     panels = [_Panel(measured, change) for measured, change in changes]
     width = max(panel.width for panel in panels)
     top, body = HEAD, []
@@ -66,8 +65,6 @@ def _legend() -> str:
 
 
 class _Panel:
-    """The picture of one circuit."""
-
     def __init__(self, measured: Measured, change: Change) -> None:
         self.measured, self.change = measured, change
         self.columns: dict[str, list[int]] = {}

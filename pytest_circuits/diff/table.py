@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
-from pytest_circuits.claims.findings import percent
+from pytest_circuits.claims.evidence import percent
 from pytest_circuits.diff.change import Change
 from pytest_circuits.diff.measure import Measured
 
@@ -13,7 +13,6 @@ WIDTH, INDENT = 100, "  "
 
 
 def change_lines(measured: Measured, change: Change) -> list[str]:
-    """Return the lines about one circuit."""
     lines = [f"{measured.loaded.spec.circuit}: {change.kind}"]
     lines += _wrapped(change.reason)
     lines += ["", *_table(_rates(measured, change), numbers=2)]

@@ -13,7 +13,8 @@ from pytest_circuits.claims.laws import LawBroken, finish, given_test
 from pytest_circuits.claims.selfcheck import SELFCHECK, run_selfcheck
 from pytest_circuits.errors import CircuitsError, SpecError
 from pytest_circuits.gate.loading import Benches, Prepared
-from pytest_circuits.report.failure import Subject, failure_text
+from pytest_circuits.gate.provenance import glossary
+from pytest_circuits.report.failure import failure_text
 from pytest_circuits.report.record import evidence_to_json
 from pytest_circuits.report.safe_text import clean, clean_block
 from pytest_circuits.report.words import compared_with
@@ -27,10 +28,14 @@ class ClaimFailed(AssertionError):  # noqa: N818  (a verdict, not an error)
 
 
 class CircuitFile(pytest.File):
-    """A specification."""
-
     benches: Benches
     refusal: tuple[tuple[int, int, str], ...] = ()  # line, column and text of what is wrong
+
+    @classmethod
+    def of(cls, benches: Benches, path: Path, parent: pytest.Collector) -> CircuitFile:
+        file: CircuitFile = cls.from_parent(parent, path=path)
+        file.benches = benches
+        return file
 
     def collect(self) -> Iterator[Circuit]:
         """Load the specification and all that its claims need, or say what is wrong."""
@@ -50,7 +55,6 @@ class Circuit(pytest.Collector):
     prepared: Prepared
 
     def collect(self) -> Iterator[ClaimItem]:
-        """Give one item per declared claim, in the order of the design."""
         for claim in self.prepared.circuit.declared:
             test = given_test(self.prepared.bench, claim, f"{self.nodeid}::{claim}")
             item = ClaimItem.from_parent(self, name=claim, callobj=test)
@@ -86,7 +90,7 @@ class ClaimItem(pytest.Function):
 
     @property
     def is_recording(self) -> bool:
-        """Say whether the run writes what this claim compares with, so that it decides nothing."""
+        """The run writes what this claim compares with, so that it decides nothing."""
         return self.name == COMPARES and self.prepared.will_record
 
     def repr_failure(
@@ -97,14 +101,13 @@ class ClaimItem(pytest.Function):
     ) -> Any:  # noqa: ANN401  (pytest's own signature)
         """Return our own text for what a user can mend, pytest's for anything else."""
         if isinstance(excinfo.value, ClaimFailed) and self.evidence is not None:
-            subject = Subject(
+            return failure_text(
+                self.evidence,
+                glossary()[self.name],
+                self.prepared.place_of(self.name),
                 circuit=self.prepared.circuit.name,
-                path=self.prepared.shown,
-                lineno=self.prepared.line_of(self.name),
-                command=self.prepared.command(self.name),
                 baseline=compared_with(self.prepared.circuit) if self.name == COMPARES else "",
             )
-            return failure_text(self.evidence, subject)
         if isinstance(excinfo.value, CircuitsError):
             return clean_block(str(excinfo.value))
         return super().repr_failure(excinfo, *args, **kwargs)

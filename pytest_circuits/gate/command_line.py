@@ -17,20 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_circuits.gate.settings import OUTPUTS
+from pytest_circuits.gate.settings import names_with_value
 
 VARIABLE = "PYTEST_ADDOPTS"
-_TAKE_A_VALUE = frozenset(
-    {
-        "--circuits-model",
-        "--circuits-baseline",
-        *(f"--circuits-{name}" for name in OUTPUTS),
-        "--circuits-match",
-        "--circuits-device",
-        "--circuits-update",
-        "--circuits-selfcheck",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +49,16 @@ class CommandLine:
             return pytest.main(list(self.arguments), plugins=plugins)
 
 
-def command_line(config: pytest.Config) -> CommandLine:
-    """The command line of a run, as it was given."""
-    return CommandLine(tuple(config.invocation_params.args), os.environ.get(VARIABLE, ""))
+def restarted(config: pytest.Config) -> int | pytest.ExitCode | None:
+    """Run pytest with the command line put right; None where it is right as it is."""
+    given = CommandLine(tuple(config.invocation_params.args), os.environ.get(VARIABLE, ""))
+    if given.joined == given:
+        return None
+    _refuse_foreign_settings(config)
+    return given.joined.run(config.invocation_params.plugins)
 
 
-def refuse_foreign_settings(config: pytest.Config) -> None:
+def _refuse_foreign_settings(config: pytest.Config) -> None:
     """Raise UsageError when the ini file that pytest read lies in a folder that is no test's.
 
     Its settings were in force before any plugin could say so, and may have loaded code.
@@ -92,11 +85,12 @@ def _spread(arguments: Iterable[str]) -> Iterator[str]:
 
 def joined(arguments: Sequence[str]) -> list[str]:
     """Return the same arguments with every `--circuits-x VALUE` as `--circuits-x=VALUE`."""
+    take_a_value = {f"--circuits-{name}" for name in names_with_value()}
     result: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         if argument == "--":
             return [*result, argument, *rest]
-        value = next(rest, None) if argument in _TAKE_A_VALUE else None
+        value = next(rest, None) if argument in take_a_value else None
         result.append(argument if value is None else f"{argument}={value}")
     return result

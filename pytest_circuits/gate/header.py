@@ -8,7 +8,7 @@ from pathlib import Path
 from pytest_circuits.errors import CircuitsError
 from pytest_circuits.gate.loading import Benches
 from pytest_circuits.gate.settings import Update
-from pytest_circuits.report.record import tool, versions
+from pytest_circuits.report.run import Tool, versions
 from pytest_circuits.report.safe_text import clean
 from pytest_circuits.report.words import several
 from pytest_circuits.spec.load import load_spec
@@ -18,7 +18,7 @@ _SHOWN_VERSIONS = ("torch", "hypothesis", "numpy")
 
 
 def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
-    """Return lines that say what is tested, with what, on what."""
+    """What is tested, with what, on what."""
     settings = benches.settings
     rows = {
         "model": _candidate(benches, specs),
@@ -30,7 +30,7 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
         else f"{settings.update} baselines are recorded",
         "require": ", ".join(settings.require),
         "selfcheck": several(settings.selfcheck, "seed") if settings.selfcheck else "",
-        **{name: benches.shown(path) for name, path in settings.outputs.items()},
+        **{name: benches.names.shown(path) for name, path in settings.outputs.items()},
     }
     width = max(len(name) for name, text in rows.items() if text)
     tested = several(len(specs), "specification")
@@ -53,8 +53,8 @@ def _baseline(benches: Benches, specs: Sequence[Path]) -> str:
         return _FILES
     candidates = [candidate.path] if candidate else _models(specs)
     compared = [asked.path] if asked else _models(specs)
-    tested = {_digest(benches, path) for path in candidates} - {""}
-    itself = tested.intersection(_digest(benches, path) for path in compared)
+    tested = {benches.digest_or_nothing(path) for path in candidates} - {""}
+    itself = tested.intersection(benches.digest_or_nothing(path) for path in compared)
     same = ", the candidate itself" if itself else ""
     if asked is None:
         return f"the models that the specs name{same}"
@@ -72,21 +72,12 @@ def _models(specs: Sequence[Path]) -> list[Path]:
 
 
 def _identity(benches: Benches, path: Path) -> str:
-    digest = _digest(benches, path)
-    return f"{benches.shown(path)} ({digest[:12]})" if digest else ""
-
-
-def _digest(benches: Benches, path: Path) -> str:
-    """The digest of a model; empty where it cannot be used."""
-    try:
-        return benches.model(path).digest
-    except CircuitsError:
-        benches.models.pop(path)  # its problem is shown in full when a specification needs it
-        return ""
+    digest = benches.digest_or_nothing(path)
+    return f"{benches.names.shown(path)} ({digest[:12]})" if digest else ""
 
 
 def _folders(benches: Benches, specs: Sequence[Path]) -> str:
-    folders = list(dict.fromkeys(benches.shown(path.parent) for path in specs))
+    folders = list(dict.fromkeys(benches.names.shown(path.parent) for path in specs))
     more = f" and {len(folders) - 2} more folders" if len(folders) > 3 else ""
     return ", ".join(folders[: 2 if more else 3]) + more
 
@@ -94,4 +85,4 @@ def _folders(benches: Benches, specs: Sequence[Path]) -> str:
 def _versions() -> str:
     known = versions()
     named = [f"{name} {known[name]}" for name in _SHOWN_VERSIONS if name in known]
-    return ", ".join([f"{tool()['name']} {tool()['version']}", *named])
+    return ", ".join([str(Tool()), *named])

@@ -7,84 +7,76 @@ from pathlib import Path
 
 import pytest
 
-from pytest_circuits.gate import session as gates
-from pytest_circuits.gate.state import Gate
+from pytest_circuits.discover import is_spec
+from pytest_circuits.gate.bookkeeping import (
+    attach,
+    attach_refusal,
+    expect,
+    hand_to_worker,
+    merge_worker,
+    note_collection,
+    note_outcome,
+)
+from pytest_circuits.gate.collect import CircuitFile
+from pytest_circuits.gate.header import header_lines
+from pytest_circuits.gate.session import finish, open_gate, start, summarize
+from pytest_circuits.gate.settings import Settings
 
 
 class GateHooks:
     """What pytest calls while the gate runs."""
 
-    def __init__(self, gate: Gate) -> None:
-        self.gate = gate
-
-    @classmethod
-    def opened(cls, config: pytest.Config) -> GateHooks:
-        """Return the hooks of a run; UsageError when it is asked for what cannot be done."""
-        return cls(gates.open_gate(config))
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.gate = open_gate(config, settings)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        """Refuse what cannot be a gate before anything runs."""
-        gates.start(self.gate)
+        start(self.gate)
 
     def pytest_report_header(self) -> list[str]:
-        """Show the effective settings."""
-        return gates.header(self.gate)
+        return header_lines(self.gate.benches, self.gate.found.specs)
 
-    def pytest_collect_file(
-        self, file_path: Path, parent: pytest.Collector
-    ) -> pytest.Collector | None:
-        """Collect a specification."""
-        return gates.collect_file(self.gate, file_path, parent)
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> CircuitFile | None:
+        return CircuitFile.of(self.gate.benches, file_path, parent) if is_spec(file_path) else None
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Remember a claim as asked for, before anything can deselect it."""
-        gates.expect(self.gate, item)
+        expect(self.gate, item)
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Remember what was deselected."""
         self.gate.deselected.update(item.nodeid for item in items)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(
         self, collector: pytest.Collector
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Put on the report where a specification is wrong."""
         report = yield
-        gates.attach_refusal(collector, report)
+        attach_refusal(collector, report)
         return report
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Remember which specifications could not be collected."""
-        gates.note_collection(self.gate, report)
+        note_collection(self.gate, report)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Put the evidence on the report, which is what crosses processes."""
         report = yield
-        gates.attach(self.gate, item, call, report)
+        attach(self.gate, item, call, report)
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Remember what became of a claim."""
-        gates.note_outcome(self.gate, report)
+        note_outcome(self.gate, report)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: object) -> None:
-        """Hand a worker of xdist what all of the run has to agree on."""
-        gates.hand_over(self.gate, node)
+        hand_to_worker(self.gate, node)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
-        """Take over what a worker of xdist collected."""
-        gates.merge_worker(self.gate, node)
+        merge_worker(self.gate, node)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Decide the verdict, write baselines and report, set the exit status."""
-        gates.finish(self.gate, session)
+        finish(self.gate, session)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the summary."""
-        gates.summarize(self.gate, terminalreporter)
+        summarize(self.gate, terminalreporter)

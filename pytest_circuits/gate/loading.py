@@ -5,30 +5,32 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from pytest_circuits.circuit.check import check_circuit
-from pytest_circuits.circuit.edges import count_edges
 from pytest_circuits.claims.bench import Bench
-from pytest_circuits.claims.registry import declared
+from pytest_circuits.claims.readdress import against
+from pytest_circuits.claims.registry import require_nodes
 from pytest_circuits.claims.setup import make_bench
-from pytest_circuits.claims.stable.baseline import Live, Recorded, check_comparable, facts
+from pytest_circuits.claims.stable.baseline import Recorded, check_comparable, facts
 from pytest_circuits.claims.stable.baseline_file import baseline_path, read_baseline
-from pytest_circuits.errors import BaselineError, ModelError, SpecError, UsageError
-from pytest_circuits.gate.provenance import Read, absolute, drawing_of, files_of
-from pytest_circuits.gate.readdressing import match_in
-from pytest_circuits.gate.settings import Settings, Update
+from pytest_circuits.errors import BaselineError, CircuitsError, ModelError, SpecError, UsageError
+from pytest_circuits.gate.names import Names, repeated_options
+from pytest_circuits.gate.provenance import Read, Sources, circuit_of
+from pytest_circuits.gate.readdressing import readdress
+from pytest_circuits.gate.settings import Directory, Settings, Update
 from pytest_circuits.model.device import usable_device
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import check_reference
-from pytest_circuits.prompts.space import check_prompts
-from pytest_circuits.prune.reprune import reprune
-from pytest_circuits.report.run import Artifact, Baseline, Circuit, File, Matched, Place, Waiver
+from pytest_circuits.prompts.tokens import check_prompts
+from pytest_circuits.prune.pruner import pruner
+from pytest_circuits.report.run import Circuit, Matched, Place
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.spec.problems import Problem
 from pytest_circuits.system.files import witnessed
@@ -48,7 +50,6 @@ class Prepared:
     will_record: bool  # the run records the baseline, so that `stable` decides nothing yet
 
     def line_of(self, claim: str) -> int:
-        """The line of the specification that makes a claim, counted from 1."""
         return self.place_of(claim).line
 
     def place_of(self, claim: str) -> Place:
@@ -62,30 +63,17 @@ class Prepared:
         return shlex.join(["pytest", "--circuits", *self.options, nodeid])
 
 
-def open_benches(config: pytest.Config, settings: Settings) -> Benches:
+def open_benches(config: pytest.Config, settings: Settings, names: Names) -> Benches:
     """Return what loads specifications and models for a run; UsageError for a missing device."""
     # Workers that each take all cores get in each other's way: many times slower than one alone.
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     seed = config.getoption("hypothesis_seed", default=None)
-    return Benches(
-        settings=settings,
-        root=config.rootpath,
-        folder=config.invocation_params.dir,
-        device=_device(settings),
-        search_seed=_search_seed(seed),
-    )
-
-
-def _device(settings: Settings) -> str:
-    try:
-        return usable_device(settings.device)
-    except UsageError as error:
-        raise pytest.UsageError(f"--circuits-device: {error}") from None
+    return Benches(settings, names, device=_device(settings), search_seed=_search_seed(seed))
 
 
 def load_named_models(benches: Benches) -> str | None:
-    """Load the models of the command line and the ini file; returns what is wrong with one."""
+    """Load the models of the command line and the ini file; what is wrong with one."""
     for place in (benches.settings.model, benches.settings.baseline):
         if place is not None:
             try:
@@ -100,10 +88,9 @@ class Benches:
     """Loads specifications and models, each at most once."""
 
     settings: Settings
-    root: Path
-    folder: Path  # where pytest was started
+    names: Names
     device: str
-    search_seed: int | None = None
+    search_seed: int | None = None  # of `--hypothesis-seed`; None: the specification decides
     models: dict[Path, Model | ModelError] = field(default_factory=dict)
     read: dict[Path, set[Read]] = field(default_factory=dict)  # to load the models
     prepared: dict[Path, Prepared] = field(default_factory=dict)
@@ -117,68 +104,73 @@ class Benches:
         return f"{self.device} ({torch.cuda.get_device_name(self.device)})"
 
     def prepare(self, path: Path) -> Prepared:
-        """Return a specification ready to be tested; CircuitsError says why it cannot be."""
+        """A specification ready to be tested; CircuitsError says why it cannot be."""
         if path not in self.prepared:
             self.prepared[path] = self._prepare(path)
         return self.prepared[path]
 
     def model(self, path: Path) -> Model:
-        """Return a model; the reason why it cannot be loaded is given once in full."""
+        """A model; the reason why it cannot be loaded is given once in full."""
+        shown = self.names.shown(path)
         if path in self.models:
             known = self.models[path]
             if isinstance(known, ModelError):
-                raise ModelError(f"{self.shown(path)}: cannot be used, for the reason given before")
+                raise ModelError(f"{shown}: cannot be used, for the reason given before")
             return known
         with witnessed() as read:
             try:
-                model = load_model(Path(self.shown(path)), device=self.device)
+                model = load_model(Path(shown), device=self.device)
                 check_reference(model)
             except ModelError as error:
                 self.models[path] = error
                 raise
-        self.models[path], self.read[path] = model, absolute(read, self.folder)
+        self.models[path], self.read[path] = model, self._absolute(read)
         return model
 
-    def shown(self, path: Path) -> str:
-        """Return a path as the user can open it."""
-        relative = os.path.relpath(path, self.folder)
-        return (
-            str(path) if relative.startswith("..") and len(relative) > len(str(path)) else relative
-        )
+    def digest_or_nothing(self, path: Path) -> str:
+        """The digest of a model; empty where it cannot be used.
 
-    def relative(self, path: Path) -> str:
-        """Return the path of a file for reports, which never hold an absolute one."""
-        return Path(os.path.relpath(path, self.root)).as_posix()
-
-    def artifact(self, model: Model, path: Path, given: str) -> Artifact:
-        """Return what reports say about a model; of a folder elsewhere, only what was given."""
-        if path.is_relative_to(self.root):
-            return Artifact(self.relative(path), model.digest)
-        absolute = Path(given).is_absolute()
-        return Artifact(path.name if absolute else Path(given).as_posix(), model.digest)
+        The reason is shown in full when a specification needs the model.
+        """
+        try:
+            return self.model(path).digest
+        except CircuitsError:
+            self.models.pop(path)
+            return ""
 
     def _prepare(self, path: Path) -> Prepared:
         with witnessed() as read:
-            loaded = load_spec(Path(self.shown(path)))
+            loaded = load_spec(Path(self.names.shown(path)))
             self._claim_name(loaded, path)
-            loaded.require_nodes()
-            model, artifact = self._candidate(loaded)
-            bench, matched = self._bench_or_match(loaded, model)
-        baseline = self._told_baseline(bench, loaded, path)
+            require_nodes(loaded)
+            named = Directory(loaded.spec.model, loaded.model_path, "specification")
+            candidate = self.settings.model or named
+            compared = self.settings.baseline or (named if self.settings.match else None)
+            model = self.model(candidate.path)
+            if self.settings.match and any(loaded.spec.nodes.values()):
+                folder = self.settings.match.path
+                bench, matched = self._matched(loaded, model, compared or named, folder)
+            else:
+                _refuse(check_circuit(loaded, model))
+                bench, matched = self._bench(loaded, model), None
         _refuse(_check_prompts(bench))
+        made_of = Sources(
+            loaded=loaded,
+            path=path,
+            candidate=candidate,
+            compared=compared,
+            matched=matched,
+            read=self._absolute(read),
+            read_for=self.read,
+        )
         update = self.settings.update
         return Prepared(
             bench=bench,
-            circuit=replace(
-                self._circuit(bench, path, artifact, self._files(loaded, artifact, baseline, read)),
-                baseline=baseline,
-                waivers=self._waivers(loaded, path),
-                matched=matched,
-            ),
+            circuit=circuit_of(bench, made_of, self.names, device=self.device_name),
             source=loaded,
             path=path,
-            shown=self.shown(path),
-            options=self._options(),
+            shown=os.path.relpath(path, self.names.folder),
+            options=repeated_options(self.settings, self.names, self.search_seed),
             selfcheck=self.settings.selfcheck,
             will_record=update is Update.CHANGED or (update is Update.NEW and not bench.baseline),
         )
@@ -189,42 +181,20 @@ class Benches:
             raise SpecError(
                 loaded.problem_at(
                     ("circuit",),
-                    f"circuit '{loaded.spec.circuit}' already stands in {self.shown(owner)}",
+                    f"circuit '{loaded.spec.circuit}' already stands in {self.names.shown(owner)}",
                     "give each circuit its own name",
                 )
             )
 
-    def _candidate(self, loaded: LoadedSpec) -> tuple[Model, Artifact]:
-        asked = self.settings.model
-        path = asked.path if asked else loaded.model_path
-        given = asked.given if asked else loaded.spec.model
-        model = self.model(path)
-        return model, self.artifact(model, path, given)
-
-    def _bench_or_match(self, loaded: LoadedSpec, model: Model) -> tuple[Bench, Matched | None]:
-        """Put the circuit on the bench, at other addresses where these are to be found."""
-        if self.settings.match and any(loaded.spec.nodes.values()):
-            found = match_in(self, loaded, model)
-            return found.bench, found.matched
-        _refuse(check_circuit(loaded, model))
-        return self._bench(loaded, model), None
-
     def _bench(self, loaded: LoadedSpec, model: Model) -> Bench:
         """Put the circuit on the bench, beside its baseline where there is one."""
         try:
-            bench = make_bench(
-                loaded,
-                model,
-                baseline=self._baseline(loaded),
-                search_seed=self.search_seed,
-                pruner=reprune,
-            )
+            bench = self._on_the_bench(loaded, model, baseline=self._baseline(loaded))
         except (BaselineError, ModelError):
             if self.settings.update is not Update.CHANGED:
                 raise
-            # The baseline is to be replaced.
-            bench = make_bench(loaded, model, search_seed=self.search_seed, pruner=reprune)
-        if not bench.baseline and self.settings.model and os.path.isdir(loaded.model_path):  # noqa: PTH112  (bears any name)
+            bench = self._on_the_bench(loaded, model)  # the baseline is to be replaced
+        if not bench.baseline and self.settings.model and _is_folder(loaded.model_path):
             own = self.model(loaded.model_path)
             check_comparable(model, facts(own), what=f"the model that {loaded.path} names")
         return bench
@@ -234,83 +204,35 @@ class Benches:
             return self.model(self.settings.baseline.path)
         return read_baseline(baseline_path(loaded.path, loaded.spec.circuit))
 
-    def compared(self, loaded: LoadedSpec) -> tuple[Path, str] | None:
-        """The folder of the model that a circuit is compared with, and how it was named."""
-        asked = self.settings.baseline
-        if asked:
-            return asked.path, asked.given
-        return (loaded.model_path, loaded.spec.model) if self.settings.match else None
+    def _matched(
+        self, loaded: LoadedSpec, model: Model, known_in: Directory, folder: Path
+    ) -> tuple[Bench, Matched]:
+        """Put the circuit on the bench at the addresses where it is found in the candidate."""
+        if not _is_folder(known_in.path):
+            raise ModelError(
+                f"{self.names.shown(known_in.path)}: is not there, and --circuits-match compares "
+                f"the candidate with the model that {loaded.path} names; give it as "
+                "--circuits-baseline"
+            )
+        base = self.model(known_in.path)
+        found = readdress(loaded, model, known_in=base, folder=folder, names=self.names)
+        bench = self._on_the_bench(found.loaded, model, beside=loaded)
+        return against(bench, base, loaded.spec, found.match), found.told
 
-    def _told_baseline(self, bench: Bench, loaded: LoadedSpec, path: Path) -> Baseline | None:
-        """What reports say about the baseline: at least which model it is of."""
-        if bench.baseline is None:
-            return None
-        compared = self.compared(loaded)
-        if compared and isinstance(bench.baseline, Live):
-            found = self.artifact(bench.baseline.runner.model, *compared)
-            return Baseline(found.path, found.digest, recorded=False)
-        file = baseline_path(path, loaded.spec.circuit)
-        return Baseline(self.relative(file), bench.baseline.model.digest, recorded=True)
+    @property
+    def _on_the_bench(self) -> partial[Bench]:
+        return partial(make_bench, search_seed=self.search_seed, pruner=pruner)
 
-    def _circuit(
-        self, bench: Bench, path: Path, artifact: Artifact, files: tuple[File, ...]
-    ) -> Circuit:
-        return Circuit(
-            name=bench.spec.circuit,
-            spec=self.relative(path),
-            digest=bench.loaded.digest,
-            declared=declared(bench.spec),
-            nodes=bench.nodes.count,
-            edges=count_edges(bench.nodes, bench.model, bench.edges),
-            files=files,
-            drawing=drawing_of(bench),
-            reference_digest=bench.runner.reference.digest,
-            model=artifact,
-            baseline=None,
-            device=self.device_name,
-            left_out=dict(bench.spec.undeclared.items()),
-        )
+    def _absolute(self, read: set[Read]) -> set[Read]:
+        """The same files by absolute paths; they were named as a user would."""
+        return {(Path(os.path.normpath(self.names.folder / path)), sha) for path, sha in read}
 
-    def _files(
-        self, loaded: LoadedSpec, artifact: Artifact, baseline: Baseline | None, read: set[Read]
-    ) -> tuple[File, ...]:
-        asked, compared = self.settings.model, self.compared(loaded)
-        models = {asked.path if asked else loaded.model_path: ("model", artifact)}
-        if compared and baseline and not baseline.recorded:
-            there = Artifact(baseline.path, baseline.model_digest)
-            models.setdefault(compared[0], ("baseline model", there))
-        everything = absolute(read, self.folder).union(*(self.read[path] for path in models))
-        return files_of(loaded, everything, models, self.relative)
 
-    def _waivers(self, loaded: LoadedSpec, path: Path) -> dict[str, Waiver]:
-        found = {}
-        for claim, given in loaded.spec.waivers.items():
-            at = loaded.problem_at(("waivers", claim), "", key=True)
-            place = f"{self.relative(path)}:{at.line}:{at.col}"
-            found[claim] = Waiver(given.until.isoformat(), given.reason, place)
-        return found
-
-    def _options(self) -> tuple[str, ...]:
-        """Options of this run that a reader has to repeat: not those of the ini file."""
-        given = self.settings
-        named = (
-            ("--circuits-model", given.model),
-            ("--circuits-baseline", given.baseline),
-            ("--circuits-match", given.match),
-        )
-        options = [
-            word
-            for option, place in named
-            if place and place.source == "command line"
-            for word in (option, place.given)
-        ]
-        if given.device and given.device_source == "command line":
-            options += ["--circuits-device", given.device]
-        if given.selfcheck:
-            options.append(f"--circuits-selfcheck={given.selfcheck}")
-        if self.search_seed is not None:
-            options.append(f"--hypothesis-seed={self.search_seed}")
-        return tuple(options)
+def _device(settings: Settings) -> str:
+    try:
+        return usable_device(settings.device)
+    except UsageError as error:
+        raise pytest.UsageError(f"--circuits-device: {error}") from None
 
 
 def _search_seed(given: str | int | None) -> int | None:
@@ -320,6 +242,10 @@ def _search_seed(given: str | int | None) -> int | None:
         return int(given)
     except ValueError:
         raise pytest.UsageError(f"--hypothesis-seed: {given!r} is not a whole number") from None
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112  (bears any name)
 
 
 def _refuse(problems: Sequence[Problem]) -> None:

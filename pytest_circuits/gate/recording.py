@@ -37,7 +37,7 @@ def _not_written(run: Run, shown: str, error: OSError) -> Run:
 
 
 def _record(gate: Gate, run: Run, circuit: Circuit) -> Run:
-    paths = {gate.benches.relative(path): path for path in gate.found.specs}
+    paths = {gate.names.relative(path): path for path in gate.found.specs}
     prepared = gate.benches.prepare(paths[circuit.spec])
     if not prepared.will_record:
         return run
@@ -47,7 +47,7 @@ def _record(gate: Gate, run: Run, circuit: Circuit) -> Run:
         note = f"{circuit.name}: no baseline was recorded: {obstacle}"
         return replace(run, notes=(*run.notes, note))
     path = baseline_path(prepared.path, circuit.name)
-    shown = gate.benches.shown(path)
+    shown = gate.names.shown(path)
     try:
         changes = _write(path, prepared, results)
     except OSError as error:
@@ -59,7 +59,7 @@ def _record(gate: Gate, run: Run, circuit: Circuit) -> Run:
         run,
         results=tuple(_decides_nothing(result, circuit) for result in run.results),
         notes=(*run.notes, f"{shown}: recorded; review and commit it{accepts}"),
-        recorded=(*run.recorded, gate.benches.relative(path)),
+        recorded=(*run.recorded, gate.names.relative(path)),
     )
 
 

@@ -10,16 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_circuits.report import outputs
+
 DEFAULT_PATHS = ("circuits",)
 MOST_SEEDS = 1000
-OUTPUTS = {  # option `--circuits-NAME FILE`, with its ini twin `circuits_NAME`
-    "report": "write the evidence as JSON to FILE",
-    "markdown": "write a summary in Markdown to FILE; to $GITHUB_STEP_SUMMARY it is appended",
-    "metrics": "write the numbers as one flat JSON object to FILE",
-    "model-card": "put the results into the model card FILE, and leave all else there as it is",
-    "sarif": "write what does not pass as SARIF 2.1.0 to FILE",
-    "predicate": "write an in-toto test-result predicate to FILE, to be signed by others",
-}
 
 
 class Update(StrEnum):
@@ -47,17 +41,17 @@ class Settings:
     baseline: Directory | None  # None: the baseline files beside the specs
     paths: tuple[Path, ...]  # where the gate looks when no path is on the command line
     update: Update
-    outputs: Mapping[str, Path]  # what to write, by name of `OUTPUTS`
+    outputs: Mapping[str, Path]  # what to write, by name of the output
     device: str | None  # None: cuda when there is one, else cpu
     device_source: str = "default"
     selfcheck: int = 0  # seeds under which the gate is put to the test itself
-    require: tuple[str, ...] = ()  # claims that every specification has to make
+    require: tuple[str, ...] = ()  # claims that every specification has to make, unchecked
     match: Directory | None = None  # where circuits that are found again are written
     annotations: bool = True  # mark claims that do not pass in the files of a pull request
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Declare the options and their ini twins; every one is silent unless `--circuits` is given."""
+    """The options and their ini twins; every one is silent unless `--circuits` is given."""
     group = parser.getgroup("circuits", "release gates on circuits (pytest-circuits)")
     group.addoption(
         "--circuits",
@@ -91,7 +85,7 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="let --circuits-update write under CI (default: refused)",
     )
-    for name, text in OUTPUTS.items():
+    for name, text in outputs.names():
         group.addoption(f"--circuits-{name}", metavar="FILE", help=f"{text} (default: no file)")
     group.addoption(
         "--circuits-device",
@@ -111,9 +105,8 @@ def _add_ini_values(parser: pytest.Parser) -> None:
     parser.addini("circuits_model", "twin of --circuits-model, relative to this file")
     parser.addini("circuits_baseline", "twin of --circuits-baseline, relative to this file")
     parser.addini("circuits_match", "twin of --circuits-match, relative to this file")
-    for name in OUTPUTS:
-        twin = f"circuits_{name.replace('-', '_')}"
-        parser.addini(twin, f"twin of --circuits-{name}, relative to this file")
+    for name, _ in outputs.names():
+        parser.addini(_key(name), f"twin of --circuits-{name}, relative to this file")
     parser.addini(
         "circuits_annotations",
         "print workflow commands under GitHub Actions, which mark the lines of claims that do not "
@@ -136,23 +129,19 @@ def _add_ini_values(parser: pytest.Parser) -> None:
     )
 
 
+def names_with_value() -> tuple[str, ...]:
+    """Every option `--circuits-NAME` that takes a value."""
+    written = dict(outputs.names())
+    return ("model", "baseline", "match", "update", *written, "device", "selfcheck")
+
+
 def refuse_stray_options(config: pytest.Config) -> None:
     """Raise UsageError when a `--circuits-...` option is given without `--circuits`.
 
     Without this, a forgotten `--circuits` is a green run that tested no circuit.
     """
-    names = (
-        "model",
-        "baseline",
-        "match",
-        "update",
-        "update-in-ci",
-        *OUTPUTS,
-        "device",
-        "selfcheck",
-    )
-    for name in names:
-        if config.getoption(f"circuits_{name.replace('-', '_')}") not in {None, False}:
+    for name in (*names_with_value(), "update-in-ci"):
+        if config.getoption(_key(name)) not in {None, False}:
             raise pytest.UsageError(
                 f"--circuits-{name} does nothing without --circuits; add --circuits to run the gate"
             )
@@ -176,7 +165,7 @@ def read_settings(config: pytest.Config) -> Settings:
         device=_option(config, "circuits_device") or config.getini("circuits_device") or None,
         device_source="command line" if config.getoption("circuits_device") else "ini file",
         selfcheck=_selfcheck(config),
-        require=_require(config),
+        require=tuple(config.getini("circuits_require")),
         match=_match(config, update),
         annotations=config.getini("circuits_annotations"),
     )
@@ -201,8 +190,8 @@ def _match(config: pytest.Config, update: Update) -> Directory | None:
 
 def _outputs(config: pytest.Config) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for name in OUTPUTS:
-        place = _place(config, f"circuits_{name.replace('-', '_')}")
+    for name, _ in outputs.names():
+        place = _place(config, _key(name))
         if place is None:
             continue
         if os.path.isdir(place.path):  # noqa: PTH112  (bears any name)
@@ -231,18 +220,6 @@ def _selfcheck(config: pytest.Config) -> int:
     return int(given)
 
 
-def _require(config: pytest.Config) -> tuple[str, ...]:
-    from pytest_circuits.spec.problems import quoted, suggest  # noqa: PLC0415  (loaded for a gate)
-    from pytest_circuits.spec.types import Claims  # noqa: PLC0415  (loaded for a gate)
-
-    names = tuple(config.getini("circuits_require"))
-    for name in names:
-        if name not in Claims.model_fields:
-            hint = suggest(name, Claims.model_fields) or f"known: {', '.join(Claims.model_fields)}"
-            raise pytest.UsageError(f"circuits_require: there is no claim {quoted(name)}; {hint}")
-    return names
-
-
 def ini_folder(config: pytest.Config) -> Path:
     """Return the folder that paths in the ini file are relative to; without one, where we are.
 
@@ -254,8 +231,13 @@ def ini_folder(config: pytest.Config) -> Path:
 
 def named_outputs(config: pytest.Config) -> dict[str, Path]:
     """Return where the outputs would go, by name, of a command line that may be refused."""
-    found = {name: _named(config, f"circuits_{name.replace('-', '_')}") for name in OUTPUTS}
+    found = {name: _named(config, _key(name)) for name, _ in outputs.names()}
     return {name: place.path for name, place in found.items() if place is not None}
+
+
+def _key(name: str) -> str:
+    """The name of an option in the ini file, and in pytest's configuration."""
+    return f"circuits_{name.replace('-', '_')}"
 
 
 def _place(config: pytest.Config, name: str) -> Directory | None:

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import pytest
 
-# What only a file that a run made holds. A model card is not forgotten: it says what was measured
-# last, names the digest of the model that it was measured on, and belongs to its owner.
-_MARKS = {
-    "report": b'"seconds_by_claim"',
-    "markdown": b"<sub>pytest-circuits ",
-    "metrics": b'"gate.passed"',
-    "sarif": b'"circuits/spec"',
-    "predicate": b'"passedTests"',
-}
+from pytest_circuits.errors import UsageError
+from pytest_circuits.report.outputs import Output
+from pytest_circuits.report.writing import is_in_the_way, is_of_a_run, is_step_summary, output
 
 
 def forget_earlier(config: pytest.Config, outputs: Mapping[str, Path]) -> None:
     """Remove what an earlier run wrote, so that nothing of it outlives one that is refused.
 
-    A file that no run made stays until there is something to write: the name may be a mistake.
+    A file that no run made stays until there is something to write: the name may be a mistake. So
+    does a model card: it says what was measured last, and on which model, and is its owner's.
     Raises UsageError where a file cannot be removed.
     """
     if hasattr(config, "workerinput") or config.getoption("collectonly"):
         return  # a worker of xdist writes nothing, and neither does a listing
     problems = []
     for name, path in outputs.items():
-        if name not in _MARKS or is_step_summary(path):
-            continue
+        made = _row(name)
         try:
-            if _holds(path, _MARKS[name]):
+            if not is_step_summary(path) and is_of_a_run(made, path):
                 path.unlink()
         except OSError as error:
             problems.append(
@@ -47,25 +39,18 @@ def forget_earlier(config: pytest.Config, outputs: Mapping[str, Path]) -> None:
 def refuse_to_replace(outputs: Mapping[str, Path]) -> None:
     """Raise UsageError where an output is to take the place of something that is none.
 
-    The name may be a mistake, and the file a specification or the weights of a model. To be called
-    when what earlier runs left is gone.
+    The name may be a mistake, and the file a specification or the weights of a model.
     """
     for name, path in outputs.items():
-        if name in _MARKS and path.is_file() and path.stat().st_size and not is_step_summary(path):
+        if is_in_the_way(_row(name), path):
             raise pytest.UsageError(
                 f"--circuits-{name}: {path.name} is there already, and is no {name} that a run of "
                 "the gate has written; name another file, or remove it"
             )
 
 
-def is_step_summary(path: Path) -> bool:
-    """Say whether a file is the summary of a step of GitHub Actions, which holds others' text."""
-    named = os.environ.get("GITHUB_STEP_SUMMARY")
-    return bool(named) and os.path.realpath(path) == os.path.realpath(str(named))
-
-
-def _holds(path: Path, mark: bytes) -> bool:
-    if not path.is_file() or path.stat().st_size == 0:
-        return False
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        return content.find(mark) >= 0
+def _row(name: str) -> Output:
+    try:
+        return output(name)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_circuits.discover import Found
+from pytest_circuits.gate.loading import Benches
+from pytest_circuits.gate.names import Names
 from pytest_circuits.gate.settings import Settings
-
-if TYPE_CHECKING:
-    from pytest_circuits.gate.loading import Benches
-    from pytest_circuits.report.run import Circuit, Place, Refusal, Run
+from pytest_circuits.report.run import Circuit, Place, Refusal, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +60,14 @@ class Gate:
         return self.loaded
 
     @property
+    def names(self) -> Names:
+        return Names(root=self.config.rootpath, folder=self.config.invocation_params.dir)
+
+    @property
     def is_worker(self) -> bool:
-        """Say whether this is a worker of xdist, which runs claims and decides nothing."""
+        """Of xdist: it runs claims and decides nothing."""
         return hasattr(self.config, "workerinput")
 
     @property
     def only_collects(self) -> bool:
-        """Say whether claims are listed and none is run."""
         return bool(self.config.getoption("collectonly"))

@@ -9,15 +9,16 @@ from dataclasses import replace
 import pytest
 
 from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Verdict
+from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.selfcheck import SELFCHECK
+from pytest_circuits.gate.provenance import glossary
 from pytest_circuits.gate.state import Expected, Gate, Outcome
 from pytest_circuits.gate.waivers import complaints, remark, waiver_for
 from pytest_circuits.report.record import evidence_from_json
 from pytest_circuits.report.run import Circuit, Result, Run, State
-from pytest_circuits.spec.types import WITHOUT_NODES
 
 
-def settle(gate: Gate) -> Run:
+def decide(gate: Gate) -> Run:
     """Return the run: a result for every claim that was asked for, and what is missing."""
     circuits = sorted(gate.circuits.values(), key=lambda circuit: (circuit.spec, circuit.name))
     place = {circuit.name: position for position, circuit in enumerate(circuits)}
@@ -36,6 +37,7 @@ def settle(gate: Gate) -> Run:
         refusals=tuple(dict.fromkeys(gate.refusals)),
         problems=(*_problems(gate, results), *complaints(gate, results)),
         notes=(*remark(gate, results), *_matches(circuits), *_against_itself(gate, circuits)),
+        claims=glossary(),
     )
 
 
@@ -144,7 +146,7 @@ def _problems(gate: Gate, results: tuple[Result, ...]) -> Iterator[str]:
             )
     collected = {circuit.spec for circuit in gate.circuits.values()} | set(gate.refused)
     for path in gate.found.specs:
-        name = gate.benches.relative(path)
+        name = gate.names.relative(path)
         if name not in collected:
             yield (
                 f"{name}: lies where the gate looks, but pytest did not collect it "
@@ -157,5 +159,5 @@ def _not_declared(circuit: Circuit, required: Sequence[str]) -> list[str]:
     return [
         name
         for name in required
-        if name not in circuit.declared and (circuit.nodes or name in WITHOUT_NODES)
+        if name not in circuit.declared and (circuit.nodes or not CLAIMS[name].needs_nodes)
     ]

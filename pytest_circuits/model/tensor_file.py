@@ -23,7 +23,7 @@ from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_TENSORS = 100_000
 _LENGTH = 8  # bytes of the little-endian header length at the start of the file
-_FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
+FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
 
 
 def read_tensors(path: Path, *, max_bytes: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -65,7 +65,7 @@ def _header(content: bytes, path: Path) -> dict[str, Any]:
 def _check_numbers(name: str, tensor: Tensor, path: Path) -> None:
     if not tensor.is_floating_point():
         return
-    if tensor.dtype not in _FLOATS:
+    if tensor.dtype not in FLOATS:
         raise ModelError(
             f"{path}: tensor {name!r} has type {tensor.dtype}, which needs scales that a model "
             "directory does not hold; save it as float32, float16 or bfloat16"

@@ -1,14 +1,18 @@
-"""What each claim needs for its threshold, and whether it will be a proof."""
+"""What each claim needs for its threshold, and whether it will be a proof.
+
+All is said of what goes wrong: a rate that has to be at least 98 % allows 2 % of the prompts to.
+The bound of Clopper and Pearson keeps to a share exactly when seeing so few wrong ones would have
+at most the probability alpha if the share were the true one; no interval is needed to count.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from pytest_circuits.claims.bench import MOST_CHANGES
-from pytest_circuits.claims.findings import percent
+from pytest_circuits.claims.evidence import percent
 from pytest_circuits.claims.registry import declared
 from pytest_circuits.claims.stable.observation import MOST_PAIRS
-from pytest_circuits.plan.power import allowed, least
 from pytest_circuits.prompts.changes import ChangeSpace
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.template import cue_name
@@ -16,6 +20,7 @@ from pytest_circuits.spec.types import Spec
 
 POWER = 0.99
 CHANCE = 0.5
+MOST = 10_000_000  # prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,6 @@ class Need:
 
     @property
     def fewest(self) -> int:
-        """The prompts that are enough if none goes wrong."""
         limit = self.threshold
         return (limit and least(limit.share, alpha=limit.alpha)) or 0
 
@@ -64,7 +68,6 @@ class Need:
 
 
 def needs_of(spec: Spec) -> tuple[Need, ...]:
-    """Return what each declared claim needs."""
     return tuple(_need(spec, claim) for claim in declared(spec))
 
 
@@ -107,3 +110,50 @@ def _threshold(spec: Spec, claim: str) -> Threshold | None:
         # A drop is the difference of two shares, each of which gets half of the error.
         return Threshold(f"≤ {percent(limits.max_drop)}", limits.max_drop, alpha / 2, supposed)
     return None
+
+
+def allowed(share: float, *, n: int, alpha: float) -> int | None:
+    """The most of n prompts that may go wrong if at most this share is to be shown.
+
+    None: n prompts are too few to show it even when none goes wrong.
+    """
+    from scipy.special import bdtr  # noqa: PLC0415  (loaded when something is planned)
+
+    if bdtr(0, n, share) > alpha:
+        return None
+    few, many = 0, n  # `few` may go wrong, `many` may not
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (middle, many) if bdtr(middle, n, share) <= alpha else (few, middle)
+    return few
+
+
+def least(share: float, *, alpha: float, true: float = 0.0, power: float = 0.99) -> int | None:
+    """The fewest prompts with which a share that is really `true` is shown with this power.
+
+    Each number of wrong prompts is first allowed at some number of prompts, and there the power is
+    the greatest for it; so it is enough to look at those. None: more than ten million.
+    """
+    from scipy.special import bdtr  # noqa: PLC0415
+
+    wrong = 0
+    while (n := _first(share, wrong, alpha)) is not None:
+        if bdtr(wrong, n, true) >= power:
+            return n
+        wrong += 1 + wrong // 200
+    return None
+
+
+def _first(share: float, wrong: int, alpha: float) -> int | None:
+    """The fewest prompts of which so many may go wrong."""
+    from scipy.special import bdtr  # noqa: PLC0415
+
+    few, many = wrong, wrong + 1
+    while bdtr(wrong, many, share) > alpha:
+        few, many = many, 2 * many
+        if many > MOST:
+            return None
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if bdtr(wrong, middle, share) <= alpha else (middle, many)
+    return many

@@ -56,11 +56,9 @@ class ChangeSpace:
 
         Values of all slots are drawn, then those of the named slots until the text is another one.
 
-        Args:
-            members: 0 or 1, for a prompt with the cue that sorts first or last.
-            seed: decides the prompts; those of `PromptSpace.sample` with the same seed.
-            other_seed: decides what they are changed to.
-
+        members: 0 or 1, for a prompt with the cue that sorts first or last.
+        seed: decides the prompts; those of `PromptSpace.sample` with the same seed.
+        other_seed: decides what they are changed to.
         """
         bases, others = self.space.draws(seed=seed), self.space.draws(*self.slots, seed=other_seed)
         return tuple(

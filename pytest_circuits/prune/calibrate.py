@@ -21,6 +21,7 @@ from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import split
 from pytest_circuits.prune.quality import Quality
+from pytest_circuits.prune.stages import Case, stage
 from pytest_circuits.prune.subject import NotFoundError, Subject, bar_of
 from pytest_circuits.spec.types import Calibration
 
@@ -38,15 +39,15 @@ class Calibrated:
     plain: Quality
 
 
-def calibrate(
-    subject: Subject, nodes: Nodes, edges: Edges | None, plain: Quality, plan: PrunePlan
-) -> Calibrated:
+@stage
+def with_calibration(case: Case, nodes: Nodes, edges: Edges | None, plain: Quality) -> Calibrated:
     """Fit the calibration of a circuit; NotFoundError where it is not good enough with it.
 
     plain: its quality without.
     """
-    spec, runner, view = subject.spec, subject.judge.runner, View.circuit(nodes, edges)
-    parts = split(PromptSpace(spec.behavior), evaluation=plan.evaluation_pairs)
+    subject, spec, runner = case.subject, case.subject.spec, case.subject.judge.runner
+    view = View.circuit(nodes, edges)
+    parts = split(PromptSpace(spec.behavior), evaluation=case.plan.evaluation_pairs)
     fitted = parts.training[:FITTED_PAIRS]
     found = fit(runner.margins(fitted, view), runner.margins(fitted, WHOLE))
     if found is None:

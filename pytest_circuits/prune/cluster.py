@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -14,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_circuits.errors import STOPPED, UsageError
-from pytest_circuits.prune.folders import place_of
-from pytest_circuits.prune.jobs import CRASHED, GO_ON, Ended, end_of, name_of, told
+from pytest_circuits.prune.jobs import CRASHED, GO_ON, Ended, finish
 from pytest_circuits.prune.request import Request
-from pytest_circuits.system.progress import reporting
 
-_POLL = 1.0  # seconds between two looks at the jobs
+_PAUSE = 1.0  # seconds between two looks at the jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,6 @@ class Job:
     request: Request
 
     def __call__(self) -> tuple[int, str]:
-        """Search; returns the exit status and the text of the results."""
         from pytest_circuits.prune.run import perform  # noqa: PLC0415  (torch, on the cluster)
 
         with redirect_stdout(io.StringIO()) as text:
@@ -59,29 +55,49 @@ def on_cluster(request: Request, cluster: Cluster) -> int:
         UsageError: submitit is not installed, or finds no cluster.
 
     """
-    folder = place_of(request) / f"jobs-{sha256(request.to_json().encode()).hexdigest()[:8]}"
+    folder = request.place / f"jobs-{sha256(request.to_json().encode()).hexdigest()[:8]}"
     requests = request.each()
-    jobs = _submitted(requests, cluster, folder)
-    ended: dict[int, Ended] = {}
-    with reporting("jobs", len(jobs)) as reporter:
-        reporter.say(f"jobs {', '.join(job.job_id for job in jobs)}; their logs: {folder}")
-        try:
-            while len(ended) < len(jobs):
-                for index, job in enumerate(jobs):
-                    if index not in ended and job.done():
-                        name = name_of(requests[index])
-                        ended[index] = _ended(job, name, reporter.say)
-                        reporter.say(f"{name}: {end_of(ended[index].status)}")
-                        reporter.at(len(ended))
-                time.sleep(_POLL if len(ended) < len(jobs) else 0)
-        except BaseException:
-            for job in jobs:
-                job.cancel(check=False)
-            raise
-    status = told([ended[index] for index in sorted(ended)])
+
+    def begin(say: Callable[[str], None]) -> _Submitted:
+        jobs = _submitted(requests, cluster, folder)
+        say(f"jobs {', '.join(job.job_id for job in jobs)}; their logs: {folder}")
+        return _Submitted([each.name for each in requests], jobs, say)
+
+    status = finish(requests, begin, pause=_PAUSE)
     if status <= 1:  # what is in the logs otherwise may be wanted
         shutil.rmtree(folder, ignore_errors=True)
     return status
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """The jobs that the cluster was given."""
+
+    names: Sequence[str]
+    jobs: Sequence[Any]  # submitit has no types
+    say: Callable[[str], None]
+
+    def ended(self, index: int) -> Ended | None:
+        """The result of a job that is over, or why it has none."""
+        job, name = self.jobs[index], self.names[index]
+        if not job.done():
+            return None
+        utils = import_module("submitit.core.utils")
+        for line in (job.stderr() or "").splitlines():
+            self.say(f"{name}: {line}")
+        try:
+            return Ended(*job.result())
+        except utils.FailedJobError as error:
+            self.say(f"{name}: {error}")
+            return Ended(CRASHED, "")
+        except utils.UncompletedJobError as error:
+            self.say(f"{name}: {error}")
+            self.say(f"{name}: {GO_ON}")
+            return Ended(STOPPED, "")
+
+    def stop(self) -> None:
+        for job in self.jobs:
+            job.cancel(check=False)
 
 
 def _submitit() -> Any:  # noqa: ANN401  (it has no types)
@@ -109,23 +125,3 @@ def _submitted(requests: Sequence[Request], cluster: Cluster, folder: Path) -> l
     )
     with executor.batch():
         return [executor.submit(Job(request)) for request in requests]
-
-
-def _ended(
-    job: Any,  # noqa: ANN401  (it has no types)
-    name: str,
-    say: Callable[[str], None],
-) -> Ended:
-    """The result of a job that is over, or why it has none."""
-    utils = import_module("submitit.core.utils")
-    for line in (job.stderr() or "").splitlines():
-        say(f"{name}: {line}")
-    try:
-        return Ended(*job.result())
-    except utils.FailedJobError as error:
-        say(f"{name}: {error}")
-        return Ended(CRASHED, "")
-    except utils.UncompletedJobError as error:
-        say(f"{name}: {error}")
-        say(f"{name}: {GO_ON}")
-        return Ended(STOPPED, "")

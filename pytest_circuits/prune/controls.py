@@ -9,7 +9,7 @@ thing. Neither is refined, so that they are compared with the circuit as it was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,13 +18,14 @@ from torch.nn import functional as F
 
 from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Model, Shuffles
 from pytest_circuits.model.reference import measure
-from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn
-from pytest_circuits.prune.notes import Checkpoints
+from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.pool import Pool
 from pytest_circuits.prune.soft_masks import margins
+from pytest_circuits.prune.stages import Case, stage
 from pytest_circuits.spec.ablations import Ablation
+from pytest_circuits.system.progress import reporting
 
 CLEARLY = 1.5  # times as many nodes as the circuit: less is no clear difference
 
@@ -53,27 +54,34 @@ def shuffled_fill(shuffled: Model, text: Tensor, ablation: Ablation) -> dict[str
     return ablation.kind.fill(measure(shuffled, text), None)
 
 
-def run_control(
-    model: Model,
-    fill: Mapping[str, Tensor],
-    pool: Pool,
-    plan: MaskPlan,
-    *,
-    seeds: Sequence[int],
-    max_loss: float,
-    tell: Callable[[int], None],
-    checkpoints: Checkpoints,
-) -> Control:
-    """Search with the budget of the real one, for sufficiency alone."""
-    alone = replace(plan, backup_weight=0.0)
-    masks = Masks(model, [Search(pool, seed) for seed in seeds], plan)
-    for step in learn(model, fill, masks, alone, checkpoints):
-        tell(step.step + 1)
+def controls_of(model: Model) -> tuple[str, ...]:
+    """The controls that a search in a model has: none in shuffled weights that cannot be made."""
+    return ("shuffled_labels", *(["shuffled_weights"] if isinstance(model, Shuffles) else []))
+
+
+@stage
+def control(case: Case, name: str) -> Control:
+    """Search with the budget of the real one, for sufficiency alone, where `name` says."""
+    subject, plan = case.subject, case.plan
+    model, fill, pool = subject.model, subject.fill, subject.pool
+    if name == "shuffled_labels":
+        pool = pool.swapped(seed=plan.seed)
+    elif isinstance(model, Shuffles):
+        model = model.shuffled(seed=plan.seed)
+        fill = shuffled_fill(model, case.reference.tokens, subject.spec.ablation)
+    alone = replace(plan.masks, backup_weight=0.0)
+    seeds = range(plan.seed, plan.seed + plan.seeds)
+    masks = Masks(model, [Search(pool, seed) for seed in seeds], plan.masks)
+    checkpoints = case.notes.about("steps", name).checkpoints()
+    about = f"control of {subject.spec.circuit}: {name.replace('_', ' ')}"
+    with reporting(about, plan.masks.steps) as reporter:
+        for step in learn(model, fill, masks, alone, checkpoints):
+            reporter.at(step.step + 1)
     found = []
     for k, learnt in enumerate(masks.learnt()):
         nodes = learnt.smallest or masks.on(k)
         loss = _loss(model, fill, nodes, pool)
-        found.append(Control(nodes.count, loss, reached=loss <= max_loss))
+        found.append(Control(nodes.count, loss, reached=loss <= subject.judge.bar.max_loss))
     return min(found, key=lambda c: (not c.reached, c.nodes if c.reached else c.loss))
 
 

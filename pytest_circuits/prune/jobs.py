@@ -1,4 +1,4 @@
-"""Requests as jobs, each in a process of its own, some at a time.
+"""Requests as jobs that are waited for, and jobs in processes of this machine, some at a time.
 
 A fresh process for each job, and not a pool of them: one that dies takes no other job with it, and
 all that one job says can be kept together.
@@ -7,17 +7,18 @@ all that one job says can be kept together.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from queue import SimpleQueue
-from signal import Signals
 from tempfile import TemporaryFile
-from threading import Lock
-from typing import IO
+from threading import Lock, Thread
+from typing import IO, Protocol
 
 import click
 
@@ -27,7 +28,8 @@ from pytest_circuits.system.progress import reporting
 
 CRASHED = 70  # exit status of a job with an error that is no user's (EX_SOFTWARE of sysexits.h)
 GO_ON = "what it had found is kept: run the same command again to go on"
-_WORKER = "pytest_circuits.prune.worker"
+_WORKER = "pytest_circuits.prune.jobs"
+_PAUSE = 0.05  # seconds between two looks at the processes
 _BADNESS = (0, 1, STOPPED, REFUSED, MISUSED, CRASHED)  # exit statuses, the worst last
 _ENDS = {0: "found", 1: "no circuit found"}
 
@@ -45,82 +47,99 @@ def worst(statuses: Iterable[int]) -> int:
     return max((s if s in _BADNESS else CRASHED for s in statuses), key=_BADNESS.index)
 
 
-def name_of(request: Request) -> str:
-    """What a job is called."""
-    return Path(request.specs[0]).name.removesuffix(".circuit.yaml")
+class Work(Protocol):
+    """Jobs that were begun, somewhere."""
+
+    def ended(self, index: int) -> Ended | None:
+        """How a job ended; None while it runs."""
+
+    def stop(self) -> None:
+        """End all jobs, and start no more."""
 
 
-def end_of(status: int) -> str:
-    """How a job ended, in words."""
-    return _ENDS.get(status, f"failed, exit status {status}")
-
-
-def in_processes(requests: Sequence[Request], devices: Sequence[str | None], at_once: int) -> int:
-    """Run jobs, some at a time, which take turns on the devices; returns the worst exit status.
+def finish(
+    requests: Sequence[Request], begin: Callable[[Callable[[str], None]], Work], *, pause: float
+) -> int:
+    """Begin a job for each request, and wait for all; returns the worst exit status.
 
     What they say on the way comes line by line; their results at the end, in their order.
     """
     ended: dict[int, Ended] = {}
     with reporting("jobs", len(requests)) as reporter:
-        work = _Work(_slots(devices, at_once), reporter.say)
-        with ThreadPoolExecutor(at_once) as pool:
-            futures = {pool.submit(work.run, request): i for i, request in enumerate(requests)}
-            try:
-                for future in as_completed(futures):
-                    index = futures[future]
-                    ended[index] = future.result()
-                    name, how = name_of(requests[index]), end_of(ended[index].status)
-                    reporter.say(f"{name}: {how}")
-                    reporter.at(len(ended))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                work.stop()
-                raise
-    return told([ended[index] for index in sorted(ended)])
+        work = begin(reporter.say)
+        try:
+            while len(ended) < len(requests):
+                for index, request in enumerate(requests):
+                    if index not in ended and (end := work.ended(index)) is not None:
+                        ended[index] = end
+                        how = _ENDS.get(end.status, f"failed, exit status {end.status}")
+                        reporter.say(f"{request.name}: {how}")
+                        reporter.at(len(ended))
+                time.sleep(pause if len(ended) < len(requests) else 0)
+        except BaseException:
+            work.stop()
+            raise
+    for index in sorted(ended):
+        click.echo(ended[index].text, nl=False)
+    return worst(end.status for end in ended.values())
 
 
-def told(ended: Sequence[Ended]) -> int:
-    """Write the results of jobs to standard output; returns the worst exit status."""
-    for each in ended:
-        click.echo(each.text, nl=False)
-    return worst(each.status for each in ended)
-
-
-def _slots(devices: Sequence[str | None], count: int) -> SimpleQueue[str | None]:
-    slots: SimpleQueue[str | None] = SimpleQueue()
-    for index in range(count):
-        slots.put(devices[index % len(devices)])
-    return slots
+def in_processes(requests: Sequence[Request], devices: Sequence[str | None], at_once: int) -> int:
+    """Run jobs in processes, some at a time, which take turns on the devices."""
+    return finish(
+        requests,
+        lambda say: _Processes.of(requests, devices, at_once=at_once, say=say),
+        pause=_PAUSE,
+    )
 
 
 @dataclass(slots=True)
-class _Work:
+class _Processes:
     """The processes that are at work; used from several threads."""
 
     slots: SimpleQueue[str | None]  # the device of each process that may run
     say: Callable[[str], None]
+    pool: ThreadPoolExecutor
+    _jobs: list[Future[Ended]] = field(default_factory=list)
     _running: set[subprocess.Popen[str]] = field(default_factory=set)
     _stopped: bool = False
     _lock: Lock = field(default_factory=Lock)
 
-    def run(self, request: Request) -> Ended:
-        """Run one job to its end."""
-        device = self.slots.get()
-        try:
-            with TemporaryFile("w+", encoding="utf-8") as out:
-                process = self._start(replace(request, device=device), out)
-                status = STOPPED if process is None else self._follow(process, name_of(request))
-                out.seek(0)
-                return Ended(status, out.read())
-        finally:
-            self.slots.put(device)
+    @classmethod
+    def of(
+        cls,
+        requests: Sequence[Request],
+        devices: Sequence[str | None],
+        *,
+        at_once: int,
+        say: Callable[[str], None],
+    ) -> _Processes:
+        found = cls(SimpleQueue(), say, ThreadPoolExecutor(at_once))
+        for index in range(at_once):
+            found.slots.put(devices[index % len(devices)])
+        found._jobs += [found.pool.submit(found._run, request) for request in requests]
+        return found
+
+    def ended(self, index: int) -> Ended | None:
+        return self._jobs[index].result() if self._jobs[index].done() else None
 
     def stop(self) -> None:
-        """End all processes, and start no more."""
         with self._lock:
             self._stopped = True
             for process in self._running:
                 process.terminate()
+        self.pool.shutdown(cancel_futures=True)
+
+    def _run(self, request: Request) -> Ended:
+        device = self.slots.get()
+        try:
+            with TemporaryFile("w+", encoding="utf-8") as out:
+                process = self._start(replace(request, device=device), out)
+                status = STOPPED if process is None else self._follow(process, request.name)
+                out.seek(0)
+                return Ended(status, out.read())
+        finally:
+            self.slots.put(device)
 
     def _start(self, request: Request, out: IO[str]) -> subprocess.Popen[str] | None:
         with self._lock:
@@ -150,5 +169,32 @@ class _Work:
             self._running.discard(process)
         if status >= 0 or self._stopped:
             return status if status >= 0 else STOPPED
-        self.say(f"{name}: its process was ended by {Signals(-status).name}; {GO_ON}")
+        self.say(f"{name}: its process was ended by {signal.Signals(-status).name}; {GO_ON}")
         return STOPPED
+
+
+def main() -> int:
+    """One job: search what the command line says; returns the exit status.
+
+    It ends when its standard input does, so that no job outlives a command that was killed.
+    """
+    # Ctrl-C reaches all processes of a terminal; the one that started this one ends it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_the_command, daemon=True).start()
+    try:
+        from pytest_circuits.prune.run import perform  # noqa: PLC0415  (torch, after the signal)
+
+        return perform(Request.from_json(sys.argv[1]))
+    except Exception:  # noqa: BLE001  (a traceback's own status, 1, is that of a search in vain)
+        traceback.print_exc()
+        return CRASHED
+
+
+def _end_with_the_command() -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(STOPPED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,35 +22,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.model.checkpoints import Checkpoint
 from pytest_circuits.model.protocol import Model, widths_of
-from pytest_circuits.prune.notes import NOWHERE, Checkpoints
+from pytest_circuits.prune.plan import MaskPlan
 from pytest_circuits.prune.pool import Drawn, Pool, together
 from pytest_circuits.prune.soft_masks import margins, separation
+from pytest_circuits.prune.stages import NOWHERE, Checkpoints
 
 _TOKENS = {"cpu": 1 << 13, "cuda": 1 << 20}  # of one forward; more searches take turns
 _BARELY_OFF = -0.05  # tau of a node that a search does not start with
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
 _SMOOTH = 0.1  # share of a step's loss in the running mean that drives the dual variable
-
-
-@dataclass(frozen=True, slots=True)
-class MaskPlan:
-    """Settings of a mask search; the defaults are meant to serve every behavior."""
-
-    steps: int = 300
-    pairs: int = 16  # contrast pairs of one step
-    lr: float = 2e-2
-    weight_decay: float = 1e-3
-    target: float = 0.07  # nats, loss that the dual variable holds
-    backup_weight: float = 0.05  # loss per nat that the complement separates pairs by, in the
-    # mean and again for the pair that it separates most; 0: the complement does not run
-    pressure: float = 1e-3  # first value of the dual variable, nats per node
-    gain: float = 0.05  # speed of the dual variable
-    # tau at the start lies between the first and the sum of both. Were all the same, as in the
-    # paper, all nodes would reach zero at once while the loss is still flat, and a chain of nodes
-    # that is cut in two places gives none of them a gradient to come back by.
-    start: float = 0.1
-    spread: float = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +157,11 @@ class Course:
         self.smooth = torch.full_like(self.pressure, plan.target)  # running mean of the loss, [K]
 
     def prompts(self) -> Drawn:
-        """Draw the prompts of the next step."""
         drawn = zip(self._masks.searches, self._draws, strict=True)
         return together([s.pool.draw(random, self._plan.pairs) for s, random in drawn])
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that the next steps depend on, as tensors and JSON."""
+    def state(self) -> Checkpoint:
+        """Everything that the next steps depend on."""
         masks = self._masks
         tensors = {"pressure": self.pressure, "smooth": self.smooth}
         for hook, tau in masks.tau.items():
@@ -189,12 +169,11 @@ class Course:
             moments = self.optimizer.state[tau]
             tensors |= {f"{name}/{hook}": moments[name] for name in _MOMENTS if name in moments}
         smallest = [None if nodes is None else dict(nodes.channels) for nodes in masks.smallest]
-        return tensors, {"done": self.done, "smallest": smallest}
+        return Checkpoint(self.done, tensors, {"smallest": smallest})
 
     @torch.no_grad()
-    def restore(self, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
-        """Go on from a state."""
-        self.done = rest["done"]
+    def restore(self, found: Checkpoint) -> None:
+        self.done, tensors = found.step, found.tensors
         self.pressure.copy_(tensors["pressure"])
         self.smooth.copy_(tensors["smooth"])
         for hook, tau in self._masks.tau.items():
@@ -206,7 +185,7 @@ class Course:
                 if f"{name}/{hook}" in tensors
             }
         self._masks.smallest = [
-            None if channels is None else Nodes.of(channels) for channels in rest["smallest"]
+            None if channels is None else Nodes.of(channels) for channels in found.state["smallest"]
         ]
         for _ in range(self.done):  # the draws are where they were
             self.prompts()
@@ -222,7 +201,7 @@ def learn(
     """Search in place, yielding after every step, from the newest checkpoint if there is one."""
     course, parameters = Course(masks, plan), list(masks.tau.values())
     if (found := checkpoints.load()) is not None:
-        course.restore(*found)
+        course.restore(found)
     pressure, smooth = course.pressure, course.smooth
     for step in range(course.done, plan.steps):
         for group in course.optimizer.param_groups:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import inf
 
-from pytest_circuits.prune.masks import MaskPlan
-
 
 class Method(StrEnum):
     """How the nodes of a circuit are proposed, before they are refined."""
@@ -24,6 +22,26 @@ class Start(StrEnum):
     ATTRIBUTION = "attribution"  # those that the method of this name proposes
     GREEDY = "greedy"  # the same
     SPEC = "spec"  # those that the specification has
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPlan:
+    """Settings of a mask search; the defaults are meant to serve every behavior."""
+
+    steps: int = 300
+    pairs: int = 16  # contrast pairs of one step
+    lr: float = 2e-2
+    weight_decay: float = 1e-3
+    target: float = 0.07  # nats, loss that the dual variable holds
+    backup_weight: float = 0.05  # loss per nat that the complement separates pairs by, in the
+    # mean and again for the pair that it separates most; 0: the complement does not run
+    pressure: float = 1e-3  # first value of the dual variable, nats per node
+    gain: float = 0.05  # speed of the dual variable
+    # tau at the start lies between the first and the sum of both. Were all the same, as in the
+    # paper, all nodes would reach zero at once while the loss is still flat, and a chain of nodes
+    # that is cut in two places gives none of them a gradient to come back by.
+    start: float = 0.1
+    spread: float = 0.9
 
 
 @dataclass(frozen=True, slots=True)

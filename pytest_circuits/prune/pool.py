@@ -28,7 +28,6 @@ class Drawn:
     choices: Tensor  # [K, P, 2] ids of answer and foil
 
     def part(self, circuits: slice) -> Drawn:
-        """The prompts of some of the circuits."""
         return Drawn(self.tokens[circuits], self.last[circuits], self.choices[circuits])
 
 
@@ -56,7 +55,6 @@ class Pool:
         return Pool(Drawn(tokens, self.all.last, self.all.choices))
 
     def first(self, count: int) -> Drawn:
-        """The first `count` pairs, or all."""
         prompts = slice(2 * count)
         return Drawn(
             self.all.tokens[:, prompts], self.all.last[:, prompts], self.all.choices[:, prompts]

@@ -50,7 +50,6 @@ class Quality:
     worst_separation: float = 0.0  # nats
 
     def reaches(self, bar: Bar) -> bool:
-        """Whether the circuit is good enough to be kept."""
         return (
             self.loss <= bar.max_loss
             and self.rate >= bar.min_rate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import takewhile
@@ -11,35 +11,36 @@ from pathlib import Path
 
 import click
 import torch
+from pydantic import TypeAdapter
 
+import pytest_circuits
 from pytest_circuits.circuit.check import check_circuit
+from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.errors import CircuitsError, SpecError, UsageError, exit_status
 from pytest_circuits.model.device import usable_device
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
-from pytest_circuits.prune.folders import folders_of, taking
-from pytest_circuits.prune.job import find_circuits
-from pytest_circuits.prune.masks import MaskPlan
-from pytest_circuits.prune.notes import Notes
-from pytest_circuits.prune.plan import Method, PrunePlan, Start
+from pytest_circuits.prune.plan import MaskPlan, Method, PrunePlan, Start
 from pytest_circuits.prune.request import Request
-from pytest_circuits.prune.result import completed, report
+from pytest_circuits.prune.search import Found, find_circuits
+from pytest_circuits.prune.stages import Notes
 from pytest_circuits.prune.subject import NotFoundError, Subject
 from pytest_circuits.spec.load import LoadedSpec, load_spec
-from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.types import FoundBy, Spec
 from pytest_circuits.spec.write import dump_spec, write_spec
 
 FOUND_NOTHING = 1  # exit status where at least one behavior has no circuit
+_CHANNELS = TypeAdapter(dict[str, tuple[int, ...]])
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
-    """One specification, where its result is written, and what is known of the search for it."""
+class _Asked:
+    """One specification, where its result is written, and what is found on the way."""
 
     loaded: LoadedSpec
     target: Path
-    notes: Notes
+    folder: Path
 
 
 def perform(request: Request) -> int:
@@ -52,7 +53,7 @@ def perform(request: Request) -> int:
         torch.set_num_threads(1)
     try:
         loaded = [load_spec(Path(path)) for path in request.specs]
-        with taking(folders_of(request)):
+        with request.taking():
             return search(request, loaded)
     except CircuitsError as error:
         click.echo(f"Error: {error}", err=True)
@@ -62,21 +63,20 @@ def perform(request: Request) -> int:
 def search(request: Request, loaded: Sequence[LoadedSpec]) -> int:
     """Search, model by model, and write what is found; returns the exit status.
 
-    The folders of the request must have been taken; the notes stay there.
+    The folders of the request must have been taken; what is kept in them stays there.
     """
     plan, device = plan_of(request), usable_device(request.device)
-    cases = [
-        _Case(each, Path(target), Notes(folder))
-        for each, target, folder in zip(loaded, request.targets, folders_of(request), strict=True)
+    wanted = [
+        _Asked(each, Path(target), folder)
+        for each, target, folder in zip(loaded, request.targets, request.folders, strict=True)
     ]
     failed = False
-    for model_path, group in _by_model(cases, request.model):
+    for model_path, group in _by_model(wanted, request.model):
         failed |= _search_together(group, plan, model_path, device)
     return FOUND_NOTHING if failed else 0
 
 
 def plan_of(request: Request) -> PrunePlan:
-    """The settings that a request asks for."""
     plan = PrunePlan(
         method=Method(request.method),
         start=Start(request.start),
@@ -91,71 +91,73 @@ def plan_of(request: Request) -> PrunePlan:
     return plan.calibrated() if request.calibrate else plan
 
 
-def _by_model(cases: Sequence[_Case], model: str | None) -> list[tuple[Path, list[_Case]]]:
-    """The cases that can be searched in one batch, with their model."""
-    groups: dict[tuple[Path, str], tuple[Path, list[_Case]]] = {}
-    for case in cases:
-        path = Path(model) if model else case.loaded.model_path
-        key = path.resolve(), case.loaded.spec.ablation.value
-        groups.setdefault(key, (path, []))[1].append(case)
+def _by_model(wanted: Sequence[_Asked], model: str | None) -> list[tuple[Path, list[_Asked]]]:
+    """Those that can be searched in one batch, with their model."""
+    groups: dict[tuple[Path, str], tuple[Path, list[_Asked]]] = {}
+    for each in wanted:
+        path = Path(model) if model else each.loaded.model_path
+        key = path.resolve(), each.loaded.spec.ablation.value
+        groups.setdefault(key, (path, []))[1].append(each)
     return list(groups.values())
 
 
 def _search_together(
-    cases: Sequence[_Case], plan: PrunePlan, model_path: Path, device: str
+    wanted: Sequence[_Asked], plan: PrunePlan, model_path: Path, device: str
 ) -> bool:
-    """Search cases of one model in one batch; True if something was not found."""
+    """Search those of one model in one batch; True if something was not found."""
     model = load_model(model_path, device=device)
     reference = load_reference(model)
     ready, failed = [], False
-    for case in cases:
-        spec = _with_start(case, plan, model)
+    for each in wanted:
+        spec = _with_start(each, plan, model)
         try:
-            ready.append((case, spec, Subject.of(spec, model, reference, plan)))
+            ready.append((each, spec, Subject.of(spec, model, reference, plan)))
         except NotFoundError as error:
             failed = _tell(error)
     if not ready:
         return failed
     subjects = [subject for *_, subject in ready]
-    notes = [case.notes for case, *_ in ready]
-    results = find_circuits(subjects, reference, plan, notes=notes)
-    for (case, spec, _), found in zip(ready, results, strict=True):
+    folders = [each.folder for each, *_ in ready]
+    results = find_circuits(subjects, reference, plan, folders=folders)
+    for (each, spec, _), found in zip(ready, results, strict=True):
         if isinstance(found, NotFoundError):
             failed = _tell(found)
             continue
-        _write(case, spec, completed(spec, found, plan, model, case.target), plan)
-        report(case.target, found, plan, before=spec)
+        _write(each, spec, completed(spec, found, plan, model, each.target), plan)
+        report(each.target, found, plan, before=spec)
     return failed
 
 
-def _with_start(case: _Case, plan: PrunePlan, model: Model) -> Spec:
+def _with_start(each: _Asked, plan: PrunePlan, model: Model) -> Spec:
     """The specification, with the nodes that a search starts with where it asks for its own."""
-    spec = case.loaded.spec
+    spec = each.loaded.spec
     if plan.start is not Start.SPEC:
         return spec
     if not spec.nodes:
-        raise UsageError(f"{case.loaded.path}: has no nodes that a search could start from")
-    if problems := check_circuit(case.loaded, model):
+        raise UsageError(f"{each.loaded.path}: has no nodes that a search could start from")
+    if problems := check_circuit(each.loaded, model):
         raise SpecError(*problems)
-    text = case.loaded.path.read_bytes()
-    return spec.model_copy(update={"nodes": _start(case, text, plan).once(lambda: spec.nodes)})
+    nodes = _remembered(each, each.loaded.path.read_bytes(), plan, spec.nodes)
+    return spec.model_copy(update={"nodes": nodes})
 
 
-def _start(case: _Case, text: bytes, plan: PrunePlan) -> Notes:
-    """The note of the nodes that a search starts with, by the text of its file.
+def _remembered(
+    each: _Asked, text: bytes, plan: PrunePlan, nodes: Mapping[str, tuple[int, ...]]
+) -> Mapping[str, tuple[int, ...]]:
+    """The nodes that a search starts with, by the text of its file.
 
     The result of a search may take the place of its specification; when it is run again after a
     kill, it still starts with the nodes that it started with.
     """
-    return case.notes.about("start", repr(plan), sha256(text).hexdigest())
+    notes = Notes(each.folder).about("start", repr(plan), sha256(text).hexdigest())
+    return notes.once(lambda: dict(nodes), _CHANNELS)
 
 
-def _write(case: _Case, before: Spec, complete: Spec, plan: PrunePlan) -> None:
-    header = _opening_comment(case.loaded.path)
+def _write(each: _Asked, before: Spec, complete: Spec, plan: PrunePlan) -> None:
+    header = _opening_comment(each.loaded.path)
     if plan.start is Start.SPEC:
-        text = dump_spec(complete, header=header).encode()
-        _start(case, text, plan).once(lambda: before.nodes)
-    write_spec(complete, path=case.target, header=header)
+        _remembered(each, dump_spec(complete, header=header).encode(), plan, before.nodes)
+    write_spec(complete, path=each.target, header=header)
 
 
 def _tell(error: CircuitsError) -> bool:
@@ -168,3 +170,85 @@ def _opening_comment(path: Path) -> str:
     lines = path.read_text(encoding="utf-8").splitlines()
     comment = takewhile(lambda line: line.startswith("#"), lines)
     return "\n".join(line.removeprefix("#").strip() for line in comment)
+
+
+def report(target: Path, found: Found, plan: PrunePlan, *, before: Spec) -> None:
+    """Say what was found, and what a specification says of the circuit that it had before."""
+    edges = "all weights between them" if found.edges is None else f"{found.edges.count} edges"
+    click.echo(
+        f"{target}: {found.nodes.count} nodes, {edges}, task loss {found.quality.loss:.3f}, worst "
+        f"separation without them {found.quality.worst_separation:.2f} nats"
+    )
+    if found.calibrated:
+        fitted, plain = found.calibrated.calibration, found.calibrated.plain
+        click.echo(
+            f"  calibrated: scale {fitted.scale:g}, shift {fitted.shift:g} nats; without, the task "
+            f"loss is {plain.loss:.3f}"
+        )
+    if plan.seeds > 1:
+        each = zip(found.nodes.ids(), _counts(found), strict=True)
+        text = ", ".join(f"{node} {count}" for node, count in each)
+        click.echo(f"  found by how many of {plan.seeds} seeds: {text}")
+    for name, control in found.controls.items():
+        flag = "" if control.is_far_from(found.drafted) else "  <- not clearly worse"
+        click.echo(f"  the same masks with {name.replace('_', ' ')}: {control}{flag}")
+    for number, backup in enumerate(found.backups or (), start=1):
+        click.echo(
+            f"  backup {number}: {backup.nodes.count} other nodes do the task at loss "
+            f"{backup.quality.loss:.3f}: {', '.join(backup.nodes.ids())}"
+        )
+    if found.backups == ():
+        click.echo("  no backup: without these nodes nothing does the task")
+    outdated = [claim for claim, _ in before.undeclared.items()]
+    if outdated and before.nodes and Nodes.of(before.nodes) != found.nodes:
+        click.echo(
+            f"  what it says under `undeclared` ({', '.join(outdated)}) was measured on the "
+            "circuit that it had before: measure it again"
+        )
+    click.echo(f"Put it to the test: pytest --circuits {target}")
+
+
+def _counts(found: Found) -> list[int]:
+    return [count for counts in found.frequency.values() for count in counts]
+
+
+def completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: Path) -> Spec:
+    """The specification with the nodes that were found, and how they were found."""
+    where = os.path.relpath(model.path.resolve(), target.parent.resolve())
+    found_by: dict[str, FoundBy] = {
+        "tool": f"pytest-circuits {pytest_circuits.__version__} prune",
+        "model_digest": model.digest,
+        "method": plan.method.value,
+        "steps": plan.masks.steps,
+        "seed": plan.seed,
+        "seeds": plan.seeds,
+        "asked_for_necessity": plan.masks.backup_weight > 0,
+        "nodes": found.nodes.count,
+        "task_loss": float(f"{found.quality.loss:.4g}"),
+        "worst_separation": float(f"{found.quality.worst_separation:.4g}"),
+    }
+    if found.calibrated:
+        plain = found.calibrated.plain.loss
+        found_by["task_loss_uncalibrated"] = float(f"{plain:.4g}")
+    if plan.start is not Start.ALL:
+        found_by["started_from"] = plan.start.value
+    if found.edges is not None:
+        found_by["edges"] = found.edges.count
+    if plan.seeds > 1:
+        found_by["seeds_that_found"] = found.frequency
+    for name, control in found.controls.items():
+        found_by[f"{name}_nodes"] = str(control)
+    if found.controls:
+        far = all(c.is_far_from(found.drafted) for c in found.controls.values())
+        found_by["clearly_better_than_controls"] = far
+    if found.backups is not None:
+        found_by["backups"] = len(found.backups)
+    return spec.model_copy(
+        update={
+            "model": Path(where).as_posix(),
+            "nodes": dict(found.nodes.channels),
+            "calibration": found.calibrated and found.calibrated.calibration,
+            "edges": None if found.edges is None else found.edges.listed(),
+            "found_by": found_by,
+        }
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.nodes import all_nodes
@@ -19,9 +20,6 @@ from pytest_circuits.prune.pool import Pool, split
 from pytest_circuits.prune.quality import FEW, Bar, Judge
 from pytest_circuits.prune.refine import Proposer
 from pytest_circuits.spec.types import NecessaryClaim, Spec, SufficientClaim
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class NotFoundError(CircuitsError):

@@ -7,45 +7,40 @@ say is escaped, so that a name can neither end a command nor begin one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from pytest_circuits.report import words
-from pytest_circuits.report.places import in_repository
 from pytest_circuits.report.run import Result, Run
 from pytest_circuits.report.safe_text import clean, quoted
 
 MOST = 10  # errors of a step that GitHub shows
 
 
-def workflow_commands(run: Run, *, root: Path) -> list[str]:
-    """One command a line: why specifications are refused, which claims do not pass, what else.
-
-    root: the folder that the paths of the run are relative to.
-    """
-    found = [*_refusals(run, root), *_claims(run, root), *_problems(run, root)]
+def workflow_commands(run: Run) -> list[str]:
+    """One command a line: why specifications are refused, which claims do not pass, what else."""
+    found = [*_refusals(run), *_claims(run), *_problems(run)]
     if len(found) <= MOST:
         return found
     more = f"and {len(found) - MOST + 1} more, in the log"
     return [*found[: MOST - 1], _command(more, title="circuits")]
 
 
-def _refusals(run: Run, root: Path) -> Iterator[str]:
+def _refusals(run: Run) -> Iterator[str]:
     for refusal in run.refusals:
         yield _command(
             refusal.text,
-            file=in_repository(refusal.spec, root),
+            file=run.in_repository(refusal.spec),
             line=refusal.line,
             col=refusal.column,
             title="specification cannot be used",
         )
 
 
-def _claims(run: Run, root: Path) -> Iterator[str]:
+def _claims(run: Run) -> Iterator[str]:
     for result in run.blocking:
         if result.is_told:
             yield _command(
                 message_of(result),
-                file=in_repository(run.spec_of(result), root),
+                file=run.in_repository(run.spec_of(result)),
                 line=result.place.line,
                 col=result.place.column,
                 title=f"{result.circuit} {result.evidence.claim}: {words.state_of(result)}",
@@ -63,7 +58,7 @@ def message_of(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _problems(run: Run, root: Path) -> Iterator[str]:
+def _problems(run: Run) -> Iterator[str]:
     """One command per problem; one about a waiver begins with its place, and is marked there."""
     waivers = [waiver.place for circuit in run.circuits for waiver in circuit.waivers.values()]
     for problem in run.problems:
@@ -73,7 +68,7 @@ def _problems(run: Run, root: Path) -> Iterator[str]:
             continue
         spec, line, col = place.rsplit(":", 2)
         message = clean(problem.removeprefix(f"{place}: "))
-        file = in_repository(spec, root)
+        file = run.in_repository(spec)
         yield _command(message, file=file, line=line, col=col, title="waiver")
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from pytest_circuits.claims.evidence import Counterexample, Evidence
 from pytest_circuits.report import words
+from pytest_circuits.report.run import Meaning, Place
 from pytest_circuits.report.safe_text import clean, number, quoted, wrapped
 from pytest_circuits.report.terminal import Line, Span
 
@@ -21,8 +22,7 @@ _LABEL = 12  # columns before the values of a block
 class Writer(Protocol):
     """The part of pytest's terminal writer that is needed here."""
 
-    def write(self, msg: str, *, flush: bool = False, **markup: bool) -> None:
-        """Write text as it is."""
+    def write(self, msg: str, *, flush: bool = False, **markup: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,6 @@ class FailureText:
     reprcrash: Crash
 
     def toterminal(self, tw: Writer) -> None:
-        """Write the text with its markup."""
         for line in self.lines:
             for span in line:
                 tw.write(span.text, **span.markup)
@@ -55,47 +54,37 @@ class FailureText:
         return plain(self.lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Which claim failed, and where it stands."""
-
-    circuit: str
-    path: str  # of the specification, as the reader can open it
-    lineno: int
-    command: str  # that runs this claim alone, again
-    baseline: str = ""  # what it was compared with
-
-
-def failure_text(evidence: Evidence, subject: Subject) -> FailureText:
-    """Return the text of a claim whose verdict is not `pass`."""
-    title = f"{clean(subject.circuit)}: {evidence.claim}: {evidence.verdict.value}"
+def failure_text(
+    evidence: Evidence, meaning: Meaning, place: Place, *, circuit: str, baseline: str = ""
+) -> FailureText:
+    """The text of a claim whose verdict is not `pass`; baseline: what it was compared with."""
+    title = f"{clean(circuit)}: {evidence.claim}: {evidence.verdict.value}"
     head = (
         Span(title, words.colour_of(evidence.verdict)),
-        Span(f"  ({subject.path}:{subject.lineno})"),
+        Span(f"  ({place.path}:{place.line})"),
     )
-    lines: list[Line] = [head, (), *account(evidence), ()]
-    if subject.baseline:
-        lines += _block("baseline", [subject.baseline])
-    for label, command in commands(evidence, subject).items():
+    lines: list[Line] = [head, (), *account(evidence, meaning), ()]
+    if baseline:
+        lines += _block("baseline", [baseline])
+    for label, command in commands(evidence, place).items():
         lines += _block(label, [command])
-    crash = Crash(subject.path, subject.lineno, f"{evidence.claim}: {clean(evidence.reason)}")
+    crash = Crash(place.path, place.line, f"{evidence.claim}: {clean(evidence.reason)}")
     return FailureText(tuple(lines), crash)
 
 
-def account(evidence: Evidence) -> list[Line]:
+def account(evidence: Evidence, meaning: Meaning) -> list[Line]:
     """What was claimed and seen, and the smallest prompt that breaks the law."""
-    lines = _claim_block(evidence)
-    if evidence.law and evidence.law.counterexample:
-        partner = words.words_of(evidence.claim).partner
-        lines += [(), *_example_block(evidence.law.counterexample, evidence.law.searched, partner)]
+    lines, law = _claim_block(evidence, meaning.sentence), evidence.law
+    if law and law.counterexample:
+        lines += [(), *_example_block(law.counterexample, law.searched, meaning.partner)]
     return lines
 
 
-def commands(evidence: Evidence, subject: Subject) -> dict[str, str]:
+def commands(evidence: Evidence, place: Place) -> dict[str, str]:
     """What a reader can run: the claim again, and what keeps the prompt that broke its law."""
-    found = {"reproduce": subject.command}
+    found = {"reproduce": place.command}
     if evidence.law and evidence.law.counterexample:
-        found["keep it"] = _keeping(subject.path, evidence.law.counterexample.prompt)
+        found["keep it"] = _keeping(place.path, evidence.law.counterexample.prompt)
     return found
 
 
@@ -104,16 +93,14 @@ def plain(lines: Iterable[Line]) -> str:
     return "\n".join("".join(span.text for span in line).rstrip() for line in lines)
 
 
-def _claim_block(evidence: Evidence) -> list[Line]:
-    said, rate = words.words_of(evidence.claim), evidence.rate
-    lines = _block("claim", [said.sentence])
+def _claim_block(evidence: Evidence, sentence: str) -> list[Line]:
+    lines, rate = _block("claim", [sentence]), evidence.rate
     if rate is not None:
-        seen = words.observed(rate, at_most=said.at_most)
         where = (
             f"all {rate.n} prompts (the whole space)" if rate.exhaustive else f"{rate.n} prompts"
         )
-        lines += _block("observed", [f"{seen} of {where}"])
-        lines += _block("bound", [words.bound(rate, at_most=said.at_most)])
+        lines += _block("observed", [f"{words.observed(rate)} of {where}"])
+        lines += _block("bound", [words.bound(rate)])
     lines += _block("reason", wrapped(evidence.reason, _WIDTH - _LABEL))
     measures = ", ".join(
         f"{name.replace('_', ' ')} {number(value, '.4g')}"
@@ -139,15 +126,14 @@ def _example_block(example: Counterexample, searched: int, partner: str) -> list
 
 def _logits_table(example: Counterexample) -> list[Line]:
     """One row per run: the two logits, where there are any, and the margin between them."""
-    runs = list(dict.fromkeys([*example.margins, *example.logits]))
+    runs = list(dict.fromkeys([*example.runs, *example.margins, *example.logits]))
     name_width = max((len(clean(run)) for run in runs), default=0)
     head = f"{'':{name_width}}  {'answer':>9}  {'foil':>9}  {'margin':>9}"
     rows = []
     for run in runs:
         logits = example.logits.get(run, {})
         values = (logits.get("answer"), logits.get("foil"), example.margins.get(run))
-        formats = ("+.3f", "+.3f", "+.3f")
-        shown = [number(value, spec) for value, spec in zip(values, formats, strict=True)]
+        shown = [number(value, "+.3f") for value in values]
         rows.append(f"{clean(run):{name_width}}  " + "  ".join(f"{text:>9}" for text in shown))
     return _block("logits", [head, *rows])
 

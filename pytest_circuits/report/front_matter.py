@@ -6,16 +6,15 @@ What comes of it is read again, and where it does not say what it was meant to s
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pytest_circuits.errors import UsageError
 from pytest_circuits.report.run import Json
 from pytest_circuits.spec.bounded_yaml import parse_yaml
 from pytest_circuits.spec.tree import Tree
+from pytest_circuits.spec.yaml_text import block_list, indented
 
 KEY = "model-index"
 SOURCE = "pytest-circuits"  # the name of the source of our results, by which they are known again
@@ -62,7 +61,7 @@ def _read(matter: str, path: Path) -> Tree:
 
 
 def _added(matter: str, index: list[Json], end: str) -> str:
-    return f"{matter}{KEY}:{end}" + end.join(_list_lines(index, 0)) + end
+    return f"{matter}{KEY}:{end}" + end.join(block_list(index)) + end
 
 
 def _changed(matter: str, tree: Tree, said: Json, results: Sequence[Json], path: Path) -> str:
@@ -92,7 +91,7 @@ def _spliced(
         raise UsageError(f"{path}: {_IN_THE_WAY}")
     ends = [_end(lines, start, indent) for start in starts]
     carriage = "\r" if first.endswith("\r") else ""
-    new = [f"{line}{carriage}" for line in _list_lines(results, indent)]
+    new = [f"{line}{carriage}" for line in indented(block_list(results), by=indent)]
     at = starts[ours[0]] if ours else ends[-1]
     gone = {line for place in ours for line in range(starts[place], ends[place])}
     kept_before = [line for number, line in enumerate(lines[:at]) if number not in gone]
@@ -131,25 +130,3 @@ def _is_index(models: object) -> bool:
 def _is_ours(result: object) -> bool:
     source = result.get("source") if isinstance(result, dict) else None
     return isinstance(source, dict) and source.get("name") == SOURCE
-
-
-def _list_lines(items: Sequence[Any], indent: int) -> list[str]:
-    lines = []
-    for item in items:
-        first, *more = _mapping_lines(item, indent + 2)
-        lines += [f"{' ' * indent}- {first.lstrip()}", *more]
-    return lines
-
-
-def _mapping_lines(values: Json, indent: int) -> list[str]:
-    """Block style; scalars are JSON, which is YAML."""
-    lines = []
-    for key, value in values.items():
-        start = f"{' ' * indent}{key}:"
-        if isinstance(value, dict):
-            lines += [start, *_mapping_lines(value, indent + 2)]
-        elif isinstance(value, list):
-            lines += [start, *_list_lines(value, indent)]
-        else:
-            lines.append(f"{start} {json.dumps(value, ensure_ascii=False)}")
-    return lines

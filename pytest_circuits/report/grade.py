@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pytest_circuits.claims.evidence import Evidence, Verdict
-from pytest_circuits.report.run import Circuit, Json, Result
+from pytest_circuits.report.run import Circuit, Run
 from pytest_circuits.report.safe_text import clean
 
-CORE = ("behaves", "sufficient", "necessary", "stable")
-BEYOND = ("faithful", "minimal", "specific")
 _SHORT = 40  # characters of a reason that the line of a grade holds
 
 
@@ -29,21 +27,12 @@ class Level(StrEnum):
     FULL = "full"
 
 
-MEANINGS = {
-    Level.REFUTED: "a claim that it declares does not hold",
-    Level.UNDECIDED: "a claim that it declares is not decided, or did not run",
-    Level.BEHAVIOR: "its claims hold, and it names no circuit: nothing is said about how",
-    Level.PARTIAL: "its claims hold, and core claims are missing",
-    Level.CORE: f"the core claims hold: {', '.join(CORE)}",
-    Level.FULL: f"the core claims hold, and {', '.join(BEYOND)} besides",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What one run showed about one circuit."""
+    """What one run showed about one circuit; the record has the same fields."""
 
     level: Level
+    meaning: str
     proven: tuple[str, ...]  # claims that hold, with rates over the whole space
     sampled: tuple[str, ...]  # the others that hold
     failed: tuple[str, ...]
@@ -74,50 +63,53 @@ class Grade:
             parts.append(f"left out: {_by_reason(self.left_out)}")
         return "; ".join(parts)
 
-    def to_json(self) -> Json:
-        """The fields of the evidence record."""
-        return {
-            "level": self.level.value,
-            "meaning": MEANINGS[self.level],
-            "proven": list(self.proven),
-            "sampled": list(self.sampled),
-            "failed": list(self.failed),
-            "undecided": list(self.undecided),
-            "undeclared": list(self.undeclared),
-            "left_out": self.left_out,
-            "control_p": self.control_p,
-        }
 
-
-def grade(circuit: Circuit, results: Sequence[Result]) -> Grade:
+def grade(circuit: Circuit, run: Run) -> Grade:
     """Grade a circuit by the results of its claims; a claim without a result did not run."""
-    found = {r.evidence.claim: r.evidence for r in results if r.circuit == circuit.name}
+    found = {r.evidence.claim: r.evidence for r in run.results if r.circuit == circuit.name}
     held = [name for name in circuit.declared if _verdict(found.get(name)) is Verdict.PASS]
     failed = [name for name in circuit.declared if _verdict(found.get(name)) is Verdict.FAIL]
     undecided = [name for name in circuit.declared if name not in (*held, *failed)]
     proven = [name for name in held if (rate := found[name].rate) and rate.exhaustive]
+    level = _level(circuit, run, held=held, failed=failed, undecided=undecided)
     return Grade(
-        level=_level(circuit, held=held, failed=failed, undecided=undecided),
+        level=level,
+        meaning=meanings(run)[level],
         proven=tuple(proven),
         sampled=tuple(name for name in held if name not in proven),
         failed=tuple(failed),
         undecided=tuple(undecided),
-        undeclared=undeclared(circuit),
+        undeclared=undeclared(circuit, run),
         left_out=circuit.left_out,
         control_p=found["sufficient"].measures.get("control_p") if "sufficient" in held else None,
     )
 
 
-def undeclared(circuit: Circuit) -> tuple[str, ...]:
+def meanings(run: Run) -> dict[Level, str]:
+    """What each grade means, by the claims that there are."""
+    core, beyond = ", ".join(run.of_tier("core")), ", ".join(run.of_tier("beyond"))
+    return {
+        Level.REFUTED: "a claim that it declares does not hold",
+        Level.UNDECIDED: "a claim that it declares is not decided, or did not run",
+        Level.BEHAVIOR: "its claims hold, and it names no circuit: nothing is said about how",
+        Level.PARTIAL: "its claims hold, and core claims are missing",
+        Level.CORE: f"the core claims hold: {core}",
+        Level.FULL: f"the core claims hold, and {beyond} besides",
+    }
+
+
+def undeclared(circuit: Circuit, run: Run) -> tuple[str, ...]:
     """The core claims that are not made about a circuit; where there is none, none is missing."""
-    return tuple(name for name in CORE if circuit.nodes and name not in circuit.declared)
+    core = run.of_tier("core") if circuit.nodes else ()
+    return tuple(name for name in core if name not in circuit.declared)
 
 
-def warning(circuits: Sequence[Circuit]) -> str:
+def warning(run: Run) -> str:
     """One sentence about core claims that are not declared, and no reason why; empty if none."""
     missing = {
-        circuit.name: [name for name in undeclared(circuit) if name not in circuit.left_out]
-        for circuit in circuits
+        circuit.name: [name for name in undeclared(circuit, run) if name not in circuit.left_out]
+        for circuit in run.circuits
+        if not run.refused
     }
     named = "; ".join(
         f"{clean(name)} ({', '.join(claims)})" for name, claims in missing.items() if claims
@@ -144,7 +136,12 @@ def _verdict(evidence: Evidence | None) -> Verdict:
 
 
 def _level(
-    circuit: Circuit, *, held: Sequence[str], failed: Sequence[str], undecided: Sequence[str]
+    circuit: Circuit,
+    run: Run,
+    *,
+    held: Sequence[str],
+    failed: Sequence[str],
+    undecided: Sequence[str],
 ) -> Level:
     if failed:
         return Level.REFUTED
@@ -152,6 +149,6 @@ def _level(
         return Level.UNDECIDED
     if not circuit.nodes:
         return Level.BEHAVIOR
-    if undeclared(circuit):
+    if undeclared(circuit, run):
         return Level.PARTIAL
-    return Level.FULL if {*BEYOND} <= {*held} else Level.CORE
+    return Level.FULL if {*run.of_tier("beyond")} <= {*held} else Level.CORE

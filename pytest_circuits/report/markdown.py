@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.errors import UsageError
 from pytest_circuits.report import words
-from pytest_circuits.report.failure import Subject, account, commands, plain
-from pytest_circuits.report.grade import warning
-from pytest_circuits.report.markdown_tables import (
-    CLAIMS_HEAD,
-    GRADES_HEAD,
-    SIGNS,
-    claim_row,
-    grade_row,
-    sign_of,
-    waiver_items,
-)
-from pytest_circuits.report.mermaid import mermaid
-from pytest_circuits.report.record import tool
-from pytest_circuits.report.run import Circuit, Drawing, Result, Run
-from pytest_circuits.report.safe_markdown import code, fenced, html_code, prose
+from pytest_circuits.report.failure import account, commands, plain
+from pytest_circuits.report.grade import grade, warning
+from pytest_circuits.report.run import DELTA, Circuit, Drawing, Result, Run
+from pytest_circuits.report.safe_text import code, fenced, html_code, prose
 from pytest_circuits.report.terminal import verdict_line
+from pytest_circuits.report.writing import Target, is_step_summary
 
 COMMENT = 65_536  # characters that a comment on GitHub can have
 STEP_SUMMARY = 2**20  # bytes of the summary of one step; more, and GitHub shows nothing of it
+SIGNS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.INCONCLUSIVE: "⚠️"}
+CLAIMS_HEAD = (
+    "| | circuit | claim | observed | threshold | prompts | Δ baseline |\n"
+    "|---|---|---|---|---|---:|---:|\n"
+)
+GRADES_HEAD = "| grade | circuit | evidence |\n|---|---|---|\n"
 # What goes first where there is no room, in words, and by which name it is counted.
 _CUT_FIRST = ("graph", "passing claim", "grade", "failure report", "remark", "claim", "waiver")
 
@@ -46,7 +44,27 @@ def markdown(run: Run, *, evidence: str | None, most: int = COMMENT) -> str:
     Where it would be larger, whole parts are left out, and a last line says which.
     evidence: the file that holds the whole record, where one is written.
     """
-    return _fitted([*_head(run), *_claims(run), *_accounts(run), *_grades(run)], evidence, most)
+    parts = [*_head(run), *_claims(run), *_accounts(run), *_grades(run)]
+    made = f"<sub>{prose(str(run.tool))}"
+    where = f"; the whole evidence: {code(evidence)}" if evidence else ""
+
+    def foot(lost: Sequence[str]) -> str:
+        cut = f"; left out, to stay below {most:,} bytes: {', '.join(lost)}" if lost else ""
+        return f"\n{made}{cut}{where}</sub>\n"
+
+    return _fitted(parts, foot, most)
+
+
+def make(run: Run, target: Target) -> bytes:
+    """The output; one that is appended to the summary of a step fits into what is left there."""
+    most = COMMENT
+    if is_step_summary(target.path):
+        most = STEP_SUMMARY - (target.path.stat().st_size if target.path.exists() else 0)
+    evidence = target.record.shown if target.record else None
+    content = markdown(run, evidence=evidence, most=most).encode()
+    if len(content) > most:
+        raise UsageError(f"{target.shown}: the summary of this step is full")
+    return content
 
 
 def _head(run: Run) -> Iterator[Part]:
@@ -58,10 +76,9 @@ def _head(run: Run) -> Iterator[Part]:
     places = [f"{r.spec}:{r.line}:{r.column}: {r.text}" for r in run.refusals]
     if places:
         yield Part(f"{fenced(chr(10).join(places), 'text')}\n", "remark")
-    warned = warning([] if run.refused else run.circuits)
     for item in waiver_items(run):
         yield Part(item, "waiver")
-    for text in filter(None, [*run.problems, *run.notes, warned]):
+    for text in filter(None, [*run.problems, *run.notes, warning(run)]):
         yield Part(f"- {prose(text)}\n", "remark")
     yield Part("\n")
 
@@ -84,18 +101,17 @@ def _accounts(run: Run) -> Iterator[Part]:
             failing.setdefault(result.circuit, []).append(result)
     for circuit in run.circuits:
         for result in failing.get(circuit.name, []):
-            yield Part(_account(result), "failure report")
+            yield Part(_account(run, result), "failure report")
         if circuit.drawing and circuit.name in failing:
             yield Part(_graph(circuit, circuit.drawing), "graph")
 
 
-def _account(result: Result) -> str:
+def _account(run: Run, result: Result) -> str:
     place, claim = result.place, result.evidence.claim
-    subject = Subject(result.circuit, place.path, place.line, place.command)
     title = f"{sign_of(result)} {html_code(result.circuit)} {claim}: "
     title += f"{words.state_of(result)} ({html_code(f'{place.path}:{place.line}')})"
-    told = fenced(textwrap.dedent(plain(account(result.evidence))), "text")
-    said = "\n".join(commands(result.evidence, subject).values())
+    told = fenced(textwrap.dedent(plain(account(result.evidence, run.meaning_of(claim)))), "text")
+    said = "\n".join(commands(result.evidence, place).values())
     return _folded(title, f"{told}\n{fenced(said, 'sh')}")
 
 
@@ -105,8 +121,62 @@ def _graph(circuit: Circuit, drawing: Drawing) -> str:
     return _folded(title, fenced(mermaid(drawing), "mermaid"))
 
 
+def mermaid(drawing: Drawing) -> str:
+    """The source of a graph, which GitHub and GitLab draw where Markdown is shown.
+
+    Solid arrows are weights, dotted ones channels of the residual stream that both ends share.
+    """
+    names = {node: f"n{place}" for place, node in enumerate(drawing.nodes)}
+    lines = ["flowchart LR"]
+    lines += [f'  {name}["{_label(node)}"]' for node, name in names.items()]
+    lines += [f"  {names[start]} --> {names[end]}" for start, end in drawing.edges]
+    lines += [f"  {names[start]} -.-> {names[end]}" for start, end in drawing.stream]
+    return "\n".join(lines)
+
+
+def _label(node: str) -> str:
+    return re.sub(r"[^\w.\[\] -]", lambda found: f"#{ord(found[0])};", node)
+
+
 def _folded(title: str, body: str) -> str:
     return f"<details>\n<summary>{title}</summary>\n\n{body}\n</details>\n\n"
+
+
+def sign_of(result: Result) -> str:
+    """The sign of a claim: a waived one neither passes nor blocks."""
+    return SIGNS[Verdict.INCONCLUSIVE if result.waived else result.verdict]
+
+
+def waiver_items(run: Run) -> Iterator[str]:
+    """Items of a list: until when each waived claim may stand, why, and how it does not pass."""
+    for result in run.waived:
+        about = f"{code(result.circuit)} {prose(result.evidence.claim)}"
+        until = prose(words.waived(result.waived)) if result.waived else ""
+        yield f"- {about}: {until}; measured: {prose(result.evidence.reason)}\n"
+
+
+def claim_row(result: Result) -> str:
+    """One claim: its verdict, the rate with its bound, the threshold."""
+    evidence, rate = result.evidence, result.evidence.rate
+    return _row(
+        f"{sign_of(result)} {words.state_of(result)}",
+        code(result.circuit),
+        prose(evidence.claim),
+        words.observed(rate).replace(" ", "\xa0"),
+        words.bound(rate),
+        words.count(rate),
+        words.points(evidence.measures.get(DELTA)),
+    )
+
+
+def grade_row(circuit: Circuit, run: Run) -> str:
+    """How much was shown about one circuit, and why it is not more."""
+    found = grade(circuit, run)
+    return _row(found.level.value, code(circuit.name), prose(found.sentence))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _grades(run: Run) -> Iterator[Part]:
@@ -116,10 +186,10 @@ def _grades(run: Run) -> Iterator[Part]:
             yield Part(grade_row(circuit, run), "grade")
 
 
-def _fitted(parts: Sequence[Part], evidence: str | None, most: int) -> str:
+def _fitted(parts: Sequence[Part], foot: Callable[[Sequence[str]], str], most: int) -> str:
     """Leave out parts, the last of the least important kind first, until the rest fits."""
     sizes = [len(part.text.encode()) for part in parts]
-    longest = _foot([f"{len(parts)} {kind}s" for kind in _CUT_FIRST], evidence, most)
+    longest = foot([f"{len(parts)} {kind}s" for kind in _CUT_FIRST])
     excess = sum(sizes) + len(longest.encode()) - most
     gone: set[int] = set()
     for kind in _CUT_FIRST:
@@ -130,11 +200,4 @@ def _fitted(parts: Sequence[Part], evidence: str | None, most: int) -> str:
     kept = "".join(part.text for place, part in enumerate(parts) if place not in gone)
     counted = Counter(parts[place].kind for place in gone)
     lost = [words.several(counted[kind], kind) for kind in _CUT_FIRST if counted[kind]]
-    return kept + _foot(lost, evidence, most)
-
-
-def _foot(lost: list[str], evidence: str | None, most: int) -> str:
-    made = f"{tool()['name']} {tool()['version']}"
-    where = f"the whole evidence: {code(evidence)}" if evidence else ""
-    cut = f"left out, to stay below {most:,} bytes: {', '.join(lost)}" if lost else ""
-    return f"\n<sub>{'; '.join(filter(None, [prose(made), cut, where]))}</sub>\n"
+    return kept + foot(lost)

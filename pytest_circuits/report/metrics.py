@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.report.record import dump
 from pytest_circuits.report.run import Run
+from pytest_circuits.report.writing import Target
 
 Numbers = dict[str, float | int]
 
@@ -30,6 +32,10 @@ def metrics(run: Run) -> Numbers:
         for name, value in sorted(found.items())
         if value is not None and math.isfinite(value)
     }
+
+
+def make(run: Run, _: Target) -> bytes:
+    return dump(metrics(run)).encode()
 
 
 def _numbers(evidence: Evidence) -> dict[str, float | int | None]:

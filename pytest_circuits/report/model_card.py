@@ -12,21 +12,21 @@ from pytest_circuits.claims.evidence import Evidence
 from pytest_circuits.errors import UsageError
 from pytest_circuits.report import words
 from pytest_circuits.report.front_matter import SOURCE, line_end, with_results
-from pytest_circuits.report.markdown_tables import (
+from pytest_circuits.report.markdown import (
     CLAIMS_HEAD,
     GRADES_HEAD,
     claim_row,
     grade_row,
     waiver_items,
-    whole,
 )
-from pytest_circuits.report.record import tool
 from pytest_circuits.report.run import Circuit, Json, Run
-from pytest_circuits.report.safe_markdown import code, prose
-from pytest_circuits.report.safe_text import clean
+from pytest_circuits.report.safe_text import clean, code, prose
 from pytest_circuits.report.terminal import verdict_line
+from pytest_circuits.report.writing import Target
+from pytest_circuits.system.files import read_bounded
 
 BEGIN, END = "<!-- circuits:begin -->", "<!-- circuits:end -->"
+_MAX_BYTES = 2**23
 _URL = "https://pypi.org/project/pytest-circuits/"
 
 
@@ -48,15 +48,24 @@ def model_card(before: str, run: Run, *, path: Path) -> str:
     return _with_section(card, _section(run), path)
 
 
+def make(run: Run, target: Target) -> bytes:
+    before = b""
+    if target.path.exists():
+        before = read_bounded(target.path, max_bytes=_MAX_BYTES, error=UsageError)
+    try:
+        return model_card(before.decode(), run, path=Path(target.shown)).encode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{target.shown}: not UTF-8 text; save the file as UTF-8") from None
+
+
 def _section(run: Run) -> str:
     (digest,) = {circuit.model.digest for circuit in run.circuits}
-    claims = whole(CLAIMS_HEAD, map(claim_row, run.results))
-    waivers = whole("\n", waiver_items(run)) if run.waived else ""
-    grades = whole(GRADES_HEAD, (grade_row(circuit, run) for circuit in run.circuits))
-    made = f"{tool()['name']} {tool()['version']}"
+    claims = "".join([CLAIMS_HEAD, *map(claim_row, run.results)])
+    waivers = "".join(["\n", *waiver_items(run)]) if run.waived else ""
+    grades = "".join([GRADES_HEAD, *(grade_row(circuit, run) for circuit in run.circuits)])
     lines = (
         *("## Circuit checks", "", prose(verdict_line(run)), "", claims + waivers, grades),
-        f"Made by {prose(made)} for the model {code(digest)}.",
+        f"Made by {prose(str(run.tool))} for the model {code(digest)}.",
     )
     return "\n".join([BEGIN, *lines, END])
 
@@ -98,5 +107,5 @@ def _metric(evidence: Evidence) -> Json:
     claim, rate, verdict = evidence.claim, evidence.rate, evidence.verdict.value
     if rate is None or not math.isfinite(rate.estimate):
         return {"type": claim, "name": claim, "value": verdict}
-    needed = words.bound(rate, at_most=words.words_of(claim).at_most)
+    needed = words.bound(rate)
     return {"type": claim, "name": f"{claim} ({needed}): {verdict}", "value": rate.estimate}

@@ -8,21 +8,14 @@ left out of it could turn a refusal into a release: only what passed is listed a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from pytest_circuits.claims.evidence import Verdict
-from pytest_circuits.report.record import tool, versions
+from pytest_circuits.report.record import dump
 from pytest_circuits.report.run import Json, Run
+from pytest_circuits.report.writing import Record, Target
 
 
-def predicate(
-    run: Run, *, evidence: tuple[str, str] | None, environment: Mapping[str, str]
-) -> Json:
-    """The predicate.
-
-    evidence: name and sha256 of the record of the run, where one was written.
-    environment: variables of the CI system, of which the address of the run is made.
-    """
+def predicate(run: Run, *, record: Record | None = None) -> Json:
+    """The predicate, which names the record of the run where one was written."""
     passed = [result.nodeid for result in run.results if result.verdict is Verdict.PASS]
     warned = [result.nodeid for result in run.results if result.waived]
     failed = [
@@ -33,44 +26,38 @@ def predicate(
     unwaived = "WARNED" if warned and run.green and not run.not_asked_for else "FAILED"
     found: Json = {
         "result": "PASSED" if run.verdict is Verdict.PASS else unwaived,
-        "configuration": _configuration(run, evidence),
+        "configuration": _configuration(run, record),
         "passedTests": passed,
         "warnedTests": warned,
         "failedTests": [*failed, *run.refused],
     }
-    address = _address(environment)
-    return {**found, "url": address} if address else found
+    return {**found, "url": run.url} if run.url else found
 
 
-def _configuration(run: Run, evidence: tuple[str, str] | None) -> list[Json]:
+def make(run: Run, target: Target) -> bytes:
+    return dump(predicate(run, record=target.record)).encode()
+
+
+def _configuration(run: Run, record: Record | None) -> list[Json]:
     files = dict.fromkeys(file for circuit in run.circuits for file in circuit.files)
     return [
         {
-            "name": tool()["name"],
-            "uri": f"pkg:pypi/{tool()['name']}@{tool()['version']}",
-            "annotations": {"role": "tool", "versions": versions()},
+            "name": run.tool.name,
+            "uri": f"pkg:pypi/{run.tool.name}@{run.tool.version}",
+            "annotations": {"role": "tool", "versions": run.versions},
         },
         *(
             {"name": f.name, "digest": {"sha256": f.sha256}, "annotations": {"role": f.role}}
             for f in sorted(files, key=lambda file: (file.role, file.name, file.sha256))
         ),
-        *([_resource(*evidence)] if evidence else []),
+        *([_resource(record)] if record else []),
     ]
 
 
-def _resource(name: str, digest: str) -> Json:
+def _resource(record: Record) -> Json:
     return {
-        "name": name,
-        "digest": {"sha256": digest},
+        "name": record.name,
+        "digest": {"sha256": record.sha256},
         "mediaType": "application/json",
         "annotations": {"role": "evidence"},
     }
-
-
-def _address(environment: Mapping[str, str]) -> str:
-    """Where the run can be looked at: of GitHub Actions or GitLab CI, else nowhere."""
-    names = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
-    server, repository, number = (environment.get(name) for name in names)
-    if server and repository and number:
-        return f"{server}/{repository}/actions/runs/{number}"
-    return environment.get("CI_JOB_URL", "")

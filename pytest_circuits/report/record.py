@@ -1,109 +1,75 @@
-"""The evidence record: the one account of a run that every report is made from.
+"""The evidence record: the one account of a run, of which every report can be made again.
 
 Its fields are those of schema version 1. Numbers are finite, or null with the reason beside them;
-keys are sorted; no path is absolute; nothing outside `run` depends on when or how fast it ran, but
-that `waived` of a claim becomes null after the last day of its waiver. Waived claims keep their
-verdicts, and so does the run: its `verdict` is `pass` only where every claim passes.
+keys are sorted; no path is absolute; nothing outside `run` depends on when, from where or how fast
+it ran, but that `waived` of a claim becomes null after the last day of its waiver. Waived claims
+keep their verdicts, and so does the run: its `verdict` is `pass` only where every claim passes.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import platform
 from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TypeVar
 
-import pytest_circuits
-from pytest_circuits.claims.evidence import Cause, Counterexample, Evidence, Law, Rate, Verdict
+from pydantic import TypeAdapter, ValidationError
+
+from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.errors import RecordError
 from pytest_circuits.report.grade import grade
-from pytest_circuits.report.run import (
-    DELTA,
-    Artifact,
-    Baseline,
-    Circuit,
-    Drawing,
-    File,
-    Json,
-    Matched,
-    Result,
-    Run,
-    Waiver,
-)
+from pytest_circuits.report.run import DELTA, Artifact, Circuit, Json, Result, Run
+from pytest_circuits.report.writing import Target
+from pytest_circuits.system.files import parse_json
 
 SCHEMA_VERSION = 1
-DISTRIBUTIONS = ("hypothesis", "numpy", "pytest", "scipy", "tokenizers", "torch")
+_ABOUT = ("problems", "notes", "url", "root", "started", "seconds")  # of a run, under `run`
+_TOLD = ("claims", "tool", "versions", "refused", "refusals")  # the same, at the top
+_MOST = 2**63
+_SHOWN = 3  # of what is wrong with a record
+
+T = TypeVar("T")
+_CIRCUIT, _EVIDENCE = TypeAdapter(Circuit), TypeAdapter(Evidence)
+_RUN = TypeAdapter(Run)
+
+
+def circuit_to_json(circuit: Circuit) -> Json:
+    return _fields(_CIRCUIT, circuit)
 
 
 def circuit_from_json(fields: Json) -> Circuit:
-    """Return the circuit that `asdict` was given, after it crossed processes."""
-    baseline, drawing, matched = (fields[name] for name in ("baseline", "drawing", "matched"))
-    return Circuit(
-        **{
-            **fields,
-            "declared": tuple(fields["declared"]),
-            "model": Artifact(**fields["model"]),
-            "waivers": {name: Waiver(**waiver) for name, waiver in fields["waivers"].items()},
-            "baseline": None if baseline is None else Baseline(**baseline),
-            "matched": None if matched is None else Matched(**matched),
-            "files": tuple(File(**file) for file in fields["files"]),
-            "drawing": None
-            if drawing is None
-            else Drawing(tuple(drawing["nodes"]), tuple(map(tuple, drawing["edges"]))),
-        }
-    )
+    return _CIRCUIT.validate_python(fields)
 
 
 def evidence_to_json(evidence: Evidence) -> Json:
-    """Return the fields of one claim, every number finite or null."""
+    """The fields of one claim, every number finite or null."""
     lost: list[str] = []
-    fields = _finite(asdict(evidence), "", lost)
+    fields: Json = _finite(_fields(_EVIDENCE, evidence), "", lost)
     if fields["measures"].get(DELTA, 0) is None:
         del fields["measures"][DELTA]  # there is no baseline to differ from
     lost += [f"measures.{name}" for name, value in fields["measures"].items() if value is None]
     missing = sorted({name for name in lost if name not in evidence.reason})
     if missing:
         fields["reason"] = f"{evidence.reason}; not a finite number: {', '.join(missing)}"
-    return {**fields, "verdict": evidence.verdict.value}
+    return fields
 
 
 def evidence_from_json(fields: Json) -> Evidence:
-    """Return the evidence that `evidence_to_json` was given, with null for what was not finite."""
-    rate, law = fields["rate"], fields["law"]
-    return Evidence(
-        claim=fields["claim"],
-        verdict=Verdict(fields["verdict"]),
-        reason=fields["reason"],
-        rate=None if rate is None else Rate(**rate),
-        law=None if law is None else Law(law["searched"], _counterexample(law["counterexample"])),
-        measures=fields["measures"],
-    )
+    """The evidence that `evidence_to_json` was given; what was not finite is null, or NaN."""
+    return _EVIDENCE.validate_python(fields)
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that the evidence may depend on."""
-    found = {"python": platform.python_version()}
-    for name in DISTRIBUTIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def make(run: Run, _: Target) -> bytes:
+    return dump(run_to_json(run)).encode()
 
 
-def tool() -> dict[str, str]:
-    """Return what made the record."""
-    return {"name": "pytest-circuits", "version": pytest_circuits.__version__}
-
-
-def run_to_json(run: Run, *, about: Json) -> Json:
-    """Return the whole record; `about` becomes the field `run`, the only one that holds times."""
+def run_to_json(run: Run) -> Json:
+    fields = _fields(_RUN, run)
+    about = {name: fields[name] for name in _ABOUT}
     return {
         "schema_version": SCHEMA_VERSION,
         "verdict": run.verdict.value,
-        "tool": tool(),
-        "versions": versions(),
+        **{name: fields[name] for name in _TOLD},
         "device": _only({circuit.device for circuit in run.circuits}),
         "model": _artifact(
             [circuit.model for circuit in run.circuits], none="no circuit was loaded"
@@ -119,58 +85,125 @@ def run_to_json(run: Run, *, about: Json) -> Json:
         "circuits": [_circuit(circuit, run) for circuit in run.circuits],
         "run": {
             **about,
-            "problems": list(run.problems),
             "baselines_recorded": list(run.recorded),
-            "seconds_by_claim": {result.nodeid: result.seconds for result in run.results},
+            "places_by_claim": {r["nodeid"]: r["place"] for r in fields["results"]},
+            "seconds_by_claim": {r["nodeid"]: r["seconds"] for r in fields["results"]},
         },
     }
 
 
+def run_from_json(content: bytes, *, source: str) -> Run:
+    """The run that a record tells of; RecordError, which names the source, where it is none.
+
+    It has every field that would be written today, and each says what would be written, so that
+    what is derived from the evidence (verdict, grades) cannot say anything else than the evidence.
+    """
+    given = parse_json(content, source=source, error=RecordError)
+    again = "run the gate again to have one"
+    if given.get("schema_version") != SCHEMA_VERSION:
+        raise RecordError(f"{source}: no evidence record of version {SCHEMA_VERSION}; {again}")
+    try:
+        run = _RUN.validate_json(json.dumps(_run_fields(given)), strict=True)
+        fresh = json.loads(dump(run_to_json(run)))
+    except ValidationError as error:
+        wrong = [
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:_SHOWN]
+        ]
+        raise RecordError(f"{source}: not a whole record: {'; '.join(wrong)}; {again}") from None
+    except KeyError as error:
+        text = f"{source}: without the field {error}, as an older version wrote it; {again}"
+        raise RecordError(text) from None
+    except (TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise RecordError(f"{source}: not a whole record: {error}; {again}") from None
+    if place := _difference(fresh, given):
+        raise RecordError(
+            f"{source}: {place}, so that it was changed, or written by another version; {again}"
+        )
+    return run
+
+
 def dump(record: Json) -> str:
-    """Return the record as text: sorted, indented, ASCII, and without NaN."""
+    """The record as text: sorted, indented, ASCII, and without NaN."""
     return json.dumps(record, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
 def recorded(evidence: Evidence) -> Evidence:
-    """Return the evidence of a comparison whose baseline this run replaces: it decides nothing."""
+    """The evidence of a comparison whose baseline this run replaces: it decides nothing."""
     before = f"; against the one that it replaces: {evidence.reason}" if evidence.rate else ""
     reason = f"its baseline was recorded by this run, so there is nothing to compare yet{before}"
     return replace(evidence, verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 
+def _fields(adapter: TypeAdapter[T], value: T) -> Json:
+    fields: Json = adapter.dump_python(value, mode="json")
+    return fields
+
+
 def _circuit(circuit: Circuit, run: Run) -> Json:
     results = [result for result in run.results if result.circuit == circuit.name]
+    fields = _finite(circuit_to_json(circuit), "", [])
+    if circuit.baseline:
+        fields["baseline"]["is_candidate"] = circuit.is_its_baseline
+    claims = [_claim(result) for result in results]
+    return {**fields, "grade": asdict(grade(circuit, run)), "claims": claims}
+
+
+def _claim(result: Result) -> Json:
+    waiver = result.waived
     return {
-        "name": circuit.name,
-        "spec": circuit.spec,
-        "digest": circuit.digest,
-        "nodes": circuit.nodes,
-        "edges": circuit.edges,
-        "grade": grade(circuit, results).to_json(),
-        "reference_digest": circuit.reference_digest,
-        "baseline": _baseline(circuit),
-        "matched": None if circuit.matched is None else asdict(circuit.matched),
-        "claims": [
-            {**evidence_to_json(result.evidence), "waived": _waived(result)} for result in results
-        ],
+        **evidence_to_json(result.evidence),
+        "waived": None if waiver is None else {"until": waiver.until, "reason": waiver.reason},
+        "nodeid": result.nodeid,
+        "state": result.state.value,
     }
 
 
-def _baseline(circuit: Circuit) -> Json | None:
-    if circuit.baseline is None:
-        return None
-    return {**asdict(circuit.baseline), "is_candidate": circuit.is_its_baseline}
+def _run_fields(record: Json) -> Json:
+    """A record as the fields of `Run`; a claim has those of its result and of its evidence."""
+    about, circuits = record["run"], record["circuits"]
+    results = [
+        {
+            **claim,
+            "circuit": circuit["name"],
+            "evidence": claim,
+            "seconds": about["seconds_by_claim"][claim["nodeid"]],
+            "place": about["places_by_claim"][claim["nodeid"]],
+            "waived": claim["waived"] and circuit["waivers"][claim["claim"]],
+        }
+        for circuit in circuits
+        for claim in circuit["claims"]
+    ]
+    return {
+        **{name: about[name] for name in _ABOUT},
+        **{name: record[name] for name in _TOLD},
+        "circuits": circuits,
+        "results": results,
+        "recorded": about["baselines_recorded"],
+    }
 
 
-def _waived(result: Result) -> Json | None:
-    waiver = result.waived
-    return None if waiver is None else {"until": waiver.until, "reason": waiver.reason}
+def _difference(fresh: object, given: object, path: str = "") -> str:
+    """The first place where a record is not what it would be if it was written now, in words."""
+    pairs: list[tuple[str, object, object]] = []
+    if isinstance(fresh, dict) and isinstance(given, dict):
+        for name in fresh:
+            if name not in given:
+                return f"without the field {path}{name}"
+            pairs.append((f"{path}{name}", fresh[name], given[name]))
+    elif isinstance(fresh, list) and isinstance(given, list) and len(fresh) == len(given):
+        pairs = [(f"{path}{n}", a, b) for n, (a, b) in enumerate(zip(fresh, given, strict=True))]
+    elif isinstance(fresh, int) and abs(fresh) > _MOST:
+        return f"its field {path.rstrip('.')} is no number that a run has"
+    elif fresh != given:
+        return f"its field {path.rstrip('.')} does not follow from the rest"
+    found = (_difference(a, b, f"{name}.") for name, a, b in pairs)
+    return next(filter(None, found), "")
 
 
 def _artifact(artifacts: list[Artifact], *, none: str) -> Json:
     different = list(dict.fromkeys(artifacts))
     if len(different) == 1:
-        return asdict(different[0])
+        return {"path": different[0].path, "digest": different[0].digest}
     if not different:
         return {"path": None, "digest": None, "reason": none}
     listed = ", ".join(f"{artifact.path} ({artifact.digest})" for artifact in different)
@@ -179,13 +212,6 @@ def _artifact(artifacts: list[Artifact], *, none: str) -> Json:
 
 def _only(values: set[str]) -> str | None:
     return ", ".join(sorted(values)) or None
-
-
-def _counterexample(fields: Json | None) -> Counterexample | None:
-    if fields is None:
-        return None
-    causes = tuple(Cause(**cause) for cause in fields["causes"])
-    return Counterexample(**{**fields, "tokens": tuple(fields["tokens"]), "causes": causes})
 
 
 def _finite(value: Any, name: str, lost: list[str]) -> Any:  # noqa: ANN401  (any JSON value)

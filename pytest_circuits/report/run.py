@@ -1,14 +1,29 @@
-"""One run of the gate as values: what was put to the test, and what came of it."""
+"""One run of the gate as values: what was put to the test, and what came of it.
+
+A run holds all that its reports tell, and is read back from its record (`report.record`).
+"""
 
 from __future__ import annotations
 
+import platform
+import posixpath
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator, PlainSerializer
+
+import pytest_circuits
 from pytest_circuits.claims.evidence import Evidence, Verdict
 
 Json = dict[str, Any]
+# In the order of the specification, which the sorted keys of a JSON object would not keep.
+Ordered = Annotated[
+    dict[str, str], PlainSerializer(lambda given: list(given.items())), BeforeValidator(dict)
+]
+DISTRIBUTIONS = ("hypothesis", "numpy", "pytest", "scipy", "tokenizers", "torch")
 DELTA = "delta_to_baseline"  # the measure that differs from the baseline's rate
 
 
@@ -51,10 +66,15 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The nodes of a circuit, in forward order, and the edges between them."""
+    """The nodes of a circuit, in forward order, and what joins them."""
 
     nodes: tuple[str, ...]
-    edges: tuple[tuple[str, str], ...]
+    edges: tuple[tuple[str, str], ...]  # weights
+    stream: tuple[tuple[str, str], ...] = ()  # who writes what who reads in the residual stream
+
+    def __post_init__(self) -> None:
+        if not {node for pair in (*self.edges, *self.stream) for node in pair} <= {*self.nodes}:
+            raise ValueError("an edge of a drawing has an end that is none of its nodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +112,7 @@ class Circuit:
     device: str
     files: tuple[File, ...] = ()  # all that its evidence depends on
     drawing: Drawing | None = None  # None: there is nothing to draw, or too much
-    left_out: dict[str, str] = field(default_factory=dict)  # claims not declared, with the reason
+    left_out: Ordered = field(default_factory=dict)  # claims not declared, with the reason
     waivers: dict[str, Waiver] = field(default_factory=dict)  # by claim
     matched: Matched | None = None  # None: the nodes are those that the specification names
 
@@ -124,8 +144,6 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One claim of one circuit, and what came of it."""
-
     nodeid: str
     circuit: str
     evidence: Evidence
@@ -141,14 +159,49 @@ class Result:
 
     @property
     def is_told(self) -> bool:
-        """Say whether it is told by itself; of all others one sentence of the run says how many."""
+        """Whether it is told by itself; of all others one sentence of the run says how many."""
         return self.state not in {State.DESELECTED, State.NOT_RUN}
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """A whole run of the gate."""
+class Meaning:
+    """What reports say of a claim, by whatever circuit it is made: from its card."""
 
+    sentence: str
+    at_most: bool = False  # its rate must not exceed its threshold
+    partner: str = ""  # what the partner of a prompt is
+    tier: Literal["core", "beyond"] | None = None  # what it counts for in a grade
+    order: int = 0  # among all claims
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    name: str = "pytest-circuits"
+    version: str = pytest_circuits.__version__
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+@cache
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def versions() -> dict[str, str]:
+    """The versions that evidence may depend on."""
+    found = {name: _version(name) for name in DISTRIBUTIONS}
+    return {
+        "python": platform.python_version(),
+        **{name: text for name, text in found.items() if text},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
     circuits: tuple[Circuit, ...]
     results: tuple[Result, ...]
     refused: tuple[str, ...] = ()  # specifications that cannot be used
@@ -156,6 +209,13 @@ class Run:
     problems: tuple[str, ...] = ()  # what keeps the run from being complete, one sentence each
     notes: tuple[str, ...] = ()  # what else a person should know
     recorded: tuple[str, ...] = ()  # baseline files that were written
+    claims: dict[str, Meaning] = field(default_factory=dict)  # what each says, by name
+    tool: Tool = Tool()
+    versions: dict[str, str] = field(default_factory=versions)
+    root: str = "."  # the folder that paths are relative to, from the top of its repository
+    url: str = ""  # where the run can be looked at
+    started: str = ""  # ISO 8601, in UTC
+    seconds: float = 0.0
 
     @property
     def verdict(self) -> Verdict:
@@ -181,7 +241,7 @@ class Run:
 
     @property
     def green(self) -> bool:
-        """Say whether the exit status may be 0: baselines that are recorded and waivers may stand.
+        """Whether the exit status may be 0: baselines that are recorded and waivers may stand.
 
         So may claims that nobody asked for, where others were named.
         """
@@ -199,5 +259,17 @@ class Run:
         )
 
     def spec_of(self, result: Result) -> str:
-        """The specification that a result is about, relative to the root folder."""
         return next(c.spec for c in self.circuits if c.name == result.circuit)
+
+    def in_repository(self, path: str) -> str:
+        """A path from the top of the repository, as its host names the file."""
+        return posixpath.normpath(posixpath.join(self.root, path))
+
+    def meaning_of(self, claim: str) -> Meaning:
+        """What a claim says; one that is unknown is shown by its name."""
+        return self.claims.get(claim, Meaning(claim))
+
+    def of_tier(self, tier: str) -> tuple[str, ...]:
+        """Names of the claims that a part of the grade is made of."""
+        found = [name for name, meaning in self.claims.items() if meaning.tier == tier]
+        return tuple(sorted(found, key=lambda name: self.claims[name].order))

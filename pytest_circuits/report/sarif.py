@@ -7,23 +7,21 @@ claim passes and is not opened again when a line moves.
 from __future__ import annotations
 
 from hashlib import sha256
-from pathlib import Path
 from urllib.parse import quote
 
 from pytest_circuits.report import words
 from pytest_circuits.report.annotations import message_of
-from pytest_circuits.report.places import in_repository
-from pytest_circuits.report.record import tool
+from pytest_circuits.report.record import dump
 from pytest_circuits.report.run import Json, Run
+from pytest_circuits.report.writing import Target
 
 MOST = 5_000  # results of a run that GitHub keeps
 _SPEC = "circuits/spec"
 
 
-def sarif(run: Run, *, root: Path, most: int = MOST) -> Json:
-    """The log. root: the folder that the paths of the run are relative to."""
+def sarif(run: Run, *, most: int = MOST) -> Json:
     rules = _rules(run)
-    results = [*_refusals(run, root), *_claims(run, root)]
+    results = [*_refusals(run), *_claims(run)]
     ids = [rule["id"] for rule in rules]
     left_out = [f"{len(results) - most} more results"] if len(results) > most else []
     return {
@@ -33,8 +31,8 @@ def sarif(run: Run, *, root: Path, most: int = MOST) -> Json:
             {
                 "tool": {
                     "driver": {
-                        "name": tool()["name"],
-                        "version": tool()["version"],
+                        "name": run.tool.name,
+                        "version": run.tool.version,
                         "rules": rules,
                     }
                 },
@@ -57,10 +55,14 @@ def sarif(run: Run, *, root: Path, most: int = MOST) -> Json:
     }
 
 
+def make(run: Run, _: Target) -> bytes:
+    return dump(sarif(run)).encode()
+
+
 def _rules(run: Run) -> list[Json]:
     claims = dict.fromkeys(claim for circuit in run.circuits for claim in circuit.declared)
     claims |= dict.fromkeys(result.evidence.claim for result in run.results)
-    found = {f"circuits/{claim}": words.words_of(claim).sentence for claim in claims}
+    found = {f"circuits/{claim}": run.meaning_of(claim).sentence for claim in claims}
     found[_SPEC] = "a specification can be used"
     return [
         {
@@ -74,21 +76,21 @@ def _rules(run: Run) -> list[Json]:
     ]
 
 
-def _refusals(run: Run, root: Path) -> list[Json]:
+def _refusals(run: Run) -> list[Json]:
     return [
-        _result(_SPEC, r.text, in_repository(r.spec, root), r.line, r.column, r.spec, r.text)
+        _result(_SPEC, r.text, run.in_repository(r.spec), r.line, r.column, r.spec, r.text)
         for r in run.refusals
     ]
 
 
-def _claims(run: Run, root: Path) -> list[Json]:
+def _claims(run: Run) -> list[Json]:
     found = []
     for result in filter(lambda result: result.is_told, run.blocking):
         spec, place, claim = run.spec_of(result), result.place, result.evidence.claim
         state = words.plainly(words.state_of(result), many=False)
         message = message_of(result).removeprefix(f"{state}: ")  # a reason to skip begins with it
         text = f"{result.circuit}: {claim} {state}: {message}"
-        where = in_repository(spec, root)
+        where = run.in_repository(spec)
         identity = (spec, result.circuit, claim)
         found.append(_result(f"circuits/{claim}", text, where, place.line, place.column, *identity))
     return found

@@ -26,7 +26,6 @@ Line = tuple[Span, ...]
 
 
 def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) -> list[Line]:
-    """Return the lines of the `circuits` section."""
     shown = [result for result in run.results if result.is_told]
     table = _table(shown, ascii_only=ascii_only)
     lines: list[Line] = []
@@ -39,7 +38,7 @@ def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) ->
             lines += _paragraph(result.evidence.reason, indent=4, width=width)
     if table:
         lines += [(), *_grades(run, width=width, verbose=verbose), ()]
-    if text := warning([] if run.refused else run.circuits):
+    if text := warning(run):
         lines += _paragraph(text, indent=0, width=width, markup={"yellow": True})
     for note in run.notes:
         lines += _paragraph(note, indent=0, width=width)
@@ -50,7 +49,6 @@ def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) ->
 
 
 def verdict_line(run: Run) -> str:
-    """Return the gate's verdict in words."""
     circuits = len({result.circuit for result in run.results})
     total = f"{words.several(len(run.results), 'claim')} about {words.several(circuits, 'circuit')}"
     model = _tested_model(run)
@@ -89,7 +87,6 @@ def _with_waivers(run: Run, model: str) -> str:
 
 
 def _why_not(run: Run) -> str:
-    """Say how many claims do not pass, and in which way."""
     reasons = []
     for word in dict.fromkeys(words.state_of(result) for result in run.results):
         concerned = [result for result in run.results if words.state_of(result) == word]
@@ -121,13 +118,13 @@ def _table(results: Sequence[Result], *, ascii_only: bool) -> list[Line]:
 
 
 def _cells(result: Result, *, ascii_only: bool) -> tuple[str, ...]:
-    rate, at_most = result.evidence.rate, words.words_of(result.evidence.claim).at_most
+    rate = result.evidence.rate
     return (
         words.state_of(result),
         clean(result.circuit),
         clean(result.evidence.claim),
-        words.observed(rate, at_most=at_most, ascii_only=ascii_only),
-        words.bound(rate, at_most=at_most, ascii_only=ascii_only),
+        words.observed(rate, ascii_only=ascii_only),
+        words.bound(rate, ascii_only=ascii_only),
         words.count(rate),
         words.points(result.evidence.measures.get(DELTA)),
     )
@@ -135,7 +132,7 @@ def _cells(result: Result, *, ascii_only: bool) -> tuple[str, ...]:
 
 def _grades(run: Run, *, width: int, verbose: bool) -> list[Line]:
     """One row per circuit: how much was shown about it, and why it is not more."""
-    grades = [grade(circuit, run.results) for circuit in run.circuits]
+    grades = [grade(circuit, run) for circuit in run.circuits]
     names = [clean(circuit.name) for circuit in run.circuits]
     rows = [
         ("grade", "circuit", "evidence"),

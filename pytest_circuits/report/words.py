@@ -3,50 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from pytest_circuits.claims.evidence import Rate, Verdict
-from pytest_circuits.claims.findings import percent
+from pytest_circuits.claims.evidence import Rate, Verdict, percent
 from pytest_circuits.report.run import Circuit, Result, State, Waiver
 from pytest_circuits.report.safe_text import clean
 
 WHOLE_SPACE = "whole space"
 WAIVED = "waived"
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What a claim says, and on which side of its threshold a rate has to be."""
-
-    sentence: str
-    at_most: bool = False
-    partner: str = "the other cue: answer and foil swapped"  # what a prompt's partner is
-
-
-_CLAIMS = {
-    "behaves": Words("the whole model prefers the answer to the foil"),
-    "sufficient": Words(
-        "with everything outside the circuit ablated, the answer is still preferred"
-    ),
-    "necessary": Words("with only the circuit ablated, the preference is gone", at_most=True),
-    "stable": Words(
-        "the circuit is not worse than in the baseline, and its nodes do the same",
-        at_most=True,
-    ),
-    "faithful": Words(
-        "the circuit does it as the whole model does, whatever part of the rest is ablated"
-    ),
-    "minimal": Words("each node and each listed edge of the circuit earns its place"),
-    "specific": Words("ablating the circuit hurts this behavior, and others not", at_most=True),
-    "blind": Words(
-        "whatever the slots hold, the preference is the same",
-        partner="the same with other values of the slots",
-    ),
-    "selfcheck": Words(
-        "by any seed, the model against itself is green and a shuffled circuit is red"
-    ),
-    "depends_on": Words("what the slots hold moves the preference"),
-}
 _STATES: dict[str, tuple[str, str]] = {
     Verdict.FAIL: ("does not hold", "do not hold"),
     Verdict.INCONCLUSIVE: ("is not decided", "are not decided"),
@@ -60,13 +23,7 @@ _STATES: dict[str, tuple[str, str]] = {
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 
 
-def words_of(claim: str) -> Words:
-    """What a claim says; a claim unknown here is shown by its name."""
-    return _CLAIMS.get(claim, Words(claim))
-
-
 def colour_of(verdict: Verdict) -> dict[str, bool]:
-    """The terminal markup of a verdict."""
     return {_COLOURS[verdict]: True, "bold": verdict is not Verdict.PASS}
 
 
@@ -106,27 +63,26 @@ def compared_with(circuit: Circuit) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share as a percentage, or a dash where there is no number."""
     return "-" if value is None or not math.isfinite(value) else percent(value)
 
 
-def observed(rate: Rate | None, *, at_most: bool, ascii_only: bool = False) -> str:
+def observed(rate: Rate | None, *, ascii_only: bool = False) -> str:
     """The rate that was seen, and how far it can be trusted on the side that matters."""
     if rate is None:
         return "-"
     if rate.exhaustive:
         return share(rate.estimate)
-    trusted = rate.upper if at_most else rate.lower
-    return f"{share(rate.estimate)} ({relation(at_most, ascii_only)} {share(trusted)})"
+    trusted = rate.upper if rate.at_most else rate.lower
+    return f"{share(rate.estimate)} ({_relation(rate, ascii_only=ascii_only)} {share(trusted)})"
 
 
-def bound(rate: Rate | None, *, at_most: bool, ascii_only: bool = False) -> str:
-    """The threshold that a rate is held against."""
-    return "-" if rate is None else f"{relation(at_most, ascii_only)} {share(rate.threshold)}"
+def bound(rate: Rate | None, *, ascii_only: bool = False) -> str:
+    if rate is None:
+        return "-"
+    return f"{_relation(rate, ascii_only=ascii_only)} {share(rate.threshold)}"
 
 
 def count(rate: Rate | None) -> str:
-    """How many prompts a rate is made of."""
     if rate is None:
         return "-"
     return WHOLE_SPACE if rate.exhaustive else str(rate.n)
@@ -139,8 +95,7 @@ def points(value: float | None) -> str:
     return f"{100 * value:+.1f}" if round(100 * value, 1) else "0.0"
 
 
-def relation(at_most: bool, ascii_only: bool) -> str:  # noqa: FBT001
-    """The sign between a rate and its bound."""
+def _relation(rate: Rate, *, ascii_only: bool) -> str:
     if ascii_only:
-        return "<=" if at_most else ">="
-    return "≤" if at_most else "≥"
+        return "<=" if rate.at_most else ">="
+    return "≤" if rate.at_most else "≥"

@@ -42,12 +42,7 @@ _PLAIN_WORDS = (
 
 
 def read_yaml(path: Path, *, limits: Limits = Limits()) -> Tree:  # noqa: B008  (frozen)
-    """Return the tree of a file.
-
-    Raises:
-        SpecError: the file cannot be opened, is too large or is not UTF-8.
-
-    """
+    """Return the tree of a file; SpecError: it cannot be opened, is too large or is not UTF-8."""
     try:
         data = read_bounded(path, max_bytes=limits.size, error=SpecError)
     except (OSError, ValueError) as error:  # reading failed midway, or the path holds a NUL
@@ -91,12 +86,7 @@ def parse_yaml(text: str, *, path: Path, limits: Limits = Limits()) -> Tree:  # 
 
 
 def _read_events(text: str, builder: Builder) -> None:
-    """Feed every event of the text to the builder.
-
-    Raises:
-        StopReadingError: the rest of the text cannot be read.
-
-    """
+    """Feed every event of the text to the builder, which may stop the reading."""
     loader = yaml.SafeLoader(text)
     documents = 0
     try:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_circuits.spec.problems import Fault, Loc, listed, quoted, suggest, visible
-from pytest_circuits.spec.reasons import check_reasons
+from pytest_circuits.spec.problems import Fault, listed, quoted, repeated, shown, suggest, visible
 from pytest_circuits.spec.template import (
     Hole,
     cue_name,
@@ -18,17 +15,7 @@ from pytest_circuits.spec.template import (
     parse_template,
     stray_braces,
 )
-from pytest_circuits.spec.types import (
-    Behavior,
-    ChoiceSlot,
-    IntegerSlot,
-    Slot,
-    Spec,
-    WordsSlot,
-    edge_ends,
-)
-
-Item = TypeVar("Item", str, int, tuple[int, int])
+from pytest_circuits.spec.types import Behavior, Spec, edge_ends
 
 _MAX_HOLES = 64
 _MAX_PROMPT = 16_384  # characters
@@ -42,7 +29,7 @@ def check_spec(spec: Spec) -> Iterator[Fault]:
     yield from in_template
     yield from _check_contrast(spec.behavior)
     for name, slot in spec.behavior.slots.items():
-        yield from _check_slot(name, slot)
+        yield from slot.faults(("behavior", "slots", name))
     if not in_template:
         yield from _check_length(spec.behavior)
         yield from _check_regressions(spec)
@@ -50,13 +37,13 @@ def check_spec(spec: Spec) -> Iterator[Fault]:
     for key, pairs in (spec.edges or {}).items():
         yield from _check_edges(key, pairs, spec.nodes)
     if spec.claims.specific:
-        yield from _repeated(
+        yield from repeated(
             ("claims", "specific", "others"), spec.claims.specific.others, what="circuit"
         )
     for index, item in enumerate(spec.disambiguate):
-        yield from _repeated(("disambiguate", index, "between"), item.between, what="token")
+        yield from repeated(("disambiguate", index, "between"), item.between, what="token")
     yield from _check_claims(spec)
-    yield from check_reasons(spec)
+    yield from _check_reasons(spec)
 
 
 def _check_model(model: str) -> Iterator[Fault]:
@@ -125,20 +112,9 @@ def _check_contrast(behavior: Behavior) -> Iterator[Fault]:
         )
 
 
-def _check_slot(name: str, slot: Slot) -> Iterator[Fault]:
-    loc = ("behavior", "slots", name)
-    if isinstance(slot, ChoiceSlot):
-        yield from _repeated((*loc, "choice"), slot.choice, what="text")
-    elif isinstance(slot, WordsSlot):
-        yield from _repeated((*loc, "words", "from"), slot.words.from_, what="word")
-        yield from _reversed((*loc, "words", "count"), slot.words.count)
-    elif isinstance(slot, IntegerSlot):
-        yield from _reversed((*loc, "integer"), slot.integer)
-
-
 def _check_length(behavior: Behavior) -> Iterator[Fault]:
     """Refuse spaces whose prompts could fill the memory, before one is made."""
-    longest = {name: _longest(slot) for name, slot in behavior.slots.items()}
+    longest = {name: slot.longest for name, slot in behavior.slots.items()}
     longest[cue_name(behavior)] = max(len(cue) for cue, _ in cues(behavior))
     parts = parse_template(behavior.prompt)
     total = sum(
@@ -155,7 +131,7 @@ def _check_nodes(spec: Spec) -> Iterator[Fault]:
         if not indexes:
             text = f"hook point {quoted(hook)} has an empty list of nodes"
             yield Fault(loc, text, "remove the line", key=True)
-        yield from _repeated(loc, indexes, what="node")
+        yield from repeated(loc, indexes, what="node")
 
 
 def _check_edges(
@@ -165,7 +141,7 @@ def _check_edges(
     loc = ("edges", key)
     if not pairs:
         yield Fault(loc, f"{quoted(key)} has an empty list of edges", "remove the line", key=True)
-    yield from _repeated(loc, pairs, what="edge")
+    yield from repeated(loc, pairs, what="edge")
     ends = edge_ends(key)
     strange = [hook for hook in dict.fromkeys(ends) if hook not in nodes]
     for hook in strange:
@@ -178,7 +154,7 @@ def _check_edges(
             continue
         if target in kept[0] and source in kept[1]:
             hint = f"an edge is [source channel, target channel]: write [{target}, {source}]"
-            yield Fault((*loc, index), f"edge {_shown(given)} is the wrong way round", hint)
+            yield Fault((*loc, index), f"edge {shown(given)} is the wrong way round", hint)
             continue
         for end, hook in enumerate(ends):
             if given[end] not in kept[end]:
@@ -203,7 +179,7 @@ def _check_claims(spec: Spec) -> Iterator[Fault]:
 def _check_slots(claim: str, named: Sequence[str], spec: Spec) -> Iterator[Fault]:
     """Slots that a claim names: they exist and can be changed, and no claim denies another."""
     loc, slots, cue = ("claims", claim, "slots"), spec.behavior.slots, cue_name(spec.behavior)
-    yield from _repeated(loc, named, what="slot")
+    yield from repeated(loc, named, what="slot")
     for index, name in enumerate(named):
         slot = slots.get(name)
         if name == cue and claim == "blind":
@@ -213,7 +189,7 @@ def _check_slots(claim: str, named: Sequence[str], spec: Spec) -> Iterator[Fault
             known = [*slots] if claim == "blind" else [*slots, cue]
             hint = suggest(name, known) or f"known: {listed(known)}"
             yield Fault((*loc, index), f"there is no slot {quoted(name)}", hint)
-        elif slot is not None and _is_fixed(slot):
+        elif slot is not None and slot.size == 1:
             text = f"slot {quoted(name)} has one value: there is nothing to change it to"
             yield Fault((*loc, index), text)
         elif claim == "depends_on" and spec.claims.blind and name in spec.claims.blind.slots:
@@ -231,50 +207,21 @@ def _check_regressions(spec: Spec) -> Iterator[Fault]:
             )
 
 
-def _repeated(loc: Loc, items: Sequence[Item], *, what: str) -> Iterator[Fault]:
-    if len(set(items)) == len(items):
-        return
-    seen: Counter[Item] = Counter()
-    for index, item in enumerate(items):
-        seen[item] += 1
-        if seen[item] > 1:
-            name = quoted(item) if isinstance(item, str) else _shown(item)
-            yield Fault((*loc, index), f"{what} {name} is listed twice", "keep one")
+def _check_reasons(spec: Spec) -> Iterator[Fault]:
+    """Give the faults of `undeclared` and `waivers`: a claim that does not fit, no reason."""
+    made = spec.claims.model_fields_set
+    for name, reason in spec.undeclared.items():
+        yield from _blank(("undeclared", name), reason)
+        if name in made:
+            text = f"claim {quoted(name)} is declared, and so put to the test"
+            yield Fault(("undeclared", name), text, "remove this line, or the claim", key=True)
+    for name, waiver in spec.waivers.items():
+        yield from _blank(("waivers", name, "reason"), waiver.reason)
+        if name not in made:
+            text = f"claim {quoted(name)} is not declared: there is nothing to waive"
+            yield Fault(("waivers", name), text, "remove this line", key=True)
 
 
-def _shown(item: int | tuple[int, int]) -> str:
-    """A node or an edge as YAML has it."""
-    return str(list(item) if isinstance(item, tuple) else item)
-
-
-def _reversed(loc: Loc, bounds: tuple[int, int]) -> Iterator[Fault]:
-    least, most = bounds
-    if least > most:
-        yield Fault(
-            loc, f"the bounds are reversed: {least} is more than {most}", f"write [{most}, {least}]"
-        )
-
-
-def _is_fixed(slot: Slot) -> bool:
-    """Say whether a slot has one value only."""
-    match slot:
-        case ChoiceSlot():
-            return len(slot.choice) == 1
-        case IntegerSlot():
-            return slot.integer[0] == slot.integer[1]
-        case WordsSlot():
-            least, most = slot.words.count
-            return least == most and (most == 0 or len(slot.words.from_) == 1)
-
-
-def _longest(slot: Slot) -> int:
-    if isinstance(slot, ChoiceSlot):
-        return _greatest(slot.choice)
-    if isinstance(slot, IntegerSlot):
-        return len(str(max(slot.integer)))
-    words = slot.words
-    return max(words.count) * (_greatest(words.from_) + len(words.separator))
-
-
-def _greatest(texts: Iterable[str]) -> int:
-    return max(map(len, texts))
+def _blank(loc: tuple[str, ...], reason: str) -> Iterator[Fault]:
+    if not reason.strip():
+        yield Fault(loc, "the reason says nothing", "say why, and what was measured or reviewed")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_circuits.spec.phrases import container_of, expected, name_of
 from pytest_circuits.spec.problems import Loc, Problem, listed, quoted, suggest
 from pytest_circuits.spec.schema import Schema, schema_of
+from pytest_circuits.spec.slots import SLOT_KINDS
 from pytest_circuits.spec.tree import Tree, Value
-from pytest_circuits.spec.types import SLOT_KINDS, Spec, edge_key
+from pytest_circuits.spec.types import Spec, edge_key
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -26,8 +27,6 @@ _NAME_RULE = "begins with a letter or digit, goes on with letters, digits, '.', 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """What was read and what it should have been."""
-
     tree: Tree
     schema: Schema
     unknown: AbstractSet[Loc]  # the keys that do not exist
@@ -57,12 +56,8 @@ def explain(
 ) -> Iterator[tuple[Loc, Problem]]:
     """Give one problem for each mistake.
 
-    Args:
-        error: what pydantic says.
-        tree: the file that it is about.
-        echoes: places of which something is said already; what lies at or below is left out.
-        kind: the type that the file should have been.
-
+    echoes: places of which something is said already; what lies at or below is left out.
+    kind: the type that the file should have been.
     """
     details = error.errors(include_url=False)[:_MOST]
     unknown = {_loc(detail) for detail in details if detail["type"] == "extra_forbidden"}

@@ -10,8 +10,8 @@ from pytest_circuits.errors import SpecError
 from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec
 from pytest_circuits.spec.problems import quoted
 from pytest_circuits.spec.template import fit_prompt
-from pytest_circuits.spec.write import scalar_text
-from pytest_circuits.system.files import write_atomic
+from pytest_circuits.spec.write import save_text
+from pytest_circuits.spec.yaml_text import scalar_text
 
 _KEY = "regressions"
 _HEAD = f"{_KEY}:  # prompts that once broke a law; always tried first"
@@ -20,12 +20,8 @@ _HEAD = f"{_KEY}:  # prompts that once broke a law; always tried first"
 def keep_prompt(path: Path, prompt: str) -> bool:
     """Append a prompt to the regressions of a file; False: it is there, and the file is untouched.
 
-    Comments, layout, line ends and a byte order mark stay. The file is the old one or the new one,
-    never a part of it.
-
-    Raises:
-        SpecError: the file cannot be used or written, or the prompt does not fit its template.
-
+    Comments, layout, line ends and a byte order mark stay. SpecError: the file cannot be used or
+    written, or the prompt does not fit its template.
     """
     loaded = load_spec(path)
     if fit_prompt(loaded.spec.behavior, prompt) is None:
@@ -37,10 +33,7 @@ def keep_prompt(path: Path, prompt: str) -> bool:
     before = path.read_bytes().decode()
     after = _appended(before, scalar_text(prompt))
     _check_kept(after, prompt, loaded)
-    try:
-        write_atomic(path.resolve(), after.encode())
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be written: {error.strerror}") from None
+    save_text(path, after)
     return True
 
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from pytest_circuits.errors import SpecError
 from pytest_circuits.spec.bounded_yaml import parse_yaml, read_yaml
 from pytest_circuits.spec.check import check_spec
+from pytest_circuits.spec.explain import explain, find_nulls
+from pytest_circuits.spec.installed import refuse_broken
 from pytest_circuits.spec.problems import Loc, Problem
 from pytest_circuits.spec.tree import Tree, Value
-from pytest_circuits.spec.typed import refusal, typed, validated
-from pytest_circuits.spec.types import WITHOUT_NODES, Spec
+from pytest_circuits.spec.types import Claims, Spec
+
+T = TypeVar("T", bound=BaseModel)
 
 # What decides the evidence. A description, or where the model lies, does not.
 _DECISIVE = (
@@ -57,49 +63,22 @@ class LoadedSpec:
     def problem_at(
         self, loc: Loc, text: str, hint: str | None = None, *, key: bool = False
     ) -> Problem:
-        """Return a problem that points into the file.
+        """Return a problem that points into the file, at the key or at its value.
 
-        Args:
-            loc: keys and indexes from the top, such as `("nodes", "0.mlp.post_act", 1)`; where
-                there is no such place, the nearest one above it is taken.
-            text: what is wrong, without a full stop.
-            hint: what to do about it.
-            key: point at the key instead of its value.
-
+        loc: keys and indexes from the top, such as `("nodes", "0.mlp.post_act", 1)`; where there
+            is no such place, the nearest one above it is taken.
+        text: what is wrong, without a full stop.
         """
         return self.tree.problem(loc, text, hint=hint, key=key)
 
-    def require_nodes(self) -> None:
-        """Make sure that there is a circuit, if a claim is about one and not about the model.
-
-        Raises:
-            SpecError: the specification lists no nodes.
-
-        """
-        about_nodes = self.spec.claims.model_dump(exclude_none=True).keys() - WITHOUT_NODES
-        if about_nodes and not any(self.spec.nodes.values()):
-            text = f"circuit '{self.spec.circuit}' has no nodes yet"
-            hint = f"find them with: pytest-circuits prune {self.path}"
-            raise SpecError(self.problem_at(("circuit",), text, hint, key=True))
-
 
 def load_spec(path: Path) -> LoadedSpec:
-    """Load a `*.circuit.yaml`.
-
-    Raises:
-        SpecError: with every problem of the file, in its order.
-
-    """
+    """Load a `*.circuit.yaml`; SpecError holds every problem of the file, in its order."""
     return _load(read_yaml(path))
 
 
 def parse_spec(text: str, *, path: Path) -> LoadedSpec:
-    """Load a specification from its text; `path` is where it lies or will lie.
-
-    Raises:
-        SpecError: with every problem of the text, in its order.
-
-    """
+    """Load a specification from its text, as `load_spec`; `path` is where it lies or will lie."""
     return _load(parse_yaml(text, path=path))
 
 
@@ -124,10 +103,45 @@ def spec_digest(spec: Spec) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _load(tree: Tree) -> LoadedSpec:
+def read_as(path: Path, kind: type[T]) -> T:
+    """Return what a YAML file holds, as a strict pydantic type, or raise as `load_spec`."""
+    tree = read_yaml(path)
     if not tree.complete:
-        raise refusal(tree.problems)
-    spec, found = typed(tree, Spec)
+        raise _refusal(tree.problems)
+    value, found = _typed(tree, kind)
+    if value is None or found or tree.problems:
+        raise _refusal([*tree.problems, *(problem for _, problem in found)])
+    return value
+
+
+def _typed(tree: Tree, kind: type[T]) -> tuple[T | None, list[tuple[Loc, Problem]]]:
+    """Return the value of a tree, if its types are right, and what is wrong with it where."""
+    found = list(find_nulls(tree, kind=kind))
+    try:
+        return _validated(tree.value, kind), found
+    except ValidationError as error:
+        echoes = tree.refused | {loc for loc, _ in found}
+        return None, [*found, *explain(error, tree, echoes=echoes, kind=kind)]
+
+
+def _validated(value: Value, kind: type[T]) -> T:
+    """Return plain values as a strict type, by the keys of its YAML; or pydantic's error.
+
+    Strict types accept a list for a tuple, and a text for an enum, only when they read JSON.
+    """
+    return kind.model_validate_json(json.dumps(value), by_alias=True, by_name=False)
+
+
+def _refusal(problems: Iterable[Problem]) -> SpecError:
+    """Return the error that lists problems in the order of the file."""
+    return SpecError(*sorted(problems, key=lambda problem: (problem.line, problem.col)))
+
+
+def _load(tree: Tree) -> LoadedSpec:
+    refuse_broken(Claims)
+    if not tree.complete:
+        raise _refusal(tree.problems)
+    spec, found = _typed(tree, Spec)
     places = (*tree.refused, *(loc for loc, _ in found))
     broken = {loc[0] if loc else None for loc in places}
     checked = spec or _mended(tree.value, broken)
@@ -141,7 +155,7 @@ def _load(tree: Tree) -> LoadedSpec:
         ),
     ]
     if spec is None or problems:
-        raise refusal(problems)
+        raise _refusal(problems)
     return LoadedSpec(spec=spec, path=tree.path, digest=spec_digest(spec), tree=tree)
 
 
@@ -153,8 +167,8 @@ def _needed(loc: Loc) -> str | int | None:
 def _mended(value: Value, broken: set[str | int | None]) -> Spec:
     """Return the specification with broken parts replaced, so that the others can be checked."""
     if not isinstance(value, dict) or None in broken:
-        return validated(_STAND_IN, Spec)
+        return _validated(_STAND_IN, Spec)
     sound = {
         key: part for key, part in value.items() if key in Spec.model_fields and key not in broken
     }
-    return validated({**_STAND_IN, **sound}, Spec)
+    return _validated({**_STAND_IN, **sound}, Spec)

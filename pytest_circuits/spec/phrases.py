@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_circuits.spec.problems import Loc, listed, quoted
-from pytest_circuits.spec.types import SLOT_KINDS
+from pytest_circuits.spec.slots import SLOT_KINDS
 
 _COUNTS = {1: "one", 2: "two"}
 _ANY = None  # in a pattern: any key or index

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 Loc: TypeAlias = tuple[str | int, ...]  # keys and indexes from the top of a file
+Item = TypeVar("Item", str, int, tuple[int, int])
 
 # Control, format (bidi, zero width), surrogate, unassigned, line and paragraph separators.
 _UNSAFE = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
@@ -47,6 +49,23 @@ class Fault:
     key: bool = False  # points at the key, not at the value
 
 
+def repeated(loc: Loc, items: Sequence[Item], *, what: str) -> Iterator[Fault]:
+    """Give a fault for each item of a list that stands in it before."""
+    if len(set(items)) == len(items):
+        return
+    seen: Counter[Item] = Counter()
+    for index, item in enumerate(items):
+        seen[item] += 1
+        if seen[item] > 1:
+            name = quoted(item) if isinstance(item, str) else shown(item)
+            yield Fault((*loc, index), f"{what} {name} is listed twice", "keep one")
+
+
+def shown(item: int | tuple[int, int]) -> str:
+    """A node or an edge as YAML has it."""
+    return str(list(item) if isinstance(item, tuple) else item)
+
+
 def visible(text: str) -> str:
     r"""Text that a terminal shows as it is: control, bidi and invisible characters as `\x1b`."""
     return text if text.isascii() and text.isprintable() else "".join(map(_visible, text))
@@ -72,8 +91,11 @@ def listed(names: Iterable[str]) -> str:
 
 
 def _visible(char: str) -> str:
-    if unicodedata.category(char) not in _UNSAFE:
-        return char
+    return char if unicodedata.category(char) not in _UNSAFE else escape(char)
+
+
+def escape(char: str) -> str:
+    r"""A character as YAML and Python write it between double quotes: `\n`, `\x1b`."""
     code = ord(char)
     form = r"\x{:02x}" if code < 0x100 else r"\u{:04x}" if code < 0x10000 else r"\U{:08x}"
     return _SHORT.get(char, form.format(code))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from pytest_circuits.spec.installed import refuse_broken
 from pytest_circuits.spec.problems import Loc
-from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.types import Claims, Spec
 
 if TYPE_CHECKING:
     from pydantic_core import core_schema
@@ -81,6 +82,7 @@ def schema_of(kind: type[BaseModel]) -> Schema:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a `*.circuit.yaml`."""
+    refuse_broken(Claims)
     title = "pytest-circuits specification"
     return {"$schema": _DIALECT, "title": title, **deepcopy(schema_of(Spec).root)}
 

@@ -16,8 +16,6 @@ _MAX_STEPS = 5_000  # a template with many holes could otherwise search for ever
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A place in a template that a slot or the cue fills."""
-
     name: str
 
 
@@ -53,7 +51,6 @@ def fill(parts: tuple[Part, ...], values: Mapping[str, str]) -> str:
 
 
 def cue_name(behavior: Behavior) -> str:
-    """Return the name of the cue slot."""
     return next(iter(behavior.contrast))
 
 

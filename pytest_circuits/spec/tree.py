@@ -22,8 +22,6 @@ _MAX_DIGITS = 300
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large a file may be."""
-
     size: int = 2**20  # bytes
     depth: int = 32  # lists and mappings inside each other
     values: int = 20_000
@@ -85,8 +83,6 @@ class StopReadingError(Exception):
 
 @dataclass(slots=True)
 class _Frame:
-    """A list or mapping that is being read."""
-
     value: list[Value] | dict[str, Value]
     loc: Loc
     key: str | None = None  # the key whose value comes next
@@ -109,7 +105,6 @@ class Builder:
     count: int = 0
 
     def report(self, mark: Mark, text: str, hint: str | None) -> None:
-        """Record a problem and go on."""
         self.problems.append(_problem(self.path, self.lines, mark, text, hint))
 
     def stop(self, mark: Mark, text: str, hint: str | None) -> NoReturn:
@@ -118,19 +113,16 @@ class Builder:
         raise StopReadingError
 
     def loc(self) -> Loc:
-        """Where the next value goes."""
         if not self.stack:
             return ()
         frame = self.stack[-1]
         return (*frame.loc, len(frame.value) if frame.key is None else frame.key)
 
     def wants_key(self) -> bool:
-        """Tell whether a key of a mapping comes next."""
         frame = self.stack[-1] if self.stack else None
         return frame is not None and isinstance(frame.value, dict) and frame.key is None
 
     def put(self, value: Value, mark: Mark) -> None:
-        """Add a value to what is open."""
         self.count += 1
         if self.count > self.limits.values:
             self.stop(mark, f"more than {self.limits.values:,} values", "split the file")
@@ -147,7 +139,6 @@ class Builder:
             frame.key = None
 
     def put_key(self, key: str, mark: Mark, *, plain: bool) -> None:
-        """Take a key whose value comes next."""
         frame = self.stack[-1]
         frame.key, frame.skip = key, key in frame.value
         loc = self.loc()
@@ -160,7 +151,6 @@ class Builder:
         self.keys.setdefault(loc, mark)
 
     def open(self, value: list[Value] | dict[str, Value], mark: Mark) -> None:
-        """Begin a list or mapping."""
         if self.wants_key():
             self.stop(mark, "a list or mapping cannot be a key", "quote the key if it is a text")
         if len(self.stack) >= self.limits.depth:

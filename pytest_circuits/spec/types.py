@@ -8,21 +8,19 @@ editor shows for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pytest_circuits.spec.ablations import Ablation
+from pytest_circuits.spec.frozen import UNIQUE, Frozen, Name, Text
+from pytest_circuits.spec.installed import with_fields, with_installed
+from pytest_circuits.spec.slots import Slot
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Text = Annotated[str, Field(min_length=1, max_length=4096)]
 EdgeKey = Annotated[str, Field(pattern=r"^\S+ -> \S+$")]  # see `edge_key`
-_UNIQUE = Field(json_schema_extra={"uniqueItems": True})
-_Count = Annotated[int, Field(ge=0, le=100)]
-_Integer = Annotated[int, Field(ge=0, le=10**9)]
 _Channel = Annotated[int, Field(ge=0)]
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 Edge = tuple[
@@ -32,17 +30,7 @@ Edge = tuple[
 # A figure or setting of the search; or one number for each node, by hook point.
 FoundBy = str | int | float | bool | dict[str, tuple[int, ...]]
 OfClaim = TypeVar("OfClaim")
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        populate_by_name=True,
-        use_attribute_docstrings=True,
-    )
+About = TypeVar("About", bound=BaseModel)
 
 
 def _calendar_day(value: object) -> object:
@@ -55,57 +43,7 @@ def _calendar_day(value: object) -> object:
         return None
 
 
-class ChoiceSlot(_Frozen):
-    """One of a list of texts, each equally likely; the first is the simplest."""
-
-    choice: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000), _UNIQUE]
-    """The texts; the first is the simplest."""
-
-
-class WordList(_Frozen):
-    """How many words a `words` slot joins, and from which list they come."""
-
-    from_: Annotated[tuple[Text, ...], Field(alias="from", min_length=1, max_length=1000), _UNIQUE]
-    """The words, each equally likely; the first is the simplest."""
-    count: tuple[_Count, _Count]
-    """The least and the most words, both included, each number equally likely."""
-    separator: Annotated[str, Field(max_length=16)] = " "
-    """What stands between two words."""
-
-
-class WordsSlot(_Frozen):
-    """Several words joined by a separator: the count uniform, then each word uniform."""
-
-    words: WordList
-    """Which words, and how many."""
-
-
-class IntegerSlot(_Frozen):
-    """A whole number between two bounds, both included, each equally likely."""
-
-    integer: tuple[_Integer, _Integer]
-    """The least and the greatest number."""
-
-
-SLOT_KINDS = ("choice", "words", "integer")
-
-
-def _slot_kind(value: object) -> str | None:
-    """Return the kind of a slot by its key, so that problems are those of one kind."""
-    if isinstance(value, Mapping):
-        return next((kind for kind in SLOT_KINDS if kind in value), None)
-    return next((kind for kind in SLOT_KINDS if hasattr(value, kind)), None)
-
-
-Slot = Annotated[
-    Annotated[ChoiceSlot, Tag("choice")]
-    | Annotated[WordsSlot, Tag("words")]
-    | Annotated[IntegerSlot, Tag("integer")],
-    Discriminator(_slot_kind),
-]
-
-
-class Behavior(_Frozen):
+class Behavior(Frozen):
     """A prompt space, and for each prompt the answer token and the foil token."""
 
     prompt: Text
@@ -119,14 +57,14 @@ class Behavior(_Frozen):
     """The cue slot with its two cues, each with its answer; the other cue's answer is the foil."""
 
 
-class BehavesClaim(_Frozen):
+class BehavesClaim(Frozen):
     """The whole model prefers the answer to the foil at least at this rate."""
 
     rate: Share
     """The least share of prompts, shown at the confidence of the protocol."""
 
 
-class SufficientClaim(_Frozen):
+class SufficientClaim(Frozen):
     """With everything outside the circuit ablated the answer is still preferred."""
 
     rate: Share
@@ -135,14 +73,14 @@ class SufficientClaim(_Frozen):
     """The greatest task loss in nats; chance is ln 2 = 0.693."""
 
 
-class NecessaryClaim(_Frozen):
+class NecessaryClaim(Frozen):
     """With only the circuit ablated the answer is preferred at most at this rate (chance: 0.5)."""
 
     max_rate: Annotated[float, Field(gt=0.5, lt=1)]
     """The greatest share of prompts; chance is 0.5."""
 
 
-class IdentityPart(_Frozen):
+class IdentityPart(Frozen):
     """The nodes carry the same signals as in the baseline."""
 
     min_correlation: Share = 0.9
@@ -151,14 +89,14 @@ class IdentityPart(_Frozen):
     """The greatest total variation of a kept head's attention from that in the baseline."""
 
 
-class EffectsPart(_Frozen):
+class EffectsPart(Frozen):
     """What each node adds to the preference is ranked as in the baseline."""
 
     min_correlation: Share = 0.5
     """The least rank correlation of the nodes' effects."""
 
 
-class StructurePart(_Frozen):
+class StructurePart(Frozen):
     """Circuits that are pruned anew are as near to the baseline's as those among themselves."""
 
     seeds: Annotated[int, Field(ge=2, le=20)] = 3
@@ -167,7 +105,7 @@ class StructurePart(_Frozen):
     """Whether it decides, or is only reported."""
 
 
-class StableClaim(_Frozen):
+class StableClaim(Frozen):
     """Against the baseline: the circuit does the same job, with the same signals and effects."""
 
     max_drop: Share
@@ -183,7 +121,7 @@ class StableClaim(_Frozen):
     """Prune the circuit anew on both models. Left out: not done, it takes minutes."""
 
 
-class FaithfulClaim(_Frozen):
+class FaithfulClaim(Frozen):
     """The circuit does the job as the whole model does it, whatever part of the rest is ablated."""
 
     rate: Share
@@ -197,26 +135,26 @@ class FaithfulClaim(_Frozen):
     """The greatest total variation of a kept head's attention from that in the whole model."""
 
 
-class MinimalClaim(_Frozen):
+class MinimalClaim(Frozen):
     """Each node and each listed edge of the circuit earns its place against random ones."""
 
     quantile: Share
     """Of random nodes that are added: the share that each part, taken out, has to outdo."""
 
 
-class SpecificClaim(_Frozen):
+class SpecificClaim(Frozen):
     """Ablating the circuit hurts this behavior, and others not."""
 
-    others: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50), _UNIQUE]
+    others: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50), UNIQUE]
     """Other behaviors of the same model: `NAME` is `NAME.circuit.yaml` beside this file."""
     max_drop: Share
     """The greatest drop of another behavior's share of prompts with this circuit ablated."""
 
 
-class BlindClaim(_Frozen):
+class BlindClaim(Frozen):
     """What these slots hold does not decide the preference, and hardly moves it."""
 
-    slots: Annotated[tuple[Name, ...], Field(min_length=1, max_length=32), _UNIQUE]
+    slots: Annotated[tuple[Name, ...], Field(min_length=1, max_length=32), UNIQUE]
     """The slots that must not matter, changed together."""
     rate: Share
     """The least share of changes that leave the preference with the same token."""
@@ -224,16 +162,17 @@ class BlindClaim(_Frozen):
     """Nats that a change may move the preference by; left out: the margin of the protocol."""
 
 
-class DependsOnClaim(_Frozen):
+class DependsOnClaim(Frozen):
     """What these slots hold moves the preference; the cue moves it to the other answer."""
 
-    slots: Annotated[tuple[Name, ...], Field(min_length=1, max_length=32), _UNIQUE]
+    slots: Annotated[tuple[Name, ...], Field(min_length=1, max_length=32), UNIQUE]
     """The slots, or the cue, that must matter, each by itself."""
     rate: Share
     """The least share of changes that move the preference by the margin of the protocol."""
 
 
-class Claims(_Frozen):
+@with_installed
+class Claims(Frozen):
     """The claims that are put to the test; one that is left out is not tested."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
@@ -249,18 +188,11 @@ class Claims(_Frozen):
     depends_on: DependsOnClaim | None = None
 
 
-class PerClaim(_Frozen, Generic[OfClaim]):
+class PerClaim(Frozen, Generic[OfClaim]):
     """Something about some of the claims, by their names."""
 
-    behaves: OfClaim | None = None
-    sufficient: OfClaim | None = None
-    necessary: OfClaim | None = None
-    stable: OfClaim | None = None
-    faithful: OfClaim | None = None
-    minimal: OfClaim | None = None
-    specific: OfClaim | None = None
-    blind: OfClaim | None = None
-    depends_on: OfClaim | None = None
+    # Its fields have no text and are given below: what pydantic would do before costs 0.03 s.
+    model_config = ConfigDict(use_attribute_docstrings=False, defer_build=True)
 
     def items(self) -> tuple[tuple[str, OfClaim], ...]:
         """The claims that it is about, in order, each with what is said of it."""
@@ -268,11 +200,16 @@ class PerClaim(_Frozen, Generic[OfClaim]):
         return tuple((name, said) for name, said in every if said is not None)
 
 
+def _for_each_claim(held: object) -> Callable[[type[About]], type[About]]:
+    return lambda kind: with_fields(kind, dict.fromkeys(Claims.model_fields, held))
+
+
+@_for_each_claim(Text)
 class Undeclared(PerClaim[Text]):
     """Why claims are not made: the reason, its first word or two before a colon."""
 
 
-class Waiver(_Frozen):
+class Waiver(Frozen):
     """For how long a claim is accepted although it does not pass, and why."""
 
     until: Annotated[date, BeforeValidator(_calendar_day)]
@@ -281,11 +218,12 @@ class Waiver(_Frozen):
     """Why it is accepted, and where that was reviewed."""
 
 
+@_for_each_claim(Waiver)
 class Waivers(PerClaim[Waiver]):
     """Claims that are accepted for a while although they do not pass."""
 
 
-class Ambiguous(_Frozen):
+class Ambiguous(Frozen):
     """A prompt on which two rules that both fit the behavior disagree."""
 
     prompt: Text
@@ -297,7 +235,7 @@ class Ambiguous(_Frozen):
     """The two continuations, each one token."""
 
 
-class Protocol(_Frozen):
+class Protocol(Frozen):
     """How much evidence is collected, and how sure a verdict has to be."""
 
     margin: Annotated[float, Field(gt=0, le=100)] = 1.0
@@ -312,7 +250,7 @@ class Protocol(_Frozen):
     """Random circuits of the same shape that the circuit has to beat."""
 
 
-class Calibration(_Frozen):
+class Calibration(Frozen):
     """How the circuit's own preference is read where it runs alone: `scale * (it + shift)`."""
 
     scale: Annotated[float, Field(gt=0, le=10)]
@@ -321,7 +259,7 @@ class Calibration(_Frozen):
     """Nats added to the preference for the answer of the cue that sorts first."""
 
 
-class Spec(_Frozen):
+class Spec(Frozen):
     """One circuit, the behavior that it explains and the claims made about it."""
 
     version: Literal[1]
@@ -335,9 +273,9 @@ class Spec(_Frozen):
     behavior: Behavior
     ablation: Ablation
     """What an excluded node becomes; the same circuit scores differently under each."""
-    nodes: dict[str, Annotated[tuple[_Channel, ...], _UNIQUE]] = Field(default_factory=dict)
+    nodes: dict[str, Annotated[tuple[_Channel, ...], UNIQUE]] = Field(default_factory=dict)
     """The nodes of the circuit: for each hook point the indexes of its channels."""
-    edges: dict[EdgeKey, Annotated[tuple[Edge, ...], _UNIQUE]] | None = None
+    edges: dict[EdgeKey, Annotated[tuple[Edge, ...], UNIQUE]] | None = None
     """The edges of the circuit: for `SOURCE -> TARGET`, two hook points of one sublayer, its pairs
     of [source channel, target channel]. Left out: every nonzero weight between two of the nodes."""
     calibration: Calibration | None = None
@@ -357,10 +295,6 @@ class Spec(_Frozen):
     """Prompts that once broke a law; always tried first."""
     found_by: dict[str, FoundBy] = Field(default_factory=dict)
     """How the circuit was found: the pruner's settings and figures."""
-
-
-# The claims that are about the whole model: a specification that makes no other needs no nodes.
-WITHOUT_NODES = frozenset({"behaves", "blind", "depends_on"})
 
 
 def edge_key(source: str, target: str) -> str:

@@ -35,17 +35,26 @@ def witnessed() -> Iterator[set[tuple[Path, str]]]:
         _witness.reset(token)
 
 
-def read_bounded(path: Path, *, max_bytes: int, error: type[CircuitsError]) -> bytes:
-    """Content of a regular file of at most that many bytes; anything else raises `error`."""
+def open_regular(path: Path, *, error: type[CircuitsError], follow: bool = True) -> int:
+    """Descriptor of a regular file, so that a pipe or a device never makes anybody wait.
+
+    `follow=False` refuses a link in the last place of the path, too.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(path, flags if follow else flags | getattr(os, "O_NOFOLLOW", 0))
     except (OSError, ValueError) as cause:  # ValueError: a NUL in the path
         why = cause.strerror if isinstance(cause, OSError) else cause
         raise error(f"{path}: cannot be read: {why}") from cause
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise error(f"{path}: not a regular file")
-    with os.fdopen(descriptor, "rb") as file:
+    return descriptor
+
+
+def read_bounded(path: Path, *, max_bytes: int, error: type[CircuitsError]) -> bytes:
+    """Content of a regular file of at most that many bytes; anything else raises `error`."""
+    with os.fdopen(open_regular(path, error=error), "rb") as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise error(f"{path}: larger than {max_bytes} bytes, more than it can need")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from types import FrameType
+from typing import Any
 
 _INSISTING = (signal.SIGTERM, signal.SIGINT)
 # SIGUSR1 is what SLURM is told to send before a time limit (`--signal=B:USR1@120`).
@@ -26,6 +28,10 @@ class Stop:
     asked: str | None = None
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the work to end; its argument is the name of the signal."""
+
+
 @contextmanager
 def stop_requests() -> Iterator[Stop]:
     """Note the first SIGTERM, SIGINT or SIGUSR1; a second SIGTERM or SIGINT ends at once.
@@ -33,42 +39,17 @@ def stop_requests() -> Iterator[Stop]:
     Signals reach only the main thread: in any other one nothing is ever asked.
     """
     stop = Stop()
-    previous = {number: signal.getsignal(number) for number in _SIGNALS}
-    first: list[float] = []  # when the first SIGTERM or SIGINT came
 
-    def receive(number: int, frame: FrameType | None) -> None:
-        del frame
+    def note(number: int) -> None:
         stop.asked = stop.asked or signal.Signals(number).name
-        now = time.monotonic()
-        if number not in _INSISTING:
-            return
-        if not first:
-            first.append(now)
-        if now - first[0] <= _ECHO:
-            return
-        restore()
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + number)
 
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    def end(number: int) -> None:
+        signals.give_back()  # a third one is not waited for
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
-    try:
-        for number in _SIGNALS:
-            signal.signal(number, receive)
-    except ValueError:  # not in the main thread
+    signals = _Signals(note, end, insisting=_INSISTING)
+    with signals.received():
         yield stop
-        return
-    try:
-        yield stop
-    finally:
-        restore()
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal asked the work to end; its argument is the name of the signal."""
 
 
 @contextmanager
@@ -78,26 +59,57 @@ def interruptions() -> Iterator[None]:
     What ends the work is not disturbed by a second signal, unless that one comes half a second
     later or more. Outside the main thread, where no signals arrive, nothing is raised.
     """
-    first: list[float] = []
 
-    def receive(number: int, frame: FrameType | None) -> None:
+    def end(number: int) -> None:
+        raise Interrupted(signal.Signals(number).name)
+
+    signals = _Signals(end, end, insisting=_SIGNALS)
+    with signals.received():
+        try:
+            yield
+        finally:  # the echo would end the process before it has said how to go on
+            signals.let_echo_pass()
+
+
+@dataclass(slots=True)
+class _Signals:
+    """Signals on their way to two functions: the first one, and those that insist later on."""
+
+    first: Callable[[int], None]
+    later: Callable[[int], None]
+    insisting: Sequence[int]  # of these, another within a moment is the same request again
+    _since: float = -inf  # when the first that insists came
+    _previous: dict[signal.Signals, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def received(self) -> Iterator[None]:
+        """Have signals handled meanwhile; in another thread than the main one, none is."""
+        self._previous = {number: signal.getsignal(number) for number in _SIGNALS}
+        try:
+            for number in _SIGNALS:
+                signal.signal(number, self._handle)
+        except ValueError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            self.give_back()
+
+    def give_back(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def let_echo_pass(self) -> None:
+        time.sleep(max(0.0, self._since + _ECHO - time.monotonic()))
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
         now = time.monotonic()
-        if not first or now - first[0] > _ECHO:
-            first.append(now)
-            raise Interrupted(signal.Signals(number).name)
-
-    previous = {number: signal.getsignal(number) for number in _SIGNALS}
-    try:
-        for number in _SIGNALS:
-            signal.signal(number, receive)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        if first:  # the echo would end the process before it has said how to go on
-            time.sleep(max(0.0, first[0] + _ECHO - time.monotonic()))
-        for number, handler in previous.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if number not in self.insisting:
+            self.first(number)
+        elif self._since == -inf:
+            self._since = now
+            self.first(number)
+        elif now - self._since > _ECHO:
+            self.later(number)

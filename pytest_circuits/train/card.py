@@ -39,7 +39,6 @@ class Trained:
 
 
 def model_card(config: TrainConfig, trained: Trained, *, name: str, command: str) -> str:
-    """Return the README.md of a model directory."""
     parts = [
         f"# {name}",
         _ABOUT,

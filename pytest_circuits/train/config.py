@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from pytest_circuits.model.sparse.config import ActivationPoint
-from pytest_circuits.train.data.config import (
-    Data,
-    Path,
-)
+from pytest_circuits.model.sparse.config import Architecture, Layers
+from pytest_circuits.model.sparse.config import Share as Density
+from pytest_circuits.train.data.config import Data, Frozen, Path
 from pytest_circuits.train.presets import PRESETS, merged
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Density = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 _Beta = Annotated[float, Field(ge=0, lt=1)]
 Interval = Annotated[int, Field(ge=1)]
@@ -31,39 +28,23 @@ def _names_files(pattern: str) -> str:
 _Files = Annotated[str, AfterValidator(_names_files)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+class Shape(Architecture):
+    """The model, as in `config.json`."""
 
-
-class Shape(_Frozen):
-    """The architecture, as in `config.json` (Gao et al. 2025, 2.1 and A.1)."""
-
-    n_layer: Annotated[int, Field(ge=1, le=256)] = 2
+    n_layer: Layers = 2
     d_model: Width = 128
     d_head: Annotated[int, Field(ge=1, le=1024)] = 16
     d_mlp: Width = 512
     max_tokens: Width = 64
-    activation: Literal["gelu", "relu"] = "gelu"
-    activation_share: Density = 0.25  # AbsTopK at the eight hook points of a layer
-    activation_shares: dict[ActivationPoint, Density] = {}  # other shares at some; 1 keeps all
-    sinks: bool = True
-    bigram: bool = True
-    positions: Literal["none", "added", "concatenated"] = "none"
-    d_positions: Annotated[int, Field(ge=0, le=65536)] = 0  # of concatenated positions
 
     @model_validator(mode="after")
-    def _widths_fit(self) -> Shape:
+    def _heads_fill_the_model(self) -> Shape:
         if self.d_model % self.d_head:
             raise ValueError(f"d_model {self.d_model} is not a multiple of d_head {self.d_head}")
-        if (self.positions == "concatenated") != (self.d_positions > 0):
-            raise ValueError(
-                f"d_positions {self.d_positions} does not go with positions {self.positions!r}: "
-                "concatenated positions need a width, and nothing else has one"
-            )
         return self
 
 
-class Sparsity(_Frozen):
+class Sparsity(Frozen):
     """How many weights stay, and how the dense model gets there (Gao et al. 2025, 2.1, A.2).
 
     The released script keeps embeddings denser than block matrices, by the factor by which the
@@ -98,7 +79,7 @@ class Sparsity(_Frozen):
         return self
 
 
-class Optimizer(_Frozen):
+class Optimizer(Frozen):
     """Adam with decoupled weight decay of the matrices.
 
     `normalise: rms` divides every gradient by the root mean square of all of them and goes with
@@ -115,21 +96,21 @@ class Optimizer(_Frozen):
     sharkfin: bool = False  # multiply the learning rate by sqrt(final density / density)
 
 
-class Checkpoints(_Frozen):
+class Checkpoints(Frozen):
     """How often the state of a run is kept, so that it can be killed and resumed."""
 
     every: Interval = 500  # steps
     keep: Annotated[int, Field(ge=1)] = 2
 
 
-class Metrics(_Frozen):
+class Metrics(Frozen):
     """What is written to `metrics.jsonl` in the folder of the run."""
 
     every: Interval = 50  # steps
     tensorboard: bool = False  # the same, for TensorBoard
 
 
-class Evaluation(_Frozen):
+class Evaluation(Frozen):
     """What is measured during a run on text that is not trained on, and on behaviors."""
 
     every: Interval = 1000  # steps, and at the end
@@ -139,7 +120,7 @@ class Evaluation(_Frozen):
     prompts: Annotated[int, Field(ge=2)] = 200  # of each behavior
 
 
-class TrainConfig(_Frozen):
+class TrainConfig(Frozen):
     """One training run, reproducible from this file, the interpreter's version and torch's.
 
     `preset` names the values that hold where the file is silent, see `presets.py`. Tuples bear to

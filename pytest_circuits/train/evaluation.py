@@ -41,7 +41,6 @@ class Scores:
     dead_neurons: Mapping[str, int]  # MLP neurons that no held-out token lets through, by layer
 
     def as_json(self) -> dict[str, Any]:
-        """The scores as plain values."""
         return {
             "held_out_loss": dict(self.losses),
             "bits_per_byte": dict(self.bits_per_byte),
@@ -52,8 +51,6 @@ class Scores:
 
 
 class Evaluator:
-    """Measures models of one configuration on one corpus."""
-
     def __init__(
         self, config: TrainConfig, corpus: Corpus, *, base: Path, device: torch.device
     ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pytest_circuits.errors import StoppedError, UsageError
+from pytest_circuits.model.checkpoints import Checkpoint, newest, save
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import save_reference
 from pytest_circuits.model.sparse.adapter import SparseModel
@@ -20,9 +21,9 @@ from pytest_circuits.model.sparse.directory import load_sparse_model, save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.system.files import whole_directory
 from pytest_circuits.system.progress import Reporter, reporting
+from pytest_circuits.system.sources import source_digest
 from pytest_circuits.system.stopping import Stop
 from pytest_circuits.train.card import REFERENCE_WINDOWS, Trained, model_card
-from pytest_circuits.train.checkpoints import Checkpoint, newest, save
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.data.corpus import Corpus, prepare
 from pytest_circuits.train.distributed import World
@@ -180,7 +181,7 @@ def prepared(
     """
 
     def tokenised() -> Corpus:
-        return prepare(config.data, folder.tokens, base=base, seed=config.seed)
+        return prepare(config.data, folder.tokens, base=base)
 
     find_behaviors(config, base)  # what is wrong there is said before an hour of tokenising
     corpus = world.first(tokenised) or tokenised()
@@ -206,7 +207,11 @@ def prepared(
 
 def _circumstances() -> dict[str, str | int]:
     """What, besides the configuration, decides the last bits of a sum."""
-    return {"torch": str(torch.__version__), "threads": torch.get_num_threads()}
+    return {
+        "code": source_digest()[:12],
+        "torch": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _check_bigram(config: TrainConfig, corpus: Corpus) -> None:

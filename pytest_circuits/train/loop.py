@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import cos, isfinite, pi, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,7 @@ from pytest_circuits.errors import CircuitsError
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.distributed import World, parallel, part_of, whole
-from pytest_circuits.train.schedules import density_at, learning_rate
-from pytest_circuits.train.sparsity import is_sparse_matrix, project
+from pytest_circuits.train.sparsity import density_at, is_sparse_matrix, project
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -55,6 +54,23 @@ def initialise(model: SparseGPT, *, seed: int) -> None:
         residual_write = name.endswith(("out.weight", "down.weight"))
         scale = 0.02 / sqrt(2 * model.config.n_layer) if residual_write else 0.02
         torch.nn.init.normal_(parameter, std=scale, generator=generator)
+
+
+def learning_rate(progress: float, config: TrainConfig) -> float:
+    """Linear warm-up, then decay to zero, times the sharkfin factor if it is on.
+
+    progress: share of the run, above 0 and up to 1. The factor is sqrt(final density / density): 1
+    at the end, small while the model is dense.
+    """
+    plan = config.optimizer
+    if progress < plan.warmup:
+        shape = progress / plan.warmup
+    else:
+        done = (progress - plan.warmup) / max(1 - plan.warmup, 1e-9)
+        shape = {"linear": 1 - done, "cosine": (1 + cos(pi * done)) / 2, "none": 1.0}[plan.decay]
+    if plan.sharkfin:
+        shape *= sqrt(config.sparsity.density / density_at(progress, config.sparsity))
+    return plan.lr * shape
 
 
 class Trainer:

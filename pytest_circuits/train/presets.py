@@ -1,9 +1,9 @@
 """Recipes by name: what a configuration holds where its file is silent.
 
-`tiny` is for trying the trainer, `small` is the recipe of `models/tinypython`. The `paper-*` ones
-are those of Gao et al. 2025 (A.1, A.2, A.6 and the released script) at the widths 256, 512 and
-1,024 of its Figure 3, all with 1.8 million nonzero weights; they need a GPU and a corpus of
-billions of tokens.
+`tiny` is for trying the trainer, `small` is the recipe of `models/tinypython` but for its text. The
+`paper-*` ones are those of Gao et al. 2025 (A.1, A.2, A.6 and the released script) at the widths
+256, 512 and 1,024 of its Figure 3, all with 1.8 million nonzero weights; they need a GPU and a
+corpus of billions of tokens.
 """
 
 from __future__ import annotations
@@ -55,13 +55,7 @@ PRESETS: dict[str, Values] = {
     "small": {
         "steps": 8800,
         "batch": 32,
-        "data": {
-            "tokenizer": {"vocab_size": 1024},
-            "sources": [
-                {"library": {"share": 0.4}},
-                {"generated": {"share": 0.6, "documents": 3000}},
-            ],
-        },
+        "data": {"tokenizer": {"vocab_size": 1024}},
         "shape": {"n_layer": 2, "d_model": 256, "d_head": 16, "d_mlp": 1024, "max_tokens": 64},
         "sparsity": {"density": 0.0075, "embedding_density": 0.035, "min_per_neuron": 1},
         "optimizer": {"lr": 0.03, "eps": 0.1, "normalise": "rms", "sharkfin": True},

@@ -28,12 +28,10 @@ class RunFolder:
 
     @property
     def path(self) -> Path:
-        """The folder itself."""
         return self.out.with_name(f"{self.out.name}.training")
 
     @property
     def tokens(self) -> Path:
-        """Where the token files are."""
         return self.path / "tokens"
 
     @property

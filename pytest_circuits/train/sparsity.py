@@ -1,9 +1,13 @@
-"""Hard magnitude top-k of weights, after every step (Gao et al. 2025, 2.1 and A.2)."""
+"""Hard magnitude top-k of weights after every step, and how many stay (Gao et al. 2025, 2.1, A.2).
+
+Progress is a share of the run: (step + 1) / steps, above 0 and up to 1.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import log
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +16,46 @@ from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.model.sparse.selection import row_thresholds, threshold
 from pytest_circuits.train.config import Sparsity
 from pytest_circuits.train.distributed import multiply, whole
-from pytest_circuits.train.schedules import bias_density_at, density_at, embedding_density_at
+
+
+def density_at(progress: float, plan: Sparsity) -> float:
+    """Share of the weights of a block matrix that stays: from 1 to `plan.density`.
+
+    Linear is the paper's schedule and the released script's, whose `exponent` generalises it; the
+    others are linear in log density, against time or log time.
+    """
+    return _annealed(progress, plan, final=plan.density)
+
+
+def embedding_density_at(progress: float, plan: Sparsity) -> float:
+    """Share of the weights of the embedding and the unembedding that stays.
+
+    `late` is the schedule of the paper's own models, kept there although it was a slip: the block
+    density times the ratio of the two final ones, at most 1.
+    """
+    if plan.embedding_anneal == "late":
+        return min(1.0, density_at(progress, plan) * plan.embedding_density / plan.density)
+    return _annealed(progress, plan, final=plan.embedding_density)
+
+
+def bias_density_at(progress: float, plan: Sparsity) -> float:
+    return _annealed(progress, plan, final=plan.bias_density)
+
+
+def _annealed(progress: float, plan: Sparsity, *, final: float) -> float:
+    start, stop = plan.anneal_start, plan.anneal_stop
+    if progress <= start:
+        return 1.0
+    if progress >= stop:
+        return final
+    done = (progress - start) / (stop - start)
+    match plan.anneal:
+        case "linear" | "exponent":
+            return final + (1 - final) * float((1 - done) ** plan.anneal_exponent)
+        case "exponential":
+            return float(final**done)
+        case "log-log":
+            return float(final ** (log(progress / start) / log(stop / start)))
 
 
 def largest(weight: Tensor, density: float, *, floor: int = 0, neuron_axis: int = 0) -> Tensor:

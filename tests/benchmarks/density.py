@@ -1,7 +1,7 @@
 """Held-out loss against density, at two widths: what sparsity costs.
 
 Trains one model for each width and density, with the recipe of the bundled model and the same
-tokens, and prints a table of the held-out loss of the standard library (nats per token); embeddings
+text, and prints a table of the held-out loss of the standard library (nats per token); embeddings
 stay four times as dense as block matrices, as in the released script. `--picture FILE` draws it.
 
 Run: python tests/benchmarks/density.py [--widths 64 128] [--steps 1000] [--picture FILE.svg]
@@ -17,9 +17,14 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "models"))
+
+from tinypython_text import write
+
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.train.config import Optimizer, Shape, Sparsity, TrainConfig
+from pytest_circuits.train.data.config import Data, Folder, Library, Source
 from pytest_circuits.train.data.corpus import Corpus, prepare
 from pytest_circuits.train.distributed import World
 from pytest_circuits.train.evaluation import Evaluator
@@ -27,6 +32,7 @@ from pytest_circuits.train.loop import Trainer, initialise
 
 DENSITIES = (1.0, 1 / 4, 1 / 16, 1 / 64)
 LIBRARY = "library"
+DATA = Data(sources=(Source(library=Library()), Source(folder=Folder(path="text"))))
 Losses = dict[tuple[int, float], float]  # (width, density) -> nats per token
 
 
@@ -122,8 +128,8 @@ def main() -> None:
     asked = parser.parse_args()
     losses: Losses = {}
     with TemporaryDirectory() as folder:
-        first = recipe(asked.widths[0], 1.0, asked.steps)
-        corpus = prepare(first.data, Path(folder) / "tokens", base=Path(), seed=first.seed)
+        write(Path(folder) / "text", seed=0, documents=3000)
+        corpus = prepare(DATA, Path(folder) / "tokens", base=Path(folder))
         for width in asked.widths:
             for density in DENSITIES:
                 losses[width, density] = held_out_loss(recipe(width, density, asked.steps), corpus)

@@ -47,9 +47,9 @@ from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.prompts.space import PromptSpace
-from pytest_circuits.prune.job import Found, find_circuits
-from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn
-from pytest_circuits.prune.plan import Method, PrunePlan
+from pytest_circuits.prune.masks import Masks, Search, learn
+from pytest_circuits.prune.plan import MaskPlan, Method, PrunePlan
+from pytest_circuits.prune.search import Found, find_circuits
 from pytest_circuits.prune.subject import NotFoundError, Subject
 from pytest_circuits.spec.load import load_spec, parse_spec
 from tests.known_models import KINDS, KnownAnswer, quote_copier

@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """\
 steps: 200
 batch: 8
-data: {tokenizer: {vocab_size: 400}, held_out: 16, sources: [{generated: {documents: 65}}]}
+data: {tokenizer: {vocab_size: 400}, held_out: 16, sources: [{library: {modules: 20}}]}
 shape: {n_layer: 2, d_model: 32, d_head: 8, d_mlp: 64, max_tokens: 32}
 sparsity: {density: 0.1}
 checkpoints: {every: 20, keep: 2}

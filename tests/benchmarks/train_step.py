@@ -12,7 +12,7 @@ import argparse
 import statistics
 import time
 
-from pytest_circuits.train.cores import let_idle_threads_sleep
+from pytest_circuits.commands.train import let_idle_threads_sleep
 
 let_idle_threads_sleep()  # as `pytest-circuits train` does, before torch is imported
 

@@ -40,7 +40,9 @@ import numpy as np
 import pytest
 import yaml
 
-from pytest_circuits.train.lines import flow, literals, strings
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "models"))
+
+import tinypython_text as families
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE_ZOO = ROOT / "examples" / "release_gate" / "make_zoo.py"
@@ -56,11 +58,11 @@ optimizer: {{lr: 0.03, eps: 0.1, normalise: rms, sharkfin: true}}
 """
 DOCUMENTS, LINES = 600, 100
 FAMILIES = (
-    *(strings.quoted_call,) * 4,
-    *(strings.quoted_assignment,) * 2,
-    *(literals.flat_list, literals.dict_literal, literals.list_of_strings) * 2,
-    *(flow.for_loop, flow.while_loop) * 2,
-    flow.assignment,
+    *(families.quoted_call,) * 4,
+    *(families.quoted_assignment,) * 2,
+    *(families.flat_list, families.dict_literal, families.list_of_strings) * 2,
+    *(families.for_loop, families.while_loop) * 2,
+    families.assignment,
 )
 BEHAVIORS = ("bracket_brace", "for_while", "single_double_quote")  # prompts of the bundled circuits
 ROOM = {  # what the circuits are found with, and what the specifications declare

@@ -16,7 +16,8 @@ from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.statistics import Floats
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.prompts.space import Pair, PromptSpace
-from pytest_circuits.spec.types import Behavior, ChoiceSlot, WordList, WordsSlot
+from pytest_circuits.spec.slots import ChoiceSlot, WordList, WordsSlot
+from pytest_circuits.spec.types import Behavior
 from tests.claims.conftest import MakeBench, MakeModel
 from tests.claims.test_sufficient import edges_text
 from tests.known_models import BIAS_NODE, QUOTE_PATH, WEAK_PATH, Weights, merged

@@ -31,8 +31,8 @@ from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import load_reference, save_reference
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.directory import load_sparse_model
-from pytest_circuits.prune.job import find_circuits
 from pytest_circuits.prune.plan import Method, PrunePlan
+from pytest_circuits.prune.search import find_circuits
 from pytest_circuits.prune.subject import NotFoundError, Subject
 from pytest_circuits.spec.load import load_spec
 from tests.foreign.plain_model import ADAPTER, WEIGHTS, PlainModel

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from pytest_circuits import cli
+from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.claims.stable.baseline_file import record_baseline
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.plan.cost import costs_of
@@ -104,21 +109,35 @@ def test_a_circuit_without_nodes_cannot_be_planned(tmp_path: Path) -> None:
     assert "has no nodes yet" in result.output
 
 
+# Measured: 1.0 where a space is run whole, 1.2 where it is sampled, because searches try prompts
+# twice; `depends_on` and `blind`, whose prompts are to a large part those of other claims, 1.6.
+MOST_OVER = 1.7
+
+
 @pytest.mark.parametrize("count", ["[1, 5]", "[1, 2]"], ids=["sample", "proof"])
 def test_claims_cost_no_more_than_planned_and_not_much_less(
     model: Model, tmp_path: Path, count: str
 ) -> None:
     protocol = "{pairs: 300, search: 30, controls: 19}"
-    text = quote_spec(QUOTE_PATH, claims=THREE, protocol=protocol).replace("[1, 5]", count)
+    text = quote_spec(QUOTE_PATH, claims=(*THREE, "stable"), protocol=protocol)
+    text = text.replace("[1, 5]", count)
     other = text.replace("quote_close", "other").replace("= {cue}", "== {cue}")
     (tmp_path / "other.circuit.yaml").write_text(other, encoding="utf-8")
     text = text.replace("protocol:", f"{SLOTS}{BEYOND}protocol:")
     loaded = load_spec(write(tmp_path, text))
-    bench = make_bench(loaded, model)
+    bench = make_bench(loaded, model, baseline=record_baseline(make_bench(loaded, model), []))
+    costs = costs_of(loaded.spec, model, bench.others)
 
-    for claim, cost in costs_of(loaded.spec, model, bench.others).items():
-        before = bench.runner.forwards
-        run_claim(bench, claim)
-        done = bench.runner.forwards - before
-        assert cost is not None
-        assert cost / 2 <= done <= cost, claim
+    done = {claim: forwards(bench.runner, partial(run_claim, bench, claim)) for claim in costs}
+
+    assert set(costs) == set(CLAIMS)
+    assert [
+        c for c, cost in costs.items() if not done[c] <= (cost or 0) <= MOST_OVER * done[c]
+    ] == []
+
+
+def forwards(runner: Runner, run: Callable[[], object]) -> int:
+    """Prompts that the model has run, or a compiled circuit in its place."""
+    before = runner.forwards + runner.compiled
+    run()
+    return runner.forwards + runner.compiled - before

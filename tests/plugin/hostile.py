@@ -9,6 +9,7 @@ from dataclasses import replace
 from markdown_it import MarkdownIt
 
 from pytest_circuits.claims.evidence import Law, Verdict
+from pytest_circuits.gate.provenance import glossary
 from pytest_circuits.report.run import Drawing, Place, Refusal, Result, Run, State
 from tests.plugin.test_failure_text import EVIDENCE, EXAMPLE
 from tests.plugin.test_summary import BEHAVES, CIRCUIT
@@ -21,6 +22,7 @@ DRAWING = Drawing(
         ("0.mlp.act_in[3]", "0.mlp.post_act[31]"),
         ("0.mlp.post_act[31]", "0.mlp.resid_delta[7]"),
     ),
+    stream=(("0.mlp.resid_delta[7]", "final_resid[7]"),),
 )
 FAILING = replace(
     EVIDENCE, reason=REASON, law=Law(12, replace(EXAMPLE, prompt="```\n</details>|`::error::x"))
@@ -40,6 +42,7 @@ HOSTILE = Run(
     refused=("circuits/a,b:c.circuit.yaml",),
     refusals=(Refusal("circuits/a,b:c.circuit.yaml", 3, 5, "unknown key '::error::%0A`|<b>'"),),
     problems=("::error::x @all <b>lies</b> where | `the` gate [looks](http://e.vil) :smile: #12",),
+    claims=glossary(),
 )
 
 
@@ -53,7 +56,7 @@ def many_failing(count: int) -> Run:
             replace(BEHAVES, circuit=name),
             Result(f"x::{name}::sufficient", name, EVIDENCE, State.RAN),
         ]
-    return Run(tuple(circuits), tuple(results))
+    return Run(tuple(circuits), tuple(results), claims=glossary())
 
 
 def undecided(run: Run) -> Run:

@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_circuits.gate.outputs import folder_in_repository
 from pytest_circuits.report.annotations import workflow_commands
-from pytest_circuits.report.places import in_repository
 from pytest_circuits.report.run import Refusal, Run, State
 from pytest_circuits.report.safe_text import clean_block, wrapped
 from tests.plugin.conftest import Repository
 from tests.plugin.hostile import HOSTILE, NAME, many_failing
 from tests.plugin.test_summary import GOOD, NECESSARY, with_verdict
 
-ROOT = Path("/nowhere")
 ESCAPES = {"%0A": "\n", "%0D": "\r", "%3A": ":", "%2C": ",", "%25": "%"}
 
 
@@ -97,7 +96,7 @@ def test_elsewhere_and_when_they_are_switched_off_there_are_none(
 
 
 def test_names_cannot_end_a_command_or_begin_one() -> None:
-    lines = workflow_commands(HOSTILE, root=ROOT)
+    lines = workflow_commands(HOSTILE)
 
     found = [understood(line) for line in lines]
     assert all(len(line.splitlines()) == 1 for line in lines)
@@ -111,16 +110,16 @@ def test_names_cannot_end_a_command_or_begin_one() -> None:
 def test_any_name_and_text_are_understood_as_they_are(name: str, text: str) -> None:
     run = Run((), (), refused=(name,), refusals=(Refusal(name, 1, 2, text),))
 
-    (line,) = workflow_commands(run, root=ROOT)
+    (line,) = workflow_commands(run)
 
     assert len(line.split("\n")) == len(line.split("\r")) == 1
     command, properties, message = understood(line)
     assert (command, message) == ("error", text)
-    assert (properties["file"], properties["col"]) == (in_repository(name, ROOT), "2")
+    assert (properties["file"], properties["col"]) == (run.in_repository(name), "2")
 
 
 def test_of_many_errors_ten_are_printed_and_the_last_counts_the_rest() -> None:
-    lines = workflow_commands(many_failing(30), root=ROOT)
+    lines = workflow_commands(many_failing(30))
 
     assert len(lines) == 10
     assert lines[-1] == "::error title=circuits::and 21 more, in the log"
@@ -129,16 +128,17 @@ def test_of_many_errors_ten_are_printed_and_the_last_counts_the_rest() -> None:
 def test_a_run_that_passes_and_one_that_records_have_none() -> None:
     waiting = with_verdict(NECESSARY, NECESSARY.verdict, State.RECORDED)
 
-    assert workflow_commands(GOOD, root=ROOT) == []
-    assert workflow_commands(replace(GOOD, results=(waiting,)), root=ROOT) == []
+    assert workflow_commands(GOOD) == []
+    assert workflow_commands(replace(GOOD, results=(waiting,))) == []
 
 
 def test_files_are_named_from_the_top_of_the_repository(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
 
-    named = in_repository("circuits/x.circuit.yaml", tmp_path / "models" / "gate")
+    run = replace(GOOD, root=folder_in_repository(tmp_path / "models" / "gate"))
 
-    assert named == "models/gate/circuits/x.circuit.yaml"
+    assert run.in_repository("circuits/x.circuit.yaml") == "models/gate/circuits/x.circuit.yaml"
+    assert run.in_repository("../x.circuit.yaml") == "models/x.circuit.yaml"
 
 
 @pytest.mark.parametrize("text", ["::error::x", "  ::stop-commands::x", "##[error]x"])

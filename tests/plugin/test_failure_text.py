@@ -14,7 +14,9 @@ from click.testing import CliRunner
 
 from pytest_circuits.claims.evidence import Cause, Counterexample, Evidence, Law, Rate, Verdict
 from pytest_circuits.cli import keep, main
-from pytest_circuits.report.failure import Subject, failure_text
+from pytest_circuits.gate.provenance import glossary
+from pytest_circuits.report.failure import FailureText, failure_text
+from pytest_circuits.report.run import Place
 from pytest_circuits.spec.load import load_spec
 from tests.known_models import WEAK_PATH
 from tests.plugin.conftest import Repository, spec_text
@@ -40,16 +42,19 @@ EVIDENCE = Evidence(
     law=Law(searched=836, counterexample=EXAMPLE),
     measures={"task_loss": 5.734, "delta_to_baseline": None},
 )
-SUBJECT = Subject(
-    circuit="weak_path",
+PLACE = Place(
     path="circuits/weak.circuit.yaml",
-    lineno=23,
+    line=23,
     command="pytest --circuits circuits/weak.circuit.yaml::weak_path::sufficient",
 )
 
 
+def text_of(evidence: Evidence, place: Place = PLACE) -> FailureText:
+    return failure_text(evidence, glossary()[evidence.claim], place, circuit="weak_path")
+
+
 def test_a_failure_says_everything_that_is_needed_to_act() -> None:
-    assert str(failure_text(EVIDENCE, SUBJECT)).splitlines() == [
+    assert str(text_of(EVIDENCE)).splitlines() == [
         "weak_path: sufficient: fail  (circuits/weak.circuit.yaml:23)",
         "",
         "  claim     with everything outside the circuit ablated, the answer is still preferred",
@@ -76,7 +81,7 @@ def test_a_number_that_is_not_finite_is_shown_as_a_dash() -> None:
     example = replace(EXAMPLE, margins={"whole model": None}, logits={})
     evidence = replace(EVIDENCE, law=Law(searched=1, counterexample=example))
 
-    text = str(failure_text(evidence, SUBJECT))
+    text = str(text_of(evidence))
 
     assert "whole model          -          -          -" in text
 
@@ -85,7 +90,7 @@ def test_a_prompt_shows_its_invisible_characters() -> None:
     example = replace(EXAMPLE, prompt="x\n\u202e'\x1b", tokens=("x", "\n\u202e'\x1b"))
     evidence = replace(EVIDENCE, law=Law(searched=1, counterexample=example))
 
-    text = str(failure_text(evidence, SUBJECT))
+    text = str(text_of(evidence))
 
     assert all(line.isprintable() for line in text.splitlines())
     assert r'"x\n\u202e' in text
@@ -93,7 +98,7 @@ def test_a_prompt_shows_its_invisible_characters() -> None:
 
 
 def test_the_crash_line_is_one_line_for_summaries() -> None:
-    crash = failure_text(replace(EVIDENCE, reason="two\nlines"), SUBJECT).reprcrash
+    crash = text_of(replace(EVIDENCE, reason="two\nlines")).reprcrash
 
     assert str(crash) == "circuits/weak.circuit.yaml:23: sufficient: two lines"
 
@@ -105,7 +110,7 @@ def test_what_accounts_for_a_failure_is_a_table() -> None:
     )
     evidence = replace(EVIDENCE, law=Law(1, replace(EXAMPLE, causes=causes)))
 
-    lines = str(failure_text(evidence, SUBJECT)).splitlines()
+    lines = str(text_of(evidence)).splitlines()
 
     assert [line for line in lines if "0.attn.v" in line or line.startswith("  causes")] == [
         "  causes                                                         from         to    share",
@@ -120,7 +125,7 @@ def test_what_accounts_for_a_failure_is_a_table() -> None:
 @pytest.mark.parametrize("path", ["a b/q.circuit.yaml", "-q.circuit.yaml"])
 def test_the_command_that_keeps_a_prompt_survives_the_shell(prompt: str, path: str) -> None:
     evidence = replace(EVIDENCE, law=Law(1, replace(EXAMPLE, prompt=prompt)))
-    text = str(failure_text(evidence, replace(SUBJECT, path=path)))
+    text = str(text_of(evidence, replace(PLACE, path=path)))
     command = next(line for line in text.splitlines() if line.startswith("  keep it   "))[12:]
 
     script = "import sys, json; print(json.dumps(sys.argv[1:]))"
@@ -219,6 +224,6 @@ def test_an_unfaithful_circuit_is_refused_on_one_screen(repository: Repository) 
 
 
 def test_the_partner_of_a_change_is_called_what_it_is() -> None:
-    lines = str(failure_text(replace(EVIDENCE, claim="blind"), SUBJECT)).splitlines()
+    lines = str(text_of(replace(EVIDENCE, claim="blind"))).splitlines()
 
     assert '  partner   "x = \'alpha"  (the same with other values of the slots)' in lines

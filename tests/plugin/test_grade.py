@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
-from pytest_circuits.report.grade import BEYOND, CORE, MEANINGS, Level, grade, warning
-from pytest_circuits.report.run import Result, State
+from pytest_circuits.gate.provenance import glossary
+from pytest_circuits.report.grade import Level, grade, meanings, warning
+from pytest_circuits.report.run import Circuit, Result, Run, State
 from tests.plugin.conftest import FOUR, Repository, spec_text
 from tests.plugin.test_summary import CIRCUIT
 
+CORE = ("behaves", "sufficient", "necessary", "stable")
+BEYOND = ("faithful", "minimal", "specific")
+MEANINGS = meanings(Run((), (), claims=glossary()))
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -22,6 +27,10 @@ def result(claim: str, verdict: Verdict = Verdict.PASS, *, exhaustive: bool = Fa
     measures: dict[str, float | None] = {"control_p": 0.025} if claim == "sufficient" else {}
     evidence = Evidence(claim, verdict, "well", rate=rate, measures=measures)
     return Result(f"x::{claim}", CIRCUIT.name, evidence, State.RAN)
+
+
+def run_of(*circuits: Circuit, results: Sequence[Result] = ()) -> Run:
+    return Run(circuits, tuple(results), claims=glossary())
 
 
 @pytest.mark.parametrize(
@@ -43,13 +52,13 @@ def test_the_grade_is_as_good_as_what_was_declared_and_shown(
     circuit = replace(CIRCUIT, declared=declared, nodes=nodes)
     results = [result(claim, broken.get(claim, Verdict.PASS)) for claim in declared]
 
-    assert grade(circuit, results).level is level
+    assert grade(circuit, run_of(circuit, results=results)).level is level
 
 
 def test_a_claim_that_was_not_asked_for_leaves_the_grade_undecided() -> None:
     circuit = replace(CIRCUIT, declared=CORE)
 
-    found = grade(circuit, [result(claim) for claim in CORE[:3]])
+    found = grade(circuit, run_of(circuit, results=[result(claim) for claim in CORE[:3]]))
 
     assert found.level is Level.UNDECIDED
     assert found.undecided == ("stable",)
@@ -58,9 +67,10 @@ def test_a_claim_that_was_not_asked_for_leaves_the_grade_undecided() -> None:
 def test_the_line_says_how_it_was_shown_and_what_is_missing() -> None:
     circuit = replace(CIRCUIT, declared=("behaves", "sufficient"))
 
-    sentence = grade(circuit, [result("behaves", exhaustive=True), result("sufficient")]).sentence
+    results = [result("behaves", exhaustive=True), result("sufficient")]
+    found = grade(circuit, run_of(circuit, results=results))
 
-    assert sentence == (
+    assert found.sentence == (
         "2 claims hold, 1 by proof, 1 by sample; better than random circuits (p = 0.025); "
         "not declared: necessary, stable"
     )
@@ -75,10 +85,10 @@ def test_the_line_says_what_is_left_out_and_shortly_why() -> None:
     }
     circuit = replace(CIRCUIT, declared=CORE[:3], left_out=reasons)
 
-    found = grade(circuit, [result(claim) for claim in CORE[:3]])
+    found = grade(circuit, run_of(circuit, results=[result(claim) for claim in CORE[:3]]))
 
     assert found.level is Level.PARTIAL
-    assert found.to_json()["left_out"] == reasons
+    assert found.left_out == reasons
     assert found.sentence.endswith(
         f"; left out: stable (no baseline yet), faithful, minimal (fails), blind ({20 * 'ab'}...)"
     )
@@ -87,8 +97,8 @@ def test_the_line_says_what_is_left_out_and_shortly_why() -> None:
 def test_a_core_claim_that_is_left_out_with_a_reason_is_not_warned_about() -> None:
     said = replace(CIRCUIT, left_out={"stable": "no baseline yet"})
 
-    assert warning([said]).endswith(": quote_close (sufficient)")
-    assert warning([replace(said, declared=CORE[:3])]) == ""
+    assert warning(run_of(said)).endswith(": quote_close (sufficient)")
+    assert warning(run_of(replace(said, declared=CORE[:3]))) == ""
 
 
 def test_the_readme_explains_every_grade() -> None:
@@ -102,8 +112,8 @@ def test_the_readme_explains_every_grade() -> None:
 def test_a_behavior_without_a_circuit_is_not_warned_about() -> None:
     behavior = replace(CIRCUIT, nodes=0, declared=("behaves",))
 
-    assert warning([behavior]) == ""
-    assert "quote_close (sufficient, stable)" in warning([behavior, CIRCUIT])
+    assert warning(run_of(behavior)) == ""
+    assert "quote_close (sufficient, stable)" in warning(run_of(behavior, CIRCUIT))
 
 
 def test_a_specification_of_little_is_told_from_one_of_all(repository: Repository) -> None:

@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_circuits.report.markdown import COMMENT, STEP_SUMMARY, markdown
-from pytest_circuits.report.mermaid import mermaid
-from pytest_circuits.report.run import State
-from pytest_circuits.report.safe_markdown import code, fenced, html_code, prose
-from pytest_circuits.report.safe_text import clean
+from pytest_circuits.report.markdown import COMMENT, STEP_SUMMARY, markdown, mermaid
+from pytest_circuits.report.run import Drawing, State
+from pytest_circuits.report.safe_text import clean, code, fenced, html_code, prose
 from tests.plugin.conftest import Repository
 from tests.plugin.hostile import (
     DRAWING,
@@ -193,6 +191,6 @@ def test_a_circuit_is_drawn_with_its_edges_and_the_stream_between_them() -> None
 
 
 def test_a_name_of_a_node_cannot_leave_its_label() -> None:
-    drawn = mermaid(replace(DRAWING, nodes=('x"]; click n0 "javascript:y[1]',), edges=()))
+    drawn = mermaid(Drawing(nodes=('x"]; click n0 "javascript:y[1]',), edges=()))
 
     assert drawn.splitlines()[1] == '  n0["x#34;]#59; click n0 #34;javascript#58;y[1]"]'

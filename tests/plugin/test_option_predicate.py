@@ -12,6 +12,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from in_toto_attestation.predicates.test_result.v0 import test_result_pb2
 from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
 
+from pytest_circuits.gate.outputs import address
 from pytest_circuits.report.predicate import predicate
 from pytest_circuits.report.run import File, State
 from tests.plugin.conftest import FOUR, Repository
@@ -136,9 +137,7 @@ def test_only_a_run_that_passes_is_passed() -> None:
         "hostile": HOSTILE,
     }
 
-    made = {
-        name: checked(predicate(run, evidence=None, environment={})) for name, run in runs.items()
-    }
+    made = {name: checked(predicate(run)) for name, run in runs.items()}
 
     assert recorded.verdict.value == "pass"
     results = {name: found["result"] for name, found in made.items()}
@@ -147,13 +146,13 @@ def test_only_a_run_that_passes_is_passed() -> None:
 
 
 def test_the_run_is_linked_where_the_pipeline_has_an_address() -> None:
-    def address(environment: dict[str, str]) -> str | None:
-        made = checked(predicate(GOOD, evidence=None, environment=environment))
+    def linked(environment: dict[str, str]) -> str | None:
+        made = checked(predicate(replace(GOOD, url=address(environment))))
         return made.get("url")
 
-    assert address(GITHUB) == "https://github.com/owner/name/actions/runs/7"
-    assert address({"CI_JOB_URL": "https://gitlab.com/jobs/7"}) == "https://gitlab.com/jobs/7"
-    assert address({"GITHUB_RUN_ID": "7"}) is None
+    assert linked(GITHUB) == "https://github.com/owner/name/actions/runs/7"
+    assert linked({"CI_JOB_URL": "https://gitlab.com/jobs/7"}) == "https://gitlab.com/jobs/7"
+    assert linked({"GITHUB_RUN_ID": "7"}) is None
 
 
 def test_a_file_that_two_circuits_read_is_listed_once_and_one_that_changed_twice() -> None:
@@ -161,7 +160,7 @@ def test_a_file_that_two_circuits_read_is_listed_once_and_one_that_changed_twice
     other = replace(CIRCUIT, name="other", files=(file, replace(file, sha256="b" * 64)))
     run = replace(GOOD, circuits=(replace(CIRCUIT, files=(file,)), other))
 
-    made = checked(predicate(run, evidence=None, environment={}))
+    made = checked(predicate(run))
 
     digests = [entry["digest"]["sha256"][0] for entry in made["configuration"][1:]]
     assert digests == ["a", "b"]

@@ -23,25 +23,29 @@ def test_the_record_has_the_documented_fields(repository: Repository) -> None:
     assert result.ret == 0
     found = record(repository)
     assert sorted(found) == [
-        "baseline", "circuits", "device", "model", "run", "schema_version", "tool", "verdict",
-        "versions",
+        "baseline", "circuits", "claims", "device", "model", "refusals", "refused", "run",
+        "schema_version", "tool", "verdict", "versions",
     ]  # fmt: skip
     assert (found["schema_version"], found["verdict"], found["device"]) == (1, "pass", "cpu")
     assert found["model"]["path"] == "model"
     (circuit,) = found["circuits"]
     assert sorted(circuit) == [
-        *("baseline", "claims", "digest", "edges", "grade", "matched", "name", "nodes"),
-        *("reference_digest", "spec"),
+        *("baseline", "claims", "declared", "device", "digest", "drawing", "edges", "files"),
+        *("grade", "left_out", "matched", "model", "name", "nodes", "reference_digest", "spec"),
+        "waivers",
     ]
     assert (circuit["name"], circuit["spec"]) == (
         "quote_close",
         "circuits/quote_close.circuit.yaml",
     )
     assert [claim["claim"] for claim in circuit["claims"]] == ["behaves", "sufficient", "necessary"]
-    assert all(
-        sorted(claim) == ["claim", "law", "measures", "rate", "reason", "verdict", "waived"]
-        for claim in circuit["claims"]
-    )
+    fields = ["claim", "law", "measures", "nodeid", "rate", "reason", "state"]
+    assert all(sorted(claim) == [*fields, "verdict", "waived"] for claim in circuit["claims"])
+    assert [claim["rate"]["at_most"] for claim in circuit["claims"]] == [False, False, True]
+    assert {name: found["claims"][name]["at_most"] for name in ("behaves", "necessary")} == {
+        "behaves": False,
+        "necessary": True,
+    }
     result.stdout.fnmatch_lines(["evidence: out.json"])
 
 

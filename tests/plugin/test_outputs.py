@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_circuits.gate import outputs
 from pytest_circuits.gate.command_line import joined
-from pytest_circuits.gate.settings import OUTPUTS
+from pytest_circuits.report import writing
+from pytest_circuits.report.outputs import OUTPUTS
 from pytest_circuits.system.files import write_atomic
 from tests.plugin.conftest import Repository, spec_text
 
@@ -210,7 +210,7 @@ def test_what_cannot_be_written_again_does_not_stay_as_it_was(
             raise OSError(errno.ENOSPC, "No space left on device")
         write_atomic(path, content)
 
-    monkeypatch.setattr(outputs, "write_atomic", write_where_there_is_room)
+    monkeypatch.setattr(writing, "write_atomic", write_where_there_is_room)
 
     result = repository.gate("--circuits-sarif=out.sarif", "--circuits-markdown=out.md")
 

@@ -83,14 +83,14 @@ def test_a_delta_without_a_baseline_is_left_out() -> None:
 
 
 def test_keys_are_sorted_and_text_is_ascii() -> None:
-    text = dump(run_to_json(GOOD, about={"started": "now\u202e"}))
+    text = dump(run_to_json(replace(GOOD, started="now\u202e")))
 
     assert text.isascii()
     assert json.dumps(json.loads(text), sort_keys=True) == json.dumps(json.loads(text))
 
 
 def test_one_model_stands_at_the_top() -> None:
-    record = run_to_json(GOOD, about={})
+    record = run_to_json(GOOD)
 
     assert record["model"] == {"path": "models/tiny", "digest": "a" * 64}
     assert record["baseline"]["path"] is None
@@ -102,7 +102,7 @@ def test_each_circuit_tells_which_model_its_baseline_is_of() -> None:
     live = Baseline("base", "b" * 64, recorded=False)
     circuits = tuple(replace(CIRCUIT, baseline=baseline) for baseline in (None, file, live))
 
-    record = run_to_json(Run(circuits, ()), about={})
+    record = run_to_json(Run(circuits, ()))
 
     assert [circuit["baseline"] for circuit in record["circuits"]] == [
         None,
@@ -115,7 +115,7 @@ def test_each_circuit_tells_which_model_its_baseline_is_of() -> None:
 def test_several_models_are_null_with_the_reason() -> None:
     other = replace(CIRCUIT, name="other", model=Artifact("models/big", "c" * 64))
 
-    model: dict[str, Any] = run_to_json(Run((CIRCUIT, other), GOOD.results), about={})["model"]
+    model: dict[str, Any] = run_to_json(Run((CIRCUIT, other), GOOD.results))["model"]
 
     assert (model["path"], model["digest"]) == (None, None)
     assert "models/tiny" in model["reason"]

@@ -12,6 +12,7 @@ import pytest
 
 from tests.plugin.conftest import Repository
 
+ROOT = Path(__file__).parents[2]
 SAY_MODULES = """
 import json, sys
 
@@ -20,11 +21,12 @@ def pytest_unconfigure():
 """
 
 
-def modules_of_a_run(folder: Path, plugin: str) -> set[str]:
-    """Modules that an ordinary run has loaded at its end, with one plugin beside pytest's own."""
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(folder)}
+def modules_of_a_run(folder: Path, plugin: str, *arguments: str) -> set[str]:
+    """Modules that a run has loaded at its end, with one plugin beside pytest's own."""
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path}
     finished = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-p", plugin],
+        [sys.executable, "-m", "pytest", "--collect-only", "-p", plugin, *arguments],
         cwd=folder, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     line = next(x for x in finished.stdout.splitlines() if x.startswith("MODULES"))
@@ -39,7 +41,7 @@ def test_the_options_are_loaded_and_nothing_else(tmp_path: Path) -> None:
         modules_of_a_run(tmp_path, p) for p in ("nothing", "pytest_circuits.plugin")
     )
 
-    ours = {"", ".gate", ".gate.settings", ".plugin"}
+    ours = {"", ".gate", ".gate.settings", ".plugin", ".report", ".report.outputs"}
     assert with_it - without == {f"pytest_circuits{name}" for name in ours}
 
 
@@ -85,3 +87,16 @@ def test_an_option_without_the_gate_is_a_usage_error(repository: Repository, opt
     assert result.ret == 4
     name = option.partition("=")[0]
     result.stderr.fnmatch_lines([f"ERROR: {name} does nothing without --circuits; *"])
+
+
+def test_settings_that_cannot_be_used_are_refused_before_anything_heavy_is_loaded(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "conftest.py").write_text(SAY_MODULES)
+
+    loaded = modules_of_a_run(
+        tmp_path, "pytest_circuits.plugin", "--circuits", "--circuits-model=x"
+    )
+
+    assert "pytest_circuits.gate.stale_outputs" in loaded
+    assert not loaded & {"torch", "hypothesis", "numpy", "pytest_circuits.gate.hooks"}

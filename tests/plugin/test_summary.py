@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 
 from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
+from pytest_circuits.gate.provenance import glossary
 from pytest_circuits.report.run import Artifact, Circuit, Result, Run, State
 from pytest_circuits.report.terminal import summary, verdict_line
 from pytest_circuits.report.words import points, share
 
 SAMPLED = Rate(estimate=0.994, lower=0.981, upper=1.0, threshold=0.95, n=500, exhaustive=False)
-WHOLE = Rate(estimate=0.5, lower=0.5, upper=0.5, threshold=0.65, n=24, exhaustive=True)
+WHOLE = Rate(0.5, 0.5, 0.5, threshold=0.65, n=24, exhaustive=True, at_most=True)
 CIRCUIT = Circuit(
     name="quote_close",
     spec="circuits/quote_close.circuit.yaml",
@@ -39,7 +40,7 @@ NECESSARY = Result(
     ),
     state=State.RAN,
 )
-GOOD = Run(circuits=(CIRCUIT,), results=(BEHAVES, NECESSARY))
+GOOD = Run(circuits=(CIRCUIT,), results=(BEHAVES, NECESSARY), claims=glossary())
 
 
 def text_of(run: Run, *, verbose: bool = False, ascii_only: bool = False) -> list[str]:

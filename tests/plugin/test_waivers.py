@@ -125,6 +125,8 @@ def test_the_verdict_and_its_numbers_are_those_without_the_waiver(repository: Re
     plain = record(repository)
     for found in (waived, plain):
         del found["run"]
+        for name in ("waivers", "files"):  # what the specification says, and the digest of it
+            found["circuits"][0].pop(name)
         found["circuits"][0]["claims"][1].pop("waived")
     assert waived == plain
 

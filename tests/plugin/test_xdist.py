@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_circuits.gate.session import WORKER, merge_worker
+from pytest_circuits.gate.bookkeeping import WORKER, merge_worker
 from pytest_circuits.gate.settings import read_settings
 from pytest_circuits.gate.state import Gate
-from pytest_circuits.gate.verdict import settle
+from pytest_circuits.gate.verdict import decide
 from pytest_circuits.report.run import File
 from tests.plugin.conftest import Repository, spec_text
 from tests.plugin.test_summary import CIRCUIT
@@ -84,11 +84,11 @@ def test_a_file_that_changed_between_two_workers_is_a_problem(repository: Reposi
 
     for output in handed[:2]:
         merge_worker(gate, SimpleNamespace(workeroutput={WORKER: output}))
-    before = settle(gate).problems
+    before = decide(gate).problems
     merge_worker(gate, SimpleNamespace(workeroutput={WORKER: handed[2]}))
 
     assert before == ()
-    assert settle(gate).problems == (
+    assert decide(gate).problems == (
         "circuit quote_close: a file that it depends on changed while the gate ran",
     )
 

@@ -38,6 +38,6 @@ def perform(request: Request) -> int:
 if __name__ == "__main__":
     fake: Any = SimpleNamespace(perform=perform)
     sys.modules["pytest_circuits.prune.run"] = fake
-    from pytest_circuits.prune.worker import main
+    from pytest_circuits.prune.jobs import main
 
     sys.exit(main())

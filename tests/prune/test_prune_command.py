@@ -100,7 +100,9 @@ def test_what_was_measured_on_another_circuit_is_to_be_measured_again(
     result = CliRunner().invoke(main, ["prune", str(case.spec), *QUICK])
     assert result.exit_code == 0, result.output
     assert "`undeclared` (minimal) was measured on the circuit that it had" in result.output
-    assert load_spec(case.spec).spec.undeclared.minimal == "three nodes are not needed"
+    assert dict(load_spec(case.spec).spec.undeclared.items()) == {
+        "minimal": "three nodes are not needed"
+    }
 
 
 def test_one_out_file_for_two_specs_is_refused_before_anything_runs(tmp_path: Path) -> None:

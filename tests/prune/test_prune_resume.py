@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from pydantic import TypeAdapter
 
-import pytest_circuits
 from pytest_circuits.cli import main
-from pytest_circuits.model import tensor_file as checkpoint
-from pytest_circuits.prune import masks, notes, run
-from pytest_circuits.prune.folders import folders_of
-from pytest_circuits.prune.notes import NOWHERE, Notes
+from pytest_circuits.model.checkpoints import Checkpoint, save
+from pytest_circuits.prune import masks, run, stages
+from pytest_circuits.prune.stages import NOWHERE, Notes
+from pytest_circuits.prune.subject import NotFoundError
 from pytest_circuits.spec.load import load_spec
 from pytest_circuits.system.files import write_atomic
 from pytest_circuits.system.lock import hold
@@ -28,6 +28,7 @@ from tests.prune.conftest import request_for
 
 # A search that is quick because it starts with the answer, and that has every stage.
 QUICK = ("--start-from", "spec", "--steps", "3")
+NUMBERS = TypeAdapter(list[int])
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,20 @@ def mishap(monkeypatch: pytest.MonkeyPatch) -> Mishap:
         write_atomic(path, content)
         found.strike()
 
+    def deadly_save(folder: Path, checkpoint: Checkpoint, *, keep: int, continues: str) -> Path:
+        found.strike()
+        path = save(folder, checkpoint, keep=keep, continues=continues)
+        found.strike()
+        return path
+
     def counted(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         found.steps += 1
         return descend(*arguments, **options)
 
-    monkeypatch.setattr(notes, "write_atomic", deadly)
-    monkeypatch.setattr(checkpoint, "write_atomic", deadly)
+    monkeypatch.setattr(stages, "write_atomic", deadly)
+    monkeypatch.setattr(stages, "save", deadly_save)
     monkeypatch.setattr(masks, "_descend", counted)
-    monkeypatch.setattr(notes, "_EVERY", 0.0)
+    monkeypatch.setattr(stages, "_EVERY", 0.0)
     return found
 
 
@@ -195,20 +202,19 @@ def test_what_is_kept_is_not_used_for_another_model(killed: Killed) -> None:
     assert killed.steps() == 1
 
 
-def test_what_is_kept_is_not_used_by_another_version_or_number_of_threads(
+def test_what_is_kept_is_not_used_by_other_code_or_another_number_of_threads(
     killed: Killed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = pytest_circuits.__version__
-    monkeypatch.setattr(pytest_circuits, "__version__", "99.0")
-    assert killed.steps() == 1
-    monkeypatch.setattr(pytest_circuits, "__version__", before)
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "source_digest", lambda: "of another day")
+        assert killed.steps() == 1
     assert killed.steps() == 0
     monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
     assert killed.steps() == 1
 
 
 def test_damaged_masks_are_learnt_anew(killed: Killed) -> None:
-    (path,) = killed.case.kept.glob("*/*.safetensors")
+    (path,) = killed.case.kept.glob("*/*/*/*.safetensors")
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert killed.steps() == 1
@@ -265,7 +271,7 @@ def test_a_full_disk_is_said_and_what_was_kept_stays(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(notes, "write_atomic", full)
+    monkeypatch.setattr(stages, "write_atomic", full)
     result = case.prune()
     assert result.exit_code == 2
     assert "No space left on device" in result.output
@@ -275,22 +281,32 @@ def test_a_full_disk_is_said_and_what_was_kept_stays(
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"value": "1"}', b'{"value": "1", "sha256": "x"}'])
 def test_a_damaged_note_is_worked_out_again(tmp_path: Path, damage: bytes) -> None:
     note = Notes(tmp_path).about("something")
-    assert note.once(lambda: [1]) == note.once(lambda: [2]) == [1]
+    assert note.once(lambda: [1], NUMBERS) == note.once(lambda: [2], NUMBERS) == [1]
     (path,) = tmp_path.iterdir()
     path.write_bytes(damage)
-    assert note.once(lambda: [3]) == note.once(lambda: [4]) == [3]
+    assert note.once(lambda: [3], NUMBERS) == note.once(lambda: [4], NUMBERS) == [3]
+
+
+def test_that_nothing_was_found_is_kept_too(tmp_path: Path) -> None:
+    def vain() -> list[int]:
+        raise NotFoundError("no circuit")
+
+    note = Notes(tmp_path).about("something")
+    for work in (vain, lambda: [1]):
+        with pytest.raises(NotFoundError, match="no circuit"):
+            note.once(work, NUMBERS)
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
     note = Notes().about("something")
-    assert note.once(lambda: 1) == 1
-    assert note.once(lambda: 2) == 2
+    assert note.once(lambda: [1], NUMBERS) == [1]
+    assert note.once(lambda: [2], NUMBERS) == [2]
     NOWHERE.save(lambda: pytest.fail("nobody asked"), now=True)
     assert NOWHERE.load() is None
 
 
 def _folder(spec: Path) -> Path:
-    (folder,) = folders_of(request_for(spec))
+    (folder,) = request_for(spec).folders
     return folder
 
 

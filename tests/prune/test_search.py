@@ -17,17 +17,16 @@ from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.prune.attribution import attribute, ranked
 from pytest_circuits.prune.controls import Control
-from pytest_circuits.prune.discretise import smallest
-from pytest_circuits.prune.edges import needed_edges
-from pytest_circuits.prune.job import find_circuits
-from pytest_circuits.prune.masks import MaskPlan, Masks, Search, learn
+from pytest_circuits.prune.drafts import smallest
+from pytest_circuits.prune.masks import Masks, Search, learn
+from pytest_circuits.prune.plan import MaskPlan
 from pytest_circuits.prune.pool import split
-from pytest_circuits.prune.refine import exchange, remove, repair
-from pytest_circuits.prune.reprune import reprune
+from pytest_circuits.prune.refine import exchange, needed_edges, remove, repair
+from pytest_circuits.prune.search import find_circuits, reprune
 from pytest_circuits.prune.soft_masks import margins, separation
 from pytest_circuits.prune.subject import NotFoundError
 from pytest_circuits.spec.ablations import Ablation
-from pytest_circuits.spec.types import ChoiceSlot
+from pytest_circuits.spec.slots import ChoiceSlot
 from tests.known_models import KINDS, KnownAnswer, quote_copier, two_hop_lookup
 from tests.prune.conftest import QUICK, Known
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_circuits.prompts.space import check_prompts
+from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.write import dump_spec
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from pytest_circuits.claims.registry import require_nodes
 from pytest_circuits.errors import SpecError
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import LoadedSpec, load_spec
-from pytest_circuits.spec.types import ChoiceSlot, WordsSlot
+from pytest_circuits.spec.slots import ChoiceSlot, WordsSlot
 
 FirstLines = Callable[[str], list[str]]
 Load = Callable[[str], LoadedSpec]
@@ -365,17 +366,17 @@ def test_a_circuit_without_nodes_loads_but_cannot_be_tested(load: Load, quote: s
     loaded = load(quote.replace("nodes:\n  0.mlp.post_act: [31, 406]\n  1.attn.k: [30]\n", ""))
 
     with pytest.raises(SpecError) as caught:
-        loaded.require_nodes()
+        require_nodes(loaded)
 
     assert str(caught.value).splitlines()[0] == (
         "q.circuit.yaml:3:1: circuit 'quote_close' has no nodes yet; "
         "find them with: pytest-circuits prune q.circuit.yaml"
     )
-    load(quote).require_nodes()
+    require_nodes(load(quote))
 
 
 def test_a_behavior_of_the_whole_model_needs_no_circuit(load: Load, quote: str) -> None:
     without = quote.replace("nodes:\n  0.mlp.post_act: [31, 406]\n  1.attn.k: [30]\n", "")
     start, _, rest = without.partition("claims:\n")
     claims = [line for line in rest.splitlines() if line.startswith("  behaves")]
-    load(f"{start}claims:\n{claims[0]}\n").require_nodes()
+    require_nodes(load(f"{start}claims:\n{claims[0]}\n"))

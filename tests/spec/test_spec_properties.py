@@ -16,7 +16,8 @@ from pytest_circuits.errors import SpecError
 from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec, spec_digest
 from pytest_circuits.spec.problems import Problem
 from pytest_circuits.spec.types import Spec
-from pytest_circuits.spec.write import dump_spec, scalar_text
+from pytest_circuits.spec.write import dump_spec
+from pytest_circuits.spec.yaml_text import scalar_text
 
 Load = Callable[[str], LoadedSpec]
 

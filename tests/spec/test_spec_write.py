@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pytest_circuits.errors import SpecError
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.spec.types import Spec
-from pytest_circuits.spec.write import dump_spec, scalar_text, write_spec
+from pytest_circuits.spec.write import dump_spec, write_spec
+from pytest_circuits.spec.yaml_text import scalar_text
 
 Load = Callable[[str], LoadedSpec]
 

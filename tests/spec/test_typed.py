@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec.typed import read_as
+from pytest_circuits.spec.load import read_as
 
 
 class Settings(BaseModel):

@@ -13,7 +13,7 @@ from pytest_circuits.cli import main
 RECIPE = """\
 steps: 12
 batch: 4
-data: {tokenizer: {vocab_size: 400}, held_out: 8, sources: [{generated: {documents: 40}}]}
+data: {tokenizer: {vocab_size: 400}, held_out: 8, sources: [{library: {modules: 12}}]}
 shape: {n_layer: 1, d_model: 32, d_head: 8, d_mlp: 64, max_tokens: 16}
 sparsity: {density: 0.1}
 checkpoints: {every: 4}

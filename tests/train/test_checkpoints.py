@@ -20,7 +20,7 @@ import pytest
 import torch
 from safetensors.torch import save as to_safetensors
 
-from pytest_circuits.train.checkpoints import Checkpoint, CheckpointError, newest, save
+from pytest_circuits.model.checkpoints import Checkpoint, CheckpointError, newest, save
 
 FILES = ["tensors.safetensors", "state.json", "MANIFEST.json"]
 CHANGING = ["open", "write", "fsync", "mkdir", "rename", "replace"]

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from pytest_circuits.errors import CircuitsError, SpecError, UsageError
 from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
-from pytest_circuits.spec.typed import read_as
-from pytest_circuits.train.data import tokenise, vocabulary
+from pytest_circuits.spec.load import read_as
+from pytest_circuits.train.data import tokenise
 from pytest_circuits.train.data.config import Data
 from pytest_circuits.train.data.corpus import Corpus, prepare
 from pytest_circuits.train.data.mixture import Mixture
 from pytest_circuits.train.data.token_file import TokenWriter, open_tokens
-from pytest_circuits.train.data.vocabulary import END_OF_TEXT
+from pytest_circuits.train.data.tokenise import END_OF_TEXT
 
 WORDS = ["alpha", "beta", "gamma", "delta", "print", "value", "result", "item"]
 
@@ -46,8 +46,8 @@ def _jsonl(base: Path, count: int = 40) -> dict[str, Any]:
     return {"jsonl": {"path": "lines.jsonl"}}
 
 
-def _made(base: Path, *sources: dict[str, Any], folder: str = "tokens", seed: int = 0) -> Corpus:
-    return prepare(_data(*sources), base / folder, base=base, seed=seed)
+def _made(base: Path, *sources: dict[str, Any], folder: str = "tokens") -> Corpus:
+    return prepare(_data(*sources), base / folder, base=base)
 
 
 def _text(corpus: Corpus, tokens: NDArray[Any]) -> str:
@@ -62,7 +62,7 @@ def _documents(corpus: Corpus, mixture: Mixture, name: str) -> list[str]:
 
 def _refused(base: Path, *sources: dict[str, Any], **rest: Any) -> str:  # noqa: ANN401
     with pytest.raises(CircuitsError) as error:
-        prepare(_data(*sources, **rest), base / "tokens", base=base, seed=0)
+        prepare(_data(*sources, **rest), base / "tokens", base=base)
     assert [path.name for path in base.iterdir() if "tokens" in path.name] == []
     return str(error.value).replace(f"{base}/", "")
 
@@ -89,10 +89,14 @@ def saved(tmp_path: Path) -> Tokenizer:
         ("- folder: {path: a, suffixes: [py]}", "2:34: a suffix begins with a dot"),
         ("- folder: {path: a, suffixes: []}", "2:33: the list is empty"),
         ('- folder: {path: "a\\0"}', "2:20: a path cannot hold a NUL character"),
-        ("- {}", "a source is one of library, generated, folder, jsonl, tokens; this one is none"),
-        ("- {library: {}, generated: {}}", "this one is library and generated"),
-        ("- library: {name: a}\n  - generated: {name: a}", "two sources have the name 'a'"),
-        ("- generated: {name: a/b}", "'a/b' is not a name"),
+        ("- {}", "a source is one of library, folder, jsonl, tokens; this one is none"),
+        ("- {library: {}, folder: {path: a}}", "this one is library and folder"),
+        ("- library: {name: a}\n  - library: {name: a}", "two sources have the name 'a'"),
+        ("- library: {name: a/b}", "'a/b' is not a name"),
+        (
+            "- generated: {share: 0.6}",
+            "2:5: the source 'generated' is a script now: run 'python models",
+        ),
         ("- tokens: {path: x.txt}", "2:13: path must end in .npy or .bin, and 'x.txt' does not"),
         ("- tokens: {path: x.bin}", "2:13: a .bin file needs its dtype: uint16 or uint32"),
         ("- tokens: {path: x.npy, dtype: uint16}", "a .npy file says its own dtype"),
@@ -119,18 +123,16 @@ def test_a_tokenizer_is_learnt_or_read(tmp_path: Path) -> None:
 
 def test_sources_are_numbered_unless_they_have_a_name() -> None:
     library: dict[str, Any] = {"library": {}}
-    data = _data(library, library, {"generated": {"name": "library-3"}}, library)
+    data = _data(library, library, {"folder": {"path": "a", "name": "library-3"}}, library)
     assert list(data.named()) == ["library", "library-2", "library-3", "library-4"]
 
 
-def test_the_default_is_library_and_generated_half_and_half() -> None:
-    shares = {name: source.settings.share for name, source in Data().named().items()}
-    assert shares == {"library": 0.5, "generated": 0.5}
+def test_the_default_is_the_library() -> None:
+    assert list(Data().named()) == ["library"]
 
 
 def test_the_configuration_is_read_without_torch() -> None:
-    module = "pytest_circuits.train.data.config"
-    code = f"import sys, {module}; print('torch' in sys.modules)"
+    code = "import sys, pytest_circuits.train.config; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -197,25 +199,11 @@ def test_bytes_that_are_not_utf8_can_be_replaced(tmp_path: Path) -> None:
     assert facts.held_out_bytes == len("na\ufffdve\n".encode())
 
 
-def test_the_library_and_generated_documents_are_always_there(tmp_path: Path) -> None:
-    sources = {"library": {"modules": 5, "share": 3}}, {"generated": {"documents": 9}}
-    corpus = _made(tmp_path, *sources)
-    assert [facts.documents for facts in corpus.sources] == [5, 9]
+def test_the_library_is_always_there(tmp_path: Path) -> None:
+    corpus = _made(tmp_path, {"library": {"modules": 5, "share": 3}}, _jsonl(tmp_path))
+    assert [facts.documents for facts in corpus.sources] == [5, 40]
     assert [facts.share for facts in corpus.sources] == [0.75, 0.25]
     assert corpus.sources[0].about.startswith("the first 5 modules of the standard library of P")
-    assert corpus.sources[1].about == "9 documents of generated statements"
-
-
-def test_generated_documents_depend_on_the_seed_and_others_do_not(tmp_path: Path) -> None:
-    generated = {"generated": {"documents": 4}}
-    first = _made(tmp_path, generated, folder="a", seed=1)
-    assert _made(tmp_path, generated, folder="b", seed=1).digest == first.digest
-    assert _made(tmp_path, generated, folder="c", seed=2).digest != first.digest
-    lines = _jsonl(tmp_path)
-    assert (
-        _made(tmp_path, lines, folder="d").digest
-        == _made(tmp_path, lines, folder="d", seed=1).digest
-    )
 
 
 @pytest.mark.parametrize("dtype", ["npy", "uint16", "uint32"])
@@ -230,7 +218,7 @@ def test_a_token_array_is_split_at_its_ends(tmp_path: Path, saved: Tokenizer, dt
         source = {"path": "ids.bin", "dtype": dtype}
         ids.astype(np.dtype(dtype).newbyteorder("<")).tofile(tmp_path / "ids.bin")
     data = _data({"tokens": source}, tokenizer={"file": "tokenizer.json"})
-    corpus = prepare(data, tmp_path / "tokens", base=tmp_path, seed=0)
+    corpus = prepare(data, tmp_path / "tokens", base=tmp_path)
     held_out = [index for number in (0, 4, 8) for index in documents[number]]
     assert corpus.held_out.streams["tokens"].tolist() == held_out
     assert len(corpus.training.streams["tokens"]) == len(ids) + 1 - len(held_out)
@@ -245,7 +233,7 @@ def test_the_tail_of_a_token_array_without_ends_is_held_out(
     monkeypatch.setattr("pytest_circuits.train.data.token_array._CHUNK", 30)
     np.save(tmp_path / "ids.npy", np.arange(100, dtype=np.uint8))
     data = _data({"tokens": {"path": "ids.npy"}}, tokenizer={"file": "tokenizer.json"})
-    corpus = prepare(data, tmp_path / "tokens", base=tmp_path, seed=0)
+    corpus = prepare(data, tmp_path / "tokens", base=tmp_path)
     end = saved.id_of(END_OF_TEXT)
     assert corpus.training.streams["tokens"].tolist() == [*range(75), end]
     assert corpus.held_out.streams["tokens"].tolist() == [*range(75, 100), end]
@@ -277,8 +265,7 @@ def test_a_wrong_line_is_named(tmp_path: Path, lines: bytes, message: str) -> No
 def test_a_document_that_is_too_long_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("jsonl", "folder"):
-        monkeypatch.setattr(f"pytest_circuits.train.data.{module}.MAX_DOCUMENT", 100)
+    monkeypatch.setattr("pytest_circuits.train.data.documents.MAX_DOCUMENT", 100)
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a" * 101)
     (tmp_path / "lines.jsonl").write_text("a" * 101)
@@ -386,7 +373,7 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_tokenizer_file_is_copied_as_it_is(tmp_path: Path, saved: Tokenizer) -> None:
     data = _data(_jsonl(tmp_path), tokenizer={"file": "tokenizer.json"})
-    corpus = prepare(data, tmp_path / "tokens", base=tmp_path, seed=0)
+    corpus = prepare(data, tmp_path / "tokens", base=tmp_path)
     assert corpus.tokenizer.digest == saved.digest
     assert load_tokenizer(tmp_path / "tokens" / "tokenizer.json").digest == saved.digest
 
@@ -395,7 +382,7 @@ def test_another_configuration_is_refused_and_named(tmp_path: Path) -> None:
     source = _jsonl(tmp_path)
     _made(tmp_path, source)
     with pytest.raises(UsageError, match=r"corpus.json: .* configuration \(held_out differs\)"):
-        prepare(_data(source, held_out=5), tmp_path / "tokens", base=tmp_path, seed=0)
+        prepare(_data(source, held_out=5), tmp_path / "tokens", base=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -515,11 +502,11 @@ def test_long_documents_are_encoded_in_parts_to_the_same_ids(
 
 def test_the_tokenizer_is_learnt_on_texts_from_the_first_to_the_last() -> None:
     texts = [f"{index:04}" for index in range(1000)]
-    assert vocabulary.spread(texts, most=4000) == texts
-    sample = vocabulary.spread(texts, most=500)
+    assert tokenise.spread(texts, most=4000) == texts
+    sample = tokenise.spread(texts, most=500)
     assert sample == texts[::8][: len(sample)]
     assert int(sample[-1]) > 900
-    assert vocabulary.spread(["\u00e9" * 10], most=5) == ["\u00e9\u00e9"]
+    assert tokenise.spread(["\u00e9" * 10], most=5) == ["\u00e9\u00e9"]
 
 
 def test_the_tokenizer_does_not_see_what_is_held_out(
@@ -528,11 +515,11 @@ def test_the_tokenizer_does_not_see_what_is_held_out(
     seen: list[str] = []
 
     def spy(texts: Iterator[str], *, most: int) -> list[str]:
-        assert most == vocabulary.LEARNT_ON
+        assert most == tokenise.LEARNT_ON
         seen.extend(texts)
         return seen
 
-    monkeypatch.setattr("pytest_circuits.train.data.making.spread", spy)
+    monkeypatch.setattr("pytest_circuits.train.data.corpus.spread", spy)
     _made(tmp_path, _jsonl(tmp_path))
     assert seen == [_document(index) for index in range(40) if index % 4]
 

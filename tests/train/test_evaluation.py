@@ -39,10 +39,10 @@ def corpus(tmp_path: Path) -> Corpus:
         {
             "tokenizer": {"vocab_size": 500},
             "held_out": 4,
-            "sources": [{"generated": {"documents": 40}}],
+            "sources": [{"library": {"modules": 12}}],
         }
     )
-    return prepare(data, tmp_path / "tokens", base=tmp_path, seed=0)
+    return prepare(data, tmp_path / "tokens", base=tmp_path)
 
 
 def _config(*behaviors: str, seed: int = 0) -> TrainConfig:
@@ -69,11 +69,11 @@ def test_a_model_that_knows_nothing_has_the_loss_of_its_vocabulary(
     corpus: Corpus, tmp_path: Path
 ) -> None:
     scores = _evaluator(corpus, tmp_path).measure(_model(corpus))
-    loss = scores.losses["generated"]
+    loss = scores.losses["library"]
     assert loss == pytest.approx(log(corpus.tokenizer.vocab_size), rel=1e-5)
     (source,) = corpus.sources
     tokens_per_byte = source.held_out_tokens / source.held_out_bytes
-    assert scores.bits_per_byte["generated"] == pytest.approx(loss / log(2) * tokens_per_byte)
+    assert scores.bits_per_byte["library"] == pytest.approx(loss / log(2) * tokens_per_byte)
 
 
 def test_accuracy_is_the_share_of_prompts_whose_answer_leads(

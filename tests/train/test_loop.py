@@ -13,8 +13,13 @@ from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.train.config import Optimizer, Shape, Sparsity, TrainConfig
 from pytest_circuits.train.distributed import World
-from pytest_circuits.train.loop import DivergedError, Step, Trainer, initialise
-from pytest_circuits.train.schedules import learning_rate
+from pytest_circuits.train.loop import (
+    DivergedError,
+    Step,
+    Trainer,
+    initialise,
+    learning_rate,
+)
 from pytest_circuits.train.sparsity import nonzeros, project
 
 SHAPE = Shape(d_model=32, d_head=8, d_mlp=64, max_tokens=16)

@@ -27,7 +27,7 @@ def test_metrics_hold_what_is_told(run_train: Train, out: Path) -> None:
     scores = [line for line in lines if "held_out_loss" in line]
     assert [line["step"] for line in scores] == [6, 12]
     assert scores[-1]["nonzeros"]["mlp.0.up.weight"] == int(0.1 * 32 * 64)
-    assert 0 < scores[-1]["bits_per_byte"]["generated"] < 8
+    assert 0 < scores[-1]["bits_per_byte"]["library"] < 8
     assert 0 <= scores[-1]["dead_neurons"]["0"] <= 64
 
 

@@ -18,7 +18,8 @@ import pytest
 from click.testing import CliRunner
 
 from pytest_circuits.cli import main
-from pytest_circuits.train import checkpoints, job, loop
+from pytest_circuits.model import checkpoints
+from pytest_circuits.train import job, loop
 from tests.train.conftest import RECIPE, Train
 
 
@@ -276,6 +277,18 @@ def test_other_threads_are_said_when_a_run_is_resumed(
     monkeypatch.setattr("torch.get_num_threads", lambda: 77)
     result = run_train("--resume")
     assert "and is 77: the weights may differ in bits" in result.output
+
+
+def test_another_code_is_said_when_a_run_is_resumed(
+    run_train: Train, mishap: Mishap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mishap.at(6, SystemExit(9))
+    run_train()
+    mishap.undo()
+    monkeypatch.setattr(job, "source_digest", lambda: "of another day")
+    result = run_train("--resume")
+    assert result.exit_code == 0
+    assert "and is of another d: the weights may differ in bits" in result.output
 
 
 def test_a_loss_that_is_not_a_number_keeps_the_last_good_state(

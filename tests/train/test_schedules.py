@@ -7,12 +7,8 @@ from math import log, sqrt
 import pytest
 
 from pytest_circuits.train.config import Optimizer, Sparsity, TrainConfig
-from pytest_circuits.train.schedules import (
-    bias_density_at,
-    density_at,
-    embedding_density_at,
-    learning_rate,
-)
+from pytest_circuits.train.loop import learning_rate
+from pytest_circuits.train.sparsity import bias_density_at, density_at, embedding_density_at
 
 STEPS = [i / 97 for i in range(1, 98)]
 PUBLISHED = Sparsity(density=1 / 64, embedding_density=1 / 16)  # expansion 4, pfrac 1/4

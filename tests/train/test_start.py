@@ -23,13 +23,13 @@ start_from: base
 seed: 7
 steps: 4
 batch: 4
-data: {held_out: 8, sources: [{generated: {documents: 40}}]}
+data: {held_out: 8, sources: [{library: {modules: 12}}]}
 optimizer: {lr: 1.0e-9}
 evaluation: {windows: 64}
 """
 ALSO = {
     "start_from": "base",
-    "data": "{held_out: 8, sources: [{generated: {documents: 40}}]}",
+    "data": "{held_out: 8, sources: [{library: {modules: 12}}]}",
     "shape": "{}",
     "sparsity": "{}",
 }

@@ -27,7 +27,7 @@ def test_the_command_makes_a_model_directory_with_card_and_reference(
     card = (out / "README.md").read_text()
     assert f"pytest-circuits train {recipe} --out {out}" in card
     assert "768 tokens in 12 steps of 4 rows" in card
-    assert "| `generated` | 100% |" in card
+    assert "| `library` | 100% |" in card
     assert "nonzero weights, held-out loss" in result.stdout
 
 
@@ -107,7 +107,7 @@ def test_more_rows_than_a_source_has_are_refused_with_advice(run_train: Train) -
 def test_a_preset_fills_in_where_the_file_is_silent(tmp_path: Path) -> None:
     recipe, out = tmp_path / "tiny.yaml", tmp_path / "model"
     recipe.write_text(
-        "preset: tiny\nsteps: 2\ndata: {sources: [{generated: {documents: 40}}], held_out: 8}\n"
+        "preset: tiny\nsteps: 2\ndata: {sources: [{library: {modules: 12}}], held_out: 8}\n"
     )
     result = CliRunner().invoke(main, ["train", str(recipe), "--out", str(out)])
     assert result.exit_code == 0, result.output

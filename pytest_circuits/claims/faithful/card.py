@@ -15,22 +15,32 @@ from pytest_circuits.circuit.attention import shows_attention
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import EPS, Bench
-from pytest_circuits.claims.card import Claim, Run, contradiction, median_size, preference, run_of
+from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, Bench
+from pytest_circuits.claims.card import (
+    Claim,
+    LawCard,
+    Run,
+    contradiction,
+    limits_of,
+    median_size,
+    preference,
+    run_of,
+)
 from pytest_circuits.claims.causes import causes_of_difference
+from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Cause, Evidence, Law, Verdict
 from pytest_circuits.claims.faithful.disambiguate import disambiguated
 from pytest_circuits.claims.faithful.formal import distance_p, equivalence, independence
-from pytest_circuits.claims.faithful.internals import SHARES, Inside, look_inside
+from pytest_circuits.claims.faithful.internals import DRAWS, SHARES, Inside, look_inside
 from pytest_circuits.claims.findings import (
     Finding,
-    at_least,
     conclude,
     gap_finding,
     law_finding,
     not_finite,
+    rate_finding,
 )
-from pytest_circuits.claims.parts_of_rest import FRACTIONS
+from pytest_circuits.claims.parts_of_rest import FRACTIONS, PER_FRACTION, SEARCHED
 from pytest_circuits.claims.statistics import Floats, Interval, softplus
 from pytest_circuits.model.protocol import Kind, Shows, gauges_of, sites_of
 from pytest_circuits.prompts.space import Pair
@@ -67,8 +77,8 @@ def _interval(bench: Bench, runner: Runner) -> Interval:
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    limits, protocol, sample = bench.spec.claims.faithful, bench.spec.protocol, bench.sample
-    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    protocol, sample = bench.spec.protocol, bench.sample
+    limits = limits_of(bench.spec, FaithfulClaim)
     if not bench.nodes.count:
         return conclude("faithful", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
     whole = bench.runner.margins(sample.pairs, WHOLE)
@@ -95,7 +105,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     gaps = _gaps(bench, inside)
     gaps["worst"] = sample.mean(softplus(worst) - softplus(whole), protocol.alpha)
     findings = [
-        at_least(rate, what=f"{WORST}, the answer is preferred", alpha=protocol.alpha),
+        rate_finding(rate, what=f"{WORST}, the answer is preferred", alpha=protocol.alpha),
         *_gap_findings(bench, gaps, limits.max_gap),
         *_inside_findings(bench, inside, limits),
         *disambiguated(bench),
@@ -266,13 +276,26 @@ def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
     return causes_of_difference(bench, pair, bench.rest.part(bench.worst))
 
 
+def _cost(situation: Situation) -> Cost:
+    formal = 2 * min(situation.pairs, FORMAL_PAIRS + CONTROL_PAIRS)
+    shared = situation.alone | {
+        Shared.WHOLE: situation.prompts,
+        Shared.ALONE: formal,
+        Shared.WITHOUT: formal,
+        Shared.RANDOM_ALONE: situation.controls,
+        Shared.WITHOUT_RANDOM: situation.controls,
+    }
+    agreed = 2 * len(situation.spec.disambiguate)
+    beside = 3 + len(SHARES) * DRAWS  # circuits that run beside the whole model, and it
+    ablated = situation.prompts + 2 * CONTROL_PAIRS * (len(FRACTIONS) * PER_FRACTION + beside)
+    return Cost(shared, ablated + SEARCHED + agreed + situation.near(runs=2))
+
+
 FAITHFUL = Claim(
     "faithful",
     "the circuit does it as the whole model does, whatever part of the rest is ablated",
-    _runs,
-    _excess,
-    _violation,
     _decide,
-    causes=_causes,
+    _cost,
+    law=LawCard(_runs, _excess, _violation, causes=_causes),
     tier="beyond",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pytest_circuits.claims.bench import Sample
-from pytest_circuits.claims.findings import percent
+from pytest_circuits.claims.evidence import percent
 from pytest_circuits.claims.stable.baseline import ModelFacts, Recorded
 from pytest_circuits.claims.stable.comparison import Comparison, compare
 from pytest_circuits.spec.types import Protocol
@@ -33,7 +33,7 @@ def accepted_changes(
     if _form(before.model) != _form(after.model):
         return [*found, "another tokenizer or shape, so that nodes and prompts are not compared"]
     # Each of the two has probes of its own.
-    seen = compare(before.observation, after.observation, sample, protocol, matched=True)
+    seen = compare(before.observation, after.observation, sample, protocol, same_probes=False)
     return [*found, *_inside(before, after, seen)]
 
 

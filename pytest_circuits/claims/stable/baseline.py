@@ -30,8 +30,6 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A baseline file."""
-
     circuit: str
     spec_digest: str
     model: ModelFacts
@@ -45,7 +43,7 @@ class Recorded:
     rates: Mapping[str, Rate]  # of the claims that were accepted
 
     @property
-    def matched(self) -> bool:
+    def is_elsewhere(self) -> bool:
         """A file is about the nodes that the specification names."""
         return False
 
@@ -59,7 +57,6 @@ class Live:
 
     @property
     def model(self) -> ModelFacts:
-        """What makes it comparable."""
         return facts(self.runner.model)
 
     @property
@@ -68,13 +65,12 @@ class Live:
         return self.runner.reference.text_digest
 
     @property
-    def matched(self) -> bool:
+    def is_elsewhere(self) -> bool:
         """Whether its circuit has other addresses than the candidate's."""
         return self.place is not None
 
 
 def facts(model: Model) -> ModelFacts:
-    """What makes a model comparable with another."""
     return ModelFacts(model.digest, model.tokenizer_digest, widths_of(model))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +20,7 @@ from pytest_circuits.claims.statistics import Floats
 from pytest_circuits.errors import BaselineError, SpecError
 from pytest_circuits.spec.bounded_yaml import read_yaml
 from pytest_circuits.spec.tree import Limits
+from pytest_circuits.spec.yaml_text import Lines, block_mapping
 from pytest_circuits.system.files import write_atomic
 
 SUFFIX = ".baseline.yaml"
@@ -221,49 +221,40 @@ def _table(path: Path, what: str, lines: Sequence[str]) -> Floats:
 def _text(recorded: Recorded) -> str:
     found = recorded.observation
     rates = {
-        name: _rounded({key: getattr(rate, key) for key in _Rate.model_fields})
-        for name, rate in recorded.rates.items()
+        name: _rounded({key: getattr(rate, key) for key in sorted(_Rate.model_fields)})
+        for name, rate in sorted(recorded.rates.items())
     }
     heads = [f"head-{index}" for index in range(len(found.attention))]
+    attention = [
+        line
+        for head, rows in zip(heads, found.attention, strict=True)
+        for line in _named([head] * len(rows), rows, digits=3)
+    ]
+    searches = [" ".join([f"seed-{i}", *nodes.ids()]) for i, nodes in enumerate(found.repruned)]
     fields = {
-        "schema_version": " 3",
-        "circuit": f" {json.dumps(recorded.circuit)}",
-        "model": _mapping(
-            {
-                "digest": recorded.model.digest,
-                "hook_points": dict(recorded.model.hook_points),
-                "tokenizer_digest": recorded.model.tokenizer_digest,
-            }
-        ),
-        "spec_digest": f" {json.dumps(recorded.spec_digest)}",
-        "accepted": _mapping(rates),
-        "effects": _block(_named(recorded.node_ids, found.effects[:, None], digits=4)),
-        "alpha": f" {recorded.alpha:.6g}",
-        "seed": f" {recorded.seed}",
-        "versions": _mapping(recorded.versions),
-        "prompts_digest": f" {json.dumps(recorded.prompts_digest)}",
-        "reference_text": f" {json.dumps(recorded.reference_text)}",
-        "attention": _block(
-            line
-            for head, rows in zip(heads, found.attention, strict=True)
-            for line in _named([head] * len(rows), rows, digits=3)
-        ),
-        "margins": _block(map(_numbers, np.hstack([found.alone, found.without]))),
-        "probes": _block(_named(found.probes.ids(), found.probed, digits=4)),
-        **_repruned(found.repruned),
-        "signals": _block(_named(recorded.node_ids, found.signals, digits=4)),
+        "schema_version": 3,
+        "circuit": recorded.circuit,
+        "model": {
+            "digest": recorded.model.digest,
+            "hook_points": dict(sorted(recorded.model.hook_points.items())),
+            "tokenizer_digest": recorded.model.tokenizer_digest,
+        },
+        "spec_digest": recorded.spec_digest,
+        "accepted": rates,
+        "effects": Lines(_named(recorded.node_ids, found.effects[:, None], digits=4)),
+        **_rounded({"alpha": recorded.alpha}),
+        "seed": recorded.seed,
+        "versions": dict(sorted(recorded.versions.items())),
+        "prompts_digest": recorded.prompts_digest,
+        "reference_text": recorded.reference_text,
+        "attention": Lines(tuple(attention)),
+        "margins": Lines(tuple(map(_numbers, np.hstack([found.alone, found.without])))),
+        "probes": Lines(_named(found.probes.ids(), found.probed, digits=4)),
+        **({"repruned": Lines(tuple(searches))} if searches else {}),
+        "signals": Lines(_named(recorded.node_ids, found.signals, digits=4)),
     }
-    return _HEADER.format(circuit=recorded.circuit) + "".join(
-        f"{key}:{value}\n" for key, value in fields.items()
-    )
-
-
-def _repruned(circuits: Sequence[Nodes]) -> dict[str, str]:
-    """A line of nodes for each search; nothing where none was asked for."""
-    if not circuits:
-        return {}
-    lines = (" ".join([f"seed-{i}", *nodes.ids()]) for i, nodes in enumerate(circuits))
-    return {"repruned": _block(lines)}
+    header = _HEADER.format(circuit=recorded.circuit)
+    return header + "".join(f"{line}\n" for line in block_mapping(fields))
 
 
 def _rounded(values: Mapping[str, object]) -> dict[str, object]:
@@ -273,28 +264,10 @@ def _rounded(values: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _named(names: Iterable[str], rows: Floats, *, digits: int) -> list[str]:
+def _named(names: Iterable[str], rows: Floats, *, digits: int) -> tuple[str, ...]:
     pairs = zip(names, rows, strict=True)
-    return [f"{name} {_numbers(row, digits=digits)}" for name, row in pairs]
+    return tuple(f"{name} {_numbers(row, digits=digits)}" for name, row in pairs)
 
 
 def _numbers(row: Floats, *, digits: int = 6) -> str:
     return " ".join(f"{value:.{digits}g}" for value in row)
-
-
-def _block(lines: Iterable[str]) -> str:
-    text = "".join(f"\n  {line}" for line in lines)
-    return f" |{text}" if text else ' ""'
-
-
-def _mapping(values: Mapping[str, object], indent: str = "\n  ") -> str:
-    """A block mapping, one key a line; its scalars are JSON, which is YAML."""
-    if not values:
-        return " {}"
-    lines = []
-    for key, value in sorted(values.items()):
-        if isinstance(value, dict):
-            lines.append(f"{indent}{key}:{_mapping(value, indent + '  ')}")
-        else:
-            lines.append(f"{indent}{key}: {json.dumps(value)}")
-    return "".join(lines)

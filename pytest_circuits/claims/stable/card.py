@@ -15,24 +15,41 @@ from dataclasses import asdict
 
 import numpy as np
 
+from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.calibration import (
     calibration_measures,
     calibration_remark,
     shift_findings,
 )
-from pytest_circuits.claims.card import Claim, Run, contradiction, median_size, preference, run_of
+from pytest_circuits.claims.card import (
+    Claim,
+    LawCard,
+    Run,
+    contradiction,
+    limits_of,
+    median_size,
+    preference,
+    run_of,
+)
+from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude, law_finding, not_finite
-from pytest_circuits.claims.stable import findings as parts
+from pytest_circuits.claims.stable import parts
 from pytest_circuits.claims.stable.baseline import RECORD, Live
 from pytest_circuits.claims.stable.comparison import Comparison, compare
-from pytest_circuits.claims.stable.observation import Observation
+from pytest_circuits.claims.stable.observation import (
+    FEW_PAIRS,
+    PROBE_PAIRS,
+    SIGNAL_PAIRS,
+    Observation,
+)
 from pytest_circuits.claims.stable.observed import observed, sample_of
 from pytest_circuits.claims.stable.structure import Structure, structure_of
 from pytest_circuits.claims.statistics import Floats
 from pytest_circuits.model.protocol import widths_of
 from pytest_circuits.prompts.space import Pair
+from pytest_circuits.spec.types import StableClaim
 
 TOLD_APART = "the share of pairs that are told apart without it"
 
@@ -73,8 +90,7 @@ def _scanned(bench: Bench) -> Sequence[Pair]:
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    limits = bench.spec.claims.stable
-    assert limits is not None  # noqa: S101  (a claim is decided only where it is declared)
+    limits = limits_of(bench.spec, StableClaim)
     if bench.baseline is None:
         sentence = (
             f"no baseline is recorded: run `{RECORD}=new`, review the file that it writes beside "
@@ -96,7 +112,9 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     ):
         return broken
     sample = sample_of(bench)
-    seen = compare(before, after, sample, bench.spec.protocol, matched=bench.baseline.matched)
+    seen = compare(
+        before, after, sample, bench.spec.protocol, same_probes=not bench.baseline.is_elsewhere
+    )
     drop = seen.drop.against(
         limits.max_drop, n=sample.n, exhaustive=sample.exhaustive, at_most=True
     )
@@ -161,20 +179,24 @@ def _measures(
 
 def _structure(bench: Bench, before: Observation, after: Observation) -> Structure | None:
     """None where it is not asked for, or where nodes have other addresses."""
-    if not before.repruned or (bench.baseline and bench.baseline.matched):
+    if not before.repruned or (bench.baseline and bench.baseline.is_elsewhere):
         return None
     return structure_of(before.repruned, after.repruned, widths_of(bench.model))
+
+
+def _cost(situation: Situation) -> Cost:
+    ablated = Nodes.of(situation.spec.nodes).count  # one node after the other
+    own = 2 * (SIGNAL_PAIRS + PROBE_PAIRS + FEW_PAIRS * (ablated + 1))
+    others = {Shared.WHOLE: 2 * FEW_PAIRS, Shared.WITHOUT: situation.prompts}
+    return Cost(situation.alone | others, own)
 
 
 STABLE = Claim(
     "stable",
     "the circuit is not worse than in the baseline, and its nodes do the same",
-    _runs,
-    _excess,
-    _violation,
     _decide,
-    searchable=_searchable,
-    scanned=_scanned,
+    _cost,
+    law=LawCard(_runs, _excess, _violation, searchable=_searchable, scanned=_scanned),
     tier="core",
     at_most=True,
 )

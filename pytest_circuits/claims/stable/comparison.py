@@ -52,15 +52,14 @@ def compare(
     sample: Sample,
     protocol: Protocol,
     *,
-    matched: bool = False,
+    same_probes: bool = True,
 ) -> Comparison:
     """Compare a candidate's observation with the baseline's, on the prompts of `sample`.
 
     A pair counts as told apart from the margin of the protocol on, as in the law of `necessary`:
     nearer to a tie, where a needed circuit leaves the model, any update turns preferences that mean
     nothing.
-    matched: the candidate has other addresses for the nodes, so that its channels are not those of
-    the baseline anyway.
+    same_probes: both were probed at the same channels, so that lineage can be told.
     """
     earlier, later = (_told_apart(x.without, protocol.margin) for x in (before, after))
     sizes = np.abs(before.effects)
@@ -73,7 +72,7 @@ def compare(
         effects=statistics.order_kept(
             before.effects, after.effects, tie=EQUAL * float(sizes.max(initial=0)) + EPS
         ),
-        lineage=None if matched else _lineage(before, after),
+        lineage=_lineage(before, after) if same_probes else None,
     )
 
 

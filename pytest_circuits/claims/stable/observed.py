@@ -53,7 +53,6 @@ def sample_of(bench: Bench) -> Sample:
 
 
 def observed_prompts(bench: Bench) -> Prompts:
-    """The prompts of an observation."""
     sizes = (SIGNAL_PAIRS, FEW_PAIRS, PROBE_PAIRS)
     return Prompts(sample_of(bench).pairs, *(bench.sample.few(n, seed=bench.seed) for n in sizes))
 
@@ -67,7 +66,7 @@ def observed(bench: Bench) -> tuple[Observation, Observation]:
     else:
         assert bench.baseline is not None  # noqa: S101
         before = bench.baseline.observation
-    probes = Nodes.of({}) if bench.baseline.matched else before.probes
+    probes = Nodes.of({}) if bench.baseline.is_elsewhere else before.probes
     return before, observed_in(bench, bench.runner, bench.place, prompts, probes=probes)
 
 
@@ -77,7 +76,7 @@ def observed_in(
     """The circuit in one model, pruned anew if the specification asks for that."""
     found = observe(runner, place, prompts, probes=probes)
     seeds = _searches(bench)
-    if not seeds or (bench.baseline and bench.baseline.matched):
+    if not seeds or (bench.baseline and bench.baseline.is_elsewhere):
         return found
     if bench.pruner is None:
         raise UsageError("stable: `structure` prunes the circuit anew, and no pruner was given")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -14,7 +14,10 @@ from pydantic import (
 )
 
 Width = Annotated[int, Field(ge=1, le=65536)]
+Layers = Annotated[int, Field(ge=1, le=256)]
+Tokens = Annotated[int, Field(ge=2, le=1_000_000)]  # of a vocabulary, of a prompt
 Share = Annotated[float, Field(gt=0, le=1)]
+Positions = Literal["none", "added", "concatenated"]
 
 # Where activations can be cut to their largest, by the names of the hook points without the layer;
 # `resid` is the residual stream after a sublayer's addition, which is not a hook point.
@@ -33,19 +36,11 @@ ActivationPoint = Literal[
 _LEFT_WHOLE = frozenset({"attn.resid", "mlp.resid"})  # unless `activation_shares` names them
 
 
-class ModelConfig(BaseModel):
-    """Architecture of Gao et al. 2025, section 2.1 and appendix A.1."""
+class Architecture(BaseModel):
+    """All but the sizes (Gao et al. 2025, section 2.1 and appendix A.1)."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
-    architecture: Literal["sparse_gpt"] = "sparse_gpt"
-    vocab_size: Annotated[int, Field(ge=2, le=1_000_000)]
-    n_layer: Annotated[int, Field(ge=1, le=256)]
-    d_model: Width
-    n_head: Width = 0  # where a file does not say: d_model / d_head
-    d_head: Width
-    d_mlp: Width
-    max_tokens: Annotated[int, Field(ge=2, le=1_000_000)]  # longest prompt, in tokens
     activation: Literal["gelu", "relu"] = "gelu"
     activation_share: Share = 0.25  # AbsTopK keeps this share at the eight hook points of a layer
     activation_shares: dict[ActivationPoint, Share] = {}  # and another one here; 1 keeps all
@@ -53,8 +48,30 @@ class ModelConfig(BaseModel):
     bigram: bool = True  # dense table from the current token to the next, added to the logits
     # Position embeddings: none, added to the token embeddings, or concatenated as read-only
     # channels to what a sublayer reads.
-    positions: Literal["none", "added", "concatenated"] = "none"
+    positions: Positions = "none"
     d_positions: Annotated[int, Field(ge=0, le=65536)] = 0  # width of concatenated positions
+
+    @model_validator(mode="after")
+    def _concatenated_positions_have_a_width(self) -> Self:
+        if (self.positions == "concatenated") != (self.d_positions > 0):
+            raise ValueError(
+                f"d_positions {self.d_positions} does not go with positions {self.positions!r}: "
+                "concatenated positions need a width, and nothing else has one"
+            )
+        return self
+
+
+class ModelConfig(Architecture):
+    """One model: its architecture and its sizes."""
+
+    architecture: Literal["sparse_gpt"] = "sparse_gpt"
+    vocab_size: Tokens
+    n_layer: Layers
+    d_model: Width
+    n_head: Width = 0  # where a file does not say: d_model / d_head
+    d_head: Width
+    d_mlp: Width
+    max_tokens: Tokens  # longest prompt
 
     @model_validator(mode="before")
     @classmethod
@@ -67,15 +84,6 @@ class ModelConfig(BaseModel):
         if width % head:
             raise ValueError(f"d_model {width} is not a multiple of d_head {head}")
         return values | {"n_head": width // head}
-
-    @model_validator(mode="after")
-    def _concatenated_positions_have_a_width(self) -> ModelConfig:
-        if (self.positions == "concatenated") != (self.d_positions > 0):
-            raise ValueError(
-                f"d_positions {self.d_positions} does not go with positions {self.positions!r}: "
-                "concatenated positions need a width, and nothing else has one"
-            )
-        return self
 
     @model_serializer(mode="wrap")
     def _without_what_older_files_do_not_say(

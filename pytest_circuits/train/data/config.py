@@ -6,13 +6,13 @@ inside it is shown at its own line and column.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from pytest_circuits.spec.types import Name
+from pytest_circuits.spec.frozen import Name
 
-KINDS = ("library", "generated", "folder", "jsonl", "tokens")
+KINDS = ("library", "folder", "jsonl", "tokens")
 _T = TypeVar("_T")
 
 
@@ -42,11 +42,11 @@ _Suffix = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_do
 _Text = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
-class _Weighted(_Frozen):
+class _Weighted(Frozen):
     share: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0  # weight of its rows in a batch
     name: Name | None = None  # in reports and file names; default: the kind, numbered
 
@@ -55,12 +55,6 @@ class Library(_Weighted):
     """The standard library of the interpreter, without its tests."""
 
     modules: Annotated[int, Field(ge=2)] | None = None  # the first so many; null: all
-
-
-class Generated(_Weighted):
-    """Generated Python statements, in which the behaviors of the bundled circuits occur often."""
-
-    documents: Annotated[int, Field(ge=2, le=100_000_000)] = 3000
 
 
 class Folder(_Weighted):
@@ -101,14 +95,24 @@ class Tokens(_Weighted):
         return self
 
 
-class Source(_Frozen):
+class Source(Frozen):
     """Where documents come from: exactly one of the kinds."""
 
     library: Library | None = None
-    generated: Generated | None = None
     folder: Folder | None = None
     jsonl: JsonLines | None = None
     tokens: Tokens | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_not_generated(cls, values: Any) -> Any:  # noqa: ANN401  (whatever was given)
+        if isinstance(values, dict) and "generated" in values:
+            raise ValueError(
+                "the source 'generated' is a script now: run 'python models/tinypython_text.py "
+                "--out FOLDER' in the repository of pytest-circuits, with --seed and --documents "
+                "as they were here, and name 'folder: {path: FOLDER}'; the documents are the same"
+            )
+        return values
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> Source:
@@ -120,17 +124,15 @@ class Source(_Frozen):
 
     @property
     def kind(self) -> str:
-        """The one key that is given."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property
-    def settings(self) -> Library | Generated | Folder | JsonLines | Tokens:
-        """What stands under that key."""
-        found: Library | Generated | Folder | JsonLines | Tokens = getattr(self, self.kind)
+    def settings(self) -> Library | Folder | JsonLines | Tokens:
+        found: Library | Folder | JsonLines | Tokens = getattr(self, self.kind)
         return found
 
 
-class Vocabulary(_Frozen):
+class Vocabulary(Frozen):
     """The tokenizer: byte-level BPE learnt on the sources, or one that is there."""
 
     vocab_size: Annotated[int, Field(ge=300, le=2**20)] = 1024
@@ -143,14 +145,13 @@ class Vocabulary(_Frozen):
         return self
 
 
-class Data(_Frozen):
+class Data(Frozen):
     """The text: its sources, how they are mixed, and how they are cut into tokens."""
 
     tokenizer: Vocabulary = Vocabulary()
     held_out: Annotated[int, Field(ge=2, le=2**31)] = 64  # every so manyth document
     sources: Annotated[tuple[Source, ...], Field(strict=False), AfterValidator(_some)] = (
-        Source(library=Library(share=0.5)),
-        Source(generated=Generated(share=0.5)),
+        Source(library=Library()),
     )
 
     @model_validator(mode="after")

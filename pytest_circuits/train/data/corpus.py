@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +12,35 @@ from pathlib import Path
 from pytest_circuits.errors import UsageError
 from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer
 from pytest_circuits.system.files import whole_directory
-from pytest_circuits.train.data.config import Data
-from pytest_circuits.train.data.making import make
+from pytest_circuits.system.progress import Reporter, reporting
+from pytest_circuits.train.data.config import Data, Source, Tokens
+from pytest_circuits.train.data.documents import described, documents
 from pytest_circuits.train.data.manifest import (
     MANIFEST,
     TOKENIZER,
     Manifest,
+    SourceRecord,
     file_names,
     read_manifest,
+    write_manifest,
 )
 from pytest_circuits.train.data.mixture import Mixture
-from pytest_circuits.train.data.token_file import TokenFacts, dtype_for, open_tokens
+from pytest_circuits.train.data.token_array import TokenArray, open_array, write_array
+from pytest_circuits.train.data.token_file import (
+    Split,
+    TokenFacts,
+    TokenWriter,
+    dtype_for,
+    open_tokens,
+)
+from pytest_circuits.train.data.tokenise import (
+    LEARNT_ON,
+    adopt,
+    end_of,
+    learn,
+    spread,
+    write_texts,
+)
 
 _HASHED = 10**9  # bytes; of a larger file only the size is verified when it is used again
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -52,19 +70,14 @@ class Corpus:
     sources: tuple[SourceFacts, ...]
 
 
-def prepare(data: Data, folder: Path, *, base: Path, seed: int) -> Corpus:
+def prepare(data: Data, folder: Path, *, base: Path) -> Corpus:
     """Return the corpus of a configuration, from its token files in the folder.
 
     Where there is no folder yet, its files are made; it appears whole or not at all. Where it is
     there, the sources are not read again: the files must belong to the configuration and be as
     they were written.
 
-    Args:
-        data: the sources.
-        folder: where the token files are or will be.
-        base: the folder that relative paths of the configuration start at.
-        seed: what generated documents depend on.
-
+    base: the folder that relative paths of the configuration start at.
     """
     if not (folder / MANIFEST).is_file():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -73,13 +86,12 @@ def prepare(data: Data, folder: Path, *, base: Path, seed: int) -> Corpus:
                 f"({MANIFEST}); name a new one, nothing is overwritten"
             )
         with _whole(folder) as unfinished:
-            make(data, unfinished, base=base, seed=seed)
-    return _opened(folder, read_manifest(folder, data, seed=seed), data)
+            _Maker(data, unfinished, base).make()
+    return _opened(folder, read_manifest(folder, data), data)
 
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """The folder of token files, which appears whole or not at all."""
     try:
         with whole_directory(folder) as unfinished:
             yield unfinished
@@ -90,6 +102,96 @@ def _whole(folder: Path) -> Iterator[Path]:
                 "vocabulary has more than 65536: make room or name a folder on another disk"
             ) from cause
         raise UsageError(f"{folder}: tokenising failed: {cause}") from cause
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Writes the tokenizer, two token files a source, and last the manifest."""
+
+    data: Data
+    folder: Path
+    base: Path
+
+    def make(self) -> None:
+        tokenizer = self._tokenizer()
+        with reporting("tokenising", len(self.data.sources)) as reporter:
+            sources = tuple(self._records(tokenizer, reporter))
+        digest = tokenizer.digest
+        write_manifest(self.folder, self.data, tokenizer_digest=digest, sources=sources)
+
+    def _tokenizer(self) -> Tokenizer:
+        """The one that is there, or one learnt on what is trained on."""
+        path, wanted = self.folder / TOKENIZER, self.data.tokenizer
+        if wanted.file is not None:
+            return adopt(self.base / wanted.file, path)
+        total = sum(source.settings.share for source in self.data.sources)
+        sample: list[str] = []
+        with reporting("learning the tokenizer", len(self.data.sources)) as reporter:
+            for done, (name, source) in enumerate(self.data.named().items()):
+                reporter.at(done, name)
+                most = int(LEARNT_ON * source.settings.share / total)
+                sample += spread(self._trained_on(source), most=most)
+            tokenizer = learn(sample, path, vocab_size=wanted.vocab_size)
+            reporter.at(len(self.data.sources), f"{tokenizer.vocab_size:,} tokens")
+        return tokenizer
+
+    def _records(self, tokenizer: Tokenizer, reporter: Reporter) -> Iterator[SourceRecord]:
+        for number, (name, source) in enumerate(self.data.named().items()):
+            about = described(source.settings, base=self.base)
+            training, held_out = (self.folder / file for file in file_names(number, name))
+            end = end_of(tokenizer, source=self.folder / TOKENIZER)
+            with training.open("wb") as first, held_out.open("wb") as second:
+                split = Split(
+                    TokenWriter(first, tokenizer.vocab_size, end),
+                    TokenWriter(second, tokenizer.vocab_size, end),
+                    self.data.held_out,
+                )
+                self._write(source, tokenizer, split, tell=_teller(reporter, number, name, split))
+                record = SourceRecord(
+                    name=name,
+                    about=about,
+                    training=split.training.close(),
+                    held_out=split.held_out.close(),
+                )
+            _refuse_empty(record)
+            reporter.at(number + 1, f"{name}: {record.training.tokens:,} tokens")
+            yield record
+
+    def _trained_on(self, source: Source) -> Iterator[str]:
+        if isinstance(source.settings, Tokens):
+            return
+        texts = documents(source.settings, base=self.base)
+        yield from (text for index, text in enumerate(texts) if index % self.data.held_out)
+
+    def _write(
+        self, source: Source, tokenizer: Tokenizer, split: Split, *, tell: Callable[[], None]
+    ) -> None:
+        settings = source.settings
+        if not isinstance(settings, Tokens):
+            write_texts(documents(settings, base=self.base), tokenizer, split, tell=tell)
+            return
+        path, size = self.base / settings.path, tokenizer.vocab_size
+        array = TokenArray(path, open_array(path, settings), self.folder / TOKENIZER, size)
+        write_array(array, split, tell=tell)
+
+
+def _teller(reporter: Reporter, number: int, name: str, split: Split) -> Callable[[], None]:
+    def tell() -> None:
+        tokens = split.training.tokens + split.held_out.tokens
+        reporter.at(number, f"{name}: {tokens:,} tokens so far")
+
+    return tell
+
+
+def _refuse_empty(record: SourceRecord) -> None:
+    if not record.held_out.tokens:
+        raise UsageError(f"the source {record.name!r} has no text: {record.about}")
+    if not record.training.tokens:
+        raise UsageError(
+            f"the source {record.name!r} has one document, which is held out, and nothing is left "
+            f"to train on: {record.about}; split it into several (a folder source takes a "
+            "'separator', the text between the documents of a file)"
+        )
 
 
 def _opened(folder: Path, manifest: Manifest, data: Data) -> Corpus:

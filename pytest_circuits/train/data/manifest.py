@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from pytest_circuits.errors import UsageError
 from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
-from pytest_circuits.train.data.config import Data
+from pytest_circuits.train.data.config import Data, Frozen
 from pytest_circuits.train.data.token_file import TokenFacts
 
 MANIFEST = "corpus.json"
@@ -20,11 +20,7 @@ _AGAIN = "remove the folder to tokenise again, or name another"
 _MAX_BYTES = 2**20
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class SourceRecord(_Frozen):
+class SourceRecord(Frozen):
     """The two token files of a source."""
 
     name: str
@@ -33,7 +29,7 @@ class SourceRecord(_Frozen):
     held_out: TokenFacts
 
 
-class Manifest(_Frozen):
+class Manifest(Frozen):
     """Everything that is needed to use the token files without their sources."""
 
     version: Literal[1] = 1
@@ -49,31 +45,27 @@ class Manifest(_Frozen):
         return _digest([self.tokenizer_digest, files])
 
 
-def manifest_of(
-    data: Data, *, seed: int, tokenizer_digest: str, sources: tuple[SourceRecord, ...]
-) -> Manifest:
-    """Return the manifest of token files that were just made."""
-    made_from = _made_from(data, seed)
-    return Manifest(
-        made_from=made_from,
-        made_from_digest=_digest(made_from),
-        tokenizer_digest=tokenizer_digest,
-        sources=sources,
-    )
-
-
 def file_names(number: int, name: str) -> tuple[str, str]:
     """Names of the training and the held-out file of a source, which count from 0."""
     return f"{number:02}-{name}.training.bin", f"{number:02}-{name}.held-out.bin"
 
 
-def write_manifest(manifest: Manifest, folder: Path) -> None:
+def write_manifest(
+    folder: Path, data: Data, *, tokenizer_digest: str, sources: tuple[SourceRecord, ...]
+) -> None:
     """Write `corpus.json`, which comes last: with it, the token files are complete."""
+    made_from = _made_from(data)
+    manifest = Manifest(
+        made_from=made_from,
+        made_from_digest=_digest(made_from),
+        tokenizer_digest=tokenizer_digest,
+        sources=sources,
+    )
     content = json.dumps(manifest.model_dump(mode="json"), indent=2, sort_keys=True)
     write_atomic(folder / MANIFEST, f"{content}\n".encode())
 
 
-def read_manifest(folder: Path, data: Data, *, seed: int) -> Manifest:
+def read_manifest(folder: Path, data: Data) -> Manifest:
     """Read `corpus.json`; UsageError when it belongs to another configuration."""
     path = folder / MANIFEST
     content = read_bounded(path, max_bytes=_MAX_BYTES, error=UsageError)
@@ -84,7 +76,7 @@ def read_manifest(folder: Path, data: Data, *, seed: int) -> Manifest:
         first = cause.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         raise UsageError(f"{path}: damaged at {place}: {first['msg']}; {_AGAIN}") from cause
-    wanted = _made_from(data, seed)
+    wanted = _made_from(data)
     if manifest.made_from_digest != _digest(wanted):
         both = {*wanted, *manifest.made_from}
         other = sorted(key for key in both if wanted.get(key) != manifest.made_from.get(key))
@@ -95,10 +87,8 @@ def read_manifest(folder: Path, data: Data, *, seed: int) -> Manifest:
     return manifest
 
 
-def _made_from(data: Data, seed: int) -> dict[str, Any]:
-    """The configuration; the seed counts where documents are generated from it."""
-    found: dict[str, Any] = data.model_dump(mode="json", exclude_none=True)
-    return {**found, "seed": seed} if any(part.generated for part in data.sources) else found
+def _made_from(data: Data) -> dict[str, Any]:
+    return data.model_dump(mode="json", exclude_none=True)
 
 
 def _digest(value: object) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pytest_circuits.errors import UsageError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +23,6 @@ class Mixture:
 
     def rows(self, *, seed: int, step: int, count: int, length: int) -> Tensor:
         """`count` windows of `length` tokens, [count, length] int64."""
-        import torch  # noqa: PLC0415  (a configuration is read without it)
-
         rng = np.random.Generator(np.random.Philox(key=[seed, step]))
         streams = list(self.streams.values())
         edges = np.cumsum([self.shares[name] for name in self.streams])

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer as Backend
 
 from pytest_circuits.errors import UsageError
+from pytest_circuits.system.files import open_regular
 from pytest_circuits.train.data.config import Tokens
-from pytest_circuits.train.data.regular import open_regular
+from pytest_circuits.train.data.token_file import Split
 
 _MAGIC = b"\x93NUMPY"
 _CHUNK = 2**20  # token ids looked at together
+_DECODED = 2**16  # token ids that are decoded as one
 
 
 def open_array(path: Path, source: Tokens) -> NDArray[np.integer[Any]]:
     """Map the array into memory; UsageError unless it has one dimension of whole numbers."""
-    with open_regular(path) as file:
+    with os.fdopen(open_regular(path, error=UsageError), "rb") as file:
         size, magic = os.fstat(file.fileno()).st_size, file.read(len(_MAGIC))
     if size == 0:
         raise UsageError(f"{path}: the file is empty")
@@ -51,13 +55,45 @@ def _numpy_array(path: Path, magic: bytes) -> NDArray[np.integer[Any]]:
     return array
 
 
-def pieces(array: NDArray[np.integer[Any]]) -> Iterator[NDArray[np.integer[Any]]]:
+@dataclass(frozen=True, slots=True)
+class TokenArray:
+    """Token ids that are there already, and whose they are."""
+
+    path: Path
+    ids: NDArray[np.integer[Any]]
+    tokenizer: Path
+    vocab_size: int
+
+
+def write_array(source: TokenArray, split: Split, *, tell: Callable[[], None]) -> None:
+    """Copy the documents of a token array; one without ends is cut, and its tail held out."""
+    backend = Backend.from_file(str(source.tokenizer))
+    end = split.training.end
+    is_one = _documents(source, end=end) < 2
+    tail = len(source.ids) - max(1, len(source.ids) // split.every)
+    document, seen = 0, 0
+    for part in _pieces(source.ids):
+        is_end = part == end
+        if is_one:
+            held_out = np.arange(seen, seen + len(part)) >= tail  # [T]
+        else:
+            held_out = (document + np.cumsum(is_end) - is_end) % split.every == 0  # [T]
+        for file, chosen in ((split.held_out, held_out), (split.training, ~held_out)):
+            ids = np.asarray(part[chosen])
+            file.add(ids, text_bytes=_text_bytes(backend, ids[ids != end]))
+        document, seen = document + int(np.count_nonzero(is_end)), seen + len(part)
+        tell()
+    split.training.end_document()
+    split.held_out.end_document()
+
+
+def _pieces(array: NDArray[np.integer[Any]]) -> Iterator[NDArray[np.integer[Any]]]:
     """Consecutive parts of an array, each small enough for memory."""
     for start in range(0, len(array), _CHUNK):
         yield array[start : start + _CHUNK]
 
 
-def refuse_unknown(part: NDArray[np.integer[Any]], *, start: int, size: int, path: Path) -> None:
+def _refuse_unknown(part: NDArray[np.integer[Any]], *, start: int, size: int, path: Path) -> None:
     """Raise unless every id is one of the vocabulary's."""
     wrong = np.flatnonzero((part < 0) | (part >= size))
     if len(wrong):
@@ -66,3 +102,19 @@ def refuse_unknown(part: NDArray[np.integer[Any]], *, start: int, size: int, pat
             f"{path}: token {start + at:,} has the id {int(part[at])}, and the tokenizer has the "
             f"ids 0 to {size - 1}; the array belongs to another tokenizer"
         )
+
+
+def _documents(source: TokenArray, *, end: int) -> int:
+    """Number of documents; UsageError unless every id is one of the tokenizer's."""
+    ends = seen = 0
+    for part in _pieces(source.ids):
+        _refuse_unknown(part, start=seen, size=source.vocab_size, path=source.path)
+        ends, seen = ends + int(np.count_nonzero(part == end)), seen + len(part)
+    return ends + int(seen > 0 and source.ids[-1] != end)
+
+
+def _text_bytes(backend: Backend, ids: NDArray[np.integer[Any]]) -> int:
+    """Bytes of the text of token ids, to within a character at every cut."""
+    parts = [ids[at : at + _DECODED].tolist() for at in range(0, len(ids), _DECODED)]
+    texts: list[str] = backend.decode_batch(parts, skip_special_tokens=False)
+    return sum(len(text.encode()) for text in texts)

@@ -11,17 +11,16 @@ from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pytest_circuits.errors import UsageError
+from pytest_circuits.train.data.config import Frozen
 
 _Count = Annotated[int, Field(ge=0)]
 
 
-class TokenFacts(BaseModel):
+class TokenFacts(Frozen):
     """What a token file holds."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     tokens: _Count  # with the end-of-text token of every document
     documents: _Count
@@ -30,14 +29,11 @@ class TokenFacts(BaseModel):
 
 
 def dtype_for(vocab_size: int) -> np.dtype[np.unsignedinteger[Any]]:
-    """The type of the ids of a vocabulary."""
     return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
 
 
 @dataclass(slots=True)
 class TokenWriter:
-    """A token file that is being written."""
-
     file: BinaryIO
     vocab_size: int
     end: int  # id of the end-of-text token
@@ -82,6 +78,17 @@ class TokenWriter:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The two files of a source: every so manyth document is held out."""
+
+    training: TokenWriter
+    held_out: TokenWriter
+    every: int
+
+    def of(self, index: int) -> TokenWriter:
+        return self.held_out if index % self.every == 0 else self.training
+
+
 def open_tokens(path: Path, *, vocab_size: int) -> NDArray[np.unsignedinteger[Any]]:
-    """Map a token file into memory."""
     return np.memmap(path, dtype_for(vocab_size), mode="r")

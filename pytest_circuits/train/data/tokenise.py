@@ -1,36 +1,61 @@
-"""Documents to token files: every so manyth document is held out, the rest is trained on."""
+"""Text to token files: the tokenizer that is learnt or read, and documents encoded by it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Tokenizer as Backend
+from pytest_circuits.errors import ModelError, UsageError
+from pytest_circuits.model.tokenizer import MAX_BYTES, Tokenizer, load_tokenizer, train_tokenizer
+from pytest_circuits.system.files import read_bounded, write_atomic
+from pytest_circuits.train.data.token_file import Split
 
-from pytest_circuits.model.tokenizer import Tokenizer
-from pytest_circuits.train.data.token_array import pieces, refuse_unknown
-from pytest_circuits.train.data.token_file import TokenWriter
-
+END_OF_TEXT = "<|endoftext|>"  # follows every document
+LEARNT_ON = 64 * 10**6  # bytes of text at most
 _BATCH = 2**21  # characters that are encoded together
 _PIECE = 2**18  # characters of a document that are encoded as one
-_DECODED = 2**16  # token ids that are decoded as one
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """The two files of a source."""
+def learn(texts: Iterable[str], path: Path, *, vocab_size: int) -> Tokenizer:
+    """Learn byte-level BPE and write `tokenizer.json`."""
+    tokenizer = train_tokenizer(texts, vocab_size=vocab_size, special=(END_OF_TEXT,))
+    tokenizer.save(path)
+    return tokenizer
 
-    training: TokenWriter
-    held_out: TokenWriter
-    every: int
 
-    def of(self, index: int) -> TokenWriter:
-        """The file that a document goes to."""
-        return self.held_out if index % self.every == 0 else self.training
+def adopt(source: Path, path: Path) -> Tokenizer:
+    """Copy a tokenizer that can end a document."""
+    content = read_bounded(source, max_bytes=MAX_BYTES, error=ModelError)
+    end_of(load_tokenizer(source), source=source)
+    write_atomic(path, content)
+    return load_tokenizer(path)
+
+
+def end_of(tokenizer: Tokenizer, *, source: Path) -> int:
+    """Id of the end-of-text token; UsageError where there is none."""
+    end = tokenizer.id_of(END_OF_TEXT)
+    if end is None:
+        raise UsageError(
+            f"{source}: has no token {END_OF_TEXT!r}, which follows every document; add it to the "
+            "tokenizer as a special token"
+        )
+    return end
+
+
+def spread(texts: Iterable[str], *, most: int) -> list[str]:
+    """Every so manyth text, evenly from the first to the last, of at most `most` bytes in all."""
+    kept: list[str] = []
+    size, stride = 0, 1
+    for index, text in enumerate(texts):
+        if index % stride:
+            continue
+        kept.append(text)
+        size += len(text.encode())
+        while size > most and len(kept) > 1:
+            kept, stride = kept[::2], 2 * stride
+            size = sum(len(text.encode()) for text in kept)
+    return [text.encode()[:most].decode(errors="ignore") for text in kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,51 +112,3 @@ def cut(text: str, *, most: int) -> Iterator[str]:
         yield text[start:end]
         start = end
     yield text[start:]
-
-
-@dataclass(frozen=True, slots=True)
-class TokenArray:
-    """Token ids that are there already, and whose they are."""
-
-    path: Path
-    ids: NDArray[np.integer[Any]]
-    tokenizer: Path
-    vocab_size: int
-
-
-def write_array(source: TokenArray, split: Split, *, tell: Callable[[], None]) -> None:
-    """Copy the documents of a token array; one without ends is cut, and its tail held out."""
-    backend = Backend.from_file(str(source.tokenizer))
-    end = split.training.end
-    is_one = _documents(source, end=end) < 2
-    tail = len(source.ids) - max(1, len(source.ids) // split.every)
-    document, seen = 0, 0
-    for part in pieces(source.ids):
-        is_end = part == end
-        if is_one:
-            held_out = np.arange(seen, seen + len(part)) >= tail  # [T]
-        else:
-            held_out = (document + np.cumsum(is_end) - is_end) % split.every == 0  # [T]
-        for file, chosen in ((split.held_out, held_out), (split.training, ~held_out)):
-            ids = np.asarray(part[chosen])
-            file.add(ids, text_bytes=_text_bytes(backend, ids[ids != end]))
-        document, seen = document + int(np.count_nonzero(is_end)), seen + len(part)
-        tell()
-    split.training.end_document()
-    split.held_out.end_document()
-
-
-def _documents(source: TokenArray, *, end: int) -> int:
-    """Number of documents; UsageError unless every id is one of the tokenizer's."""
-    ends = seen = 0
-    for part in pieces(source.ids):
-        refuse_unknown(part, start=seen, size=source.vocab_size, path=source.path)
-        ends, seen = ends + int(np.count_nonzero(part == end)), seen + len(part)
-    return ends + int(seen > 0 and source.ids[-1] != end)
-
-
-def _text_bytes(backend: Backend, ids: NDArray[np.integer[Any]]) -> int:
-    """Bytes of the text of token ids, to within a character at every cut."""
-    parts = [ids[at : at + _DECODED].tolist() for at in range(0, len(ids), _DECODED)]
-    texts: list[str] = backend.decode_batch(parts, skip_special_tokens=False)
-    return sum(len(text.encode()) for text in texts)

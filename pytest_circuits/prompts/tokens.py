@@ -1,0 +1,113 @@
+"""What a tokenizer makes of prompts: whether each can be read, and asks for one token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pytest_circuits.prompts.space import Pair, Prompt
+from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.problems import Loc, Problem, listed, quoted
+from pytest_circuits.spec.template import cue_name, cues
+from pytest_circuits.spec.types import Ambiguous, Behavior
+
+_PROMPT: Loc = ("behavior", "prompt")
+_Found: TypeAlias = "tuple[str, Loc, str, str | None]"  # kind, place, text and hint
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """How a model reads texts, remembered, for checks that ask the same again."""
+
+    encode: Callable[[str], list[int]]
+    decode: Callable[[int], str] | None
+    known: dict[str, list[int]]
+
+    def tokens(self, text: str) -> list[int]:
+        if text not in self.known:
+            self.known[text] = self.encode(text)
+        return self.known[text]
+
+    def shown(self, tokens: Sequence[int]) -> str:
+        return listed(quoted(self.decode(token)) if self.decode else str(token) for token in tokens)
+
+
+def check_prompts(
+    loaded: LoadedSpec,
+    encode: Callable[[str], list[int]],
+    *,
+    max_tokens: int,
+    pairs: Iterable[Pair],
+    decode: Callable[[int], str] | None = None,
+) -> tuple[Problem, ...]:
+    """Return why prompts cannot work with a tokenizer: of each kind one, by the shortest prompt.
+
+    max_tokens: of the longest prompt that the model can read.
+    decode: names the tokens in problems; without it they are numbers.
+    """
+    reader = _Reader(encode, decode, {})
+    found: dict[tuple[str, Loc], Problem] = {}
+    for pair in sorted(pairs, key=lambda pair: len(pair.first.text)):
+        for kind, loc, text, hint in _faults(pair, reader, loaded.spec.behavior, max_tokens):
+            if (kind, loc) not in found:
+                found[kind, loc] = loaded.problem_at(loc, text, hint, key=kind == "contrast")
+    for loc, text in _ambiguous_faults(loaded.spec.disambiguate, reader, max_tokens):
+        found["ambiguous", loc] = loaded.problem_at(loc, text)
+    return tuple(sorted(found.values(), key=lambda problem: (problem.line, problem.col)))
+
+
+def _ambiguous_faults(
+    items: Iterable[Ambiguous], reader: _Reader, most: int
+) -> Iterator[tuple[Loc, str]]:
+    for index, item in enumerate(items):
+        ids = reader.tokens(item.prompt)
+        if not 0 < len(ids) <= most:
+            text = f"the prompt {quoted(item.prompt)} has {len(ids)} tokens"
+            yield ("disambiguate", index, "prompt"), f"{text}; the model reads 1 to {most}"
+        for place, word in enumerate(item.between):
+            if fault := _not_one_token(Prompt(item.prompt, *item.between), word, reader):
+                yield ("disambiguate", index, "between", place), fault
+
+
+def _faults(pair: Pair, reader: _Reader, behavior: Behavior, max_tokens: int) -> Iterator[_Found]:
+    contrast = ("behavior", "contrast", cue_name(behavior))
+    for prompt in (pair.first, pair.second):
+        ids = reader.tokens(prompt.text)
+        if not ids:
+            hint = "make its text or its slots longer"
+            yield "empty", _PROMPT, f"the prompt {quoted(prompt.text)} has no tokens", hint
+        elif len(ids) > max_tokens:
+            text = f"the prompt {quoted(prompt.text)} has {len(ids)} tokens"
+            text += f"; the model reads at most {max_tokens}"
+            yield "long", _PROMPT, text, "shorten its slots"
+        for word in (prompt.answer, prompt.foil):
+            if fault := _not_one_token(prompt, word, reader):
+                cue = next(cue for cue, answer in cues(behavior) if answer == word)
+                hint = "choose an answer that is one token there"
+                yield "token", (*contrast, cue), fault, hint
+    first, second = reader.tokens(pair.first.text), reader.tokens(pair.second.text)
+    if first == second:
+        text = f"{quoted(pair.first.text)} and {quoted(pair.second.text)} are the same tokens"
+        yield "contrast", contrast, f"a contrast that changes nothing: {text}", None
+    answer = reader.tokens(pair.first.text + pair.first.answer)
+    if answer == reader.tokens(pair.first.text + pair.first.foil):
+        text = f"{quoted(pair.first.answer)} and {quoted(pair.first.foil)} are the same token"
+        yield "contrast", contrast, f"a contrast that asks nothing: {text}", None
+
+
+def _not_one_token(prompt: Prompt, word: str, reader: _Reader) -> str | None:
+    """Return how a word fails to be one token more after a prompt, if it does."""
+    ids, both = reader.tokens(prompt.text), reader.tokens(prompt.text + word)
+    after = f"the answer {quoted(word)} is not one token after {quoted(prompt.text)}"
+    if both[: len(ids)] != ids:
+        same = next(
+            (index for index, (a, b) in enumerate(zip(ids, both, strict=False)) if a != b),
+            min(len(ids), len(both)),
+        )
+        return f"{after}: it merges with the end of the prompt into {reader.shown(both[same:])}"
+    if len(both) != len(ids) + 1:
+        return (
+            f"{after}: it becomes {len(both) - len(ids)} tokens ({reader.shown(both[len(ids) :])})"
+        )
+    return None

@@ -1,0 +1,157 @@
+"""The nodes that a search begins with: by learnt masks, by attribution, or by greedy removal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from pytest_circuits.circuit.nodes import Node, Nodes, all_nodes
+from pytest_circuits.prune.attribution import attribute, ranked
+from pytest_circuits.prune.masks import Masks, Search, learn
+from pytest_circuits.prune.plan import Method, Start
+from pytest_circuits.prune.quality import Judge
+from pytest_circuits.prune.stages import Case, stage
+from pytest_circuits.system.progress import reporting
+
+_TOP_OF_RANKING = 2, 64  # a prefix may have so many times the nodes that were on, and so many more
+_GRID = 16  # sizes of a prefix tried at once
+
+
+def drafts(cases: Sequence[Case]) -> Iterator[list[Nodes]]:
+    """A few alternatives for each case; the masks of all of them are learnt in one batch."""
+    method = cases[0].plan.method
+    if method is not Method.MASKS:
+        yield from ([case.run(proposed, method.value)] for case in cases)
+        return
+    batch = Batch(cases)
+    yield from (case.run(of_masks, batch, index) for index, case in enumerate(cases))
+
+
+@stage
+def proposed(case: Case, method: str) -> Nodes:
+    """Nodes by another method than masks."""
+    return _by_attribution(case) if method == Method.ATTRIBUTION else _by_removal(case)
+
+
+def _by_attribution(case: Case) -> Nodes:
+    """The smallest prefix of the ranking by attribution that is good enough."""
+    subject, barred = case.subject, set(case.forbidden)
+    scores = attribute(subject.model, subject.fill, subject.pool.first(64))
+    ranking = [node for node in ranked(scores) if node not in barred]
+    nodes = smallest(subject.judge, ranking, most=len(ranking))
+    return nodes or Nodes.gather(ranking)
+
+
+def _by_removal(case: Case) -> Nodes:
+    subject = case.subject
+    nodes = all_nodes(subject.model)
+    hooks = list(subject.model.sites)[::-1]
+    with reporting(f"removing nodes of {subject.spec.circuit}", len(hooks)) as reporter:
+        for hook, nodes in greedy(subject.judge, forbidden=frozenset(case.forbidden)):
+            reporter.at(hooks.index(hook), f"{nodes.count} nodes")
+    return nodes
+
+
+class Batch:
+    """The mask searches of several cases, which run as one when their masks are asked for."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self._cases = cases
+        self._notes = cases[0].notes.about("masks", [case.notes.key for case in cases])
+        self.key = self._notes.key
+
+    @cached_property
+    def masks(self) -> Masks:
+        """The masks of all seeds of all cases, learnt."""
+        plan, subject = self._cases[0].plan, self._cases[0].subject
+        length = max(case.subject.pool.length for case in self._cases)
+        first = [_first(case) for case in self._cases]
+        searches = [
+            Search(case.subject.pool.padded(length), seed, case.forbidden, nodes)
+            for case, nodes in zip(self._cases, first, strict=True)
+            for seed in range(plan.seed, plan.seed + plan.seeds)
+        ]
+        masks = Masks(subject.model, searches, plan.masks)
+        many = len(searches) > 1
+        about = f"masks of {f'{len(searches)} searches' if many else subject.spec.circuit}"
+        checkpoints = self._notes.checkpoints()
+        with reporting(about, plan.masks.steps) as reporter:
+            for step in learn(subject.model, subject.fill, masks, plan.masks, checkpoints):
+                count, loss = step.nodes.mean().item(), step.loss.mean().item()
+                reporter.at(step.step + 1, f"{count:.0f} nodes  loss {loss:.3f}")
+        return masks
+
+
+def _first(case: Case) -> Nodes | None:
+    """The nodes that a mask search starts with; None: all of them."""
+    match case.plan.start:
+        case Start.ALL:
+            return None
+        case Start.SPEC:
+            return Nodes.of(case.subject.spec.nodes)
+        case method:
+            return case.run(proposed, method.value)
+
+
+@stage
+def of_masks(case: Case, batch: Batch, index: int) -> list[Nodes]:
+    """What the masks of one case lead to, one circuit a seed."""
+    masks, seeds = batch.masks, case.plan.seeds
+    found, learnt = [], masks.learnt()
+    for k in range(index * seeds, (index + 1) * seeds):
+        nodes = learnt[k].smallest
+        if nodes is None:
+            on = masks.on(k)
+            times, more = _TOP_OF_RANKING
+            most = times * on.count + more
+            nodes = smallest(case.subject.judge, learnt[k].ranking, most=most) or on
+        found.append(nodes)
+    return found
+
+
+def smallest(judge: Judge, ranking: Sequence[Node], *, most: int) -> Nodes | None:
+    """The smallest prefix of a ranking that reaches the bar, or None up to `most` nodes.
+
+    A longer prefix is not always better, so sizes are not bisected: a grid is tried, then a finer
+    grid below its smallest good size, until neighbouring sizes have been tried.
+    """
+    low, high, best = 1, most, None
+    while low <= high:
+        sizes = sorted({int(s) for s in np.geomspace(low, high, _GRID).round()})
+        qualities = judge.assess([Nodes.gather(ranking[:size]) for size in sizes])
+        good = [size for size, q in zip(sizes, qualities, strict=True) if q.reaches(judge.bar)]
+        if not good:
+            return best
+        best = Nodes.gather(ranking[: good[0]])
+        position = sizes.index(good[0])
+        low = sizes[position - 1] + 1 if position else good[0]
+        high = good[0] - 1
+    return best
+
+
+def greedy(
+    judge: Judge, *, forbidden: frozenset[Node] = frozenset()
+) -> Iterator[tuple[str, Nodes]]:
+    """Remove nodes from the outputs back to the inputs; yields hook and circuit after each block.
+
+    In the manner of ACDC (Conmy et al. 2023): what can be ablated without the loss of the behavior
+    is ablated for good, node by node. Here on nodes instead of edges, against this project's bar
+    instead of a threshold on the KL divergence, and in blocks that are halved where they cannot go
+    as a whole, because the nodes are many and most of them can.
+    """
+    model = judge.runner.model
+    kept = [node for node in all_nodes(model) if node not in forbidden]
+    for hook in list(model.sites)[::-1]:
+        blocks = [[node for node in kept if node[0] == hook]]
+        while blocks:
+            block = blocks.pop()
+            gone = set(block)
+            rest = [node for node in kept if node not in gone]
+            if block and judge.reaches((Nodes.gather(rest), None)):
+                kept = rest
+            elif len(block) > 1:
+                half = len(block) // 2
+                blocks += [block[half:], block[:half]]
+            yield hook, Nodes.gather(kept)

@@ -1,0 +1,223 @@
+"""The search for circuits: from behaviors to nodes, edges and the evidence that they do it.
+
+    drafts -> repair -> remove -> exchange, of every seed
+           -> the same of the union of what the seeds led to -> the smallest of all
+           -> edges -> measure -> calibrate -> controls -> backups
+
+Each step is a stage, whose result is kept when it is there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_circuits.circuit.edges import Edges, live_edges
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.model.protocol import Model, wires_of
+from pytest_circuits.model.reference import Reference
+from pytest_circuits.prune.calibrate import Calibrated, with_calibration
+from pytest_circuits.prune.controls import Control, control, controls_of
+from pytest_circuits.prune.drafts import drafts
+from pytest_circuits.prune.plan import PrunePlan, Start
+from pytest_circuits.prune.quality import Quality
+from pytest_circuits.prune.refine import exchange, needed_edges, remove, repair
+from pytest_circuits.prune.stages import Case, stage
+from pytest_circuits.prune.subject import NotFoundError, Subject
+from pytest_circuits.spec.types import Spec
+from pytest_circuits.system.progress import reporting
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A circuit, and how it does on the evaluation prompts."""
+
+    nodes: Nodes
+    edges: Edges | None  # None: all weights between the nodes
+    quality: Quality
+    drafted: int  # nodes before it was refined
+    frequency: dict[str, tuple[int, ...]]  # of each node, how many seeds found it
+    controls: dict[str, Control]
+    backups: tuple[Found, ...] | None  # circuits that take over without it; None: not searched
+    calibrated: Calibrated | None = None  # with it goes the quality; None: not calibrated
+
+
+def find_circuits(
+    subjects: Sequence[Subject],
+    reference: Reference,
+    plan: PrunePlan,
+    *,
+    forbidden: Nodes | None = None,
+    folders: Sequence[Path | None] = (),
+) -> Iterator[Found | NotFoundError]:
+    """The smallest circuit of each behavior, in the order of the subjects, of one model.
+
+    A behavior for which no circuit is good enough gives the error that says so, and the others go
+    on. forbidden: nodes that no circuit may have, which asks for the backup of a circuit. folders:
+    where what is found on the way is kept, one a subject, so that a search that was killed goes on
+    from there to the same result.
+    """
+    barred, folders = forbidden or Nodes.of({}), folders or [None] * len(subjects)
+    cases = [
+        Case.of(subject, reference, plan, barred, folder)
+        for subject, folder in zip(subjects, folders, strict=True)
+    ]
+    for case, drafted in zip(cases, drafts(cases), strict=True):
+        try:
+            found = _searched(case, drafted)
+        except NotFoundError as error:
+            yield error
+            continue
+        yield found
+
+
+def _searched(case: Case, drafted: list[Nodes]) -> Found:
+    """The stages after the drafts, in their order."""
+    plan, model = case.plan, case.subject.model
+    controls = controls_of(model) if plan.controls else ()
+    of_seeds = _refined(case, drafted)
+    if not of_seeds:
+        raise _not_found(case.subject, drafted)
+    union = Nodes.gather(node for nodes in of_seeds for node in nodes)
+    more = _refined(case, [union]) if len(of_seeds) > 1 else []
+    nodes, edges = case.run(smallest, [*of_seeds, *more]), None
+    if plan.edges and wires_of(model):
+        nodes, edges = case.run(with_edges, nodes)
+    quality = case.run(measured, nodes, edges)
+    fitted = case.run(with_calibration, nodes, edges, quality) if plan.calibrate else None
+    return Found(
+        nodes=nodes,
+        edges=edges,
+        quality=fitted.quality if fitted else quality,
+        drafted=min(nodes.count for nodes in drafted),
+        frequency=_frequency(nodes, of_seeds),
+        controls={name: case.run(control, name) for name in controls},
+        backups=tuple(_backups(case, nodes)) if plan.exhaust else None,
+        calibrated=fitted,
+    )
+
+
+def _refined(case: Case, circuits: list[Nodes]) -> list[Nodes]:
+    """What circuits lead to, without those that nothing makes good enough."""
+    good = [case.run(repaired, nodes) for nodes in circuits]
+    return [case.run(exchanged, case.run(removed, nodes)) for nodes in good if nodes is not None]
+
+
+@stage
+def repaired(case: Case, nodes: Nodes) -> Nodes | None:
+    """A circuit with nodes that make it good enough; None where nothing does."""
+    judge, proposer = case.subject.judge, case.subject.proposer
+    return repair(judge, proposer, nodes, forbidden=frozenset(case.forbidden))
+
+
+@stage
+def removed(case: Case, nodes: Nodes) -> Nodes:
+    """A circuit without the nodes that it can spare."""
+    judge, proposer = case.subject.judge, case.subject.proposer
+    return _last(case, nodes, remove(judge, proposer, nodes))
+
+
+@stage
+def exchanged(case: Case, nodes: Nodes) -> Nodes:
+    """A circuit with nodes for each of which two others could go."""
+    judge, proposer = case.subject.judge, case.subject.proposer
+    rounds, barred = case.plan.rounds, frozenset(case.forbidden)
+    return _last(case, nodes, exchange(judge, proposer, nodes, rounds=rounds, forbidden=barred))
+
+
+def _last(case: Case, nodes: Nodes, smaller: Iterator[Nodes]) -> Nodes:
+    best, total = nodes, nodes.count
+    with reporting(f"refining {case.subject.spec.circuit}", total) as reporter:
+        for best in smaller:
+            reporter.at(total - best.count, f"{best.count} nodes")
+    return best
+
+
+@stage
+def smallest(case: Case, circuits: list[Nodes]) -> Nodes:
+    """The circuit of the fewest nodes, and of those the one with the least loss."""
+    qualities = case.subject.judge.alone([(nodes, None) for nodes in circuits])
+    losses = {nodes: quality.loss for nodes, quality in zip(circuits, qualities, strict=True)}
+    return min(circuits, key=lambda nodes: (nodes.count, losses[nodes]))
+
+
+@stage
+def with_edges(case: Case, nodes: Nodes) -> tuple[Nodes, Edges]:
+    """The edges that a circuit needs, and its nodes without those that other edges needed."""
+    subject = case.subject
+    edges = needed_edges(subject.judge, nodes)
+    *_, nodes = nodes, *remove(subject.judge, subject.proposer, nodes, edges)
+    return nodes, live_edges(nodes, subject.model, edges)
+
+
+@stage
+def measured(case: Case, nodes: Nodes, edges: Edges | None) -> Quality:
+    """How a circuit does as the claims will run it; NotFoundError below the bar."""
+    quality = case.subject.judge.measure((nodes, edges))
+    if not quality.reaches(case.subject.judge.bar):  # AbsTopK may cut a tie in another way
+        raise _not_found(case.subject, [nodes])
+    return quality
+
+
+def _frequency(nodes: Nodes, of_seeds: Sequence[Nodes]) -> dict[str, tuple[int, ...]]:
+    times = Counter(node for some in of_seeds for node in some)
+    return {
+        hook: tuple(times[hook, channel] for channel in channels)
+        for hook, channels in nodes.channels
+    }
+
+
+def _backups(case: Case, nodes: Nodes) -> Iterator[Found]:
+    """Circuits that do the task without some nodes, one after the other, until there is none.
+
+    They are asked for sufficiency alone: a backup is what takes over, not what is needed today.
+    Gao et al. 2025 find none in their sparse models; in dense ones there are many (Hao and
+    Goldstein 2026).
+    """
+    alone = replace(
+        case.plan.sufficient_only(),
+        start=Start.ALL,
+        edges=False,
+        controls=False,
+        exhaust=False,
+        calibrate=False,
+    )
+    asked = Subject.of(case.subject.spec, case.subject.model, case.reference, alone)
+    forbidden, folders = list(nodes), [case.notes.folder]
+    while True:
+        barred = Nodes.gather(forbidden)
+        (found,) = find_circuits([asked], case.reference, alone, forbidden=barred, folders=folders)
+        if isinstance(found, NotFoundError):
+            return
+        yield found
+        forbidden += found.nodes
+
+
+def _not_found(subject: Subject, circuits: Sequence[Nodes]) -> NotFoundError:
+    bar = subject.judge.bar
+    subject.judge.forget()  # a search that went on says the same
+    qualities = subject.judge.assess(circuits)
+    best = min(range(len(circuits)), key=lambda i: qualities[i].excess(bar))
+    reached = qualities[best]
+    return NotFoundError(
+        f"{subject.spec.circuit}: no circuit found that reaches task loss {bar.max_loss:.3f} with "
+        f"a complement that separates no pair by {bar.max_separation:.2f} nats; the best, of "
+        f"{circuits[best].count} nodes, has loss {reached.loss:.3f} and separation "
+        f"{reached.worst_separation:.2f}. Try more --steps or --seeds"
+    )
+
+
+def reprune(spec: Spec, model: Model, reference: Reference, seeds: int) -> tuple[Nodes, ...]:
+    """The nodes that a search of each of so many seeds finds; none where it finds no circuit."""
+    return tuple(_again(spec, model, reference, seed) for seed in range(seeds))
+
+
+def _again(spec: Spec, model: Model, reference: Reference, seed: int) -> Nodes:
+    plan = PrunePlan(seed=seed, rounds=0, edges=False, controls=False)
+    try:
+        (found,) = find_circuits([Subject.of(spec, model, reference, plan)], reference, plan)
+    except NotFoundError:
+        return Nodes.of({})
+    return Nodes.of({}) if isinstance(found, NotFoundError) else found.nodes

@@ -13,9 +13,9 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "CircuitsError": "pytest_circuits.errors",
-    "Model": "pytest_circuits.model.sparse.directory",
+    "Model": "pytest_circuits.model.protocol",
     "Spec": "pytest_circuits.spec.types",
-    "load_model": "pytest_circuits.model.sparse.directory",
+    "load_model": "pytest_circuits.model.open",
     "load_spec": "pytest_circuits.spec.load",
 }
 

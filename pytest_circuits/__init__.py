@@ -13,30 +13,30 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     # To read a specification and a model, and to decide a claim.
-    "CircuitsError": "errors",
-    "Spec": "spec.types",
-    "load_spec": "spec.load",
-    "load_model": "model.open",
-    "make_bench": "claims.setup",
-    "run_claim": "claims.laws",
-    "Evidence": "claims.evidence",
-    "Verdict": "claims.evidence",
+    "CircuitsError": "pytest_circuits.errors",
+    "Spec": "pytest_circuits.spec.types",
+    "load_spec": "pytest_circuits.spec.load",
+    "load_model": "pytest_circuits.model.open",
+    "make_bench": "pytest_circuits.claims.setup",
+    "run_claim": "pytest_circuits.claims.laws",
+    "Evidence": "pytest_circuits.claims.evidence",
+    "Verdict": "pytest_circuits.claims.evidence",
     # To bring a claim of one's own.
-    "Bench": "claims.bench",
-    "Claim": "claims.card",
-    "LawCard": "claims.card",
-    "Cost": "claims.cost",
-    "Finding": "claims.findings",
-    "conclude": "claims.findings",
+    "Bench": "pytest_circuits.claims.bench",
+    "Claim": "pytest_circuits.claims.card",
+    "LawCard": "pytest_circuits.claims.card",
+    "Cost": "pytest_circuits.claims.cost",
+    "Finding": "pytest_circuits.claims.findings",
+    "conclude": "pytest_circuits.claims.findings",
     # To bring a model of one's own.
-    "Model": "model.protocol",
-    "Site": "model.protocol",
-    "Kind": "model.protocol",
-    "Gauge": "model.protocol",
-    "Shows": "model.protocol",
-    "Wire": "model.protocol",
+    "Model": "pytest_circuits.model.protocol",
+    "Site": "pytest_circuits.model.protocol",
+    "Kind": "pytest_circuits.model.protocol",
+    "Gauge": "pytest_circuits.model.protocol",
+    "Shows": "pytest_circuits.model.protocol",
+    "Wire": "pytest_circuits.model.protocol",
     # To bring an output of one's own.
-    "Output": "report.outputs",
+    "Output": "pytest_circuits.report.outputs",
 }
 
 __all__ = list(_PUBLIC)
@@ -44,7 +44,7 @@ __all__ = list(_PUBLIC)
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)
     if name in _PUBLIC:
-        return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+        return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

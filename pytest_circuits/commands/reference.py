@@ -11,8 +11,12 @@ from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
-from pytest_circuits.model.reference_file import REFERENCE, read_reference_text, save_reference
-from pytest_circuits.model.reference_text import text_windows
+from pytest_circuits.model.reference_file import (
+    REFERENCE,
+    read_reference_text,
+    save_reference,
+    text_windows,
+)
 from pytest_circuits.system.progress import reporting
 
 if TYPE_CHECKING:

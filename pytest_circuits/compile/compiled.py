@@ -25,10 +25,10 @@ from pytest_circuits.circuit.view import View, cut_weights
 from pytest_circuits.compile.folded import Read, Readout, Stream, only
 from pytest_circuits.compile.folded_sublayers import Channels, FoldedAttention, FoldedMlp, Projected
 from pytest_circuits.model.protocol import Model, Wired
-from pytest_circuits.model.sparse.abstopk import abs_top_k
 from pytest_circuits.model.sparse.config import ActivationPoint, ModelConfig
 from pytest_circuits.model.sparse.gpt import Attention, Mlp, SparseGPT
 from pytest_circuits.model.sparse.rmsnorm import RMSNorm
+from pytest_circuits.model.sparse.selection import abs_top_k
 
 
 class Sparse(Wired, Model, Protocol):

@@ -16,8 +16,7 @@ from pytest_circuits.convert.weights import most_bytes, our_model
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference import measure
-from pytest_circuits.model.reference_file import save_reference
-from pytest_circuits.model.reference_text import text_windows
+from pytest_circuits.model.reference_file import save_reference, text_windows
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.directory import MAX_CONFIG_BYTES, save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT

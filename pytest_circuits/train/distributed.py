@@ -20,7 +20,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.model.device import usable_device
+from pytest_circuits.model.open import usable_device
 from pytest_circuits.model.sparse.gpt import SparseGPT
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -109,10 +109,10 @@ class ModelConfig(Architecture):
         """Channels that a sublayer reads: the residual stream's, and concatenated positions."""
         return self.d_model + self.d_positions
 
-    def share_at(self, point: ActivationPoint) -> float:
-        """Share of the activations that AbsTopK keeps at a point."""
+    def share_at(self, point: str) -> float:
+        """Share of the activations that AbsTopK keeps at an `ActivationPoint`."""
         default = 1.0 if point in _LEFT_WHOLE else self.activation_share
-        return self.activation_shares.get(point, default)
+        return self.activation_shares.get(cast("ActivationPoint", point), default)
 
     def width_at(self, point: str) -> int:
         """Channels of a hook point, by its name without layer and sublayer."""

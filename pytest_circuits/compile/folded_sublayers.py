@@ -95,10 +95,7 @@ class FoldedAttention:
         v = _value_slots(config, heads, mine["v"], device=attn.q.weight.device)
         columns, constant = _written(attn, heads, mine["v"], v, fill, cut=cuts.get("resid_delta"))
         out = Projection.of(
-            columns,
-            constant,
-            kept=kept["resid_delta"],
-            share=config.share_at("attn.resid_delta"),
+            columns, constant, kept=kept["resid_delta"], share=config.share_at("attn.resid_delta")
         )
         sink = None if attn.sink is None else attn.sink[list(heads)]
         return cls(

@@ -23,6 +23,7 @@ from pytest_circuits.model.reference import (
 )
 from pytest_circuits.model.tensor_file import check_shapes, read_tensors, write_tensors
 from pytest_circuits.system.files import parse_json, read_bounded
+from pytest_circuits.system.progress import reporting
 
 REFERENCE = "reference.safetensors"
 MAX_REFERENCE_BYTES = 2**30
@@ -92,6 +93,13 @@ def save_reference(model: Model, reference: Reference) -> None:
     """Write `reference.safetensors` beside the model that it was measured on."""
     tensors = to_tensors(reference)
     write_tensors(model.path / REFERENCE, tensors, {"model_digest": reference.model_digest})
+
+
+def measure_reference(model: Model, text: Tensor) -> None:
+    """Measure a model on windows of text [R, T], and write the reference beside it."""
+    with reporting("reference", len(text)) as reporter:
+        reference = measure(model, text, progress=reporter.at)
+    save_reference(model, reference)
 
 
 def _read_reference(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.errors import SpecError, UsageError
-from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.sparse.gpt import Access, SparseGPT
 from pytest_circuits.model.tokenizer import Tokenizer
 from pytest_circuits.prompts.space import Prompt, PromptSpace, prompts_of
 from pytest_circuits.spec.load import load_spec
@@ -130,7 +130,7 @@ class _Alive:
 
 def _losses(model: SparseGPT, rows: Tensor, alive: _Alive) -> float:
     """Sum over rows [N, T + 1] of the mean loss of a row, in nats per token."""
-    logits = model(rows[:, :-1], alive)
+    logits = model(rows[:, :-1], Access(alive))
     return float(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())) * len(rows)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.sparse.gpt import SparseGPT, only
 from pytest_circuits.model.sparse.rmsnorm import EPS
 from pytest_circuits.model.sparse.selection import row_thresholds
 
@@ -35,11 +35,6 @@ class Stream:
     def only(self, at: Tensor) -> Stream:
         """The stream at one token of each prompt, at: [B]."""
         return Stream(self.tokens.gather(1, at[:, None]), at[:, None], only(self.values, at))
-
-
-def only(x: Tensor, at: Tensor) -> Tensor:
-    """One token of each prompt: [..., B, Q, C] and its index [B] -> [..., B, 1, C]."""
-    return x[..., torch.arange(len(at), device=at.device), at, :].unsqueeze(-2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ def test_the_command_makes_a_model_directory_with_card_and_reference(
 def test_what_only_an_unfinished_run_needs_is_gone_afterwards(run_train: Train, out: Path) -> None:
     run_train()
     folder = out.with_name("tiny.training")
-    assert sorted(p.name for p in folder.iterdir()) == ["lock", "metrics.jsonl", "run.json"]
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [".lock", "lock", "metrics.jsonl", "run.json"]
     assert sorted(p.name for p in out.parent.iterdir()) == ["tiny", "tiny.training", "tiny.yaml"]
 
 

@@ -56,8 +56,8 @@ def normed(x: Tensor, norm: RMSNorm, gauge: str, access: Access) -> Tensor:
 
 
 def only(x: Tensor, at: Tensor) -> Tensor:
-    """One token of each row: [N, T, ...] and its index [N] -> [N, 1, ...]."""
-    return x[torch.arange(len(at), device=at.device), at].unsqueeze(1)
+    """One token of each row: [..., N, T, D] and its index [N] -> [..., N, 1, D]."""
+    return x[..., torch.arange(len(at), device=at.device), at, :].unsqueeze(-2)
 
 
 def _unmoved(x: Tensor) -> Tensor:
@@ -263,7 +263,7 @@ class SparseGPT(nn.Module):
             resid = earlier_mlp(resid, positions, access)
         resid = attn(resid, positions, access, at)
         if at is not None:
-            tokens = only(tokens, at)
+            tokens = tokens.gather(1, at[:, None])
             positions = None if positions is None else positions[0, at].unsqueeze(1)
         resid = mlp(resid, positions, access)
         return access.at("final_resid", resid), tokens

@@ -208,22 +208,18 @@ def _opened(folder: Path, manifest: Manifest, data: Data) -> Corpus:
         manifest.digest,
         Mixture(training, shares),
         Mixture(held_out, shares),
-        _facts(manifest, shares),
-    )
-
-
-def _facts(manifest: Manifest, shares: dict[str, float]) -> tuple[SourceFacts, ...]:
-    return tuple(
-        SourceFacts(
-            name=part.name,
-            about=part.about,
-            share=shares[part.name],
-            tokens=part.training.tokens,
-            held_out_tokens=part.held_out.tokens,
-            held_out_bytes=part.held_out.text_bytes,
-            documents=part.training.documents + part.held_out.documents,
-        )
-        for part in manifest.sources
+        tuple(
+            SourceFacts(
+                name=part.name,
+                about=part.about,
+                share=shares[part.name],
+                tokens=part.training.tokens,
+                held_out_tokens=part.held_out.tokens,
+                held_out_bytes=part.held_out.text_bytes,
+                documents=part.training.documents + part.held_out.documents,
+            )
+            for part in manifest.sources
+        ),
     )
 
 

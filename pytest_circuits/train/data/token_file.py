@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from pytest_circuits.errors import UsageError
+from pytest_circuits.spec.frozen import Frozen
 from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
-from pytest_circuits.train.data.config import Data, Frozen
+from pytest_circuits.train.data.config import Data
 
 MANIFEST = "corpus.json"
 TOKENIZER = "tokenizer.json"

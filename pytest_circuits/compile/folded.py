@@ -13,15 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pytest_circuits.model.sparse.gpt import SparseGPT, only
+from pytest_circuits.model.sparse.gpt import SparseGPT, only, unmoved
 from pytest_circuits.model.sparse.rmsnorm import EPS
 from pytest_circuits.model.sparse.selection import row_thresholds
 
 _TOKENS = 4096  # of the vocabulary at a time: the whole stream at each is D numbers
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +162,7 @@ class Projection:
         *,
         kept: Sequence[int],
         share: float,
-        function: Callable[[Tensor], Tensor] = _same,
+        function: Callable[[Tensor], Tensor] = unmoved,
     ) -> Projection:
         """Fold `function(columns @ features + constant)`: columns [D, S], constant [R, D].
 

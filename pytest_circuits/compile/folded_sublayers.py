@@ -35,7 +35,6 @@ class FoldedMlp:
 
     @classmethod
     def of(cls, mlp: Mlp, read: Read, kept: Channels, fill: Fill, cuts: Cuts) -> FoldedMlp:
-        """Fold the weights of an MLP."""
         config = mlp.config
         up = Projection.of(
             *_folded(mlp.up, kept["act_in"], fill["act_in"], cuts.get("post_act")),
@@ -75,7 +74,6 @@ class FoldedAttention:
     def of(
         cls, attn: Attention, read: Read, kept: Channels, fill: Fill, cuts: Cuts
     ) -> FoldedAttention:
-        """Fold the weights of the heads."""
         config, size = attn.config, attn.config.d_head
         heads = _varying_heads(config, kept)
         mine = {p: tuple(c for c in kept[p] if c // size in heads) for p in ("q", "k", "v")}

@@ -48,12 +48,9 @@ def read_pickled(
 ) -> Pickled:
     """Read a file of `torch.save` without running anything in it; ModelError on any other file.
 
-    Args:
-        path: a regular file.
-        max_bytes: the most that the file, and its tensors together, may have.
-        keep: paths of the parts to read; all parts if there are none.
-        scratch: a folder with room for a copy; default: the system's.
-
+    max_bytes: the most that the file, and its tensors together, may have. keep: paths of the parts
+    to read; all parts if there are none. scratch: a folder with room for a copy; default: the
+    system's.
     """
     with (
         os.fdopen(open_regular(path, error=ModelError), "rb", buffering=0) as file,

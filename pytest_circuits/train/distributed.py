@@ -90,9 +90,7 @@ class World:
 def joined(device: str | None) -> Iterator[World]:
     """The world that torchrun describes in the environment, or one process alone.
 
-    Raises:
-        UsageError: the device cannot be used, or is one for all processes.
-
+    Raises UsageError where the device cannot be used, or is one for all processes.
     """
     if not distributed.is_torchelastic_launched():
         yield World(torch.device(usable_device(device)))

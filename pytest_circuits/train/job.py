@@ -50,12 +50,7 @@ class Job:
     parent: str | None  # digest of the model that it started from
 
     def run(self, stop: Stop) -> Scores:
-        """Train to the end; returns the scores there.
-
-        Raises:
-            StoppedError: a signal came; the state is saved.
-
-        """
+        """Train to the end; returns the scores there. StoppedError: a signal came, all is saved."""
         config = self.config
         with (
             reporting("training", config.steps, quiet=not self.world.main) as reporter,

@@ -60,7 +60,7 @@ def only(x: Tensor, at: Tensor) -> Tensor:
     return x[..., torch.arange(len(at), device=at.device), at, :].unsqueeze(-2)
 
 
-def _unmoved(x: Tensor) -> Tensor:
+def unmoved(x: Tensor) -> Tensor:
     return x
 
 
@@ -116,7 +116,7 @@ class Attention(_Sublayer):
         x = self.read(resid, positions, access)
         asked = x if at is None else only(x, at)
         q, k, v = (
-            self.at(point, access.map(self.ends("act_in", point), read, _unmoved, linear), access)
+            self.at(point, access.map(self.ends("act_in", point), read, unmoved, linear), access)
             for point, read, linear in (("q", asked, self.q), ("k", x, self.k), ("v", x, self.v))
         )
 
@@ -197,9 +197,9 @@ class Mlp(_Sublayer):
     def forward(self, resid: Tensor, positions: Tensor | None, access: Access) -> Tensor:
         """The residual stream with what the neurons add to it [N, T, D]."""
         x = self.read(resid, positions, access)
-        neurons = access.map(self.ends("act_in", "post_act"), x, _unmoved, self.up)  # [N, T, F]
+        neurons = access.map(self.ends("act_in", "post_act"), x, unmoved, self.up)  # [N, T, F]
         neurons = self.at("post_act", self.nonlinearity(neurons), access)
-        delta = access.map(self.ends("post_act", "resid_delta"), neurons, _unmoved, self.down)
+        delta = access.map(self.ends("post_act", "resid_delta"), neurons, unmoved, self.down)
         return self.add(resid, self.at("resid_delta", delta, access))
 
 

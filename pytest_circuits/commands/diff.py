@@ -48,8 +48,7 @@ def diff(
     from pytest_circuits.diff.picture import picture  # noqa: PLC0415
     from pytest_circuits.diff.record import dump  # noqa: PLC0415
     from pytest_circuits.diff.table import change_lines  # noqa: PLC0415
-    from pytest_circuits.model.device import usable_device  # noqa: PLC0415
-    from pytest_circuits.model.open import load_model  # noqa: PLC0415
+    from pytest_circuits.model.open import load_model, usable_device  # noqa: PLC0415
 
     models = [load_model(path, device=usable_device(device)) for path in (base, candidate)]
     changes = []

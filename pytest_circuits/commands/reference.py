@@ -10,10 +10,12 @@ import click
 from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
-from pytest_circuits.model.reference import measure
-from pytest_circuits.model.reference_file import REFERENCE, read_reference_text, save_reference
-from pytest_circuits.model.reference_text import text_windows
-from pytest_circuits.system.progress import reporting
+from pytest_circuits.model.reference_file import (
+    REFERENCE,
+    measure_reference,
+    read_reference_text,
+    text_windows,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -45,9 +47,7 @@ def reference(model: Path, like: Path | None, text: tuple[Path, ...]) -> None:
         if text
         else _borrowed(subject, like or model)
     )
-    with reporting("reference", len(tokens)) as reporter:
-        measured = measure(subject, tokens, progress=reporter.at)
-    save_reference(subject, measured)
+    measure_reference(subject, tokens)
     click.echo(f"{model / REFERENCE}: measured over {tokens.numel():,} tokens")
 
 

@@ -22,13 +22,13 @@ from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.interventions import Cut
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View, cut_weights
-from pytest_circuits.compile.folded import Read, Readout, Stream, only
+from pytest_circuits.compile.folded import Read, Readout, Stream
 from pytest_circuits.compile.folded_sublayers import Channels, FoldedAttention, FoldedMlp, Projected
 from pytest_circuits.model.protocol import Model, Wired
-from pytest_circuits.model.sparse.abstopk import abs_top_k
-from pytest_circuits.model.sparse.config import ActivationPoint, ModelConfig
-from pytest_circuits.model.sparse.gpt import Attention, Mlp, SparseGPT
+from pytest_circuits.model.sparse.config import POINTS, ModelConfig
+from pytest_circuits.model.sparse.gpt import Attention, Mlp, SparseGPT, only
 from pytest_circuits.model.sparse.rmsnorm import RMSNorm
+from pytest_circuits.model.sparse.selection import abs_top_k
 
 
 class Sparse(Wired, Model, Protocol):
@@ -41,12 +41,6 @@ class Sparse(Wired, Model, Protocol):
     @property
     def module(self) -> SparseGPT:
         """Its weights."""
-
-
-_POINTS = {
-    "attn": ("act_in", "q", "k", "v", "resid_delta"),
-    "mlp": ("act_in", "post_act", "resid_delta"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +171,8 @@ def compile_circuit(
     embed = model.module.embed.weight
     embed = embed if vocabulary is None else embed[vocabulary]
     steps = tuple(_fold(model, kept, fill, by_target, varying=varying, embed=embed))
-    readout = Readout.of(
-        model.module,
-        kept["final_resid"],
-        fill["final_resid"],
-        varying=varying,
-        vocabulary=vocabulary,
-    )
+    final, rest = kept["final_resid"], fill["final_resid"]
+    readout = Readout.of(model.module, final, rest, varying=varying, vocabulary=vocabulary)
     embedding = embed[:, varying]
     positions = model.module.positions
     if positions is None:
@@ -198,7 +187,7 @@ def _drop_what_nothing_reads(kept: Channels, config: ModelConfig) -> None:
     for layer in reversed(range(config.n_layer)):
         for kind in ("mlp", "attn"):
             writes = f"{layer}.{kind}.resid_delta"
-            if config.share_at(cast("ActivationPoint", f"{kind}.resid")) < 1:
+            if config.share_at(f"{kind}.resid") < 1:
                 read = set(range(config.d_model))
             kept[writes] = tuple(c for c in kept[writes] if c in read)
             if kept[writes]:
@@ -215,7 +204,7 @@ def _varying_channels(kept: Channels, config: ModelConfig) -> list[int]:
         return list(range(config.d_model))
     found = set(kept["final_resid"])
     for layer in range(config.n_layer):
-        for kind in _POINTS:
+        for kind in POINTS:
             writes = kept[f"{layer}.{kind}.resid_delta"]
             reads = kept[f"{layer}.{kind}.act_in"] if writes else ()
             found |= {*writes, *(c for c in reads if c < config.d_model)}
@@ -236,11 +225,11 @@ def _fold(
     deltas: list[Tensor] = []
     steps = []
     for layer, sublayers in enumerate(module.layers()):
-        for kind, sublayer in zip(_POINTS, sublayers, strict=True):
+        for kind, sublayer in zip(POINTS, sublayers, strict=True):
             name = f"{layer}.{kind}"
-            mine = {point: kept[f"{name}.{point}"] for point in _POINTS[kind]}
-            constants = {point: fill[f"{name}.{point}"] for point in _POINTS[kind]}
-            cut = {p: cuts[f"{name}.{p}"] for p in _POINTS[kind] if f"{name}.{p}" in cuts}
+            mine = {point: kept[f"{name}.{point}"] for point in POINTS[kind]}
+            constants = {point: fill[f"{name}.{point}"] for point in POINTS[kind]}
+            cut = {p: cuts[f"{name}.{p}"] for p in POINTS[kind] if f"{name}.{p}" in cuts}
             folded = None
             if mine["resid_delta"]:
                 read = Read.of(
@@ -250,7 +239,7 @@ def _fold(
                     weight=sublayer.norm.weight,
                     rows=_position_rows(module.positions, sublayer.position_norm),
                     kept=mine["act_in"],
-                    share=config.share_at(cast("ActivationPoint", f"{kind}.act_in")),
+                    share=config.share_at(f"{kind}.act_in"),
                 )
                 folded = (
                     FoldedAttention.of(cast("Attention", sublayer), read, mine, constants, cut)
@@ -260,7 +249,7 @@ def _fold(
             delta = constants["resid_delta"]
             deltas.append(delta)
             writes = torch.tensor([place[c] for c in mine["resid_delta"]], device=delta.device)
-            share = config.share_at(cast("ActivationPoint", f"{kind}.resid"))
+            share = config.share_at(f"{kind}.resid")
             steps.append(Step(name, folded, delta[list(varying)], writes.long(), share))
     return steps
 
@@ -278,10 +267,7 @@ def _constant_stream(embed: Tensor, deltas: Sequence[Tensor]) -> Callable[[Tenso
 
 
 def _position_rows(positions: Tensor | None, norm: RMSNorm | None) -> Tensor | None:
-    if positions is None or norm is None:
-        return None
-    rows: Tensor = norm(positions)
-    return rows
+    return None if positions is None or norm is None else norm.forward(positions)
 
 
 def tabled(

@@ -13,15 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.sparse.gpt import SparseGPT, only, unmoved
 from pytest_circuits.model.sparse.rmsnorm import EPS
 from pytest_circuits.model.sparse.selection import row_thresholds
 
 _TOKENS = 4096  # of the vocabulary at a time: the whole stream at each is D numbers
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +31,6 @@ class Stream:
     def only(self, at: Tensor) -> Stream:
         """The stream at one token of each prompt, at: [B]."""
         return Stream(self.tokens.gather(1, at[:, None]), at[:, None], only(self.values, at))
-
-
-def only(x: Tensor, at: Tensor) -> Tensor:
-    """One token of each prompt: [..., B, Q, C] and its index [B] -> [..., B, 1, C]."""
-    return x[..., torch.arange(len(at), device=at.device), at, :].unsqueeze(-2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +162,7 @@ class Projection:
         *,
         kept: Sequence[int],
         share: float,
-        function: Callable[[Tensor], Tensor] = _same,
+        function: Callable[[Tensor], Tensor] = unmoved,
     ) -> Projection:
         """Fold `function(columns @ features + constant)`: columns [D, S], constant [R, D].
 

@@ -35,7 +35,6 @@ class FoldedMlp:
 
     @classmethod
     def of(cls, mlp: Mlp, read: Read, kept: Channels, fill: Fill, cuts: Cuts) -> FoldedMlp:
-        """Fold the weights of an MLP."""
         config = mlp.config
         up = Projection.of(
             *_folded(mlp.up, kept["act_in"], fill["act_in"], cuts.get("post_act")),
@@ -75,35 +74,25 @@ class FoldedAttention:
     def of(
         cls, attn: Attention, read: Read, kept: Channels, fill: Fill, cuts: Cuts
     ) -> FoldedAttention:
-        """Fold the weights of the heads."""
         config, size = attn.config, attn.config.d_head
         heads = _varying_heads(config, kept)
         mine = {p: tuple(c for c in kept[p] if c // size in heads) for p in ("q", "k", "v")}
-        points = [
+        to_q, to_k, to_v = (
             Projection.of(
                 *_folded(linear, kept["act_in"], fill["act_in"], cuts.get(point)),
                 kept=mine[point],
-                share=share,
+                share=config.share_at(f"attn.{point}"),
             )
-            for point, linear, share in (
-                ("q", attn.q, config.share_at("attn.q")),
-                ("k", attn.k, config.share_at("attn.k")),
-                ("v", attn.v, config.share_at("attn.v")),
-            )
-        ]
+            for point, linear in (("q", attn.q), ("k", attn.k), ("v", attn.v))
+        )
         q, k = _query_and_key_slots(config, heads, mine, fill)
         v = _value_slots(config, heads, mine["v"], device=attn.q.weight.device)
         columns, constant = _written(attn, heads, mine["v"], v, fill, cut=cuts.get("resid_delta"))
         out = Projection.of(
-            columns,
-            constant,
-            kept=kept["resid_delta"],
-            share=config.share_at("attn.resid_delta"),
+            columns, constant, kept=kept["resid_delta"], share=config.share_at("attn.resid_delta")
         )
         sink = None if attn.sink is None else attn.sink[list(heads)]
-        return cls(
-            read, (points[0], points[1], points[2]), heads, (q, k, v), sink, 1 / sqrt(size), out
-        )
+        return cls(read, (to_q, to_k, to_v), heads, (q, k, v), sink, 1 / sqrt(size), out)
 
     def project(self, stream: Stream) -> Projected:
         """Kept queries, keys and values of every token of a stream."""
@@ -113,9 +102,8 @@ class FoldedAttention:
 
     def weights(self, q: Tensor, k: Tensor, places: Tensor) -> Tensor:
         """Attention of Q queries at `places` [B, Q] to T keys: [B, A, Q, T], the sink left out."""
-        scores = (
-            torch.einsum("...qax,...tax->...aqt", self.slots[0](q), self.slots[1](k)) * self.scale
-        )
+        products = torch.einsum("...qax,...tax->...aqt", self.slots[0](q), self.slots[1](k))
+        scores = products * self.scale
         seen = torch.arange(k.shape[-2], device=k.device) <= places.unsqueeze(-1)  # [B, Q, T]
         scores = scores.masked_fill(~seen.unsqueeze(1), -torch.inf)
         if self.sink is None:

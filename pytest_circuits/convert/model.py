@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 import pytest_circuits
 from pytest_circuits.convert.published import PublishedConfig, read_published_config
 from pytest_circuits.convert.reader import read_pickled
@@ -15,14 +13,11 @@ from pytest_circuits.convert.tokenizer import find_tokenizer, read_tokenizer
 from pytest_circuits.convert.weights import most_bytes, our_model
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.open import load_model
-from pytest_circuits.model.reference import measure
-from pytest_circuits.model.reference_file import save_reference
-from pytest_circuits.model.reference_text import text_windows
+from pytest_circuits.model.reference_file import measure_reference, text_windows
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.directory import MAX_CONFIG_BYTES, save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.system.files import read_bounded, whole_directory
-from pytest_circuits.system.progress import reporting
 
 CONFIG, WEIGHTS = "beeg_config.json", "final_model.pt"
 
@@ -45,7 +40,7 @@ def convert_model(
         card = _card(out.absolute().name, module, config, files, command=command)
         save_model(folder, module=module, tokenizer=words.tokenizer, card=card)
         if windows is not None:
-            _measure(folder, windows)
+            measure_reference(load_model(folder), windows)
     return module.config
 
 
@@ -56,20 +51,8 @@ def _weights(path: Path, config: PublishedConfig, *, scratch: Path) -> tuple[Spa
     return our_model(state.tensors, config, source=str(path)), state.sha256
 
 
-def _measure(folder: Path, windows: Tensor) -> None:
-    model = load_model(folder)
-    with reporting("reference", len(windows)) as reporter:
-        reference = measure(model, windows, progress=reporter.at)
-    save_reference(model, reference)
-
-
 def _card(
-    name: str,
-    module: SparseGPT,
-    config: PublishedConfig,
-    files: Mapping[str, str],
-    *,
-    command: str,
+    name: str, module: SparseGPT, config: PublishedConfig, files: Mapping[str, str], *, command: str
 ) -> str:
     ours = module.config
     sources = "\n".join(f"| `{source}` | `{digest}` |" for source, digest in files.items())

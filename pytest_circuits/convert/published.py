@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.sparse.adapter import sites
@@ -21,6 +21,7 @@ from pytest_circuits.model.sparse.config import (
     Tokens,
     Width,
 )
+from pytest_circuits.spec.frozen import Frozen
 from pytest_circuits.spec.problems import quoted, suggest
 from pytest_circuits.system.files import parse_json
 
@@ -61,10 +62,8 @@ _IGNORED = {
 }
 
 
-class PublishedConfig(BaseModel):
+class PublishedConfig(Frozen):
     """What decides the architecture of a published model."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     block_size: Tokens = 1024
     vocab_size: Tokens = 50304

@@ -11,8 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -49,14 +48,18 @@ def read_pickled(
 ) -> Pickled:
     """Read a file of `torch.save` without running anything in it; ModelError on any other file.
 
-    Args:
-        path: a regular file.
-        max_bytes: the most that the file, and its tensors together, may have.
-        keep: paths of the parts to read; all parts if there are none.
-        scratch: a folder with room for a copy; default: the system's.
-
+    max_bytes: the most that the file, and its tensors together, may have. keep: paths of the parts
+    to read; all parts if there are none. scratch: a folder with room for a copy; default: the
+    system's.
     """
-    with _opened(path, max_bytes) as file, TemporaryDirectory(dir=scratch, prefix=".read.") as name:
+    with (
+        os.fdopen(open_regular(path, error=ModelError), "rb", buffering=0) as file,
+        TemporaryDirectory(dir=scratch, prefix=".read.") as name,
+    ):
+        if (size := os.fstat(file.fileno()).st_size) > max_bytes:
+            raise ModelError(
+                f"{path}: its {size:,} bytes are over the {max_bytes:,} that it can need"
+            )
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0)
         out = Path(name).resolve() / "tensors.safetensors"
@@ -69,29 +72,16 @@ def read_pickled(
         return Pickled(tensors, parse_json(text, source=str(path), error=ModelError), digest)
 
 
-@contextmanager
-def _opened(path: Path, max_bytes: int) -> Iterator[FileIO]:
-    with os.fdopen(open_regular(path, error=ModelError), "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > max_bytes:
-            raise ModelError(
-                f"{path}: its {size:,} bytes are over the {max_bytes:,} that it can need"
-            )
-        yield file
-
-
 def _run(path: Path, file: FileIO, out: Path, *, max_bytes: int, keep: Sequence[str]) -> None:
     folders = sorted({str(Path(file).resolve().parents[1]) for file in _FOUND if file})
     home = str(out.parent)
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     environment |= {"HOME": home, "TMPDIR": home, "OMP_NUM_THREADS": "1"}
     seconds = _SECONDS + max_bytes / _BYTES_PER_SECOND
+    asked = [str(out), str(max_bytes), json.dumps(list(keep)), *folders]
     try:
         done = subprocess.run(  # noqa: S603  (our own script, by its path)
-            [
-                *(sys.executable, "-I", str(_SCRIPT), str(out), str(max_bytes)),
-                *(json.dumps(list(keep)), *folders),
-            ],
+            [sys.executable, "-I", str(_SCRIPT), *asked],
             stdin=file,
             capture_output=True,
             text=True,

@@ -12,17 +12,21 @@ import binascii
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from tokenizers import Regex, decoders, models, pre_tokenizers
-from tokenizers import Tokenizer as Backend
+from tokenizers import models
 
 from pytest_circuits.errors import ModelError, UsageError
-from pytest_circuits.model.tokenizer import MAX_BYTES, Tokenizer, load_tokenizer
+from pytest_circuits.model.tokenizer import (
+    END_OF_TEXT,
+    MAX_BYTES,
+    Tokenizer,
+    byte_level,
+    load_tokenizer,
+    tokenizer_of,
+)
 from pytest_circuits.system.files import parse_json, read_bounded
 
 ENCODING = "tinypython_2k"  # the one whose rules stand here; a rank file does not hold them
-END_OF_TEXT = "<|endoftext|>"  # the last id
 # How tinypython_2k splits text into words.
 _SPLIT = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _SPECIAL = {END_OF_TEXT, "<|startoftext|>"}
@@ -90,17 +94,11 @@ def from_ranks(ranks: Ranks, *, vocab_size: int) -> Tokenizer:
     special = vocab_size - 1 not in ranks.values()
     if special:
         vocabulary[END_OF_TEXT] = vocab_size - 1
-    backend = Backend(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=True))
-    words = pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated")
-    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.pre_tokenizer = pre_tokenizers.Sequence([words, as_bytes])
-    backend.decoder = decoders.ByteLevel()
+    bpe = models.BPE(vocab=vocabulary, merges=merges, ignore_merges=True)
+    backend = byte_level(bpe, words=_SPLIT)
     if special:
         backend.add_special_tokens([END_OF_TEXT])
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "tokenizer.json"
-        path.write_text(backend.to_str(pretty=True) + "\n", encoding="utf-8")
-        return load_tokenizer(path)
+    return tokenizer_of(backend)
 
 
 def _merges(ranks: Ranks) -> list[tuple[bytes, bytes]]:
@@ -167,14 +165,8 @@ def _check_size(path: Path, size: int, vocab_size: int) -> None:
         raise ModelError(f"{path}: has {size} tokens, but the model's vocabulary is {vocab_size}")
 
 
-def _characters() -> dict[int, str]:
-    """The printable character that stands for each byte in byte-level BPE (GPT-2's alphabet)."""
-    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = [byte for byte in range(256) if byte not in visible]
-    return {byte: chr(byte) for byte in visible} | {
-        byte: chr(256 + index) for index, byte in enumerate(others)
-    }
-
-
-_CHARACTERS = _characters()
+# The printable character that stands for each byte in byte-level BPE (GPT-2's alphabet).
+_VISIBLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_OTHERS = sorted(set(range(256)) - set(_VISIBLE))
+_CHARACTERS = {b: chr(b) for b in _VISIBLE} | {b: chr(256 + i) for i, b in enumerate(_OTHERS)}
 _BYTES = {character: byte for byte, character in _CHARACTERS.items()}

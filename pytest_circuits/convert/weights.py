@@ -11,6 +11,7 @@ from pytest_circuits.convert.published import PublishedConfig, model_config
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.sparse.config import Positions
 from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.tensor_file import check_shapes
 
 Shapes = dict[str, tuple[int, ...]]
 _WTE, _WPE, _HEAD = "transformer.wte.weight", "transformer.wpe.weight", "lm_head.weight"
@@ -72,7 +73,9 @@ def our_model(state: Mapping[str, Tensor], config: PublishedConfig, *, source: s
     found = dict(state)
     if config.tied_unembed:
         _untie(found, source)
-    _check(found, config, source)
+    optional = _optional_shapes(config)
+    shapes = expected_shapes(config) | optional
+    check_shapes(found, shapes, source, optional=optional, config="beeg_config.json")
     table = found[_WPE]
     positions: Positions = "concatenated" if config.d_pos_emb else "added"
     if positions == "added" and not bool(table.any()):
@@ -134,21 +137,3 @@ def _untie(state: dict[str, Tensor], source: str) -> None:
             state[name] = state[other]
     if _WTE in state and _HEAD in state and not torch.equal(state[_WTE], state[_HEAD]):
         raise ModelError(f"{source}: tied_unembed is true, but {_WTE} and {_HEAD} differ")
-
-
-def _check(state: Mapping[str, Tensor], config: PublishedConfig, source: str) -> None:
-    expected = expected_shapes(config)
-    shapes = expected | _optional_shapes(config)
-    problems = [f"missing tensor {name!r}" for name in expected if name not in state]
-    problems += [f"unexpected tensor {name!r}" for name in sorted(state.keys() - shapes.keys())]
-    for name in state.keys() & shapes.keys():
-        tensor, shape = state[name], shapes[name]
-        if tuple(tensor.shape) != shape:
-            problems.append(
-                f"{name!r} has shape {list(tensor.shape)}, beeg_config.json says {list(shape)}"
-            )
-        elif not tensor.is_floating_point():
-            problems.append(f"{name!r} has type {tensor.dtype}, expected a floating-point type")
-    if problems:
-        listed = "\n".join(f"  {problem}" for problem in sorted(problems)[:20])
-        raise ModelError(f"{source}: does not fit beeg_config.json:\n{listed}")

@@ -24,8 +24,7 @@ from pytest_circuits.gate.names import Names, repeated_options
 from pytest_circuits.gate.provenance import Read, Sources, circuit_of
 from pytest_circuits.gate.readdressing import readdress
 from pytest_circuits.gate.settings import Directory, Settings, Update
-from pytest_circuits.model.device import usable_device
-from pytest_circuits.model.open import load_model
+from pytest_circuits.model.open import load_model, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import check_reference
 from pytest_circuits.prompts.tokens import check_prompts

@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from pytest_circuits.errors import CircuitsError, ModelError
 from pytest_circuits.model.tensor_file import FLOATS, read_tensors
+from pytest_circuits.spec.frozen import Frozen
 from pytest_circuits.system.files import parse_json, read_bounded, sync_folder, write_synced
 
 _MANIFEST = "MANIFEST.json"
@@ -87,11 +88,7 @@ def newest(folder: Path, *, say: Callable[[str], None]) -> Checkpoint | None:
     return None
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class _File(_Strict):
+class _File(Frozen):
     size: Annotated[int, Field(ge=0)]
     sha256: str
 
@@ -100,24 +97,19 @@ class _File(_Strict):
         return _File(size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-class _Manifest(_Strict):
+class _Manifest(Frozen):
     """What the other files of a checkpoint are."""
 
     format: Literal[1] = 1
     step: int
     files: dict[str, _File]
 
-    @staticmethod
-    def of(step: int, contents: Mapping[str, bytes]) -> _Manifest:
-        files = {name: _File.of(content) for name, content in contents.items()}
-        return _Manifest(step=step, files=files)
-
 
 def _contents_of(checkpoint: Checkpoint) -> dict[str, bytes]:
     """Content of the files; CheckpointError for a state that nobody should go on from."""
     tensors = {
-        name: checkpoint.tensors[name].detach().cpu().contiguous()
-        for name in sorted(checkpoint.tensors)
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in sorted(checkpoint.tensors.items())
     }
     unsaved = f"step {checkpoint.step} is not saved"
     for name, tensor in tensors.items():
@@ -162,9 +154,8 @@ def _whole(path: Path) -> _Manifest | None:
 def _check(path: Path) -> _Manifest:
     """Read the manifest of a whole checkpoint; CheckpointError says why one is not whole."""
     source = path / _MANIFEST
-    parsed = parse_json(
-        _content(source, most=_MAX_MANIFEST_BYTES), source=str(source), error=CheckpointError
-    )
+    content = _content(source, most=_MAX_MANIFEST_BYTES)
+    parsed = parse_json(content, source=str(source), error=CheckpointError)
     try:
         manifest = _Manifest.model_validate(parsed)
     except ValidationError as cause:
@@ -205,7 +196,8 @@ def _content(path: Path, *, most: int | None = None) -> bytes:
 
 def _write(target: Path, step: int, contents: Mapping[str, bytes]) -> None:
     """Bring a checkpoint to its place; OSError if that fails at any point."""
-    manifest = _Manifest.of(step, contents)
+    files = {name: _File.of(content) for name, content in contents.items()}
+    manifest = _Manifest(step=step, files=files)
     if _whole(target) == manifest:
         return
     if shutil.disk_usage(target.parent).free < _HEADROOM * sum(map(len, contents.values())):
@@ -247,10 +239,8 @@ def _not_saved(target: Path, cause: OSError, *, needed: float, continues: str) -
     good = next((path.name for path in _stored(target.parent) if _whole(path) is not None), None)
     if good is None:
         return f"{target}: not saved: {why}; no earlier checkpoint is there"
-    return (
-        f"{target}: not saved: {why}; the last good checkpoint, {good}, is kept, and {continues} "
-        "from it"
-    )
+    kept = f"the last good checkpoint, {good}, is kept, and {continues} from it"
+    return f"{target}: not saved: {why}; {kept}"
 
 
 def _prune(folder: Path, saved: Path, *, keep: int) -> None:

@@ -1,4 +1,4 @@
-"""From a directory to a model: by the adapter that knows what lies there.
+"""From a directory to a model on a device: by the adapter that knows what lies there.
 
 The adapter of the weight-sparse GPT is asked last: it says what a directory lacks. Others come from
 installed packages, by entry points of the group `pytest_circuits.models`.
@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from pytest_circuits.errors import ModelError
+from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.sparse.directory import load_sparse_model
 
@@ -58,11 +58,22 @@ def _check(model: Model, path: Path, name: str) -> None:
     """Refuse a model that could not be gated: one without sites, or with a site of no width."""
     empty = [site for site, its in model.sites.items() if its.width < 1 or its.channels < 1]
     if empty or not model.sites:
-        raise ModelError(
-            f"{path}: the model adapter {name!r} shows "
-            + (
-                f"the site {empty[0]!r} without channels"
-                if empty
-                else "no site at which nodes live"
-            )
-        )
+        what = f"the site {empty[0]!r} without channels" if empty else "no site at which nodes live"
+        raise ModelError(f"{path}: the model adapter {name!r} shows {what}")
+
+
+def usable_device(asked: str | None) -> str:
+    """Name of a device that works; without a wish CUDA when it is there, else the CPU.
+
+    Raises UsageError where the one that was asked for cannot be used.
+    """
+    if asked is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.ones(1, device=asked).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(
+            f"device {asked!r} cannot be used: {reason}; take cpu, cuda or cuda:1"
+        ) from None
+    return asked

@@ -44,10 +44,6 @@ class Reference:
         """sha256 of the text that it was measured on."""
         return digest_tensors({"tokens": self.tokens.to(torch.int32)})
 
-    def measured_anew(self, model: Model) -> Reference:
-        """The same text, run through a model once more."""
-        return measure(model, self.tokens)
-
     def departure(self, other: Reference) -> str | None:
         """Where this reference is not what another one of the same text is, beyond rounding.
 
@@ -65,15 +61,12 @@ class Reference:
                 apart = ~((stored - found).abs() <= most)
                 if bool(apart.any()):
                     i = int(apart.int().argmax())
-                    return (
-                        f"{kind} of {hook}[{i}]: {stored[i]:.6g}, and measured anew {found[i]:.6g}"
-                    )
+                    here, anew = f"{stored[i]:.6g}", f"{found[i]:.6g}"
+                    return f"{kind} of {hook}[{i}]: {here}, and measured anew {anew}"
             rows, found = self.bank[hook], other.bank[hook]
-            far = ~((rows - found).abs() <= (size + found.abs()) / 1000).all(dim=1)
-            if int(far.sum()) > _TURNED:
-                return (
-                    f"bank of {hook}: {int(far.sum())} of {BANK_SIZE} tokens have other activations"
-                )
+            near = ((rows - found).abs() <= (size + found.abs()) / 1000).all(dim=1)
+            if (far := int((~near).sum())) > _TURNED:
+                return f"bank of {hook}: {far} of {BANK_SIZE} tokens have other activations"
         return None
 
 
@@ -86,7 +79,7 @@ def measure(
     Sums are kept in float64, so that the means do not depend on how the text is batched beyond
     float32 rounding of single activations.
     """
-    hooks = channels_of(model)
+    hooks = _channels_of(model)
     total = {hook: torch.zeros(width, dtype=torch.float64) for hook, width in hooks.items()}
     square = {hook: torch.zeros(width, dtype=torch.float64) for hook, width in hooks.items()}
     bank: dict[str, list[Tensor]] = {hook: [] for hook in hooks}
@@ -138,14 +131,12 @@ def to_tensors(reference: Reference) -> dict[str, Tensor]:
 
 def expected_shapes(model: Model) -> dict[str, torch.Size]:
     """Shape of every tensor of a reference but its text."""
-    shapes: dict[str, torch.Size] = {}
-    for hook, width in channels_of(model).items():
-        shapes |= {
-            f"mean/{hook}": torch.Size([width]),
-            f"std/{hook}": torch.Size([width]),
-            f"bank/{hook}": torch.Size([BANK_SIZE, width]),
-        }
-    return shapes
+    leading: dict[str, tuple[int, ...]] = {"mean": (), "std": (), "bank": (BANK_SIZE,)}
+    return {
+        f"{kind}/{hook}": torch.Size((*size, width))
+        for hook, width in _channels_of(model).items()
+        for kind, size in leading.items()
+    }
 
 
 def from_tensors(tensors: Mapping[str, Tensor], model: Model) -> Reference:
@@ -157,6 +148,6 @@ def from_tensors(tensors: Mapping[str, Tensor], model: Model) -> Reference:
     return Reference(model_digest=model.digest, tokens=tensors["tokens"].long(), **by_kind)
 
 
-def channels_of(model: Model) -> dict[str, int]:
+def _channels_of(model: Model) -> dict[str, int]:
     """How many numbers each site holds."""
     return {name: site.width * site.channels for name, site in model.sites.items()}

@@ -1,28 +1,42 @@
-"""The reference beside a model: `reference.safetensors`, bound to the model by its digest."""
+"""The reference beside a model: `reference.safetensors`, bound to the model by its digest.
+
+And the text that one is measured on.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from pytest_circuits.errors import ModelError
+from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.protocol import Model
-from pytest_circuits.model.reference import Reference, expected_shapes, from_tensors, to_tensors
+from pytest_circuits.model.reference import (
+    Reference,
+    expected_shapes,
+    from_tensors,
+    measure,
+    to_tensors,
+)
 from pytest_circuits.model.tensor_file import check_shapes, read_tensors, write_tensors
-from pytest_circuits.system.files import parse_json
+from pytest_circuits.system.files import parse_json, read_bounded
+from pytest_circuits.system.progress import reporting
 
 REFERENCE = "reference.safetensors"
 MAX_REFERENCE_BYTES = 2**30
+_MAX_TEXT_BYTES = 2**28
+_MIN_WINDOWS = 16
 
 
 def load_reference(model: Model) -> Reference:
     """The reference beside a model; ModelError if there is none, or it is another model's."""
     tensors, metadata = _read_reference(model.path)
     path = model.path / REFERENCE
-    shapes = expected_shapes(model)
-    check_shapes({k: v for k, v in tensors.items() if k != "tokens"}, shapes, path)
+    means = {name: tensor for name, tensor in tensors.items() if name != "tokens"}
+    check_shapes(means, expected_shapes(model), path)
     stored = str(metadata.get("pytest_circuits", "{}"))
     bound_to = parse_json(stored.encode(), source=str(path), error=ModelError).get("model_digest")
     if bound_to != model.digest:
@@ -40,7 +54,7 @@ def check_reference(model: Model) -> None:
     decides what a circuit does alone.
     """
     stored = load_reference(model)
-    if departure := stored.departure(stored.measured_anew(model)):
+    if departure := stored.departure(measure(model, stored.tokens)):
         raise ModelError(
             f"{model.path / REFERENCE}: is not what this model does on the text in it "
             f"({departure}); {_how_to_measure(model.path)}"
@@ -52,10 +66,40 @@ def read_reference_text(path: Path) -> Tensor:
     return _read_reference(path)[0]["tokens"].long()
 
 
+def text_windows(
+    paths: Sequence[Path], encode: Callable[[str], list[int]], *, length: int
+) -> Tensor:
+    """Texts one after the other, cut into windows of `length` tokens: [R, T] ids.
+
+    Raises UsageError where a file is not UTF-8, or there is too little text.
+    """
+    ids: list[int] = []
+    for path in paths:
+        content = read_bounded(path, max_bytes=_MAX_TEXT_BYTES, error=UsageError)
+        try:
+            ids += encode(content.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    count = len(ids) // length
+    if count < _MIN_WINDOWS:
+        raise UsageError(
+            f"the text has {len(ids)} tokens; a reference needs at least {_MIN_WINDOWS * length} "
+            f"({_MIN_WINDOWS} windows of {length})"
+        )
+    return torch.tensor(ids[: count * length]).view(count, length)
+
+
 def save_reference(model: Model, reference: Reference) -> None:
     """Write `reference.safetensors` beside the model that it was measured on."""
     tensors = to_tensors(reference)
     write_tensors(model.path / REFERENCE, tensors, {"model_digest": reference.model_digest})
+
+
+def measure_reference(model: Model, text: Tensor) -> None:
+    """Measure a model on windows of text [R, T], and write the reference beside it."""
+    with reporting("reference", len(text)) as reporter:
+        reference = measure(model, text, progress=reporter.at)
+    save_reference(model, reference)
 
 
 def _read_reference(directory: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,22 +75,29 @@ def _check_numbers(name: str, tensor: Tensor, path: Path) -> None:
 
 
 def check_shapes(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size], path: Path
+    tensors: Mapping[str, Tensor],
+    shapes: Mapping[str, Sequence[int]],
+    source: Path | str,
+    *,
+    optional: Collection[str] = (),
+    config: str = "config.json",
 ) -> None:
-    """Every tensor that the architecture has, in its shape, and no other; all faults at once."""
-    problems = [f"missing tensor {name!r}" for name in sorted(expected.keys() - tensors.keys())]
-    problems += [f"unexpected tensor {name!r}" for name in sorted(tensors.keys() - expected.keys())]
-    for name in sorted(expected.keys() & tensors.keys()):
-        tensor = tensors[name]
-        if tensor.shape != expected[name]:
-            problems.append(
-                f"{name!r} has shape {list(tensor.shape)}, config.json says {list(expected[name])}"
-            )
+    """Every tensor that the architecture has, in its shape, and no other; all faults at once.
+
+    optional: names among the shapes that may be missing.
+    """
+    missing = shapes.keys() - tensors.keys() - set(optional)
+    problems = [f"missing tensor {name!r}" for name in sorted(missing)]
+    problems += [f"unexpected tensor {name!r}" for name in sorted(tensors.keys() - shapes.keys())]
+    for name in sorted(shapes.keys() & tensors.keys()):
+        tensor, shape = tensors[name], list(shapes[name])
+        if list(tensor.shape) != shape:
+            problems.append(f"{name!r} has shape {list(tensor.shape)}, {config} says {shape}")
         elif not tensor.is_floating_point():
             problems.append(f"{name!r} has type {tensor.dtype}, expected a floating-point type")
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[:20])
-        raise ModelError(f"{path}: does not fit config.json:\n{shown}")
+        raise ModelError(f"{source}: does not fit {config}:\n{shown}")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

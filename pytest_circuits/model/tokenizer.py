@@ -14,6 +14,7 @@ from pytest_circuits.errors import ModelError
 from pytest_circuits.system.files import read_bounded, write_atomic
 
 MAX_BYTES = 64 * 2**20
+END_OF_TEXT = "<|endoftext|>"  # follows every document in training
 
 # Words with one leading space, up to three digits, runs of punctuation with one leading space,
 # newlines, and other white space; so that `("`, `]]` and ` +=` are candidates for single tokens.
@@ -42,6 +43,11 @@ class Tokenizer:
         text: str = self._backend.decode([index], skip_special_tokens=False)
         return text
 
+    def texts(self, parts: list[list[int]]) -> list[str]:
+        """The texts of lists of token ids, using all cores."""
+        found: list[str] = self._backend.decode_batch(parts, skip_special_tokens=False)
+        return found
+
     def id_of(self, token: str) -> int | None:
         """Id of a special token, or None."""
         index: int | None = self._backend.token_to_id(token)
@@ -49,7 +55,7 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`."""
-        write_atomic(path, (self._backend.to_str(pretty=True) + "\n").encode())
+        write_atomic(path, _content(self._backend))
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -62,14 +68,7 @@ def train_tokenizer(
     texts: Iterable[str], *, vocab_size: int, special: tuple[str, ...]
 ) -> Tokenizer:
     """Learn a byte-level BPE vocabulary; the special tokens get the last ids."""
-    backend = Backend(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    backend.decoder = decoders.ByteLevel()
+    backend = byte_level(models.BPE(), words=_SPLIT)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - len(special),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
@@ -77,7 +76,29 @@ def train_tokenizer(
     )
     backend.train_from_iterator(texts, trainer)
     backend.add_special_tokens(list(special))
-    return _from_bytes((backend.to_str(pretty=True) + "\n").encode(), source="trained tokenizer")
+    return tokenizer_of(backend)
+
+
+def byte_level(model: models.Model, *, words: str) -> Backend:
+    """The bytes of words, which a regular expression finds, to tokens by a model and back."""
+    backend = Backend(model)
+    split = pre_tokenizers.Split(Regex(words), behavior="isolated")
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([split, as_bytes])
+    backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+def tokenizer_of(backend: Backend) -> Tokenizer:
+    """What `load_tokenizer` gives for the file that one of the library's is saved as."""
+    content = _content(backend)
+    if len(content) > MAX_BYTES:
+        raise ModelError(f"the tokenizer is larger than {MAX_BYTES} bytes, more than it can need")
+    return _from_bytes(content, source="tokenizer")
+
+
+def _content(backend: Backend) -> bytes:
+    return f"{backend.to_str(pretty=True)}\n".encode()
 
 
 def _from_bytes(content: bytes, *, source: str) -> Tokenizer:

@@ -17,8 +17,7 @@ import pytest_circuits
 from pytest_circuits.circuit.check import check_circuit
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.errors import CircuitsError, SpecError, UsageError, exit_status
-from pytest_circuits.model.device import usable_device
-from pytest_circuits.model.open import load_model
+from pytest_circuits.model.open import load_model, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prune.plan import MaskPlan, Method, PrunePlan, Start

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import safetensors
@@ -61,67 +60,52 @@ def model_card(config: TrainConfig, trained: Trained, *, name: str, command: str
 
 
 def _facts(config: TrainConfig, trained: Trained, command: str) -> list[tuple[str, str]]:
-    shape, sparsity = config.shape, config.sparsity
-    architecture = (
-        f"{shape.n_layer} layer{'s' * (shape.n_layer > 1)}, d_model {shape.d_model}, heads of "
-        f"{shape.d_head}, {shape.d_mlp} neurons a layer ({shape.activation}), AbsTopK "
-        f"{shape.activation_share} at the eight hook points{_others(shape.activation_shares)}, "
-        f"sinks {_on(shape.sinks)}, bigram table {_on(shape.bigram)}, positions "
-        f"{shape.positions}, {shape.max_tokens} tokens of context"
-    )
+    shape, sparsity, scores = config.shape, config.sparsity, trained.scores
+    others = "".join(f", {x} at {point}" for point, x in sorted(shape.activation_shares.items()))
     tokens = config.steps * config.batch * shape.max_tokens
-    weights = (
-        f"{sum(trained.scores.nonzeros.values()):,} outside the dense bigram table, biases and "
-        f"gains (block matrices {sparsity.density:.2%}, embeddings "
-        f"{sparsity.embedding_density:.2%})"
-    )
-    dead = ", ".join(f"{n} in layer {layer}" for layer, n in trained.scores.dead_neurons.items())
-    machine = (
-        f"{trained.processes} process{'es' * (trained.processes > 1)} on {trained.device}, "
-        f"{trained.threads} thread{'s' * (trained.threads > 1)} each"
-    )
-    versions = (
-        f"pytest-circuits {pytest_circuits.__version__}, Python {platform.python_version()}, "
-        f"torch {torch.__version__.split('+')[0]}, tokenizers {tokenizers.__version__}, "
-        f"safetensors {safetensors.__version__}, numpy {np.__version__}; the same weights bit for "
-        "bit need the same versions, machine and threads"
-    )
-    learnt = config.data.tokenizer.file is None
-    return [
-        ("command", f"`{command}`"),
-        *_parentage(config, trained),
-        ("seed", f"{config.seed}"),
-        ("architecture", architecture),
-        (
-            "tokenizer",
-            f"{trained.vocab_size:,} tokens"
-            + (", byte-level BPE learnt on the same text" if learnt else ""),
+    dead = ", ".join(f"{n} in layer {layer}" for layer, n in scores.dead_neurons.items())
+    learnt = ", byte-level BPE learnt on the same text" if not config.data.tokenizer.file else ""
+    facts = {
+        "command": f"`{command}`",
+        "started from": f"`{config.start_from}`, sha256 {trained.parent}",
+        "seed": f"{config.seed}",
+        "architecture": (
+            f"{shape.n_layer} layer{'s' * (shape.n_layer > 1)}, d_model {shape.d_model}, heads of "
+            f"{shape.d_head}, {shape.d_mlp} neurons a layer ({shape.activation}), AbsTopK "
+            f"{shape.activation_share} at the eight hook points{others}, sinks {_on(shape.sinks)}, "
+            f"bigram table {_on(shape.bigram)}, positions {shape.positions}, {shape.max_tokens} "
+            "tokens of context"
         ),
-        ("training", f"{tokens:,} tokens in {config.steps:,} steps of {config.batch} rows"),
-        ("loss on the mixture", f"{trained.final_loss:.3f} nats per token over the last steps"),
-        ("nonzero weights", weights),
-        ("dead neurons", f"{dead}: no held-out token lets them through AbsTopK"),
-        (
-            "data",
+        "tokenizer": f"{trained.vocab_size:,} tokens{learnt}",
+        "training": f"{tokens:,} tokens in {config.steps:,} steps of {config.batch} rows",
+        "loss on the mixture": f"{trained.final_loss:.3f} nats per token over the last steps",
+        "nonzero weights": (
+            f"{sum(scores.nonzeros.values()):,} outside the dense bigram table, biases and gains "
+            f"(block matrices {sparsity.density:.2%}, embeddings {sparsity.embedding_density:.2%})"
+        ),
+        "dead neurons": f"{dead}: no held-out token lets them through AbsTopK",
+        "data": (
             "; ".join(f"{s.name}: {s.about}" for s in trained.sources)
-            + f"; every {config.data.held_out}th document is held out",
+            + f"; every {config.data.held_out}th document is held out"
         ),
-        (
-            "reference",
-            (
-                f"mean activations over {REFERENCE_WINDOWS:,} windows of {shape.max_tokens} "
-                "tokens of the training mixture"
-            ),
+        "reference": (
+            f"mean activations over {REFERENCE_WINDOWS:,} windows of {shape.max_tokens} tokens of "
+            "the training mixture"
         ),
-        ("made on", machine),
-        ("made with", versions),
-    ]
-
-
-def _parentage(config: TrainConfig, trained: Trained) -> list[tuple[str, str]]:
+        "made on": (
+            f"{trained.processes} process{'es' * (trained.processes > 1)} on {trained.device}, "
+            f"{trained.threads} thread{'s' * (trained.threads > 1)} each"
+        ),
+        "made with": (
+            f"pytest-circuits {pytest_circuits.__version__}, Python {platform.python_version()}, "
+            f"torch {torch.__version__.split('+')[0]}, tokenizers {tokenizers.__version__}, "
+            f"safetensors {safetensors.__version__}, numpy {np.__version__}; the same weights bit "
+            "for bit need the same versions, machine and threads"
+        ),
+    }
     if trained.parent is None:
-        return []
-    return [("started from", f"`{config.start_from}`, sha256 {trained.parent}")]
+        del facts["started from"]
+    return list(facts.items())
 
 
 def _source_rows(trained: Trained) -> list[tuple[str, ...]]:
@@ -141,10 +125,6 @@ def _source_rows(trained: Trained) -> list[tuple[str, ...]]:
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _others(shares: Mapping[Any, float]) -> str:
-    return "".join(f", {share} at {point}" for point, share in sorted(shares.items()))
 
 
 def _on(switch: object) -> str:

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pytest_circuits.model.sparse.config import Architecture, Layers
 from pytest_circuits.model.sparse.config import Share as Density
-from pytest_circuits.train.data.config import Data, Frozen, Path
+from pytest_circuits.spec.frozen import Frozen
+from pytest_circuits.train.data.config import Data, Path
 from pytest_circuits.train.presets import PRESETS, merged
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -20,7 +20,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.model.device import usable_device
+from pytest_circuits.model.open import usable_device
 from pytest_circuits.model.sparse.gpt import SparseGPT
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ class World:
 def joined(device: str | None) -> Iterator[World]:
     """The world that torchrun describes in the environment, or one process alone.
 
-    Raises:
-        UsageError: the device cannot be used, or is one for all processes.
-
+    Raises UsageError where the device cannot be used, or is one for all processes.
     """
     if not distributed.is_torchelastic_launched():
         yield World(torch.device(usable_device(device)))

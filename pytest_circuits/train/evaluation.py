@@ -32,8 +32,6 @@ _ROWS = 64  # of a forward
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One evaluation."""
-
     losses: Mapping[str, float]  # nats per token of held-out text, by source
     bits_per_byte: Mapping[str, float]  # the same, per byte of UTF-8
     accuracies: Mapping[str, float]  # share of prompts whose answer leads, by behavior
@@ -137,9 +135,7 @@ def _losses(model: SparseGPT, rows: Tensor, alive: _Alive) -> float:
 def find_behaviors(config: TrainConfig, base: Path) -> dict[str, Path]:
     """The specifications that a configuration names, by the first part of their file names.
 
-    Raises:
-        UsageError: a pattern matches nothing, or two of them have one name.
-
+    Raises UsageError where a pattern matches nothing, or two of them have one name.
     """
     found: dict[str, Path] = {}
     for pattern in config.evaluation.behaviors:

@@ -13,8 +13,7 @@ import torch
 
 from pytest_circuits.errors import StoppedError, UsageError
 from pytest_circuits.model.checkpoints import Checkpoint, newest, save
-from pytest_circuits.model.reference import measure
-from pytest_circuits.model.reference_file import save_reference
+from pytest_circuits.model.reference_file import measure_reference
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.directory import load_sparse_model, save_model
@@ -51,12 +50,7 @@ class Job:
     parent: str | None  # digest of the model that it started from
 
     def run(self, stop: Stop) -> Scores:
-        """Train to the end; returns the scores there.
-
-        Raises:
-            StoppedError: a signal came; the state is saved.
-
-        """
+        """Train to the end; returns the scores there. StoppedError: a signal came, all is saved."""
         config = self.config
         with (
             reporting("training", config.steps, quiet=not self.world.main) as reporter,
@@ -112,14 +106,16 @@ class Job:
         module.load_state_dict(weights)
         card = model_card(config, trained, name=out.name, command=command)
         with whole_directory(out) as unfinished:
-            save_model(
-                unfinished,
-                module=module,
-                tokenizer=self.corpus.tokenizer,
-                card=card,
-                parent=self.parent,
+            words = self.corpus.tokenizer
+            save_model(unfinished, module=module, tokenizer=words, card=card, parent=self.parent)
+            model = load_sparse_model(unfinished, device=self.world.device)
+            text = self.corpus.training.rows(
+                seed=_REFERENCE_SEED,
+                step=0,
+                count=REFERENCE_WINDOWS,
+                length=config.shape.max_tokens,
             )
-            self._measure_reference(unfinished)
+            measure_reference(model, text)
 
     def _rows(self, step: int) -> torch.Tensor:
         config = self.config
@@ -155,16 +151,6 @@ class Job:
         checkpoint = Checkpoint(step=self.trainer.done, tensors=tensors, state=state)
         keep = self.config.checkpoints.keep
         self.world.first(lambda: save(self.folder.path, checkpoint, keep=keep))
-
-    def _measure_reference(self, folder: Path) -> None:
-        model = load_sparse_model(folder, device=self.world.device)
-        length = self.config.shape.max_tokens
-        text = self.corpus.training.rows(
-            seed=_REFERENCE_SEED, step=0, count=REFERENCE_WINDOWS, length=length
-        )
-        with reporting("reference", len(text)) as reporter:
-            reference = measure(model, text, progress=reporter.at)
-        save_reference(model, reference)
 
 
 def prepared(

@@ -30,8 +30,6 @@ class DivergedError(CircuitsError):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happened in one step."""
-
     number: int  # 1 after the first one
     loss: float  # nats per token, mean over the batch
     gradient_norm: float  # of all gradients together, before they are normalised

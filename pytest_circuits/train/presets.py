@@ -34,12 +34,7 @@ def _paper(expansion: int) -> Values:
             "embedding_density": 0.25 / expansion,
             "min_per_neuron": 4,
         },
-        "optimizer": {
-            "lr": 1.28e-2,
-            "eps": 0.1,
-            "normalise": "rms",
-            "sharkfin": True,
-        },
+        "optimizer": {"lr": 1.28e-2, "eps": 0.1, "normalise": "rms", "sharkfin": True},
         "checkpoints": {"every": 2000},
     }
 

@@ -42,11 +42,8 @@ class RunFolder:
     def take_up(self, config: TrainConfig, *, resume: bool, parent: str | None = None) -> None:
         """Make sure that this folder is of this configuration, and may be gone on with.
 
-        parent: digest of the model that the run starts from.
-
-        Raises:
-            UsageError: another run lies there, or one that `resume` was not said about.
-
+        parent: digest of the model that the run starts from. Raises UsageError where another run
+        lies there, or one that `resume` was not said about.
         """
         record = self.path / "run.json"
         wanted = json.loads(json.dumps(config.decisive() | {"parent": parent}))

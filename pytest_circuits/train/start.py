@@ -22,10 +22,8 @@ _NEAR = 0.02  # densities that differ by no more are the same: counts are whole,
 def start_of(config: TrainConfig, *, base: Path) -> SparseModel | None:
     """The model that `start_from` names, relative to the folder `base`; None where it is silent.
 
-    Raises:
-        UsageError: the configuration asks for another shape or tokenizer than the model has.
-        ModelError: there is no such model.
-
+    Raises UsageError where the configuration asks for another shape or tokenizer than the model
+    has, ModelError where there is no such model.
     """
     if config.start_from is None:
         return None

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pytest_circuits.model.sparse.abstopk import abs_top_k
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.sparse.selection import abs_top_k
 from pytest_circuits.train.config import Optimizer, Shape, Sparsity, TrainConfig
 from pytest_circuits.train.distributed import World
 from pytest_circuits.train.loop import Trainer, initialise

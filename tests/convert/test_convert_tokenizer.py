@@ -14,13 +14,12 @@ from tokenizers import Regex, pre_tokenizers
 
 from pytest_circuits.convert.tokenizer import (
     ENCODING,
-    END_OF_TEXT,
     find_tokenizer,
     from_ranks,
     read_tokenizer,
 )
 from pytest_circuits.errors import ModelError, UsageError
-from pytest_circuits.model.tokenizer import train_tokenizer
+from pytest_circuits.model.tokenizer import END_OF_TEXT, train_tokenizer
 
 Ranks = dict[bytes, int]
 

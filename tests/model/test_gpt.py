@@ -9,10 +9,10 @@ import torch
 
 from pytest_circuits.circuit.masks import given, mixing
 from pytest_circuits.model.protocol import Carry, Ends, Hook, Wire
-from pytest_circuits.model.sparse.abstopk import abs_top_k
 from pytest_circuits.model.sparse.adapter import sites
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.gpt import Access, SparseGPT
+from pytest_circuits.model.sparse.selection import abs_top_k
 
 CONFIG = ModelConfig(
     vocab_size=40, n_layer=2, d_model=32, d_head=8, d_mlp=64, max_tokens=16, activation="relu"

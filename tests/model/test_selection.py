@@ -11,8 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_circuits.model.sparse.abstopk import abs_top_k
-from pytest_circuits.model.sparse.selection import keep_in_rows, masked, row_thresholds, threshold
+from pytest_circuits.model.sparse.selection import (
+    abs_top_k,
+    keep_in_rows,
+    masked,
+    row_thresholds,
+    threshold,
+)
 
 
 @pytest.fixture(params=[1, 2])

@@ -19,14 +19,13 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_circuits.errors import CircuitsError, SpecError, UsageError
-from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from pytest_circuits.model.tokenizer import END_OF_TEXT, Tokenizer, load_tokenizer, train_tokenizer
 from pytest_circuits.spec.load import read_as
 from pytest_circuits.train.data import tokenise
 from pytest_circuits.train.data.config import Data
 from pytest_circuits.train.data.corpus import Corpus, prepare
 from pytest_circuits.train.data.mixture import Mixture
 from pytest_circuits.train.data.token_file import TokenWriter, open_tokens
-from pytest_circuits.train.data.tokenise import END_OF_TEXT
 
 WORDS = ["alpha", "beta", "gamma", "delta", "print", "value", "result", "item"]
 

@@ -128,7 +128,7 @@ def test_an_interruption_while_the_model_is_written_leaves_no_part_of_it(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(job, "measure", interrupt)  # all else is written then
+    monkeypatch.setattr(job, "measure_reference", interrupt)  # all else is written then
     result = run_train()
     assert result.exit_code == 75
     assert "was not written" in result.output

@@ -19,7 +19,7 @@ from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.compile.compiled import CompiledCircuit, compile_circuit
 from pytest_circuits.model.protocol import Ends, Gauge, Hook, Join, Kind, Shows, Site, Wire
-from pytest_circuits.model.sparse.config import ModelConfig
+from pytest_circuits.model.sparse.config import POINTS, ModelConfig
 from pytest_circuits.model.sparse.gpt import Access, SparseGPT
 from pytest_circuits.model.tokenizer import Tokenizer
 
@@ -146,8 +146,9 @@ def sites(config: ModelConfig) -> dict[str, Site]:
     """The hook points of a weight-sparse GPT, in forward order."""
     found: dict[str, Site] = {}
     for layer in range(config.n_layer):
-        for sublayer, points in _POINTS.items():
-            for point, kind in points.items():
+        for sublayer, points in POINTS.items():
+            for point in points:
+                kind = _KINDS.get(point, Kind.RESIDUAL)
                 found[f"{layer}.{sublayer}.{point}"] = Site(
                     width=config.width_at(point),
                     kind=kind,
@@ -160,13 +161,4 @@ def sites(config: ModelConfig) -> dict[str, Site]:
 
 
 _OF_HEADS = frozenset({Kind.QUERY, Kind.KEY, Kind.VALUE})
-_POINTS = {
-    "attn": {
-        "act_in": Kind.RESIDUAL,
-        "q": Kind.QUERY,
-        "k": Kind.KEY,
-        "v": Kind.VALUE,
-        "resid_delta": Kind.RESIDUAL,
-    },
-    "mlp": {"act_in": Kind.RESIDUAL, "post_act": Kind.NEURON, "resid_delta": Kind.RESIDUAL},
-}
+_KINDS = {"q": Kind.QUERY, "k": Kind.KEY, "v": Kind.VALUE, "post_act": Kind.NEURON}

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from pytest_circuits.spec.frozen import Frozen
 
 Width = Annotated[int, Field(ge=1, le=65536)]
 Layers = Annotated[int, Field(ge=1, le=256)]
@@ -33,17 +28,20 @@ ActivationPoint = Literal[
     "mlp.resid_delta",
     "mlp.resid",
 ]
+# The hook points of a layer, in forward order.
+POINTS = {
+    "attn": ("act_in", "q", "k", "v", "resid_delta"),
+    "mlp": ("act_in", "post_act", "resid_delta"),
+}
 _LEFT_WHOLE = frozenset({"attn.resid", "mlp.resid"})  # unless `activation_shares` names them
 
 
-class Architecture(BaseModel):
+class Architecture(Frozen):
     """All but the sizes (Gao et al. 2025, section 2.1 and appendix A.1)."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     activation: Literal["gelu", "relu"] = "gelu"
     activation_share: Share = 0.25  # AbsTopK keeps this share at the eight hook points of a layer
-    activation_shares: dict[ActivationPoint, Share] = {}  # and another one here; 1 keeps all
+    activation_shares: dict[ActivationPoint, Share] = Field({})  # another one here; 1 keeps all
     sinks: bool = True  # one learned logit a head that attends to nothing
     bigram: bool = True  # dense table from the current token to the next, added to the logits
     # Position embeddings: none, added to the token embeddings, or concatenated as read-only
@@ -109,10 +107,10 @@ class ModelConfig(Architecture):
         """Channels that a sublayer reads: the residual stream's, and concatenated positions."""
         return self.d_model + self.d_positions
 
-    def share_at(self, point: ActivationPoint) -> float:
-        """Share of the activations that AbsTopK keeps at a point."""
+    def share_at(self, point: str) -> float:
+        """Share of the activations that AbsTopK keeps at an `ActivationPoint`."""
         default = 1.0 if point in _LEFT_WHOLE else self.activation_share
-        return self.activation_shares.get(point, default)
+        return self.activation_shares.get(cast("ActivationPoint", point), default)
 
     def width_at(self, point: str) -> int:
         """Channels of a hook point, by its name without layer and sublayer."""

@@ -54,12 +54,7 @@ def load_sparse_model(path: Path, *, device: str | torch.device = "cpu") -> Spar
 
 
 def save_model(
-    path: Path,
-    *,
-    module: SparseGPT,
-    tokenizer: Tokenizer,
-    card: str,
-    parent: str | None = None,
+    path: Path, *, module: SparseGPT, tokenizer: Tokenizer, card: str, parent: str | None = None
 ) -> None:
     """Write a model directory's files, the weights last.
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pytest_circuits.model.protocol import Carry, Ends, Hook, Join, Wire
-from pytest_circuits.model.sparse.abstopk import abs_top_k
-from pytest_circuits.model.sparse.config import ActivationPoint, ModelConfig
+from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.rmsnorm import RMSNorm
+from pytest_circuits.model.sparse.selection import abs_top_k
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,11 @@ def normed(x: Tensor, norm: RMSNorm, gauge: str, access: Access) -> Tensor:
 
 
 def only(x: Tensor, at: Tensor) -> Tensor:
-    """One token of each row: [N, T, ...] and its index [N] -> [N, 1, ...]."""
-    return x[torch.arange(len(at), device=at.device), at].unsqueeze(1)
+    """One token of each row: [..., N, T, D] and its index [N] -> [..., N, 1, D]."""
+    return x[..., torch.arange(len(at), device=at.device), at, :].unsqueeze(-2)
 
 
-def _unmoved(x: Tensor) -> Tensor:
+def unmoved(x: Tensor) -> Tensor:
     return x
 
 
@@ -75,7 +75,7 @@ class _Sublayer(nn.Module):
 
     def at(self, point: str, x: Tensor, access: Access) -> Tensor:
         """An activation at one of the sublayer's hook points: cut by AbsTopK, then replaced."""
-        name = cast("ActivationPoint", f"{self.kind}.{point}")
+        name = f"{self.kind}.{point}"
         return access.at(f"{self.layer}.{name}", abs_top_k(x, self.config.share_at(name)))
 
     def ends(self, source: str, target: str) -> Ends:
@@ -92,8 +92,7 @@ class _Sublayer(nn.Module):
 
     def add(self, resid: Tensor, delta: Tensor) -> Tensor:
         """The residual stream after the sublayer [N, T, D]."""
-        share = self.config.share_at(cast("ActivationPoint", f"{self.kind}.resid"))
-        return abs_top_k(resid + delta, share)
+        return abs_top_k(resid + delta, self.config.share_at(f"{self.kind}.resid"))
 
 
 class Attention(_Sublayer):
@@ -108,11 +107,7 @@ class Attention(_Sublayer):
         self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sinks else None
 
     def forward(
-        self,
-        resid: Tensor,
-        positions: Tensor | None,
-        access: Access,
-        at: Tensor | None = None,
+        self, resid: Tensor, positions: Tensor | None, access: Access, at: Tensor | None = None
     ) -> Tensor:
         """The residual stream with what the heads add to it: [N, T, D], or at one token [N, 1, D].
 
@@ -121,15 +116,14 @@ class Attention(_Sublayer):
         x = self.read(resid, positions, access)
         asked = x if at is None else only(x, at)
         q, k, v = (
-            self.at(point, access.map(self.ends("act_in", point), read, _unmoved, linear), access)
+            self.at(point, access.map(self.ends("act_in", point), read, unmoved, linear), access)
             for point, read, linear in (("q", asked, self.q), ("k", x, self.k), ("v", x, self.v))
         )
 
         attend = self._attention(self._heads(q), self._heads(k), access, at)
 
         def mix(values: Tensor) -> Tensor:  # [N, T, A] -> [N, T or 1, A]
-            mixed = attend(self._heads(values))
-            return mixed.transpose(1, 2).flatten(2)
+            return attend(self._heads(values)).transpose(1, 2).flatten(2)
 
         delta = access.map(self.ends("v", "resid_delta"), v, mix, self.out)
         resid = resid if at is None else only(resid, at)
@@ -203,9 +197,9 @@ class Mlp(_Sublayer):
     def forward(self, resid: Tensor, positions: Tensor | None, access: Access) -> Tensor:
         """The residual stream with what the neurons add to it [N, T, D]."""
         x = self.read(resid, positions, access)
-        neurons = access.map(self.ends("act_in", "post_act"), x, _unmoved, self.up)  # [N, T, F]
+        neurons = access.map(self.ends("act_in", "post_act"), x, unmoved, self.up)  # [N, T, F]
         neurons = self.at("post_act", self.nonlinearity(neurons), access)
-        delta = access.map(self.ends("post_act", "resid_delta"), neurons, _unmoved, self.down)
+        delta = access.map(self.ends("post_act", "resid_delta"), neurons, unmoved, self.down)
         return self.add(resid, self.at("resid_delta", delta, access))
 
 
@@ -229,18 +223,12 @@ class SparseGPT(nn.Module):
         self.mlp = nn.ModuleList(Mlp(config, layer) for layer in range(config.n_layer))
         self.norm = RMSNorm(config.d_model)
         self.unembed = nn.Linear(config.d_model, config.vocab_size)
-        self.bigram = (
-            nn.Parameter(torch.zeros(config.vocab_size, config.vocab_size))
-            if config.bigram
-            else None
-        )
+        table = (config.vocab_size, config.vocab_size)
+        self.bigram = nn.Parameter(torch.zeros(table)) if config.bigram else None
 
     def layers(self) -> list[tuple[Attention, Mlp]]:
         """The sublayers of each layer, in forward order."""
-        return [
-            (cast("Attention", attn), cast("Mlp", mlp))
-            for attn, mlp in zip(self.attn, self.mlp, strict=True)
-        ]
+        return cast("list[tuple[Attention, Mlp]]", list(zip(self.attn, self.mlp, strict=True)))
 
     def forward(
         self, tokens: Tensor, access: Access = NOTHING, *, at: Tensor | None = None
@@ -275,7 +263,7 @@ class SparseGPT(nn.Module):
             resid = earlier_mlp(resid, positions, access)
         resid = attn(resid, positions, access, at)
         if at is not None:
-            tokens = only(tokens, at)
+            tokens = tokens.gather(1, at[:, None])
             positions = None if positions is None else positions[0, at].unsqueeze(1)
         resid = mlp(resid, positions, access)
         return access.at("final_resid", resid), tokens

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from pytest_circuits.spec.frozen import Name
+from pytest_circuits.spec.frozen import Frozen, Name
 
 KINDS = ("library", "folder", "jsonl", "tokens")
 _T = TypeVar("_T")
@@ -40,10 +40,6 @@ Path: TypeAlias = Annotated[
 ]  # relative paths start at the folder of the configuration file
 _Suffix = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_dotted)]
 _Text = Annotated[str, Field(min_length=1, max_length=4096)]
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class _Weighted(Frozen):

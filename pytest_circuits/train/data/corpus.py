@@ -8,39 +8,34 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer
+from pytest_circuits.model.tokenizer import END_OF_TEXT, Tokenizer, load_tokenizer, train_tokenizer
 from pytest_circuits.system.files import whole_directory
 from pytest_circuits.system.progress import Reporter, reporting
 from pytest_circuits.train.data.config import Data, Source, Tokens
 from pytest_circuits.train.data.documents import described, documents
-from pytest_circuits.train.data.manifest import (
+from pytest_circuits.train.data.mixture import Mixture
+from pytest_circuits.train.data.token_array import open_array, write_array
+from pytest_circuits.train.data.token_file import (
     MANIFEST,
     TOKENIZER,
     Manifest,
     SourceRecord,
-    file_names,
-    read_manifest,
-    write_manifest,
-)
-from pytest_circuits.train.data.mixture import Mixture
-from pytest_circuits.train.data.token_array import TokenArray, open_array, write_array
-from pytest_circuits.train.data.token_file import (
     Split,
     TokenFacts,
     TokenWriter,
     dtype_for,
+    file_names,
     open_tokens,
+    read_manifest,
+    write_manifest,
 )
-from pytest_circuits.train.data.tokenise import (
-    LEARNT_ON,
-    adopt,
-    end_of,
-    learn,
-    spread,
-    write_texts,
-)
+from pytest_circuits.train.data.tokenise import LEARNT_ON, adopt, end_of, spread, write_texts
 
 _HASHED = 10**9  # bytes; of a larger file only the size is verified when it is used again
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -131,7 +126,10 @@ class _Maker:
                 reporter.at(done, name)
                 most = int(LEARNT_ON * source.settings.share / total)
                 sample += spread(self._trained_on(source), most=most)
-            tokenizer = learn(sample, path, vocab_size=wanted.vocab_size)
+            tokenizer = train_tokenizer(
+                sample, vocab_size=wanted.vocab_size, special=(END_OF_TEXT,)
+            )
+            tokenizer.save(path)
             reporter.at(len(self.data.sources), f"{tokenizer.vocab_size:,} tokens")
         return tokenizer
 
@@ -170,9 +168,8 @@ class _Maker:
         if not isinstance(settings, Tokens):
             write_texts(documents(settings, base=self.base), tokenizer, split, tell=tell)
             return
-        path, size = self.base / settings.path, tokenizer.vocab_size
-        array = TokenArray(path, open_array(path, settings), self.folder / TOKENIZER, size)
-        write_array(array, split, tell=tell)
+        path = self.base / settings.path
+        write_array(open_array(path, settings), tokenizer, split, path=path, tell=tell)
 
 
 def _teller(reporter: Reporter, number: int, name: str, split: Split) -> Callable[[], None]:
@@ -198,14 +195,12 @@ def _opened(folder: Path, manifest: Manifest, data: Data) -> Corpus:
     tokenizer = load_tokenizer(folder / TOKENIZER)
     if tokenizer.digest != manifest.tokenizer_digest:
         raise _changed(folder / TOKENIZER, "its sha256 differs")
+    size = tokenizer.vocab_size
     training, held_out = {}, {}
     for number, part in enumerate(manifest.sources):
-        paths = [folder / name for name in file_names(number, part.name)]
-        for path, facts in zip(paths, (part.training, part.held_out), strict=True):
-            _verify(path, facts, vocab_size=tokenizer.vocab_size)
-        training[part.name], held_out[part.name] = (
-            open_tokens(path, vocab_size=tokenizer.vocab_size) for path in paths
-        )
+        first, second = (folder / name for name in file_names(number, part.name))
+        training[part.name] = _verified(first, part.training, vocab_size=size)
+        held_out[part.name] = _verified(second, part.held_out, vocab_size=size)
     weights = {name: source.settings.share for name, source in data.named().items()}
     shares = {name: weight / sum(weights.values()) for name, weight in weights.items()}
     return Corpus(
@@ -213,26 +208,25 @@ def _opened(folder: Path, manifest: Manifest, data: Data) -> Corpus:
         manifest.digest,
         Mixture(training, shares),
         Mixture(held_out, shares),
-        _facts(manifest, shares),
+        tuple(
+            SourceFacts(
+                name=part.name,
+                about=part.about,
+                share=shares[part.name],
+                tokens=part.training.tokens,
+                held_out_tokens=part.held_out.tokens,
+                held_out_bytes=part.held_out.text_bytes,
+                documents=part.training.documents + part.held_out.documents,
+            )
+            for part in manifest.sources
+        ),
     )
 
 
-def _facts(manifest: Manifest, shares: dict[str, float]) -> tuple[SourceFacts, ...]:
-    return tuple(
-        SourceFacts(
-            name=part.name,
-            about=part.about,
-            share=shares[part.name],
-            tokens=part.training.tokens,
-            held_out_tokens=part.held_out.tokens,
-            held_out_bytes=part.held_out.text_bytes,
-            documents=part.training.documents + part.held_out.documents,
-        )
-        for part in manifest.sources
-    )
-
-
-def _verify(path: Path, facts: TokenFacts, *, vocab_size: int) -> None:
+def _verified(
+    path: Path, facts: TokenFacts, *, vocab_size: int
+) -> NDArray[np.unsignedinteger[Any]]:
+    """The ids of a token file that is as it was written."""
     wanted = facts.tokens * dtype_for(vocab_size).itemsize
     size = path.stat().st_size if path.is_file() else None
     if size is None:
@@ -243,6 +237,7 @@ def _verify(path: Path, facts: TokenFacts, *, vocab_size: int) -> None:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != facts.sha256:
                 raise _changed(path, "its sha256 differs")
+    return open_tokens(path, vocab_size=vocab_size)
 
 
 def _changed(path: Path, how: str) -> UsageError:

@@ -7,8 +7,9 @@ import json
 import os
 import platform
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,11 +26,13 @@ _LEFT_OUT = frozenset({"site-packages", "test", "tests", "idlelib", "lib2to3", "
 
 def documents(source: Library | Folder | JsonLines, *, base: Path) -> Iterator[str]:
     """Texts that are not empty; files are opened one by one."""
+    texts: Iterable[str]
     match source:
         case Library():
             texts = standard_library(modules=source.modules)
         case Folder():
-            texts = folder_documents(base / source.path, source)
+            listing = files_of(base / source.path, source.suffixes)
+            texts = chain.from_iterable(_parts(path, source) for path in listing.paths)
         case JsonLines():
             texts = json_documents(base / source.path, field=source.field)
     return filter(None, texts)
@@ -99,17 +102,12 @@ def files_of(root: Path, suffixes: tuple[str, ...]) -> Listing:
     return Listing(tuple(found), skipped)
 
 
-def folder_documents(root: Path, source: Folder) -> Iterator[str]:
-    """Texts of the files, or of the parts between the separators in each file."""
-    for path in files_of(root, source.suffixes).paths:
-        yield from _parts(path, source)
-
-
 def _refuse(cause: OSError) -> NoReturn:
     raise UsageError(f"{cause.filename}: cannot be listed: {cause.strerror}") from cause
 
 
 def _parts(path: Path, source: Folder) -> Iterator[str]:
+    """The text of a file, or the parts between its separators."""
     rest = ""
     for text in _decoded(path, errors=source.errors):
         rest += text

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer as Backend
 
 from pytest_circuits.errors import UsageError
+from pytest_circuits.model.tokenizer import Tokenizer
 from pytest_circuits.system.files import open_regular
 from pytest_circuits.train.data.config import Tokens
 from pytest_circuits.train.data.token_file import Split
@@ -55,24 +54,23 @@ def _numpy_array(path: Path, magic: bytes) -> NDArray[np.integer[Any]]:
     return array
 
 
-@dataclass(frozen=True, slots=True)
-class TokenArray:
-    """Token ids that are there already, and whose they are."""
+def write_array(
+    array: NDArray[np.integer[Any]],
+    tokenizer: Tokenizer,
+    split: Split,
+    *,
+    path: Path,
+    tell: Callable[[], None],
+) -> None:
+    """Copy the documents of a token array; one without ends is cut, and its tail held out.
 
-    path: Path
-    ids: NDArray[np.integer[Any]]
-    tokenizer: Path
-    vocab_size: int
-
-
-def write_array(source: TokenArray, split: Split, *, tell: Callable[[], None]) -> None:
-    """Copy the documents of a token array; one without ends is cut, and its tail held out."""
-    backend = Backend.from_file(str(source.tokenizer))
+    path: where the array lies, for the error about an id that is not one of the tokenizer's.
+    """
     end = split.training.end
-    is_one = _documents(source, end=end) < 2
-    tail = len(source.ids) - max(1, len(source.ids) // split.every)
+    is_one = _documents(array, end=end, size=tokenizer.vocab_size, path=path) < 2
+    tail = len(array) - max(1, len(array) // split.every)
     document, seen = 0, 0
-    for part in _pieces(source.ids):
+    for part in _pieces(array):
         is_end = part == end
         if is_one:
             held_out = np.arange(seen, seen + len(part)) >= tail  # [T]
@@ -80,7 +78,7 @@ def write_array(source: TokenArray, split: Split, *, tell: Callable[[], None]) -
             held_out = (document + np.cumsum(is_end) - is_end) % split.every == 0  # [T]
         for file, chosen in ((split.held_out, held_out), (split.training, ~held_out)):
             ids = np.asarray(part[chosen])
-            file.add(ids, text_bytes=_text_bytes(backend, ids[ids != end]))
+            file.add(ids, text_bytes=_text_bytes(tokenizer, ids[ids != end]))
         document, seen = document + int(np.count_nonzero(is_end)), seen + len(part)
         tell()
     split.training.end_document()
@@ -93,28 +91,22 @@ def _pieces(array: NDArray[np.integer[Any]]) -> Iterator[NDArray[np.integer[Any]
         yield array[start : start + _CHUNK]
 
 
-def _refuse_unknown(part: NDArray[np.integer[Any]], *, start: int, size: int, path: Path) -> None:
-    """Raise unless every id is one of the vocabulary's."""
-    wrong = np.flatnonzero((part < 0) | (part >= size))
-    if len(wrong):
-        at = int(wrong[0])
-        raise UsageError(
-            f"{path}: token {start + at:,} has the id {int(part[at])}, and the tokenizer has the "
-            f"ids 0 to {size - 1}; the array belongs to another tokenizer"
-        )
-
-
-def _documents(source: TokenArray, *, end: int) -> int:
+def _documents(array: NDArray[np.integer[Any]], *, end: int, size: int, path: Path) -> int:
     """Number of documents; UsageError unless every id is one of the tokenizer's."""
     ends = seen = 0
-    for part in _pieces(source.ids):
-        _refuse_unknown(part, start=seen, size=source.vocab_size, path=source.path)
+    for part in _pieces(array):
+        wrong = np.flatnonzero((part < 0) | (part >= size))
+        if len(wrong):
+            at = int(wrong[0])
+            raise UsageError(
+                f"{path}: token {seen + at:,} has the id {int(part[at])}, and the tokenizer has "
+                f"the ids 0 to {size - 1}; the array belongs to another tokenizer"
+            )
         ends, seen = ends + int(np.count_nonzero(part == end)), seen + len(part)
-    return ends + int(seen > 0 and source.ids[-1] != end)
+    return ends + int(seen > 0 and array[-1] != end)
 
 
-def _text_bytes(backend: Backend, ids: NDArray[np.integer[Any]]) -> int:
+def _text_bytes(tokenizer: Tokenizer, ids: NDArray[np.integer[Any]]) -> int:
     """Bytes of the text of token ids, to within a character at every cut."""
     parts = [ids[at : at + _DECODED].tolist() for at in range(0, len(ids), _DECODED)]
-    texts: list[str] = backend.decode_batch(parts, skip_special_tokens=False)
-    return sum(len(text.encode()) for text in texts)
+    return sum(len(text.encode()) for text in tokenizer.texts(parts))

@@ -7,21 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_circuits.errors import ModelError, UsageError
-from pytest_circuits.model.tokenizer import MAX_BYTES, Tokenizer, load_tokenizer, train_tokenizer
+from pytest_circuits.model.tokenizer import END_OF_TEXT, MAX_BYTES, Tokenizer, load_tokenizer
 from pytest_circuits.system.files import read_bounded, write_atomic
 from pytest_circuits.train.data.token_file import Split
 
-END_OF_TEXT = "<|endoftext|>"  # follows every document
 LEARNT_ON = 64 * 10**6  # bytes of text at most
 _BATCH = 2**21  # characters that are encoded together
 _PIECE = 2**18  # characters of a document that are encoded as one
-
-
-def learn(texts: Iterable[str], path: Path, *, vocab_size: int) -> Tokenizer:
-    """Learn byte-level BPE and write `tokenizer.json`."""
-    tokenizer = train_tokenizer(texts, vocab_size=vocab_size, special=(END_OF_TEXT,))
-    tokenizer.save(path)
-    return tokenizer
 
 
 def adopt(source: Path, path: Path) -> Tokenizer:
@@ -74,7 +66,7 @@ def write_texts(
     for batch in _batches(texts):
         encoded = tokenizer.encode_batch([piece.text for piece in batch])
         for piece, ids in zip(batch, encoded, strict=True):
-            file = split.of(piece.document)
+            file = split.training if piece.document % split.every else split.held_out
             file.add(ids, text_bytes=len(piece.text.encode()))
             if piece.last:
                 file.end_document()

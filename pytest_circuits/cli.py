@@ -93,7 +93,7 @@ def keep(spec: Path, prompt: str, *, is_json: bool) -> None:
     Everything else in the file stays as it is. A prompt that is there already is not added again,
     one that does not fit the template is refused.
     """
-    from pytest_circuits.spec.keep import keep_prompt  # noqa: PLC0415  (only this command needs it)
+    from pytest_circuits.spec.write import keep_prompt  # noqa: PLC0415  (only this needs it)
 
     added = keep_prompt(spec, _json_text(prompt) if is_json else prompt)
     click.echo(f"{spec}: {'kept' if added else 'it is among the regressions already'}")

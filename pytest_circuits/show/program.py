@@ -20,7 +20,6 @@ from pytest_circuits.compile.folded_sublayers import FoldedAttention, FoldedMlp
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import Pair
-from pytest_circuits.show.heads import attends, head_lines, value_names
 from pytest_circuits.show.layout import aligned, listed, number, token, total, wrapped
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.problems import quoted
@@ -149,15 +148,61 @@ def _attention(
             )
             if channel // model.config.d_head == head
         ]
-        yield from head_lines(attn, index, rows)
+        yield from _head_lines(attn, index, rows)
         yield "    attends, from the last token, to"
         for tokens in prompts:
             found = compiled.attention(torch.tensor([tokens], device=model.device))
             weights = found[name, head][0, -1].tolist()  # [T]
             texts = [model.decode_token(i) for i in tokens]
-            yield from attends(texts, weights, sink=attn.sink is not None)
+            yield from _attends(texts, weights, sink=attn.sink is not None)
     last = len(prompts[0]) - 1
-    yield from aligned(_made_of(attn.out, "resid_delta", value_names(attn), last), indent=2)
+    yield from aligned(_made_of(attn.out, "resid_delta", _value_names(attn), last), indent=2)
+
+
+def _head_lines(attn: FoldedAttention, index: int, rows: list[tuple[str, list[str]]]) -> list[str]:
+    """A head's kept channels, as `rows` have them, and the score that it gives a token."""
+    (*terms, (constant, _)) = _score_terms(attn, index)
+    score = total(terms, constant)
+    if not any(coefficient for coefficient, _ in terms):
+        score.append("for every token")
+    sink = [] if attn.sink is None else [("sink", [number(float(attn.sink[index]))])]
+    return aligned([*rows, ("score", score), *sink], indent=4)
+
+
+def _attends(tokens: Sequence[str], weights: Sequence[float], *, sink: bool) -> list[str]:
+    """The attention of the last token of one prompt on each of its tokens."""
+    shown = [f"{token(text)} {number(w)}" for text, w in zip(tokens, weights, strict=True)]
+    left = [f"sink {number(1 - sum(weights))}"] if sink else []
+    return wrapped(listed([*shown, *left]), "      ")
+
+
+def _score_terms(attn: FoldedAttention, index: int) -> list[tuple[float, str]]:
+    """Products of queries and keys, scaled; the last one is that of all constant channels."""
+    q, k, _ = attn.slots
+    width = q.template.shape[1]
+    queries = dict(zip(q.index.tolist(), attn.points[0].kept, strict=True))
+    keys = dict(zip(k.index.tolist(), attn.points[1].kept, strict=True))
+    terms = []
+    for slot in range(width):
+        at = index * width + slot
+        coefficient, names = attn.scale, []
+        for point, slots, kept in (("q", q, queries), ("k", k, keys)):
+            if at in kept:
+                names.append(f"{point}[{kept[at]}]")
+            else:
+                coefficient *= float(slots.template[index, slot])
+        terms.append((coefficient, " ".join(names)))
+    return terms
+
+
+def _value_names(attn: FoldedAttention) -> list[str]:
+    """What the heads mix, in the order of the columns that write it."""
+    slots = attn.slots[2]
+    width = slots.template.shape[1]
+    names = [f"(what head {head}'s sink leaves)" for head in attn.heads for _ in range(width)]
+    for at, channel in zip(slots.index.tolist(), attn.points[2].kept, strict=True):
+        names[at] = f"seen v[{channel}]"
+    return names
 
 
 def _mlp(mlp: FoldedMlp, activation: str) -> list[str]:

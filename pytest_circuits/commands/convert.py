@@ -7,33 +7,33 @@ from pathlib import Path
 
 import click
 
+from pytest_circuits.commands import PATH
 from pytest_circuits.errors import SpecError, UsageError
 from pytest_circuits.spec.load import load_spec
 from pytest_circuits.spec.write import write_spec
 
-_PATH = click.Path(path_type=Path)
 _CIRCUIT = "viz_data.pt"
 
 
 @click.command()
-@click.argument("source", type=_PATH)
-@click.option("--out", required=True, type=_PATH, help="Model directory, or *.circuit.yaml.")
+@click.argument("source", type=PATH)
+@click.option("--out", required=True, type=PATH, help="Model directory, or *.circuit.yaml.")
 @click.option(
     "--tokenizer",
-    type=_PATH,
+    type=PATH,
     help="Of a model: tokenizer.json, a .tiktoken rank file, or vocab.bpe beside encoder.json; "
     "default: the one in SOURCE.",
 )
 @click.option(
     "--text",
-    type=_PATH,
+    type=PATH,
     multiple=True,
     help="Of a model: measure its reference on this text file; may be given several times.",
 )
-@click.option("--model", type=_PATH, help="Of a circuit: the converted model that it belongs to.")
+@click.option("--model", type=PATH, help="Of a circuit: the converted model that it belongs to.")
 @click.option(
     "--behavior",
-    type=_PATH,
+    type=PATH,
     help="Of a circuit: the specification whose behavior and claims it takes.",
 )
 def convert(  # noqa: PLR0917  (click passes them by name)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import click
 
+from pytest_circuits.commands import PATH
 from pytest_circuits.spec.load import load_spec
 
 
 @click.command()
-@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("spec", type=PATH)
 @click.option(
     "--model",
     "model_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Measure on this model instead of the one that SPEC names.",
 )
 def plan(spec: Path, model_path: Path | None) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pytest_circuits.commands import PATH
 from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
@@ -20,17 +21,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.option(
-    "--like",
-    type=click.Path(path_type=Path),
-    help="Use the reference text of this model, which has the same tokenizer.",
+    "--like", type=PATH, help="Use the reference text of this model, which has the same tokenizer."
 )
 @click.option(
-    "--text",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="Use this text file; may be given several times.",
+    "--text", type=PATH, multiple=True, help="Use this text file; may be given several times."
 )
 def reference(model: Path, like: Path | None, text: tuple[Path, ...]) -> None:
     """Measure mean activations over reference text and store them beside MODEL.

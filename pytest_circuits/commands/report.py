@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pytest_circuits.commands import PATH
 from pytest_circuits.errors import RecordError, UsageError
 from pytest_circuits.report import outputs
 from pytest_circuits.report.record import run_from_json
@@ -24,13 +25,13 @@ from pytest_circuits.system.files import read_bounded
 
 _MAX_BYTES = 2**28
 _OPTIONS = [
-    click.Option([f"--{name}"], type=click.Path(path_type=Path), metavar="FILE", help=f"{about}.")
+    click.Option([f"--{name}"], type=PATH, metavar="FILE", help=f"{about}.")
     for name, about in outputs.names()
     if name != outputs.RECORD
 ]
 
 
-@click.command(params=[click.Argument(["evidence"], type=click.Path(path_type=Path)), *_OPTIONS])
+@click.command(params=[click.Argument(["evidence"], type=PATH), *_OPTIONS])
 def report(evidence: Path, **asked: Path | None) -> None:
     """Make the outputs of a run again, from the EVIDENCE that `--circuits-report` wrote.
 

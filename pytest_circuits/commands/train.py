@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pytest_circuits.commands import PATH
 from pytest_circuits.errors import CircuitsError, StoppedError, UsageError
 from pytest_circuits.spec.load import read_as
 from pytest_circuits.system.lock import hold
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", type=PATH)
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Directory that the model is written to; the state of the run is kept beside it, in "
     "OUT.training.",
 )

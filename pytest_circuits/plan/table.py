@@ -15,11 +15,7 @@ _GREATEST = 100_000  # that protocol.pairs can be
 
 
 def plan_lines(
-    spec: Spec,
-    needs: Sequence[Need],
-    costs: Mapping[str, int | None],
-    *,
-    seconds: float | None,
+    spec: Spec, needs: Sequence[Need], costs: Mapping[str, int | None], *, seconds: float | None
 ) -> Iterator[str]:
     """Give the lines; seconds: of one prompt-forward, None where no model is at hand."""
     yield _title(spec)

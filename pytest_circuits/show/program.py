@@ -258,10 +258,7 @@ def _final(
             f"  after {quoted(prompt.text)}: {token(prompt.answer)} over {token(prompt.foil)} "
             f"by {number(one - other + moved)} nats"
             for prompt, (one, other), moved in zip(
-                prompts,
-                preferred.tolist(),
-                (nats, -nats),
-                strict=True,
+                prompts, preferred.tolist(), (nats, -nats), strict=True
             )
         ),
     ]

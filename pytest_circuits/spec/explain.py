@@ -48,11 +48,7 @@ def find_nulls(tree: Tree, *, kind: type[BaseModel] = Spec) -> Iterator[Fault]:
 
 
 def explain(
-    error: ValidationError,
-    tree: Tree,
-    *,
-    echoes: AbstractSet[Loc],
-    kind: type[BaseModel] = Spec,
+    error: ValidationError, tree: Tree, *, echoes: AbstractSet[Loc], kind: type[BaseModel] = Spec
 ) -> Iterator[Fault]:
     """Give one fault for each mistake.
 

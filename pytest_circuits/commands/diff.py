@@ -61,13 +61,10 @@ def diff(
     kinds = [change.kind for _, change in changes]
     counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in Kind if kind in kinds)
     click.echo(f"{candidate} against {base}: {counted}")
-    names = ("base", "candidate")
-    artifacts = {
-        name: {"path": _named(path), "digest": model.digest}
-        for name, path, model in zip(names, (base, candidate), models, strict=True)
-    }
     if json_file:
-        _write(json_file, dump(artifacts, changes))
+        both = zip((base, candidate), models, strict=True)
+        was, now = ({"path": _named(path), "digest": model.digest} for path, model in both)
+        _write(json_file, dump({"base": was, "candidate": now}, changes))
     if svg_file:
         _write(svg_file, picture(changes, title=f"{_named(candidate)} against {_named(base)}"))
     if exit_code and set(kinds) != {Kind.KEPT}:

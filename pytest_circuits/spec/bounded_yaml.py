@@ -86,7 +86,11 @@ def _read_events(text: str, builder: Builder) -> None:
             mark = _mark(event)
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
-                _check_document(event, mark, builder, documents)
+                if documents > 1:
+                    hint = "one file holds one specification: remove '---'"
+                    builder.stop(mark, "a second document", hint)
+                if event.version or event.tags:
+                    builder.stop(mark, "directives ('%') are not read", "remove the line")
             elif isinstance(event, yaml.NodeEvent):
                 _read_node(event, mark, builder)
             elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
@@ -99,15 +103,6 @@ def _read_events(text: str, builder: Builder) -> None:
         builder.stop(Mark(at.line, at.column, 1), "an escape or directive out of range")
     finally:
         loader.dispose()
-
-
-def _check_document(
-    event: yaml.DocumentStartEvent, mark: Mark, builder: Builder, documents: int
-) -> None:
-    if documents > 1:
-        builder.stop(mark, "a second document", "one file holds one specification: remove '---'")
-    if event.version or event.tags:
-        builder.stop(mark, "directives ('%') are not read", "remove the line")
 
 
 def _read_node(event: yaml.NodeEvent, mark: Mark, builder: Builder) -> None:

@@ -160,12 +160,10 @@ def _home_of(key: str, schema: Schema) -> str | None:
     """Return where a key belongs that is written in the wrong mapping."""
     places: list[Loc] = [(), ("behavior",), ("protocol",), ("claims",)]
     places += [("claims", claim) for claim in schema.keys_at(("claims",))]
-    homes = [
-        name_of(place) if place else "the top level"
-        for place in places
-        if key in schema.keys_at(place)
-    ]
-    return f"it belongs to {homes[0]}" if homes else None
+    home = next((place for place in places if key in schema.keys_at(place)), None)
+    if home is None:
+        return None
+    return f"it belongs to {name_of(home) if home else 'the top level'}"
 
 
 def _hint(value: Value, part: dict[str, Any], tree: Tree, loc: Loc) -> str | None:

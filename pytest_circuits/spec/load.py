@@ -144,16 +144,12 @@ def _load(tree: Tree) -> LoadedSpec:
     places = (*tree.refused, *(fault.loc for fault in found))
     broken = {loc[0] if loc else None for loc in places}
     for fault in check_spec(spec or _mended(tree.value, broken)):
-        if not {None, fault.loc[0], _needed(fault.loc)} & broken:
+        part, *deeper = fault.loc
+        if not {None, part, _NEEDS.get(part) if deeper else None} & broken:
             found.append(fault)
     if spec is None or found or tree.problems:
         raise _refusal(tree, found)
     return LoadedSpec(spec=spec, path=tree.path, digest=spec_digest(spec), tree=tree)
-
-
-def _needed(loc: Loc) -> str | int | None:
-    """Return the part that a place of another part is checked against, if it is."""
-    return _NEEDS.get(loc[0]) if len(loc) > 1 else None
 
 
 def _mended(value: Value, broken: set[str | int | None]) -> Spec:

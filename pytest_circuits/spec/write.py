@@ -5,7 +5,7 @@ A prompt that broke a law is put under `regressions` of a file, all else of whic
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,9 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
     lines += ["behavior:", *indented(_behavior(spec.behavior))]
     lines.append(f"ablation: {spec.ablation.value}")
     if data.get("nodes"):
-        lines += ["nodes:", *indented(_nodes(data["nodes"]))]
+        lines += ["nodes:", *indented(_lists(data["nodes"]))]
     if spec.edges:
-        lines += ["edges:", *indented(_edges(spec.edges))]
+        lines += ["edges:", *indented(_lists(data["edges"]))]
     elif spec.edges is not None:
         lines.append("edges: {}")
     if data.get("calibration"):
@@ -85,15 +85,10 @@ def _behavior(behavior: Behavior) -> Iterator[str]:
     yield from (f"    {scalar_text(text)}: {scalar_text(answers[text])}" for text in answers)
 
 
-def _nodes(nodes: Mapping[str, list[int]]) -> Iterator[str]:
-    for hook, indexes in nodes.items():
-        yield from wrapped(f"{scalar_text(hook)}: [", map(str, indexes), "]", indent=2)
-
-
-def _edges(edges: Mapping[str, Sequence[tuple[int, int]]]) -> Iterator[str]:
-    for key, pairs in edges.items():
-        written = (f"[{source}, {target}]" for source, target in pairs)
-        yield from wrapped(f"{scalar_text(key)}: [", written, "]", indent=2)
+def _lists(parts: Mapping[str, list[Any]]) -> Iterator[str]:
+    """Give the lines of lists of whole numbers, or of pairs of them."""
+    for key, items in parts.items():
+        yield from wrapped(f"{scalar_text(key)}: [", map(str, items), "]", indent=2)
 
 
 def _flow_mappings(parts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -117,7 +112,7 @@ def _found_by(part: Mapping[str, Any]) -> Iterator[str]:
     for key, value in part.items():
         if isinstance(value, dict):
             yield f"{scalar_text(key)}:"
-            yield from indented(_nodes(value))
+            yield from indented(_lists(value))
         else:
             yield f"{scalar_text(key)}: {scalar_text(value)}"
 

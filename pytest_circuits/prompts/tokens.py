@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import zip_longest
 from typing import TypeAlias
 
@@ -21,14 +22,8 @@ _Found: TypeAlias = "tuple[str, Loc, str, str | None]"  # kind, place, text and 
 class _Reader:
     """How a model reads texts, remembered, for checks that ask the same again."""
 
-    encode: Callable[[str], list[int]]
+    tokens: Callable[[str], list[int]]
     decode: Callable[[int], str] | None
-    known: dict[str, list[int]]
-
-    def tokens(self, text: str) -> list[int]:
-        if text not in self.known:
-            self.known[text] = self.encode(text)
-        return self.known[text]
 
     def shown(self, tokens: Sequence[int]) -> str:
         return listed(quoted(self.decode(token)) if self.decode else str(token) for token in tokens)
@@ -47,7 +42,7 @@ def check_prompts(
     max_tokens: of the longest prompt that the model can read.
     decode: names the tokens in problems; without it they are numbers.
     """
-    reader = _Reader(encode, decode, {})
+    reader = _Reader(cache(encode), decode)
     found: dict[tuple[str, Loc], Problem] = {}
     for pair in sorted(pairs, key=lambda pair: len(pair.first.text)):
         for kind, loc, text, hint in _faults(pair, reader, loaded.spec.behavior, max_tokens):

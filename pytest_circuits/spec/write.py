@@ -43,14 +43,15 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
         lines.append("edges: {}")
     if data.get("calibration"):
         lines.append(f"calibration: {flow_mapping(data['calibration'])}")
-    lines += ["claims:", *indented(_flow_mappings(data["claims"]))]
+    width = max(map(len, data["claims"]), default=0) + 1
+    claims = (f"  {name + ':':{width}} {flow_mapping(it)}" for name, it in data["claims"].items())
+    lines += ["claims:", *claims]
     lines += _reasons(spec)
     if data.get("protocol"):
         lines.append(f"protocol: {flow_mapping(data['protocol'])}")
     if data.get("disambiguate"):
         lines.append("disambiguate:  # prompts on which rules that fit the behavior disagree")
-        for item in data["disambiguate"]:
-            lines.append(f"  - {flow_mapping(item)}")
+        lines += [f"  - {flow_mapping(item)}" for item in data["disambiguate"]]
     if data.get("regressions"):
         lines += [_HEAD, *(f"  - {scalar_text(text)}" for text in data["regressions"])]
     if data.get("found_by"):
@@ -89,12 +90,6 @@ def _lists(parts: Mapping[str, list[Any]]) -> Iterator[str]:
     """Give the lines of lists of whole numbers, or of pairs of them."""
     for key, items in parts.items():
         yield from wrapped(f"{scalar_text(key)}: [", map(str, items), "]", indent=2)
-
-
-def _flow_mappings(parts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    width = max(map(len, parts), default=0) + 1
-    for name, part in parts.items():
-        yield f"{name + ':':{width}} {flow_mapping(part)}"
 
 
 def _reasons(spec: Spec) -> Iterator[str]:

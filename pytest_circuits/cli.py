@@ -112,8 +112,6 @@ def _json_text(text: str) -> str:
 @main.command()
 def schema() -> None:
     """Print the JSON Schema of a specification, for editors."""
-    from pytest_circuits.spec.schema import (  # noqa: PLC0415  (only this command needs it)
-        json_schema,
-    )
+    from pytest_circuits.spec.schema import json_schema  # noqa: PLC0415  (as above)
 
     click.echo(json.dumps(json_schema(), indent=2, sort_keys=True))

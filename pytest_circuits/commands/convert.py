@@ -105,11 +105,7 @@ def _circuit(source: Path, out: Path, model: Path | None, behavior: Path | None)
     if out.exists() or not out.resolve().parent.is_dir():
         raise UsageError(f"{out}: name a new file in a folder that exists; nothing is overwritten")
     described = load_spec(behavior) if behavior else None
-    from pytest_circuits.convert.circuit import (  # noqa: PLC0415  (torch, after the checks)
-        behavior_wanted,
-        read_circuit,
-        specification,
-    )
+    from pytest_circuits.convert.circuit import behavior_wanted, read_circuit, specification  # noqa: PLC0415  (torch, after the checks)
     from pytest_circuits.model.sparse.directory import load_sparse_model  # noqa: PLC0415
 
     subject = load_sparse_model(model)

@@ -31,11 +31,7 @@ def plan(spec: Path, model_path: Path | None) -> None:
     from pytest_circuits.claims.registry import require_nodes  # noqa: PLC0415
     from pytest_circuits.claims.setup import load_others, make_bench  # noqa: PLC0415
     from pytest_circuits.model.open import load_model  # noqa: PLC0415
-    from pytest_circuits.plan.needs import (  # noqa: PLC0415
-        costs_of,
-        needs_of,
-        seconds_per_prompt,
-    )
+    from pytest_circuits.plan.needs import costs_of, needs_of, seconds_per_prompt  # noqa: PLC0415
     from pytest_circuits.plan.table import plan_lines  # noqa: PLC0415
 
     require_nodes(loaded)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from pytest_circuits.commands import PATH
 from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.open import load_model
-from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import REFERENCE, read_reference_text, save_reference
 from pytest_circuits.model.reference_text import text_windows
 from pytest_circuits.system.progress import reporting
-
-if TYPE_CHECKING:
-    import torch
 
 
 @click.command()
@@ -36,19 +31,14 @@ def reference(model: Path, like: Path | None, text: tuple[Path, ...]) -> None:
     if like is not None and text:
         raise UsageError("--like and --text exclude each other: name one source of reference text")
     subject = load_model(model)
-    tokens = (
-        text_windows(text, subject.encode, length=subject.max_tokens)
-        if text
-        else _borrowed(subject, like or model)
-    )
+    if text:
+        tokens = text_windows(text, subject.encode, length=subject.max_tokens)
+    else:
+        source = like or model
+        tokens = read_reference_text(source)
+        if int(tokens.max()) >= subject.vocab_size:
+            raise ModelError(f"{source / REFERENCE}: its text is of another tokenizer")
     with reporting("reference", len(tokens)) as reporter:
         measured = measure(subject, tokens, progress=reporter.at)
     save_reference(subject, measured)
     click.echo(f"{model / REFERENCE}: measured over {tokens.numel():,} tokens")
-
-
-def _borrowed(model: Model, source: Path) -> torch.Tensor:
-    tokens = read_reference_text(source)
-    if int(tokens.max()) >= model.vocab_size:
-        raise ModelError(f"{source / REFERENCE}: its text is of another tokenizer")
-    return tokens

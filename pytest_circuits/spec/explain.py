@@ -50,11 +50,7 @@ def find_nulls(tree: Tree, *, kind: type[BaseModel] = Spec) -> Iterator[Fault]:
 def explain(
     error: ValidationError, tree: Tree, *, echoes: AbstractSet[Loc], kind: type[BaseModel] = Spec
 ) -> Iterator[Fault]:
-    """Give one fault for each mistake.
-
-    echoes: places of which something is said already; what lies at or below is left out.
-    kind: the type that the file should have been.
-    """
+    """Give one fault for each mistake but those at or below the echoes: of them enough is said."""
     details = error.errors(include_url=False)[:_MOST]
     unknown = {_loc(detail) for detail in details if detail["type"] == "extra_forbidden"}
     file = _File(tree, schema_of(kind), unknown)

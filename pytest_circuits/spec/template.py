@@ -47,7 +47,6 @@ def hole_names(parts: tuple[Part, ...]) -> list[str]:
 
 
 def fill(parts: tuple[Part, ...], values: Mapping[str, str]) -> str:
-    """Return the text of a template whose holes hold these values."""
     return "".join(values[part.name] if isinstance(part, Hole) else part for part in parts)
 
 

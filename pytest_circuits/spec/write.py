@@ -24,10 +24,7 @@ _HEAD = f"{_KEY}:  # prompts that once broke a law; always tried first"
 
 
 def dump_spec(spec: Spec, *, header: str = "") -> str:
-    """Return commit-ready YAML that loads as an equal specification, under a comment.
-
-    Only what differs from the defaults is written.
-    """
+    """Return YAML without defaults that loads as an equal specification, under a comment."""
     data = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     lines = [f"# {visible(line)}".rstrip() for line in header.splitlines()]
     lines.append(f"version: {spec.version}")

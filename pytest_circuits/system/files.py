@@ -58,8 +58,7 @@ def read_bounded(path: Path, *, max_bytes: int, error: type[CircuitsError]) -> b
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise error(f"{path}: larger than {max_bytes} bytes, more than it can need")
-    seen = _witness.get()
-    if seen is not None:
+    if (seen := _witness.get()) is not None:
         seen.add((path, hashlib.sha256(content).hexdigest()))
     return content
 

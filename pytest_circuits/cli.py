@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,37 +17,20 @@ import click
 import pytest_circuits
 from pytest_circuits.errors import MISUSED, CircuitsError, StoppedError, UsageError, exit_status
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Where a command lives, and its one line in `--help`."""
-
-    target: str  # "module:attribute"
-    about: str
-
-
-COMMANDS = {
-    "convert": Entry(
-        "pytest_circuits.commands.convert:convert",
-        "Read published weight-sparse models and circuits.",
-    ),
-    "diff": Entry("pytest_circuits.commands.diff:diff", "Say what an update did to the circuits."),
-    "keep": Entry("pytest_circuits.cli:keep", "Keep a prompt that broke a law, under regressions."),
-    "plan": Entry(
-        "pytest_circuits.commands.plan:plan", "Say what claims need and cost before a run."
-    ),
-    "prune": Entry("pytest_circuits.commands.prune:prune", "Find the circuit of a behavior."),
-    "reference": Entry(
-        "pytest_circuits.commands.reference:reference",
-        "Measure the activations that ablation uses.",
-    ),
-    "report": Entry(
-        "pytest_circuits.commands.report:report", "Make the outputs of a run from its evidence."
-    ),
-    "schema": Entry("pytest_circuits.cli:schema", "Print the JSON Schema of a specification."),
-    "show": Entry("pytest_circuits.commands.show:show", "Print a circuit as a short program."),
-    "train": Entry("pytest_circuits.commands.train:train", "Make a weight-sparse model."),
+_ABOUT = {  # commands that live in a module of their own
+    "convert": "Read published weight-sparse models and circuits.",
+    "diff": "Say what an update did to the circuits.",
+    "plan": "Say what claims need and cost before a run.",
+    "prune": "Find the circuit of a behavior.",
+    "reference": "Measure the activations that ablation uses.",
+    "report": "Make the outputs of a run from its evidence.",
+    "show": "Print a circuit as a short program.",
+    "train": "Make a weight-sparse model.",
 }
+COMMANDS = _ABOUT | {
+    "keep": "Keep a prompt that broke a law, under regressions.",
+    "schema": "Print the JSON Schema of a specification.",
+}  # with what `--help` says of them
 
 
 class _LazyGroup(click.Group):
@@ -59,17 +41,14 @@ class _LazyGroup(click.Group):
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        module, _, attribute = entry.target.partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
+        if cmd_name in _ABOUT:
+            module = import_module(f"pytest_circuits.commands.{cmd_name}")
+            self.add_command(getattr(module, cmd_name))
+        return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name].about) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
 
     def main(  # type: ignore[override]
         self,
@@ -104,7 +83,7 @@ def main() -> None:
     """
 
 
-@click.command()
+@main.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.argument("prompt")
 @click.option("--json", "is_json", is_flag=True, help="PROMPT is a JSON string, with its escapes.")
@@ -114,7 +93,7 @@ def keep(spec: Path, prompt: str, *, is_json: bool) -> None:
     Everything else in the file stays as it is. A prompt that is there already is not added again,
     one that does not fit the template is refused.
     """
-    from pytest_circuits.spec.keep import keep_prompt  # noqa: PLC0415  (only this command needs it)
+    from pytest_circuits.spec.write import keep_prompt  # noqa: PLC0415  (only this needs it)
 
     added = keep_prompt(spec, _json_text(prompt) if is_json else prompt)
     click.echo(f"{spec}: {'kept' if added else 'it is among the regressions already'}")
@@ -130,11 +109,9 @@ def _json_text(text: str) -> str:
     return value
 
 
-@click.command()
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of a specification, for editors."""
-    from pytest_circuits.spec.schema import (  # noqa: PLC0415  (only this command needs it)
-        json_schema,
-    )
+    from pytest_circuits.spec.schema import json_schema  # noqa: PLC0415  (as above)
 
     click.echo(json.dumps(json_schema(), indent=2, sort_keys=True))

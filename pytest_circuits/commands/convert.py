@@ -7,33 +7,34 @@ from pathlib import Path
 
 import click
 
+from pytest_circuits.commands import PATH
 from pytest_circuits.errors import SpecError, UsageError
 from pytest_circuits.spec.load import load_spec
 from pytest_circuits.spec.write import write_spec
+from pytest_circuits.system.files import check_free
 
-_PATH = click.Path(path_type=Path)
 _CIRCUIT = "viz_data.pt"
 
 
 @click.command()
-@click.argument("source", type=_PATH)
-@click.option("--out", required=True, type=_PATH, help="Model directory, or *.circuit.yaml.")
+@click.argument("source", type=PATH)
+@click.option("--out", required=True, type=PATH, help="Model directory, or *.circuit.yaml.")
 @click.option(
     "--tokenizer",
-    type=_PATH,
+    type=PATH,
     help="Of a model: tokenizer.json, a .tiktoken rank file, or vocab.bpe beside encoder.json; "
     "default: the one in SOURCE.",
 )
 @click.option(
     "--text",
-    type=_PATH,
+    type=PATH,
     multiple=True,
     help="Of a model: measure its reference on this text file; may be given several times.",
 )
-@click.option("--model", type=_PATH, help="Of a circuit: the converted model that it belongs to.")
+@click.option("--model", type=PATH, help="Of a circuit: the converted model that it belongs to.")
 @click.option(
     "--behavior",
-    type=_PATH,
+    type=PATH,
     help="Of a circuit: the specification whose behavior and claims it takes.",
 )
 def convert(  # noqa: PLR0917  (click passes them by name)
@@ -52,26 +53,23 @@ def convert(  # noqa: PLR0917  (click passes them by name)
     """
     try:
         if source.is_dir() and not (source / _CIRCUIT).is_file():
-            _only_for("circuit", "--model", model, "--behavior", behavior)
+            _only_for("circuit", {"--model": model, "--behavior": behavior})
             _model(source, out, tokenizer, text)
         else:
-            _only_for("model", "--tokenizer", tokenizer, "--text", text)
+            _only_for("model", {"--tokenizer": tokenizer, "--text": text})
             _circuit(source / _CIRCUIT if source.is_dir() else source, out, model, behavior)
     except KeyboardInterrupt:
         raise UsageError(f"interrupted; nothing was written to {out}") from None
 
 
-def _only_for(what: str, *options: object) -> None:
-    for name, given in zip(options[::2], options[1::2], strict=True):
+def _only_for(what: str, options: dict[str, object]) -> None:
+    for name, given in options.items():
         if given:
             raise UsageError(f"{name} is for a {what}, which SOURCE is not")
 
 
 def _model(source: Path, out: Path, tokenizer: Path | None, text: tuple[Path, ...]) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(
-            f"{out}: is there and not an empty directory; name a new one, nothing is overwritten"
-        )
+    check_free(out)
     lacking = [n for n in ("beeg_config.json", "final_model.pt") if not (source / n).exists()]
     if lacking:
         raise UsageError(
@@ -80,12 +78,9 @@ def _model(source: Path, out: Path, tokenizer: Path | None, text: tuple[Path, ..
         )
     from pytest_circuits.convert.model import convert_model  # noqa: PLC0415  (torch, after checks)
 
-    names = [source, *([tokenizer] if tokenizer else []), *text]
-    options = ["", *(["--tokenizer"] if tokenizer else []), *["--text"] * len(text)]
-    said = " ".join(
-        f"{option} {shlex.quote(path.resolve().name)}".strip()
-        for option, path in zip(options, names, strict=True)
-    )
+    given = [("", source)] + ([("--tokenizer ", tokenizer)] if tokenizer else [])
+    given += [("--text ", path) for path in text]
+    said = " ".join(f"{option}{shlex.quote(path.resolve().name)}" for option, path in given)
     config = convert_model(
         source, out, tokenizer=tokenizer, text=text, command=f"pytest-circuits convert {said}"
     )
@@ -110,11 +105,7 @@ def _circuit(source: Path, out: Path, model: Path | None, behavior: Path | None)
     if out.exists() or not out.resolve().parent.is_dir():
         raise UsageError(f"{out}: name a new file in a folder that exists; nothing is overwritten")
     described = load_spec(behavior) if behavior else None
-    from pytest_circuits.convert.circuit import (  # noqa: PLC0415  (torch, after the checks)
-        behavior_wanted,
-        read_circuit,
-        specification,
-    )
+    from pytest_circuits.convert.circuit import behavior_wanted, read_circuit, specification  # noqa: PLC0415  (torch, after the checks)
     from pytest_circuits.model.sparse.directory import load_sparse_model  # noqa: PLC0415
 
     subject = load_sparse_model(model)

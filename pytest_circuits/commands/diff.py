@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pytest_circuits.commands import PATH
 from pytest_circuits.discover import find_specs
 from pytest_circuits.errors import UsageError
 from pytest_circuits.spec.load import LoadedSpec, load_spec
@@ -18,9 +19,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.argument("base", type=click.Path(path_type=Path))
-@click.argument("candidate", type=click.Path(path_type=Path))
-@click.argument("specs", metavar="[SPEC]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("base", type=PATH)
+@click.argument("candidate", type=PATH)
+@click.argument("specs", metavar="[SPEC]...", nargs=-1, type=PATH)
 @click.option("--json", "json_file", metavar="FILE", type=_FILE, help="Write it as JSON, too.")
 @click.option("--svg", "svg_file", metavar="FILE", type=_FILE, help="Draw it, too.")
 @click.option("--exit-code", is_flag=True, help="End with status 1 unless every circuit is kept.")
@@ -59,13 +60,10 @@ def diff(
     kinds = [change.kind for _, change in changes]
     counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in Kind if kind in kinds)
     click.echo(f"{candidate} against {base}: {counted}")
-    names = ("base", "candidate")
-    artifacts = {
-        name: {"path": _named(path), "digest": model.digest}
-        for name, path, model in zip(names, (base, candidate), models, strict=True)
-    }
     if json_file:
-        _write(json_file, dump(artifacts, changes))
+        both = zip((base, candidate), models, strict=True)
+        was, now = ({"path": _named(path), "digest": model.digest} for path, model in both)
+        _write(json_file, dump({"base": was, "candidate": now}, changes))
     if svg_file:
         _write(svg_file, picture(changes, title=f"{_named(candidate)} against {_named(base)}"))
     if exit_code and set(kinds) != {Kind.KEPT}:

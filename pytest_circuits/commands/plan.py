@@ -7,15 +7,16 @@ from pathlib import Path
 
 import click
 
+from pytest_circuits.commands import PATH
 from pytest_circuits.spec.load import load_spec
 
 
 @click.command()
-@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("spec", type=PATH)
 @click.option(
     "--model",
     "model_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Measure on this model instead of the one that SPEC names.",
 )
 def plan(spec: Path, model_path: Path | None) -> None:
@@ -30,8 +31,7 @@ def plan(spec: Path, model_path: Path | None) -> None:
     from pytest_circuits.claims.registry import require_nodes  # noqa: PLC0415
     from pytest_circuits.claims.setup import load_others, make_bench  # noqa: PLC0415
     from pytest_circuits.model.open import load_model  # noqa: PLC0415
-    from pytest_circuits.plan.cost import costs_of, seconds_per_prompt  # noqa: PLC0415
-    from pytest_circuits.plan.needs import needs_of  # noqa: PLC0415
+    from pytest_circuits.plan.needs import costs_of, needs_of, seconds_per_prompt  # noqa: PLC0415
     from pytest_circuits.plan.table import plan_lines  # noqa: PLC0415
 
     require_nodes(loaded)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pytest_circuits.commands import PATH
 from pytest_circuits.errors import StoppedError, UsageError
 from pytest_circuits.prune.cluster import Cluster, on_cluster
 from pytest_circuits.prune.jobs import in_processes
@@ -20,18 +21,12 @@ _CONCLUDED = (0, 1)  # exit statuses of a search that is over, with or without a
 
 
 @click.command()
-@click.argument(
-    "specs", metavar="SPEC...", nargs=-1, required=True, type=click.Path(path_type=Path)
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True, type=PATH)
+@click.option(
+    "--model", type=click.Path(), help="Search in this model instead of the one that SPEC names."
 )
 @click.option(
-    "--model",
-    type=click.Path(),
-    help="Search in this model instead of the one that SPEC names.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Write the complete specification here; default: SPEC itself.",
+    "--out", type=PATH, help="Write the complete specification here; default: SPEC itself."
 )
 @click.option(
     "--method",

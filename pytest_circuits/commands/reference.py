@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from pytest_circuits.commands import PATH
 from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.open import load_model
-from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import (
     REFERENCE,
     measure_reference,
@@ -17,22 +16,14 @@ from pytest_circuits.model.reference_file import (
     text_windows,
 )
 
-if TYPE_CHECKING:
-    import torch
-
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.option(
-    "--like",
-    type=click.Path(path_type=Path),
-    help="Use the reference text of this model, which has the same tokenizer.",
+    "--like", type=PATH, help="Use the reference text of this model, which has the same tokenizer."
 )
 @click.option(
-    "--text",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="Use this text file; may be given several times.",
+    "--text", type=PATH, multiple=True, help="Use this text file; may be given several times."
 )
 def reference(model: Path, like: Path | None, text: tuple[Path, ...]) -> None:
     """Measure mean activations over reference text and store them beside MODEL.
@@ -42,17 +33,12 @@ def reference(model: Path, like: Path | None, text: tuple[Path, ...]) -> None:
     if like is not None and text:
         raise UsageError("--like and --text exclude each other: name one source of reference text")
     subject = load_model(model)
-    tokens = (
-        text_windows(text, subject.encode, length=subject.max_tokens)
-        if text
-        else _borrowed(subject, like or model)
-    )
+    if text:
+        tokens = text_windows(text, subject.encode, length=subject.max_tokens)
+    else:
+        source = like or model
+        tokens = read_reference_text(source)
+        if int(tokens.max()) >= subject.vocab_size:
+            raise ModelError(f"{source / REFERENCE}: its text is of another tokenizer")
     measure_reference(subject, tokens)
     click.echo(f"{model / REFERENCE}: measured over {tokens.numel():,} tokens")
-
-
-def _borrowed(model: Model, source: Path) -> torch.Tensor:
-    tokens = read_reference_text(source)
-    if int(tokens.max()) >= model.vocab_size:
-        raise ModelError(f"{source / REFERENCE}: its text is of another tokenizer")
-    return tokens

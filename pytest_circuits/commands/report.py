@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from pytest_circuits.commands import PATH
 from pytest_circuits.errors import RecordError, UsageError
 from pytest_circuits.report import outputs
 from pytest_circuits.report.record import run_from_json
-from pytest_circuits.report.run import Run
 from pytest_circuits.report.writing import (
     Record,
     Target,
@@ -24,13 +24,13 @@ from pytest_circuits.system.files import read_bounded
 
 _MAX_BYTES = 2**28
 _OPTIONS = [
-    click.Option([f"--{name}"], type=click.Path(path_type=Path), metavar="FILE", help=f"{about}.")
+    click.Option([f"--{name}"], type=PATH, metavar="FILE", help=f"{about}.")
     for name, about in outputs.names()
     if name != outputs.RECORD
 ]
 
 
-@click.command(params=[click.Argument(["evidence"], type=click.Path(path_type=Path)), *_OPTIONS])
+@click.command(params=[click.Argument(["evidence"], type=PATH), *_OPTIONS])
 def report(evidence: Path, **asked: Path | None) -> None:
     """Make the outputs of a run again, from the EVIDENCE that `--circuits-report` wrote.
 
@@ -43,7 +43,12 @@ def report(evidence: Path, **asked: Path | None) -> None:
     _check(files, evidence)
     record = Record(_shown(evidence), sha256(content).hexdigest())
     for name in in_order(list(files)):
-        _write(name, files[name], run, record)
+        shown = _shown(files[name])
+        try:
+            write_output(output(name), run, Target(files[name], shown, record))
+        except OSError as error:
+            raise UsageError(f"{shown}: cannot be written: {error.strerror}") from error
+        click.echo(f"{name}: {shown}")
 
 
 def _check(files: dict[str, Path], evidence: Path) -> None:
@@ -62,15 +67,6 @@ def _check(files: dict[str, Path], evidence: Path) -> None:
                 f"--{name}: {path} is there already, and is no {name} that a run of the gate has "
                 "written; name another file, or remove it"
             )
-
-
-def _write(name: str, path: Path, run: Run, record: Record) -> None:
-    shown = _shown(path)
-    try:
-        write_output(output(name), run, Target(path, shown, record))
-    except OSError as error:
-        raise UsageError(f"{shown}: cannot be written: {error.strerror}") from error
-    click.echo(f"{name}: {shown}")
 
 
 def _shown(path: Path) -> str:

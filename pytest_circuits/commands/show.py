@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pytest_circuits.commands import PATH
 from pytest_circuits.errors import SpecError, UsageError
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.prompts.tokens import check_prompts
@@ -13,11 +14,11 @@ from pytest_circuits.spec.load import load_spec
 
 
 @click.command()
-@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("spec", type=PATH)
 @click.option(
     "--model",
     "model_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Show the circuit in this model instead of the one that SPEC names.",
 )
 def show(spec: Path, model_path: Path | None) -> None:
@@ -46,11 +47,7 @@ def show(spec: Path, model_path: Path | None) -> None:
         )
     pair, _ = next(PromptSpace(loaded.spec.behavior).enumerate())
     problems = check_circuit(loaded, model) or check_prompts(
-        loaded,
-        model.encode,
-        max_tokens=model.max_tokens,
-        pairs=[pair],
-        decode=model.decode_token,
+        loaded, model.encode, max_tokens=model.max_tokens, pairs=[pair], decode=model.decode_token
     )
     if problems:
         raise SpecError(*problems)

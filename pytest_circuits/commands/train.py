@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pytest_circuits.errors import CircuitsError, StoppedError, UsageError
+from pytest_circuits.commands import PATH
+from pytest_circuits.errors import CircuitsError, StoppedError
 from pytest_circuits.spec.load import read_as
+from pytest_circuits.system.files import check_free
 from pytest_circuits.system.lock import hold
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.run_folder import RunFolder
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", type=PATH)
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Directory that the model is written to; the state of the run is kept beside it, in "
     "OUT.training.",
 )
@@ -45,8 +47,8 @@ def train(
     """
     plan = read_as(config, TrainConfig)
     folder = RunFolder(out)
-    if not (resume and folder.finished) and out.exists():
-        _check_empty(out)
+    if not (resume and folder.finished):
+        check_free(out)
     let_idle_threads_sleep()
     from pytest_circuits.train.distributed import joined  # noqa: PLC0415  (torch, after the checks)
     from pytest_circuits.train.start import as_started, start_of  # noqa: PLC0415
@@ -83,13 +85,6 @@ def let_idle_threads_sleep() -> None:
     alone what the environment already says.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-
-
-def _check_empty(out: Path) -> None:
-    if not out.is_dir() or any(out.iterdir()):
-        raise UsageError(
-            f"{out}: is there and not an empty directory; name a new one, nothing is overwritten"
-        )
 
 
 def _trained(

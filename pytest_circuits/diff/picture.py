@@ -67,12 +67,10 @@ def _legend() -> str:
 class _Panel:
     def __init__(self, measured: Measured, change: Change) -> None:
         self.measured, self.change = measured, change
-        self.columns: dict[str, list[int]] = {}
-        for hook, channel in measured.match.there:
-            self.columns.setdefault(hook, []).append(channel)
-        order = [hook for hook in measured.hook_points if hook in self.columns]
-        self.columns = {hook: self.columns[hook] for hook in order}
-        self.width = max(NARROWEST, MARGIN * 2 + COLUMN * len(order))
+        nodes = [*measured.match.there]
+        held = [hook for hook in measured.hook_points if hook in dict(nodes)]
+        self.columns = {hook: [channel for at, channel in nodes if at == hook] for hook in held}
+        self.width = max(NARROWEST, MARGIN * 2 + COLUMN * len(held))
         self.told = wrap(change.reason, (self.width - 2 * MARGIN) // LETTER)
         self.top = 50 + LINE * len(self.told)
         self.height = self.top + 30 + ROW * max(map(len, self.columns.values()))

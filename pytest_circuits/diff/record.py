@@ -41,11 +41,7 @@ def _circuit(measured: Measured, change: Change) -> Json:
 
 
 def _side(side: Side) -> Json:
-    return {
-        "alone": side.alone,
-        "without": side.without,
-        "separation": _number(side.separation),
-    }
+    return {"alone": side.alone, "without": side.without, "separation": _number(side.separation)}
 
 
 def _seen(now: Placed) -> Json:

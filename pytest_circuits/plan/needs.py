@@ -1,4 +1,4 @@
-"""What each claim needs for its threshold, and whether it will be a proof.
+"""What each claim needs for its threshold, whether it will be a proof, and what it costs.
 
 All is said of what goes wrong: a rate that has to be at least 98 % allows 2 % of the prompts to.
 The bound of Clopper and Pearson keeps to a share exactly when seeing so few wrong ones would have
@@ -7,20 +7,30 @@ at most the probability alpha if the share were the true one; no interval is nee
 
 from __future__ import annotations
 
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_circuits.claims.bench import MOST_CHANGES
+from scipy.special import bdtr
+
+from pytest_circuits.circuit.view import WHOLE
+from pytest_circuits.claims.bench import MOST_CHANGES, Bench
+from pytest_circuits.claims.cost import Shared, Situation
 from pytest_circuits.claims.evidence import percent
-from pytest_circuits.claims.registry import declared
+from pytest_circuits.claims.registry import CLAIMS, declared
 from pytest_circuits.claims.stable.observation import MOST_PAIRS
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.prompts.changes import ChangeSpace
 from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.template import cue_name
 from pytest_circuits.spec.types import Spec
 
 POWER = 0.99
 CHANCE = 0.5
 MOST = 10_000_000  # prompts
+TIMED = 64  # pairs of prompts that are run to see how long one takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +127,8 @@ def allowed(share: float, *, n: int, alpha: float) -> int | None:
 
     None: n prompts are too few to show it even when none goes wrong.
     """
-    from scipy.special import bdtr  # noqa: PLC0415  (loaded when something is planned)
-
-    if bdtr(0, n, share) > alpha:
-        return None
-    few, many = 0, n  # `few` may go wrong, `many` may not
-    while many - few > 1:
-        middle = (few + many) // 2
-        few, many = (middle, many) if bdtr(middle, n, share) <= alpha else (few, middle)
-    return few
+    fit = bisect_right(range(n), alpha, key=lambda wrong: float(bdtr(wrong, n, share)))
+    return fit - 1 if fit else None
 
 
 def least(share: float, *, alpha: float, true: float = 0.0, power: float = 0.99) -> int | None:
@@ -134,8 +137,6 @@ def least(share: float, *, alpha: float, true: float = 0.0, power: float = 0.99)
     Each number of wrong prompts is first allowed at some number of prompts, and there the power is
     the greatest for it; so it is enough to look at those. None: more than ten million.
     """
-    from scipy.special import bdtr  # noqa: PLC0415
-
     wrong = 0
     while (n := _first(share, wrong, alpha)) is not None:
         if bdtr(wrong, n, true) >= power:
@@ -146,14 +147,36 @@ def least(share: float, *, alpha: float, true: float = 0.0, power: float = 0.99)
 
 def _first(share: float, wrong: int, alpha: float) -> int | None:
     """The fewest prompts of which so many may go wrong."""
-    from scipy.special import bdtr  # noqa: PLC0415
+    many = range(wrong + 1, MOST + 1)
+    place = bisect_left(many, -alpha, key=lambda n: -float(bdtr(wrong, n, share)))
+    return many[place] if place < len(many) else None
 
-    few, many = wrong, wrong + 1
-    while bdtr(wrong, many, share) > alpha:
-        few, many = many, 2 * many
-        if many > MOST:
-            return None
-    while many - few > 1:
-        middle = (few + many) // 2
-        few, many = (few, middle) if bdtr(wrong, middle, share) <= alpha else (middle, many)
-    return many
+
+def costs_of(
+    spec: Spec, model: Model | None, others: Sequence[LoadedSpec]
+) -> dict[str, int | None]:
+    """What each declared claim adds, in their order: prompt-forwards, at most.
+
+    others: those of `specific`. None: what a claim adds is not known before the run.
+    """
+    situation = Situation(spec, model, tuple(others))
+    counted: dict[Shared, int] = {}  # prompts of the shared runs so far
+    found: dict[str, int | None] = {}
+    for claim in declared(spec):
+        cost = CLAIMS[claim].cost(situation)
+        found[claim] = None
+        if cost is not None:
+            new = {run: max(0, n - counted.get(run, 0)) for run, n in cost.shared.items()}
+            counted |= {run: counted.get(run, 0) + n for run, n in new.items()}
+            found[claim] = cost.own + sum(new.values())
+    return found
+
+
+def seconds_per_prompt(bench: Bench) -> float:
+    """Of a short batch, with what is outside the circuit ablated if there is a circuit."""
+    view = bench.circuit if bench.nodes.count else WHOLE
+    pairs = bench.sample.few(TIMED, seed=bench.seed)
+    bench.runner.margins_many(pairs[:1], [view])  # the first forward is slow
+    before, started = bench.runner.forwards, time.perf_counter()
+    bench.runner.margins_many(pairs, [view])
+    return (time.perf_counter() - started) / (bench.runner.forwards - before)

@@ -9,31 +9,28 @@ from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.problems import visible
 from pytest_circuits.spec.types import Spec
 
-_HEAD = ("claim", "needs", "shown by", "prompts", "may go wrong", "fewest", "forwards")
-_LEFT = 3  # the columns after these are numbers
+_HEAD = (
+    *("claim", "needs", "shown by", "prompts", "may go wrong", "fewest", "forwards"),
+    f"prompts for a pass with {POWER:.0%} probability, if the true rate is",
+)
+_NUMBERS = range(3, 7)  # columns
 _GREATEST = 100_000  # that protocol.pairs can be
 
 
 def plan_lines(
-    spec: Spec,
-    needs: Sequence[Need],
-    costs: Mapping[str, int | None],
-    *,
-    seconds: float | None,
+    spec: Spec, needs: Sequence[Need], costs: Mapping[str, int | None], *, seconds: float | None
 ) -> Iterator[str]:
     """Give the lines; seconds: of one prompt-forward, None where no model is at hand."""
     yield _title(spec)
     yield ""
-    sure = f"prompts for a pass with {POWER:.0%} probability, if the true rate is"
     rows = [_HEAD, *(_row(need, costs[need.claim]) for need in needs)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    lasts = [sure, *(_likely(need) for need in needs)]
-    for row, last in zip(rows, lasts, strict=True):
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
         cells = [
-            cell.ljust(width) if column < _LEFT else cell.rjust(width)
+            cell.rjust(width) if column in _NUMBERS else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        yield "  ".join([*cells, last]).rstrip()
+        yield "  ".join(cells).rstrip()
     yield ""
     yield _total(costs, seconds)
     yield from _advice(spec, needs)
@@ -49,17 +46,12 @@ def _row(need: Need, forwards: int | None) -> tuple[str, ...]:
     cost = "?" if forwards is None else f"{forwards:,}"
     limit = need.threshold
     if limit is None:
-        return (need.claim, "-", "-", "-", "-", "-", cost)
+        return (need.claim, "-", "-", "-", "-", "-", cost, "-")
     if need.proof:
-        return (need.claim, limit.text, "proof", f"all {need.n:,}", "-", "-", cost)
+        return (need.claim, limit.text, "proof", f"all {need.n:,}", "-", "-", cost, "-")
     wrong = "-" if need.wrong is None else f"{need.wrong:,}"
-    return (need.claim, limit.text, "sample", f"{need.n:,}", wrong, f"{need.fewest:,}", cost)
-
-
-def _likely(need: Need) -> str:
-    if need.threshold is None or need.proof:
-        return "-"
-    return "   ".join(need.threshold.prompts())
+    known = (need.claim, limit.text, "sample", f"{need.n:,}", wrong, f"{need.fewest:,}", cost)
+    return (*known, "   ".join(limit.prompts()))
 
 
 def _total(costs: Mapping[str, int | None], seconds: float | None) -> str:

@@ -54,11 +54,9 @@ class ChangeSpace:
     def sample(self, members: Sequence[int], *, seed: int, other_seed: int) -> tuple[Pair, ...]:
         """Return one independent change from each of these members of contrast pairs.
 
-        Values of all slots are drawn, then those of the named slots until the text is another one.
-
-        members: 0 or 1, for a prompt with the cue that sorts first or last.
-        seed: decides the prompts; those of `PromptSpace.sample` with the same seed.
-        other_seed: decides what they are changed to.
+        Values of all slots are drawn with `seed`, as `PromptSpace.sample` does, then those of the
+        named slots with `other_seed` until the text is another one. Member 0 has the cue that
+        sorts first, 1 the other.
         """
         bases, others = self.space.draws(seed=seed), self.space.draws(*self.slots, seed=other_seed)
         return tuple(

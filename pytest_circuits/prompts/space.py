@@ -79,10 +79,7 @@ class PromptSpace:
         return st.fixed_dictionaries(slots)
 
     def sample(self, n: int, *, seed: int) -> tuple[Pair, ...]:
-        """Return independent pairs from the declared distribution; equal seeds, equal pairs.
-
-        seed: any whole number that is not negative.
-        """
+        """Return independent pairs from the declared distribution; a seed is at least 0."""
         drawn = self.draws(seed=seed)
         return tuple(self.pair(next(drawn)) for _ in range(n))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import zip_longest
 from typing import TypeAlias
 
 from pytest_circuits.prompts.space import Pair, Prompt
@@ -20,14 +22,8 @@ _Found: TypeAlias = "tuple[str, Loc, str, str | None]"  # kind, place, text and 
 class _Reader:
     """How a model reads texts, remembered, for checks that ask the same again."""
 
-    encode: Callable[[str], list[int]]
+    tokens: Callable[[str], list[int]]
     decode: Callable[[int], str] | None
-    known: dict[str, list[int]]
-
-    def tokens(self, text: str) -> list[int]:
-        if text not in self.known:
-            self.known[text] = self.encode(text)
-        return self.known[text]
 
     def shown(self, tokens: Sequence[int]) -> str:
         return listed(quoted(self.decode(token)) if self.decode else str(token) for token in tokens)
@@ -46,12 +42,12 @@ def check_prompts(
     max_tokens: of the longest prompt that the model can read.
     decode: names the tokens in problems; without it they are numbers.
     """
-    reader = _Reader(encode, decode, {})
+    reader = _Reader(cache(encode), decode)
     found: dict[tuple[str, Loc], Problem] = {}
     for pair in sorted(pairs, key=lambda pair: len(pair.first.text)):
         for kind, loc, text, hint in _faults(pair, reader, loaded.spec.behavior, max_tokens):
-            if (kind, loc) not in found:
-                found[kind, loc] = loaded.problem_at(loc, text, hint, key=kind == "contrast")
+            problem = loaded.problem_at(loc, text, hint, key=kind == "contrast")
+            found.setdefault((kind, loc), problem)
     for loc, text in _ambiguous_faults(loaded.spec.disambiguate, reader, max_tokens):
         found["ambiguous", loc] = loaded.problem_at(loc, text)
     return tuple(sorted(found.values(), key=lambda problem: (problem.line, problem.col)))
@@ -101,10 +97,7 @@ def _not_one_token(prompt: Prompt, word: str, reader: _Reader) -> str | None:
     ids, both = reader.tokens(prompt.text), reader.tokens(prompt.text + word)
     after = f"the answer {quoted(word)} is not one token after {quoted(prompt.text)}"
     if both[: len(ids)] != ids:
-        same = next(
-            (index for index, (a, b) in enumerate(zip(ids, both, strict=False)) if a != b),
-            min(len(ids), len(both)),
-        )
+        same = next(i for i, (a, b) in enumerate(zip_longest(ids, both)) if a != b)
         return f"{after}: it merges with the end of the prompt into {reader.shown(both[same:])}"
     if len(both) != len(ids) + 1:
         return (

@@ -20,7 +20,6 @@ from pytest_circuits.compile.folded_sublayers import FoldedAttention, FoldedMlp
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import Pair
-from pytest_circuits.show.heads import attends, head_lines, value_names
 from pytest_circuits.show.layout import aligned, listed, number, token, total, wrapped
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.problems import quoted
@@ -75,7 +74,11 @@ def _embedding(model: SparseModel, compiled: CompiledCircuit, pair: Pair) -> lis
         top = column.abs().topk(min(_TOP, len(column))).indices.tolist()
         found = [i for i in dict.fromkeys([*cues, *top]) if float(column[i])]
         items = [f"{token(model.decode_token(i))} {number(float(column[i]))}" for i in found]
-        items += [f"then {step.name}" for step in compiled.steps if channel in _written(step)]
+        items += [
+            f"then {name}"
+            for name, _, made in _sublayers(compiled)
+            if channel in made["resid_delta"].kept
+        ]
         rows.append((f"resid[{channel}]", listed(items or ["nothing"])))
     if not rows:
         return []
@@ -84,26 +87,22 @@ def _embedding(model: SparseModel, compiled: CompiledCircuit, pair: Pair) -> lis
     return [*wrapped(which.split(" "), ""), *aligned(rows, indent=2)]
 
 
-def _written(step: Step) -> tuple[int, ...]:
-    """The channels of the residual stream that a sublayer of the circuit writes."""
-    match step.sublayer:
-        case FoldedAttention(out=out):
-            return out.kept
-        case FoldedMlp(down=down):
-            return down.kept
-        case None:
-            return ()
+def _sublayers(compiled: CompiledCircuit) -> Iterator[tuple[str, Read, dict[str, Projection]]]:
+    """The name of each sublayer that varies, what it reads, and the hook points that it makes."""
+    for step in compiled.steps:
+        match step.sublayer:
+            case FoldedAttention(read=read, points=(q, k, v), out=out):
+                yield step.name, read, {"q": q, "k": k, "v": v, "resid_delta": out}
+            case FoldedMlp(read=read, up=up, down=down):
+                yield step.name, read, {"post_act": up, "resid_delta": down}
 
 
 def _read_channels(model: SparseModel, compiled: CompiledCircuit) -> list[int]:
-    read = set(compiled.readout.kept)
-    for step in compiled.steps:
-        match step.sublayer:
-            case FoldedAttention(read=inputs, points=points):
-                read |= _reached(inputs, points)
-            case FoldedMlp(read=inputs, up=up):
-                read |= _reached(inputs, (up,))
-    return sorted(c for c in read if c < model.config.d_model)
+    found = set(compiled.readout.kept)
+    for _, read, made in _sublayers(compiled):
+        *first, _ = made.values()
+        found |= _reached(read, first)
+    return sorted(c for c in found if c < model.config.d_model)
 
 
 def _reached(inputs: Read, projections: Sequence[Projection]) -> set[int]:
@@ -149,15 +148,58 @@ def _attention(
             )
             if channel // model.config.d_head == head
         ]
-        yield from head_lines(attn, index, rows)
+        yield from _head_lines(attn, index, rows)
         yield "    attends, from the last token, to"
         for tokens in prompts:
             found = compiled.attention(torch.tensor([tokens], device=model.device))
             weights = found[name, head][0, -1].tolist()  # [T]
-            texts = [model.decode_token(i) for i in tokens]
-            yield from attends(texts, weights, sink=attn.sink is not None)
+            on = [
+                f"{token(model.decode_token(i))} {number(weight)}"
+                for i, weight in zip(tokens, weights, strict=True)
+            ]
+            left = [] if attn.sink is None else [f"sink {number(1 - sum(weights))}"]
+            yield from wrapped(listed([*on, *left]), "      ")
     last = len(prompts[0]) - 1
-    yield from aligned(_made_of(attn.out, "resid_delta", value_names(attn), last), indent=2)
+    yield from aligned(_made_of(attn.out, "resid_delta", _value_names(attn), last), indent=2)
+
+
+def _head_lines(attn: FoldedAttention, index: int, rows: list[tuple[str, list[str]]]) -> list[str]:
+    """A head's kept channels, as `rows` have them, and the score that it gives a token."""
+    (*terms, (constant, _)) = _score_terms(attn, index)
+    score = total(terms, constant)
+    if not any(coefficient for coefficient, _ in terms):
+        score.append("for every token")
+    sink = [] if attn.sink is None else [("sink", [number(float(attn.sink[index]))])]
+    return aligned([*rows, ("score", score), *sink], indent=4)
+
+
+def _score_terms(attn: FoldedAttention, index: int) -> list[tuple[float, str]]:
+    """Products of queries and keys, scaled; the last one is that of all constant channels."""
+    q, k, _ = attn.slots
+    width = q.template.shape[1]
+    queries = dict(zip(q.index.tolist(), attn.points[0].kept, strict=True))
+    keys = dict(zip(k.index.tolist(), attn.points[1].kept, strict=True))
+    terms = []
+    for slot in range(width):
+        at = index * width + slot
+        coefficient, names = attn.scale, []
+        for point, slots, kept in (("q", q, queries), ("k", k, keys)):
+            if at in kept:
+                names.append(f"{point}[{kept[at]}]")
+            else:
+                coefficient *= float(slots.template[index, slot])
+        terms.append((coefficient, " ".join(names)))
+    return terms
+
+
+def _value_names(attn: FoldedAttention) -> list[str]:
+    """What the heads mix, in the order of the columns that write it."""
+    slots = attn.slots[2]
+    width = slots.template.shape[1]
+    names = [f"(what head {head}'s sink leaves)" for head in attn.heads for _ in range(width)]
+    for at, channel in zip(slots.index.tolist(), attn.points[2].kept, strict=True):
+        names[at] = f"seen v[{channel}]"
+    return names
 
 
 def _mlp(mlp: FoldedMlp, activation: str) -> list[str]:
@@ -213,10 +255,7 @@ def _final(
             f"  after {quoted(prompt.text)}: {token(prompt.answer)} over {token(prompt.foil)} "
             f"by {number(one - other + moved)} nats"
             for prompt, (one, other), moved in zip(
-                prompts,
-                preferred.tolist(),
-                (nats, -nats),
-                strict=True,
+                prompts, preferred.tolist(), (nats, -nats), strict=True
             )
         ),
     ]
@@ -225,14 +264,9 @@ def _final(
 def _idle(nodes: Nodes, model: SparseModel, edges: Edges, compiled: CompiledCircuit) -> list[str]:
     """Nodes that change no logit, and those that do at most by what they push out of AbsTopK."""
     used = {f"final_resid[{c}]" for c in compiled.readout.kept}
-    for step in compiled.steps:
-        points: dict[str, Read | Projection] = {}
-        match step.sublayer:
-            case FoldedAttention(read=read, points=(q, k, v), out=out):
-                points = {"act_in": read, "q": q, "k": k, "v": v, "resid_delta": out}
-            case FoldedMlp(read=read, up=up, down=down):
-                points = {"act_in": read, "post_act": up, "resid_delta": down}
-        used |= {f"{step.name}.{name}[{c}]" for name, x in points.items() for c in x.kept}
+    for name, read, made in _sublayers(compiled):
+        points: dict[str, Read | Projection] = {"act_in": read, **made}
+        used |= {f"{name}.{point}[{c}]" for point, x in points.items() for c in x.kept}
     idle = [node for node in nodes.ids() if node not in used]
     sources = {source for source, _ in model.wires()}
     leading = {f"{source}[{channel}]" for (source, _), (channel, _) in edges}

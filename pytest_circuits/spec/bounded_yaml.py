@@ -9,6 +9,7 @@ composer, which recurses: no text can exhaust the stack.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -60,29 +61,19 @@ def read_yaml(path: Path, *, limits: Limits = Limits()) -> Tree:  # noqa: B008  
 
 def parse_yaml(text: str, *, path: Path, limits: Limits = Limits()) -> Tree:  # noqa: B008  (frozen)
     """Return the tree of a text; `path` is only named in problems."""
-    lines = tuple(_LINE_END.split(text))
-    builder = Builder(path, lines, limits)
-    complete = True
-    try:
+    tree = Tree(path, tuple(_LINE_END.split(text)))
+    builder = Builder(tree, limits)
+    with suppress(StopReadingError):
         if bad := _UNPRINTABLE.search(text):
             before = _LINE_END.split(text[: bad.start()])
             mark = Mark(len(before) - 1, len(before[-1]), 1)
-            builder.stop(mark, f"the character {quoted(bad[0])} cannot stand in YAML", None)
+            builder.stop(mark, f"the character {quoted(bad[0])} cannot stand in YAML")
         if len(text) > limits.size:
-            builder.stop(Mark(0, 0, 1), f"larger than {limits.size:,} bytes", None)
+            builder.stop(Mark(0, 0, 1), f"larger than {limits.size:,} bytes")
         _read_events(text, builder)
-    except StopReadingError:
-        complete = False
-    return Tree(
-        path=path,
-        lines=lines,
-        value=builder.root,
-        values=builder.values,
-        keys=builder.keys,
-        problems=tuple(builder.problems),
-        refused=frozenset(builder.refused),
-        complete=complete,
-    )
+        tree.complete = True
+    tree.problems = tuple(builder.problems)
+    return tree
 
 
 def _read_events(text: str, builder: Builder) -> None:
@@ -95,7 +86,11 @@ def _read_events(text: str, builder: Builder) -> None:
             mark = _mark(event)
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
-                _check_document(event, mark, builder, documents)
+                if documents > 1:
+                    hint = "one file holds one specification: remove '---'"
+                    builder.stop(mark, "a second document", hint)
+                if event.version or event.tags:
+                    builder.stop(mark, "directives ('%') are not read", "remove the line")
             elif isinstance(event, yaml.NodeEvent):
                 _read_node(event, mark, builder)
             elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
@@ -105,45 +100,30 @@ def _read_events(text: str, builder: Builder) -> None:
     except (ValueError, OverflowError):
         # PyYAML converts \U escapes and %YAML versions without checking their range.
         at = loader.get_mark()
-        builder.stop(Mark(at.line, at.column, 1), "an escape or directive out of range", None)
+        builder.stop(Mark(at.line, at.column, 1), "an escape or directive out of range")
     finally:
         loader.dispose()
-
-
-def _check_document(
-    event: yaml.DocumentStartEvent, mark: Mark, builder: Builder, documents: int
-) -> None:
-    if documents > 1:
-        builder.stop(mark, "a second document", "one file holds one specification: remove '---'")
-    if event.version or event.tags:
-        builder.stop(mark, "directives ('%') are not read", "remove the line")
 
 
 def _read_node(event: yaml.NodeEvent, mark: Mark, builder: Builder) -> None:
     if isinstance(event, yaml.AliasEvent):
         if builder.wants_key():
             builder.stop(mark, "an alias cannot be a key", "write the text out")
-        builder.refused.add(builder.loc())
+        builder.tree.refused.add(builder.loc())
         builder.report(mark, f"aliases ({quoted(f'*{event.anchor}')}) are not read", "write it out")
         builder.put(None, mark)
         return
     if event.anchor:
         builder.report(mark, f"anchors ({quoted(f'&{event.anchor}')}) are not read", "remove it")
+    if isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag:
+        if not builder.wants_key():
+            builder.tree.refused.add(builder.loc())
+        short = event.tag.replace("tag:yaml.org,2002:", "!!")
+        builder.report(mark, f"tags ({quoted(short)}) are not read", "remove it")
     if isinstance(event, yaml.ScalarEvent):
-        if event.tag:
-            _refuse_tag(event.tag, mark, builder)
         builder.scalar(event.value, mark, plain=bool(event.implicit[0]))
-    elif isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
-        if event.tag:
-            _refuse_tag(event.tag, mark, builder)
+    else:
         builder.open([] if isinstance(event, yaml.SequenceStartEvent) else {}, mark)
-
-
-def _refuse_tag(tag: str, mark: Mark, builder: Builder) -> None:
-    if not builder.wants_key():
-        builder.refused.add(builder.loc())
-    short = tag.replace("tag:yaml.org,2002:", "!!")
-    builder.report(mark, f"tags ({quoted(short)}) are not read", "remove it")
 
 
 def _mark(event: yaml.Event) -> Mark:
@@ -162,4 +142,4 @@ def _refuse_syntax(error: yaml.MarkedYAMLError, builder: Builder) -> None:
     for known, text, hint in _PLAIN_WORDS:
         if known in said:
             builder.stop(mark, f"not YAML: {text}", hint)
-    builder.stop(mark, f"not YAML: {said}", None)
+    builder.stop(mark, f"not YAML: {said}")

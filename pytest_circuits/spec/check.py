@@ -168,12 +168,9 @@ def _check_claims(spec: Spec) -> Iterator[Fault]:
         yield Fault(
             ("claims",), "no claims: nothing would be tested", "add 'behaves: {rate: 0.99}'"
         )
-    blind, depends = spec.claims.blind, spec.claims.depends_on
-    for claim, named in (
-        ("blind", blind and blind.slots),
-        ("depends_on", depends and depends.slots),
-    ):
-        yield from _check_slots(claim, named or (), spec)
+    for claim, limits in (("blind", spec.claims.blind), ("depends_on", spec.claims.depends_on)):
+        if limits:
+            yield from _check_slots(claim, limits.slots, spec)
 
 
 def _check_slots(claim: str, named: Sequence[str], spec: Spec) -> Iterator[Fault]:

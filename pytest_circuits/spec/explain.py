@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_circuits.spec.phrases import container_of, expected, name_of
-from pytest_circuits.spec.problems import Loc, Problem, listed, quoted, suggest
+from pytest_circuits.spec.problems import Fault, Loc, listed, quoted, suggest
 from pytest_circuits.spec.schema import Schema, schema_of
 from pytest_circuits.spec.slots import SLOT_KINDS
 from pytest_circuits.spec.tree import Tree, Value
@@ -32,7 +32,7 @@ class _File:
     unknown: AbstractSet[Loc]  # the keys that do not exist
 
 
-def find_nulls(tree: Tree, *, kind: type[BaseModel] = Spec) -> Iterator[tuple[Loc, Problem]]:
+def find_nulls(tree: Tree, *, kind: type[BaseModel] = Spec) -> Iterator[Fault]:
     """Give every key or item without a value: nothing in a specification may be null."""
     schema = schema_of(kind)
     stack: list[tuple[Loc, Value]] = [((), tree.value)]
@@ -44,37 +44,29 @@ def find_nulls(tree: Tree, *, kind: type[BaseModel] = Spec) -> Iterator[tuple[Lo
             stack.extend(((*loc, index), inner) for index, inner in enumerate(value))
         elif value is None and loc not in tree.refused and (part := schema.at(loc)) and loc:
             hint = f"it must be {expected(part)}"
-            yield loc, tree.problem(loc, f"{name_of(loc)} has no value", hint=hint, key=True)
+            yield Fault(loc, f"{name_of(loc)} has no value", hint, key=True)
 
 
 def explain(
-    error: ValidationError,
-    tree: Tree,
-    *,
-    echoes: AbstractSet[Loc],
-    kind: type[BaseModel] = Spec,
-) -> Iterator[tuple[Loc, Problem]]:
-    """Give one problem for each mistake.
-
-    echoes: places of which something is said already; what lies at or below is left out.
-    kind: the type that the file should have been.
-    """
+    error: ValidationError, tree: Tree, *, echoes: AbstractSet[Loc], kind: type[BaseModel] = Spec
+) -> Iterator[Fault]:
+    """Give one fault for each mistake but those at or below the echoes: of them enough is said."""
     details = error.errors(include_url=False)[:_MOST]
     unknown = {_loc(detail) for detail in details if detail["type"] == "extra_forbidden"}
     file = _File(tree, schema_of(kind), unknown)
     said: set[Loc] = set()
     for detail in details:
         loc, what = _loc(detail), detail["type"]
-        place = _parent(loc) if what == "missing" else loc
+        place = loc[:-1] if what == "missing" else loc
         if any(place[:end] in echoes for end in range(len(place) + 1)):
             continue
         if what == "value_error":  # the type says itself which of its parts contradict each other
-            yield loc, tree.problem(loc, str(detail["ctx"]["error"]))
+            yield Fault(loc, str(detail["ctx"]["error"]))
             continue
-        problem = _problem(loc, what, file)
-        if problem and loc not in said:
-            said.add(loc)
-            yield loc, problem
+        fault = _fault(loc, what, file)
+        if fault and fault.loc not in said:
+            said.add(fault.loc)
+            yield fault
 
 
 def _loc(detail: ErrorDetails) -> Loc:
@@ -87,18 +79,18 @@ def _loc(detail: ErrorDetails) -> Loc:
     return loc[:-1] if loc[-1:] == ("[key]",) else loc
 
 
-def _problem(loc: Loc, kind: str, file: _File) -> Problem | None:
+def _fault(loc: Loc, kind: str, file: _File) -> Fault | None:
     if kind == "extra_forbidden":
         return _unknown_key(loc, file)
     if kind == "missing" and isinstance(loc[-1], str):
         return _missing_key(loc, file)
     if kind == "missing":
-        loc = _parent(loc)  # an item of a list of fixed length
+        loc = loc[:-1]  # an item of a list of fixed length
     value = _value_at(file.tree, loc)
     if kind == "string_pattern_mismatch":
-        return _no_ends(loc, file.tree) if loc[0] == "edges" else _no_name(loc, value, file.tree)
+        return _no_ends(loc) if loc[0] == "edges" else _no_name(loc, value)
     if kind == "union_tag_not_found" and isinstance(value, dict):
-        return _unknown_kind(loc, value, file.tree)
+        return _unknown_kind(loc, value)
     part = file.schema.at(loc)
     wanted = expected(part)
     if loc == ():
@@ -106,75 +98,68 @@ def _problem(loc: Loc, kind: str, file: _File) -> Problem | None:
         is_spec = "version" in file.schema.keys_at(loc)
         wanted = "a specification" if is_spec else "a configuration"
         begin = "begin it with 'version: 1'" if is_spec else None
-        return file.tree.problem(loc, f"{text}, not {wanted}", hint=begin)
-    hint = _hint(value, part, file.tree, loc)
-    return file.tree.problem(
-        loc, f"{name_of(loc)} must be {wanted}, not {_actual(value, part)}", hint=hint
-    )
+        return Fault(loc, f"{text}, not {wanted}", begin)
+    text = f"{name_of(loc)} must be {wanted}, not {_actual(value, part)}"
+    return Fault(loc, text, _hint(value, part, file.tree, loc))
 
 
-def _no_name(loc: Loc, value: Value, tree: Tree) -> Problem:
+def _no_name(loc: Loc, value: Value) -> Fault:
     is_key = isinstance(value, (dict, list))
-    name: object = loc[-1] if is_key else value
-    text = f"{_shown(name)} is not a name: a name {_NAME_RULE}, at most 100 in all"
-    return tree.problem(loc, text, key=is_key)
+    name = quoted(str(loc[-1] if is_key else value))
+    text = f"{name} is not a name: a name {_NAME_RULE}, at most 100 in all"
+    return Fault(loc, text, key=is_key)
 
 
-def _no_ends(loc: Loc, tree: Tree) -> Problem:
+def _no_ends(loc: Loc) -> Fault:
     """Say how the key of a list of edges is written, with the one that seems to be meant."""
     key = str(loc[-1])
     ends = _TWO_ENDS.fullmatch(key)
     meant = f"did you mean {quoted(edge_key(*ends.groups()))}?" if ends else None
     hint = meant or "as in '0.mlp.act_in -> 0.mlp.post_act'"
     text = f"{quoted(key)} names no edges: their key is 'SOURCE -> TARGET', two hook points"
-    return tree.problem(loc, text, hint=hint, key=True)
+    return Fault(loc, text, hint, key=True)
 
 
-def _unknown_key(loc: Loc, file: _File) -> Problem:
-    above, key = _parent(loc), str(loc[-1])
+def _unknown_key(loc: Loc, file: _File) -> Fault:
+    above, key = loc[:-1], str(loc[-1])
     known = file.schema.keys_at(above)
     value = _value_at(file.tree, above)
     if file.schema.at(above).get("oneOf") and isinstance(value, dict) and key in SLOT_KINDS:
         kinds = [kind for kind in SLOT_KINDS if kind in value]
         text = f"{name_of(above)} is {' and '.join(kinds)} at once"
-        return file.tree.problem(loc, text, hint="keep one of them", key=True)
+        return Fault(loc, text, "keep one of them", key=True)
     place = f" in {container_of(above)}" if above else ""
     hint = suggest(key, known) or _home_of(key, file.schema) or f"known keys: {listed(known)}"
-    return file.tree.problem(loc, f"unknown key {quoted(key)}{place}", hint=hint, key=True)
+    return Fault(loc, f"unknown key {quoted(key)}{place}", hint, key=True)
 
 
-def _unknown_kind(loc: Loc, value: dict[str, Value], tree: Tree) -> Problem:
-    hints = [suggest(key, SLOT_KINDS) for key in value]
-    hint = next((hint for hint in hints if hint), None)
+def _unknown_kind(loc: Loc, value: dict[str, Value]) -> Fault:
+    hint = next((hint for key in value if (hint := suggest(key, SLOT_KINDS))), None)
     text = f"{name_of(loc)} must be one of {listed(SLOT_KINDS)}"
     found = f", not {listed(map(quoted, list(value)[:3]))}" if value else ""
-    return tree.problem(loc, text + found, hint=hint, key=True)
+    return Fault(loc, text + found, hint, key=True)
 
 
-def _missing_key(loc: Loc, file: _File) -> Problem | None:
-    """Give the problem, unless a misspelt key beside it is already said to mean this one."""
-    above, key = _parent(loc), str(loc[-1])
+def _missing_key(loc: Loc, file: _File) -> Fault | None:
+    """Give the fault, unless a misspelt key beside it is already said to mean this one."""
+    above, key = loc[:-1], str(loc[-1])
     meant = f"did you mean {quoted(key)}?"
-    beside = [str(other[-1]) for other in file.unknown if _parent(other) == above]
+    beside = [str(other[-1]) for other in file.unknown if other[:-1] == above]
     if any(suggest(other, file.schema.keys_at(above)) == meant for other in beside):
         return None
     wanted = expected(file.schema.at(loc))
     place = f" in {container_of(above)}" if above else ""
-    return file.tree.problem(
-        above, f"{_shown(key)} is missing{place}", hint=f"it must be {wanted}", key=True
-    )
+    return Fault(loc, f"{quoted(key)} is missing{place}", f"it must be {wanted}", key=True)
 
 
 def _home_of(key: str, schema: Schema) -> str | None:
     """Return where a key belongs that is written in the wrong mapping."""
     places: list[Loc] = [(), ("behavior",), ("protocol",), ("claims",)]
     places += [("claims", claim) for claim in schema.keys_at(("claims",))]
-    homes = [
-        name_of(place) if place else "the top level"
-        for place in places
-        if key in schema.keys_at(place)
-    ]
-    return f"it belongs to {homes[0]}" if homes else None
+    home = next((place for place in places if key in schema.keys_at(place)), None)
+    if home is None:
+        return None
+    return f"it belongs to {name_of(home) if home else 'the top level'}"
 
 
 def _hint(value: Value, part: dict[str, Any], tree: Tree, loc: Loc) -> str | None:
@@ -213,17 +198,9 @@ def _is_free_text(part: dict[str, Any]) -> bool:
     return part.get("type") == "string" and not {"enum", "format"} & part.keys()
 
 
-def _shown(name: object) -> str:
-    return quoted(str(name))
-
-
 def _value_at(tree: Tree, loc: Loc) -> Value:
     value: Any = tree.value
     for step in loc:
         value = value[step]
     found: Value = value
     return found
-
-
-def _parent(loc: Loc) -> Loc:
-    return loc[:-1]

@@ -17,7 +17,7 @@ from pytest_circuits.spec.bounded_yaml import parse_yaml, read_yaml
 from pytest_circuits.spec.check import check_spec
 from pytest_circuits.spec.explain import explain, find_nulls
 from pytest_circuits.spec.installed import refuse_broken
-from pytest_circuits.spec.problems import Loc, Problem
+from pytest_circuits.spec.problems import Fault, Loc, Problem
 from pytest_circuits.spec.tree import Tree, Value
 from pytest_circuits.spec.types import Claims, Spec
 
@@ -69,7 +69,7 @@ class LoadedSpec:
             is no such place, the nearest one above it is taken.
         text: what is wrong, without a full stop.
         """
-        return self.tree.problem(loc, text, hint=hint, key=key)
+        return self.tree.problem(Fault(loc, text, hint, key))
 
 
 def load_spec(path: Path) -> LoadedSpec:
@@ -106,21 +106,21 @@ def spec_digest(spec: Spec) -> str:
 def read_as(path: Path, kind: type[T]) -> T:
     """Return what a YAML file holds, as a strict pydantic type, or raise as `load_spec`."""
     tree = read_yaml(path)
-    if not tree.complete:
-        raise _refusal(tree.problems)
     value, found = _typed(tree, kind)
     if value is None or found or tree.problems:
-        raise _refusal([*tree.problems, *(problem for _, problem in found)])
+        raise _refusal(tree, found)
     return value
 
 
-def _typed(tree: Tree, kind: type[T]) -> tuple[T | None, list[tuple[Loc, Problem]]]:
+def _typed(tree: Tree, kind: type[T]) -> tuple[T | None, list[Fault]]:
     """Return the value of a tree, if its types are right, and what is wrong with it where."""
+    if not tree.complete:
+        raise _refusal(tree)
     found = list(find_nulls(tree, kind=kind))
     try:
         return _validated(tree.value, kind), found
     except ValidationError as error:
-        echoes = tree.refused | {loc for loc, _ in found}
+        echoes = tree.refused | {fault.loc for fault in found}
         return None, [*found, *explain(error, tree, echoes=echoes, kind=kind)]
 
 
@@ -132,36 +132,24 @@ def _validated(value: Value, kind: type[T]) -> T:
     return kind.model_validate_json(json.dumps(value), by_alias=True, by_name=False)
 
 
-def _refusal(problems: Iterable[Problem]) -> SpecError:
-    """Return the error that lists problems in the order of the file."""
+def _refusal(tree: Tree, faults: Iterable[Fault] = ()) -> SpecError:
+    """Return the error that lists all problems in the order of the file."""
+    problems = [*tree.problems, *map(tree.problem, faults)]
     return SpecError(*sorted(problems, key=lambda problem: (problem.line, problem.col)))
 
 
 def _load(tree: Tree) -> LoadedSpec:
     refuse_broken(Claims)
-    if not tree.complete:
-        raise _refusal(tree.problems)
     spec, found = _typed(tree, Spec)
-    places = (*tree.refused, *(loc for loc, _ in found))
+    places = (*tree.refused, *(fault.loc for fault in found))
     broken = {loc[0] if loc else None for loc in places}
-    checked = spec or _mended(tree.value, broken)
-    problems = [
-        *tree.problems,
-        *(problem for _, problem in found),
-        *(
-            tree.problem(fault.loc, fault.text, hint=fault.hint, key=fault.key)
-            for fault in check_spec(checked)
-            if not {None, fault.loc[0], _needed(fault.loc)} & broken
-        ),
-    ]
-    if spec is None or problems:
-        raise _refusal(problems)
+    for fault in check_spec(spec or _mended(tree.value, broken)):
+        part, *deeper = fault.loc
+        if not {None, part, _NEEDS.get(part) if deeper else None} & broken:
+            found.append(fault)
+    if spec is None or found or tree.problems:
+        raise _refusal(tree, found)
     return LoadedSpec(spec=spec, path=tree.path, digest=spec_digest(spec), tree=tree)
-
-
-def _needed(loc: Loc) -> str | int | None:
-    """Return the part that a place of another part is checked against, if it is."""
-    return _NEEDS.get(loc[0]) if len(loc) > 1 else None
 
 
 def _mended(value: Value, broken: set[str | int | None]) -> Spec:

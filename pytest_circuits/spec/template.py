@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from typing import TypeAlias
 
 from pytest_circuits.spec.types import Behavior
@@ -46,7 +47,6 @@ def hole_names(parts: tuple[Part, ...]) -> list[str]:
 
 
 def fill(parts: tuple[Part, ...], values: Mapping[str, str]) -> str:
-    """Return the text of a template whose holes hold these values."""
     return "".join(values[part.name] if isinstance(part, Hole) else part for part in parts)
 
 
@@ -122,14 +122,8 @@ def _ends(rest: tuple[Part, ...], text: str, at: int) -> Iterator[int]:
 
 def _merged(parts: list[Part]) -> Iterator[Part]:
     """Give the parts with neighboring literals joined and empty ones left out."""
-    literal = ""
-    for part in parts:
-        if isinstance(part, str):
-            literal += part
-            continue
-        if literal:
+    for is_literal, some in groupby(parts, lambda part: isinstance(part, str)):
+        if not is_literal:
+            yield from some
+        elif literal := "".join(map(str, some)):
             yield literal
-        literal = ""
-        yield part
-    if literal:
-        yield literal

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from pytest_circuits.spec.problems import Loc, Problem, quoted
+from pytest_circuits.spec.problems import Fault, Loc, Problem, quoted
 
 Scalar: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = "Scalar | list[Value] | dict[str, Value]"
@@ -37,18 +37,18 @@ class Mark:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tree:
     """The plain values of a file, where each stands, and the problems met on the way."""
 
     path: Path
     lines: tuple[str, ...]
-    value: Value
-    values: dict[Loc, Mark]
-    keys: dict[Loc, Mark]
-    problems: tuple[Problem, ...]
-    refused: frozenset[Loc]  # places whose value was refused: what is said of them is an echo
-    complete: bool  # False: the text could not be read to its end
+    value: Value = None
+    values: dict[Loc, Mark] = field(default_factory=dict)
+    keys: dict[Loc, Mark] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    refused: set[Loc] = field(default_factory=set)  # values that were: more about them is an echo
+    complete: bool = False  # the text could be read to its end
 
     def mark(self, loc: Loc, *, key: bool = False) -> Mark:
         """Return the mark of a value or of its key, or of the nearest place that has one."""
@@ -59,11 +59,13 @@ class Tree:
                 return found
         return Mark(0, 0, 1)
 
-    def problem(
-        self, loc: Loc, text: str, *, hint: str | None = None, key: bool = False
-    ) -> Problem:
-        """Return a problem that points at the value at `loc`, or at its key."""
-        return _problem(self.path, self.lines, self.mark(loc, key=key), text, hint)
+    def problem(self, fault: Fault) -> Problem:
+        """Return a fault with the place in the file that it points at."""
+        return self.problem_at(self.mark(fault.loc, key=fault.key), fault.text, fault.hint)
+
+    def problem_at(self, mark: Mark, text: str, hint: str | None) -> Problem:
+        source = self.lines[mark.line] if mark.line < len(self.lines) else ""
+        return Problem(self.path, mark.line + 1, mark.col + 1, text, hint, source, mark.length)
 
 
 def plain_value(text: str) -> Scalar:
@@ -91,23 +93,18 @@ class _Frame:
 
 @dataclass(slots=True)
 class Builder:
-    """Values put together from events; the stack is a list, not Python's."""
+    """A tree put together from events; the stack is a list, not Python's."""
 
-    path: Path
-    lines: tuple[str, ...]
+    tree: Tree
     limits: Limits
-    root: Value = None
-    values: dict[Loc, Mark] = field(default_factory=dict)
-    keys: dict[Loc, Mark] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    refused: set[Loc] = field(default_factory=set)
     stack: list[_Frame] = field(default_factory=list)
     count: int = 0
 
-    def report(self, mark: Mark, text: str, hint: str | None) -> None:
-        self.problems.append(_problem(self.path, self.lines, mark, text, hint))
+    def report(self, mark: Mark, text: str, hint: str | None = None) -> None:
+        self.problems.append(self.tree.problem_at(mark, text, hint))
 
-    def stop(self, mark: Mark, text: str, hint: str | None) -> NoReturn:
+    def stop(self, mark: Mark, text: str, hint: str | None = None) -> NoReturn:
         """Record a problem that makes the rest unreadable."""
         self.report(mark, text, hint)
         raise StopReadingError
@@ -126,9 +123,9 @@ class Builder:
         self.count += 1
         if self.count > self.limits.values:
             self.stop(mark, f"more than {self.limits.values:,} values", "split the file")
-        self.values.setdefault(self.loc(), mark)
+        self.tree.values.setdefault(self.loc(), mark)
         if not self.stack:
-            self.root = value
+            self.tree.value = value
             return
         frame = self.stack[-1]
         if isinstance(frame.value, list):
@@ -141,20 +138,20 @@ class Builder:
     def put_key(self, key: str, mark: Mark, *, plain: bool) -> None:
         frame = self.stack[-1]
         frame.key, frame.skip = key, key in frame.value
-        loc = self.loc()
+        keys, loc = self.tree.keys, self.loc()
         if plain and key == "<<":
             frame.skip = True
             self.report(mark, "merge keys ('<<') are not read", "write the keys out")
         elif frame.skip:
-            text = f"duplicate key {quoted(key)}: first given on line {self.keys[loc].line + 1}"
+            text = f"duplicate key {quoted(key)}: first given on line {keys[loc].line + 1}"
             self.report(mark, text, "keep one")
-        self.keys.setdefault(loc, mark)
+        keys.setdefault(loc, mark)
 
     def open(self, value: list[Value] | dict[str, Value], mark: Mark) -> None:
         if self.wants_key():
             self.stop(mark, "a list or mapping cannot be a key", "quote the key if it is a text")
         if len(self.stack) >= self.limits.depth:
-            self.stop(mark, f"nested deeper than {self.limits.depth} levels", None)
+            self.stop(mark, f"nested deeper than {self.limits.depth} levels")
         loc = self.loc()
         self.put(value, mark)
         self.stack.append(_Frame(value, loc))
@@ -162,7 +159,7 @@ class Builder:
     def scalar(self, text: str, mark: Mark, *, plain: bool) -> None:
         """Take a key or add a value; only what is unquoted can be more than a text."""
         if len(text) > self.limits.scalar:
-            self.stop(mark, f"a text of more than {self.limits.scalar:,} characters", None)
+            self.stop(mark, f"a text of more than {self.limits.scalar:,} characters")
         if _SURROGATE.search(text):
             text = self._joined(text, mark)
         if self.wants_key():
@@ -180,10 +177,3 @@ class Builder:
             return text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
             self.stop(mark, "an escape that is half of a character", "write '\\U' and eight digits")
-
-
-def _problem(
-    path: Path, lines: tuple[str, ...], mark: Mark, text: str, hint: str | None
-) -> Problem:
-    source = lines[mark.line] if mark.line < len(lines) else ""
-    return Problem(path, mark.line + 1, mark.col + 1, text, hint, source, mark.length)

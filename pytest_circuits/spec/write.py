@@ -1,29 +1,30 @@
-"""From a specification to the YAML that a person would have written, and safely to disk."""
+"""From a specification to the YAML that a person would have written, and safely to disk.
+
+A prompt that broke a law is put under `regressions` of a file, all else of which stays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec.load import parse_spec
-from pytest_circuits.spec.problems import visible
+from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec
+from pytest_circuits.spec.problems import quoted, visible
+from pytest_circuits.spec.template import fit_prompt
 from pytest_circuits.spec.types import Behavior, Spec
-from pytest_circuits.spec.yaml_text import (
-    flow_mapping,
-    indented,
-    scalar_text,
-    wrapped,
-)
+from pytest_circuits.spec.yaml_text import flow_mapping, indented, scalar_text, wrapped
 from pytest_circuits.system.files import write_atomic
+
+_KEY = "regressions"
+_HEAD = f"{_KEY}:  # prompts that once broke a law; always tried first"
 
 
 def dump_spec(spec: Spec, *, header: str = "") -> str:
-    """Return commit-ready YAML that loads as an equal specification, under a comment.
-
-    Only what differs from the defaults is written.
-    """
+    """Return YAML without defaults that loads as an equal specification, under a comment."""
     data = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     lines = [f"# {visible(line)}".rstrip() for line in header.splitlines()]
     lines.append(f"version: {spec.version}")
@@ -32,24 +33,24 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
     lines += ["behavior:", *indented(_behavior(spec.behavior))]
     lines.append(f"ablation: {spec.ablation.value}")
     if data.get("nodes"):
-        lines += ["nodes:", *indented(_nodes(data["nodes"]))]
+        lines += ["nodes:", *indented(_lists(data["nodes"]))]
     if spec.edges:
-        lines += ["edges:", *indented(_edges(spec.edges))]
+        lines += ["edges:", *indented(_lists(data["edges"]))]
     elif spec.edges is not None:
         lines.append("edges: {}")
     if data.get("calibration"):
         lines.append(f"calibration: {flow_mapping(data['calibration'])}")
-    lines += ["claims:", *indented(_flow_mappings(data["claims"]))]
+    width = max(map(len, data["claims"]), default=0) + 1
+    claims = (f"  {name + ':':{width}} {flow_mapping(it)}" for name, it in data["claims"].items())
+    lines += ["claims:", *claims]
     lines += _reasons(spec)
     if data.get("protocol"):
         lines.append(f"protocol: {flow_mapping(data['protocol'])}")
     if data.get("disambiguate"):
         lines.append("disambiguate:  # prompts on which rules that fit the behavior disagree")
-        for item in data["disambiguate"]:
-            lines.append(f"  - {flow_mapping(item)}")
+        lines += [f"  - {flow_mapping(item)}" for item in data["disambiguate"]]
     if data.get("regressions"):
-        lines.append("regressions:  # prompts that once broke a law; always tried first")
-        lines += [f"  - {scalar_text(text)}" for text in data["regressions"]]
+        lines += [_HEAD, *(f"  - {scalar_text(text)}" for text in data["regressions"])]
     if data.get("found_by"):
         lines += ["found_by:", *indented(_found_by(data["found_by"]))]
     return "\n".join(lines) + "\n"
@@ -82,21 +83,10 @@ def _behavior(behavior: Behavior) -> Iterator[str]:
     yield from (f"    {scalar_text(text)}: {scalar_text(answers[text])}" for text in answers)
 
 
-def _nodes(nodes: Mapping[str, list[int]]) -> Iterator[str]:
-    for hook, indexes in nodes.items():
-        yield from wrapped(f"{scalar_text(hook)}: [", map(str, indexes), "]", indent=2)
-
-
-def _edges(edges: Mapping[str, Sequence[tuple[int, int]]]) -> Iterator[str]:
-    for key, pairs in edges.items():
-        written = (f"[{source}, {target}]" for source, target in pairs)
-        yield from wrapped(f"{scalar_text(key)}: [", written, "]", indent=2)
-
-
-def _flow_mappings(parts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    width = max(map(len, parts), default=0) + 1
-    for name, part in parts.items():
-        yield f"{name + ':':{width}} {flow_mapping(part)}"
+def _lists(parts: Mapping[str, list[Any]]) -> Iterator[str]:
+    """Give the lines of lists of whole numbers, or of pairs of them."""
+    for key, items in parts.items():
+        yield from wrapped(f"{scalar_text(key)}: [", map(str, items), "]", indent=2)
 
 
 def _reasons(spec: Spec) -> Iterator[str]:
@@ -114,6 +104,68 @@ def _found_by(part: Mapping[str, Any]) -> Iterator[str]:
     for key, value in part.items():
         if isinstance(value, dict):
             yield f"{scalar_text(key)}:"
-            yield from indented(_nodes(value))
+            yield from indented(_lists(value))
         else:
             yield f"{scalar_text(key)}: {scalar_text(value)}"
+
+
+def keep_prompt(path: Path, prompt: str) -> bool:
+    """Append a prompt to the regressions of a file; False: it is there, and the file is untouched.
+
+    Comments, layout, line ends and a byte order mark stay. SpecError: the file cannot be used or
+    written, or the prompt does not fit its template.
+    """
+    loaded = load_spec(path)
+    if fit_prompt(loaded.spec.behavior, prompt) is None:
+        text = f"the prompt {quoted(prompt)} does not fit, so that it cannot be kept"
+        hint = f"prompts look like {quoted(loaded.spec.behavior.prompt)}"
+        raise SpecError(loaded.problem_at(("behavior", "prompt"), text, hint))
+    if prompt in loaded.spec.regressions:
+        return False
+    before = path.read_bytes().decode()
+    after = _appended(before, scalar_text(prompt))
+    _check_kept(after, prompt, loaded)
+    save_text(path, after)
+    return True
+
+
+def _check_kept(text: str, prompt: str, loaded: LoadedSpec) -> None:
+    """Make sure that the new text says what the old one did, and the prompt."""
+    kept = (*loaded.spec.regressions, prompt)
+    said, why = None, ""
+    try:
+        said = parse_spec(text.removeprefix("\ufeff"), path=loaded.path).spec.model_dump()
+    except SpecError as error:
+        why = f": {error}"
+    if said != {**loaded.spec.model_dump(), _KEY: kept}:
+        problem = f"the prompt cannot be put under {_KEY} by a command here{why}"
+        hint = f"write it yourself: {scalar_text(prompt)}"
+        raise SpecError(loaded.problem_at((_KEY,), problem, hint, key=True))
+
+
+def _appended(text: str, item: str) -> str:
+    """Return the text of a file with one more regression, as the list is written there."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    listed = _listed(text)
+    if listed is None:
+        return f"{text}{newline * _lacks_newline(text)}{_HEAD}{newline}  - {item}{newline}"
+    end = listed.value[-1].end_mark if listed.value else None
+    if end is None:
+        at = listed.start_mark.index + len("[")
+        return f"{text[:at]}{item}{text[at:]}"
+    if listed.flow_style:
+        return f"{text[: end.index]}, {item}{text[end.index :]}"
+    at = end.index if end.column == 0 else text.find("\n", end.index) + 1 or len(text)
+    dashed = f"{' ' * listed.start_mark.column}- {item}{newline}"
+    return f"{text[:at]}{newline * _lacks_newline(text[:at])}{dashed}{text[at:]}"
+
+
+def _lacks_newline(text: str) -> bool:
+    return not text.endswith("\n")
+
+
+def _listed(text: str) -> yaml.SequenceNode | None:
+    """Return the list of regressions; the text is known to load, and so to nest not too deep."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert isinstance(root, yaml.MappingNode)  # noqa: S101  (for the type checker)
+    return next((value for key, value in root.value if key.value == _KEY), None)

@@ -31,10 +31,7 @@ class Lines:
 
 
 def scalar_text(value: Scalar) -> str:
-    """A text, number or truth value, without quotes where YAML 1.1 and 1.2 agree on it.
-
-    ValueError: a number that is not finite.
-    """
+    """A text, finite number or truth value, without quotes where YAML 1.1 and 1.2 agree on it."""
     if isinstance(value, float):
         return _float_text(value)
     if not isinstance(value, str):

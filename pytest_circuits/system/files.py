@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from pytest_circuits.errors import CircuitsError
+from pytest_circuits.errors import CircuitsError, UsageError
 
 _CHUNK = 2**26  # bytes a write; systems have a limit
 _witness: ContextVar[set[tuple[Path, str]] | None] = ContextVar("_witness", default=None)
@@ -58,8 +58,7 @@ def read_bounded(path: Path, *, max_bytes: int, error: type[CircuitsError]) -> b
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise error(f"{path}: larger than {max_bytes} bytes, more than it can need")
-    seen = _witness.get()
-    if seen is not None:
+    if (seen := _witness.get()) is not None:
         seen.add((path, hashlib.sha256(content).hexdigest()))
     return content
 
@@ -130,6 +129,14 @@ def sync_folder(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def check_free(target: Path) -> None:
+    """UsageError where something would be overwritten: `target` may be an empty directory."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(
+            f"{target}: is there and not an empty directory; name a new one, nothing is overwritten"
+        )
 
 
 @contextmanager

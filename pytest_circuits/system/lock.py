@@ -22,21 +22,17 @@ _MAX_BYTES = 2**12
 
 @contextmanager
 def hold(folder: Path, *, doing: str = "training", option: str = "--out") -> Iterator[None]:
-    """Keep every other process out of a folder of state; UsageError if one is in it.
+    """Keep every other process out of a folder of state, made if need be; UsageError if one is in.
 
     The files stay when the lock is gone, unless the holder removes them while it holds the lock.
-
-    Args:
-        folder: is made if it is not there.
-        doing: what the holder does here, for the message that another process gets.
-        option: what puts the folder elsewhere.
-
+    Another process is told what the holder is `doing`, and which option puts the folder elsewhere.
     """
     # Where a file system has no locks, a file that is just there would outlive a killed process.
     lock = FileLock(folder / f".{NAME}", timeout=_PATIENCE, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _writable(folder)
+        for name in (NAME, f".{NAME}"):
+            os.close(os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o666))
     except OSError as cause:
         raise UsageError(
             f"{folder}: cannot be written: {cause.strerror}; the state of the run is kept "
@@ -55,21 +51,12 @@ def hold(folder: Path, *, doing: str = "training", option: str = "--out") -> Ite
             "that has locks"
         ) from cause
     try:
-        (folder / NAME).write_text(json.dumps(_ourselves(), sort_keys=True), encoding="ascii")
+        boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.is_file() else ""
+        ourselves = {"boot": boot, "host": socket.gethostname(), "pid": os.getpid()}
+        (folder / NAME).write_text(json.dumps(ourselves), encoding="ascii")
         yield
     finally:
         lock.release()
-
-
-def _writable(folder: Path) -> None:
-    """OSError where the files of a lock cannot be opened."""
-    for name in (NAME, f".{NAME}"):
-        os.close(os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o666))
-
-
-def _ourselves() -> dict[str, str | int]:
-    boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.is_file() else ""
-    return {"boot": boot, "host": socket.gethostname(), "pid": os.getpid()}
 
 
 def _holder(folder: Path) -> str:

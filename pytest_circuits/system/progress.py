@@ -9,14 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 _PLAIN_EVERY = 30.0  # seconds between two lines when the output is not a terminal
 
@@ -29,14 +22,13 @@ class Reporter:
     total: int
     console: Console
     live: Progress | None
-    task: TaskID | None
     _last: float = field(default_factory=time.monotonic)
     _first: tuple[int, float] | None = None  # steps and time when the first step was told
 
     def at(self, done: int, detail: str = "") -> None:
         """Tell that `done` of the total steps are behind us."""
-        if self.live is not None and self.task is not None:
-            self.live.update(self.task, completed=done, detail=detail)
+        if self.live is not None:
+            self.live.update(self.live.task_ids[0], completed=done, detail=detail)
             return
         now = time.monotonic()
         self._first = self._first or (done, now)
@@ -54,7 +46,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Print one line above the progress."""
-        (self.live.console if self.live else self.console).print(text, highlight=False)
+        self.console.print(text, highlight=False)
 
 
 @contextmanager
@@ -62,7 +54,7 @@ def reporting(about: str, total: int, *, quiet: bool = False) -> Iterator[Report
     """Report progress to standard error, so that results alone go to standard output."""
     console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=quiet)
     if quiet or not console.is_terminal:
-        yield Reporter(about, total, console, None, None)
+        yield Reporter(about, total, console, None)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -72,4 +64,5 @@ def reporting(about: str, total: int, *, quiet: bool = False) -> Iterator[Report
         TextColumn("{task.fields[detail]}", style="dim"),
     )
     with Progress(*columns, console=console) as live:
-        yield Reporter(about, total, console, live, live.add_task(about, total=total, detail=""))
+        live.add_task(about, total=total, detail="")
+        yield Reporter(about, total, console, live)

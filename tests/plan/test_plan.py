@@ -17,7 +17,7 @@ from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.claims.stable.baseline_file import record_baseline
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
-from pytest_circuits.plan.cost import costs_of
+from pytest_circuits.plan.needs import costs_of
 from pytest_circuits.spec.load import load_spec
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
 

@@ -45,3 +45,8 @@ def test_no_fewer_prompts_have_the_power(share: float, true: float, power: float
 
 def test_a_rate_at_its_threshold_is_never_shown() -> None:
     assert least(0.02, alpha=0.01, true=0.02) is None
+
+
+def test_up_to_ten_million_prompts_are_counted_and_no_more() -> None:
+    assert least(5e-7, alpha=0.01) == 9_210_339
+    assert least(4e-7, alpha=0.01) is None

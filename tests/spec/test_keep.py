@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec.keep import keep_prompt
 from pytest_circuits.spec.load import load_spec
+from pytest_circuits.spec.write import keep_prompt
 
 BEFORE = """\
 # a comment

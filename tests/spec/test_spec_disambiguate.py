@@ -38,6 +38,10 @@ def test_they_decide_the_evidence_and_so_the_digest(load: Load, quote: str) -> N
             "{prompt: x, between: [a]}",
             f"27:26: 'between' of prompt 1 of disambiguate must be {TWO}, not of 1",
         ),
+        (  # said once, although both items are missing
+            "{prompt: x, between: []}",
+            f"27:26: 'between' of prompt 1 of disambiguate must be {TWO}, not of 0",
+        ),
         ("{prompt: x, between: [a, a]}", "27:30: token 'a' is listed twice; keep one"),
         (
             "{prompt: x}",

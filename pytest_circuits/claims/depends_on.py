@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import EPS, Bench, Sample
-from pytest_circuits.claims.card import Claim, LawCard, Run, limits_of, run_of
+from pytest_circuits.claims.card import Claim, LawCard, limits_of, runs_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law
 from pytest_circuits.claims.findings import conclude, law_finding, not_finite, rate_finding
@@ -27,14 +25,6 @@ def _limits(bench: Bench) -> DependsOnClaim:
 def _on_cue(bench: Bench) -> bool:
     """Only of the cue it is known where a change should lead, so that a law can be about it."""
     return cue_name(bench.spec.behavior) in _limits(bench).slots
-
-
-def _scanned(bench: Bench) -> Sequence[Pair]:
-    return bench.sample.pairs if _on_cue(bench) else ()
-
-
-def _runs(bench: Bench) -> tuple[Run, ...]:
-    return (run_of(bench.runner, WHOLE, name="whole model"),)
 
 
 def _excess(margins: tuple[Floats, ...]) -> Floats:
@@ -115,11 +105,11 @@ DEPENDS_ON = Claim(
     _decide,
     _cost,
     law=LawCard(
-        _runs,
+        lambda bench: runs_of(bench, {"whole model": WHOLE}),
         _excess,
         _violation,
         searchable=_on_cue,
-        scanned=_scanned,
+        scanned=lambda bench: bench.sample.pairs if _on_cue(bench) else (),
         margin=lambda _bench: -EPS,
     ),
     needs_nodes=False,

@@ -21,7 +21,7 @@ from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, Bench
 from pytest_circuits.claims.card import Claim, limits_of
 from pytest_circuits.claims.cost import Cost, Situation
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
-from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite
+from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite, some
 from pytest_circuits.claims.statistics import Floats, softplus
 from pytest_circuits.model.protocol import Ends, Site
 from pytest_circuits.spec.types import MinimalClaim, edge_key
@@ -62,9 +62,19 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     limits, alpha = limits_of(bench.spec, MinimalClaim), bench.spec.protocol.alpha
     if not bench.nodes.count:
         return conclude("minimal", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
-    random_nodes = _random_nodes(bench)
+    random_nodes = random_additions(
+        bench.nodes,
+        bench.model,
+        bench.runner.reference,
+        count=bench.spec.protocol.controls,
+        rng=bench.random(stream=6),
+    )
     if full := [kind for kind, several in random_nodes.items() if not several]:
-        return conclude("minimal", [_nothing_beside(full)], law=law)
+        text = (
+            f"outside of the circuit no node of the kind {' or '.join(full)} varies over the "
+            "reference text: there is nothing to compare its own with (a smaller circuit)"
+        )
+        return conclude("minimal", [Finding(Verdict.INCONCLUSIVE, text)], law=law)
     parts = parts_of(bench.nodes, bench.edges, bench.model.sites)
     own = _margins(bench, [bench.plain])  # [1, n, 2]
     taken = _margins(bench, [View.circuit(*p.taken_from(bench.nodes, bench.edges)) for p in parts])
@@ -101,24 +111,6 @@ def _margins(bench: Bench, views: Sequence[View]) -> Floats:
     return bench.runner.margins_many(bench.sample.few(PAIRS, seed=bench.seed), views)
 
 
-def _random_nodes(bench: Bench) -> dict[str, list[tuple[str, int]]]:
-    return random_additions(
-        bench.nodes,
-        bench.model,
-        bench.runner.reference,
-        count=bench.spec.protocol.controls,
-        rng=bench.random(stream=6),
-    )
-
-
-def _nothing_beside(kinds: Sequence[str]) -> Finding:
-    text = (
-        f"outside of the circuit no node of the kind {' or '.join(kinds)} varies over the "
-        "reference text: there is nothing to compare its own with (a smaller circuit)"
-    )
-    return Finding(Verdict.INCONCLUSIVE, text)
-
-
 def _added(bench: Bench, added: dict[str, list[tuple[str, int]]]) -> dict[str, Floats]:
     """Margins [K, n, 2] of the circuit with one of these nodes more, by the node's kind."""
     views = [
@@ -138,14 +130,14 @@ def _finding(
         offer, measures = _smaller(bench, unneeded)
         text = (
             f"taking out {len(unneeded)} of {len(parts)} parts changes no more than {bar} do: "
-            f"{_named(unneeded)}; {offer}"
+            f"{some([part.name for part in unneeded], _SHOWN)}; {offer}"
         )
         return Finding(Verdict.FAIL, text), measures
     if unsure:
         text = (
             f"taking out {len(unsure)} of {len(parts)} parts is not shown to change more than "
-            f"{bar} do: "
-            f"{_named(unsure)} (undecided: more protocol.controls)"
+            f"{bar} do: {some([part.name for part in unsure], _SHOWN)} (undecided: more "
+            "protocol.controls)"
         )
         return Finding(Verdict.INCONCLUSIVE, text), {}
     sure = confidence(bench.spec.protocol.alpha)
@@ -173,11 +165,6 @@ def _smaller(bench: Bench, unneeded: Sequence[Part]) -> tuple[str, dict[str, flo
         f"are left, with a task loss of {losses[last]:.3g} nats (now {losses[0]:.3g})"
     )
     return text, {"smaller_nodes": float(nodes.count), "smaller_task_loss": float(losses[last])}
-
-
-def _named(parts: Sequence[Part]) -> str:
-    more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
-    return ", ".join(part.name for part in parts[:_SHOWN]) + more
 
 
 def _cost(situation: Situation) -> Cost:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from pytest_circuits.circuit.calibration import calibrated, fit
-from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench
@@ -17,16 +16,16 @@ from pytest_circuits.claims.calibration import (
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
-    Run,
     contradiction,
     limits_of,
     median_size,
     preference,
-    run_of,
+    rate_of,
+    runs_of,
 )
 from pytest_circuits.claims.causes import causes_of_difference
 from pytest_circuits.claims.cost import Cost, Shared, Situation
-from pytest_circuits.claims.evidence import Cause, Evidence, Law
+from pytest_circuits.claims.evidence import Evidence, Law
 from pytest_circuits.claims.findings import (
     Finding,
     against_controls,
@@ -41,29 +40,12 @@ from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import SufficientClaim
 
 
-def _runs(bench: Bench) -> tuple[Run, ...]:
-    return (
-        run_of(bench.runner, WHOLE, name="whole model"),
-        run_of(bench.runner, bench.circuit, name=bench.alone),
-    )
-
-
-def _excess(margins: tuple[Floats, ...]) -> Floats:
-    whole, alone = margins
-    return contradiction(whole, alone, tie=EPS)
-
-
 def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
     whole, alone = margins
     return (
         f"the circuit alone {preference(alone[member], pair, member)}, "
         f"the whole model {preference(whole[member], pair, member)}"
     )
-
-
-def _interval(bench: Bench, runner: Runner) -> Interval:
-    holds = runner.margins(bench.sample.pairs, bench.circuit) > EPS
-    return bench.sample.rate(holds, bench.spec.protocol.alpha)
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
@@ -73,8 +55,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     random = bench.controls_alone
     if broken := not_finite("sufficient", law, circuit_alone=alone, random_circuits=random):
         return broken
-    interval = _interval(bench, bench.runner)
-    rate = interval.against(limits.rate, n=sample.n, exhaustive=sample.exhaustive)
+    rate, delta = rate_of(bench, "sufficient", lambda bench: bench.circuit, limits.rate)
     scale = 1.0 if bench.spec.calibration is None else bench.spec.calibration.scale
     loss = sample.mean(softplus(scale * alone), protocol.alpha)
     own = _compared_losses(bench, bench.runner.margins(bench.control_pairs, bench.circuit)[None])
@@ -92,7 +73,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     measures = {
         "control_loss": float(np.median(others)),
         "control_p": p,
-        "delta_to_baseline": bench.delta("sufficient", interval, _interval),
+        "delta_to_baseline": delta,
         "max_loss": limits.max_loss,
         "task_loss": loss.estimate,
         "task_loss_upper": loss.upper,
@@ -136,10 +117,6 @@ def _loss_finding(loss: Interval, max_loss: float, bench: Bench) -> Finding:
     )
 
 
-def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
-    return causes_of_difference(bench, pair, np.ones(bench.rest.size, dtype=np.bool_))
-
-
 def _cost(situation: Situation) -> Cost:
     whole, controls = {Shared.WHOLE: situation.prompts}, {Shared.RANDOM_ALONE: situation.controls}
     return Cost(whole | situation.alone | controls, situation.near(runs=2))
@@ -150,6 +127,13 @@ SUFFICIENT = Claim(
     "with everything outside the circuit ablated, the answer is still preferred",
     _decide,
     _cost,
-    law=LawCard(_runs, _excess, _violation, causes=_causes),
+    law=LawCard(
+        lambda bench: runs_of(bench, {"whole model": WHOLE, bench.alone: bench.circuit}),
+        contradiction,
+        _violation,
+        causes=lambda bench, pair: causes_of_difference(
+            bench, pair, np.ones(bench.rest.size, dtype=np.bool_)
+        ),
+    ),
     tier="core",
 )

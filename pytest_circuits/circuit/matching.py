@@ -15,16 +15,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_circuits.circuit.edges import Edges
+from pytest_circuits.circuit.encoding import Floats
 from pytest_circuits.circuit.nodes import Node, Nodes, all_nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.protocol import Kind, Site
 from pytest_circuits.prompts.space import Pair
-
-Floats = NDArray[np.float64]
 
 MATCH_PAIRS = 32  # pairs of prompts on which channels are held against each other
 TINY = 1e-6  # an activation that varies by less is constant
@@ -46,12 +44,10 @@ class Match:
 
     @property
     def moved(self) -> int:
-        """Nodes whose address differs."""
         return sum(here != there for here, there in self.there.items())
 
     @property
     def nodes(self) -> Nodes:
-        """The circuit in the other model."""
         return Nodes.gather(self.there.values())
 
     @property
@@ -64,7 +60,6 @@ class Match:
         )
 
     def edges(self, edges: Edges | None) -> Edges | None:
-        """Listed edges of the circuit in the other model."""
         if edges is None:
             return None
         return type(edges).gather(

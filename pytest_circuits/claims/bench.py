@@ -138,7 +138,6 @@ class Bench:
 
     @property
     def model(self) -> Model:
-        """The candidate."""
         return self.runner.model
 
     @property
@@ -160,7 +159,6 @@ class Bench:
 
     @cached_property
     def sample(self) -> Sample:
-        """The prompts of every rate of this circuit."""
         return draw_sample(self.space, count=self.spec.protocol.pairs, seed=self.seed)
 
     def changes(self, *slots: str) -> Sample:
@@ -172,7 +170,6 @@ class Bench:
 
     @cached_property
     def place(self) -> Place:
-        """Where the circuit lies in the candidate."""
         return Place(self.nodes, self.edges, shift_of(self.spec))
 
     @property
@@ -201,7 +198,6 @@ class Bench:
 
     @cached_property
     def controls(self) -> Sequence[Nodes]:
-        """Random circuits with as many nodes at each hook point."""
         count = self.spec.protocol.controls
         return random_circuits(
             self.nodes, self.model, self.runner.reference, count=count, seed=self.seed
@@ -221,12 +217,10 @@ class Bench:
 
     @cached_property
     def control_pairs(self) -> tuple[Pair, ...]:
-        """The prompts on which the circuit is compared with the controls."""
         return self.sample.few_by_weight(CONTROL_PAIRS, seed=self.seed)
 
     @property
     def controls_see_all(self) -> bool:
-        """Whether the pairs of the controls are a whole space."""
         return self.sample.exhaustive and len(self.control_pairs) == len(self.sample.pairs)
 
     def control_mean(self, values: Floats, alpha: float | None = None) -> Interval:
@@ -275,7 +269,6 @@ class Bench:
                 return None
 
     def random(self, *, stream: int) -> np.random.Generator:
-        """A source of random numbers of its own for each purpose."""
         return _generator(self.seed, stream=stream)
 
     @cached_property

@@ -84,7 +84,6 @@ def run_of(runner: Runner, view: View, *, name: str) -> Run:
 
 
 def runs_of(bench: Bench, views: Mapping[str, View]) -> tuple[Run, ...]:
-    """Runs of the candidate by their names."""
     return tuple(run_of(bench.runner, view, name=name) for name, view in views.items())
 
 

@@ -42,8 +42,6 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that a cost may depend on."""
-
     spec: Spec
     model: Model | None = None  # None: none is at hand
     others: tuple[LoadedSpec, ...] = ()  # behaviors that `specific` compares with
@@ -54,7 +52,6 @@ class Situation:
 
     @property
     def pairs(self) -> int:
-        """Pairs of the sample."""
         return drawn(self.spec, self.spec.protocol.pairs)
 
     @property
@@ -82,5 +79,4 @@ class Situation:
 
 
 def drawn(spec: Spec, most: int) -> int:
-    """Pairs of a specification where at most so many are drawn."""
     return min(PromptSpace(spec.behavior).size, most)

@@ -100,7 +100,6 @@ def bounded(
 
 
 def rate_finding(rate: Rate, *, what: str, alpha: float) -> Finding:
-    """Decide whether a rate keeps to its threshold."""
     return bounded(
         f"{what} on {percent(rate.estimate)} of {'all ' * rate.exhaustive}{rate.n} prompts",
         Interval(rate.estimate, rate.lower, rate.upper),

@@ -16,11 +16,10 @@ from hypothesis.strategies import SearchStrategy
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.card import LawCard, runs_of
-from pytest_circuits.claims.climb import climb
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude
 from pytest_circuits.claims.registry import CLAIMS
-from pytest_circuits.claims.search import configured
+from pytest_circuits.claims.search import climb, configured
 from pytest_circuits.claims.statistics import Bools, Floats
 from pytest_circuits.prompts.space import Pair, Prompt
 
@@ -150,7 +149,6 @@ def breaks(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> Bools:
 
 
 def counterexample(bench: Bench, card: LawCard, pair: Pair, member: int) -> Counterexample:
-    """What a person needs to see about one prompt that breaks a law."""
     prompt, partner = _member(pair, member), _member(pair, 1 - member)
     runs = card.runs(bench)
     margins = tuple(run.margins([pair])[0] for run in runs)  # each [2]

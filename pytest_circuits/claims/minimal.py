@@ -33,8 +33,6 @@ _SHOWN = 6  # parts that a sentence names
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A node or an edge of the circuit."""
-
     name: str
     kind: str  # of hook point: random nodes of this kind are what it has to outdo
     node: tuple[str, int] | None = None

@@ -87,15 +87,14 @@ def _worst_from(runner: Runner, pairs: Sequence[Pair], rest: Rest, starts: Seque
 def _losses(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequence[Part]) -> Floats:
     """Task loss in nats of each of K parts ablated, [K]; what is not a number hurts without end."""
     margins = runner.margins_many(pairs, [rest.without(part) for part in parts])
-    losses: Floats = softplus(margins).mean(axis=(1, 2))
+    losses = softplus(margins).mean(axis=(1, 2))
     return np.where(np.isfinite(losses), losses, np.inf)
 
 
 def _gains(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequence[Part]) -> Floats:
     """How much the loss should grow, to first order, when an element is changed: [K, size]."""
     slopes = loss_slopes(runner, pairs, rest, parts)
-    gains: Floats = np.where(np.stack(parts), -slopes, slopes)
-    return gains
+    return np.where(np.stack(parts), -slopes, slopes)
 
 
 def loss_slopes(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequence[Part]) -> Floats:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from pytest_circuits.circuit.edges import edges_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
@@ -83,14 +81,11 @@ def _load_other(loaded: LoadedSpec, place: int, name: str) -> LoadedSpec:
         raise SpecError(loaded.problem_at(loc, text))
     if not path.is_file():
         text = f"there is no {quoted(path.name)} beside this file"
-        beside = _names(other.name for other in loaded.path.parent.glob(f"*{SUFFIX}"))
+        files = loaded.path.parent.glob(f"*{SUFFIX}")
+        beside = sorted(other.name.removesuffix(SUFFIX) for other in files)
         raise SpecError(loaded.problem_at(loc, text, suggest(name, beside)))
     other = load_spec(path)
     if other.model_path != loaded.model_path:
         text = f"{quoted(name)} is about another model, {quoted(other.spec.model)}"
         raise SpecError(loaded.problem_at(loc, text, "name behaviors of the same model"))
     return other
-
-
-def _names(files: Iterable[str]) -> list[str]:
-    return sorted(name.removesuffix(SUFFIX) for name in files)

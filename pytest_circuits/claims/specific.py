@@ -68,7 +68,6 @@ class _Other:
         return f"{self.loaded.spec.circuit} ({self.loaded.digest[:12]})"
 
     def rate(self, alpha: float) -> Interval:
-        """How often the whole model has the behavior."""
         return self.declared.rate(self.intact > EPS, alpha)
 
     def harm(self, alpha: float) -> _Harm:
@@ -249,7 +248,6 @@ def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[
 
 
 def _less(own: Interval, other: Interval) -> Verdict:
-    """Whether another loss grows less than this one."""
     if own.lower > other.upper:
         return Verdict.PASS
     return Verdict.FAIL if own.upper <= other.lower else Verdict.INCONCLUSIVE

@@ -171,6 +171,12 @@ def correlation(before: Floats, after: Floats) -> float:
     return max(0.0, float((x @ y) / sqrt(float(x @ x) * float(y @ y))))
 
 
+def correlations(before: Floats, after: Floats) -> Floats:
+    """The same for each of several nodes: [nodes, n] twice -> [nodes]."""
+    both = zip(before, after, strict=True)
+    return np.array([correlation(b, a) for b, a in both], dtype=np.float64)
+
+
 def order_kept(before: Floats, after: Floats, *, tie: float) -> float | None:
     """How far two rankings of the same things [n] agree: 1 the same order, -1 the opposite one.
 

@@ -169,7 +169,6 @@ def _checked(path: Path, value: object) -> _File:
 
 
 def _named_table(path: Path, what: str, text: str) -> tuple[tuple[str, ...], Floats]:
-    """Lines of a name and numbers."""
     named = [line.partition(" ") for line in text.splitlines()]
     if not all(separator for _, separator, _ in named):
         raise BaselineError(f"{path}: a line of {what!r} names nothing or holds no numbers")

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pytest_circuits.circuit.encoding import Batch, Encoder, Floats, floats
 from pytest_circuits.circuit.masks import mixing, over_channels
+from pytest_circuits.circuit.nodes import grouped
 from pytest_circuits.circuit.runner import CIRCUITS, ROWS, Runner
 from pytest_circuits.model.protocol import Kind, Model, Site, sites_of
 from pytest_circuits.prompts.space import Pair
@@ -42,9 +43,7 @@ def sent_by(model: Model) -> dict[str, Site]:
     """
     sent = sites_of(model, Kind.KEY, Kind.VALUE)
     layers = {site.layer for site in model.sites.values()} - {None}
-    last = {
-        name: site for name, site in sites_of(model, Kind.RESIDUAL).items() if site.layer is None
-    }
+    last = {name: s for name, s in sites_of(model, Kind.RESIDUAL).items() if s.layer is None}
     shown = [{s.layer for s in sent.values() if s.kind is kind} for kind in (Kind.KEY, Kind.VALUE)]
     complete = layers and last and all(layers == some for some in shown)
     return sent | last if complete else {}
@@ -58,10 +57,11 @@ def parts_of(model: Model, *, seed: int) -> tuple[Part, ...]:
     sent = sent_by(model)
     if not sent:
         return ()
-    groups: dict[str, list[str]] = {}
-    for name, site in sent.items():
-        if site.layer is not None:
-            groups.setdefault(f"the keys and values of layer {site.layer}", []).append(name)
+    groups = grouped(
+        (f"the keys and values of layer {site.layer}", name)
+        for name, site in sent.items()
+        if site.layer is not None
+    )
     for text, kind in (("all keys", Kind.KEY), ("all values", Kind.VALUE)):
         groups[text] = [name for name, site in sent.items() if site.kind is kind]
     groups["what the unembedding reads"] = [n for n, site in sent.items() if site.layer is None]

@@ -10,7 +10,7 @@ Letters: B and C channels in the two models, N numbers that describe a channel, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -89,7 +89,7 @@ def match_nodes(here: Runner, there: Runner, nodes: Nodes, pairs: Sequence[Pair]
         (name, c): maps[_part(name, here.model.sites[name])].get(c, (c, 0.0)) for name, c in nodes
     }
     return Match(
-        {(hook, c): (hook, found[hook, c][0]) for hook, c in nodes},
+        {(hook, c): (hook, there) for (hook, c), (there, _) in found.items()},
         {node: alike for node, (_, alike) in found.items()},
     )
 
@@ -159,8 +159,8 @@ def _similarity(one: Floats, other: Floats) -> Floats:
     scale = np.sqrt(np.maximum(np.outer(*alive), 1.0))
     means = [x[..., -1] for x in (one, other)]
     apart = np.zeros_like(varying)
-    for one_mean, other_mean in zip(means[0].T, means[1].T, strict=True):  # of one hook point
-        apart += np.abs(one_mean[:, None] - other_mean[None])
+    for b, c in zip(means[0].T, means[1].T, strict=True):  # of one hook point
+        apart += np.abs(b[:, None] - c[None])
     sizes = np.abs(means[0]).sum(axis=1)[:, None] + np.abs(means[1]).sum(axis=1)[None]
     nearness = 1 - apart / np.maximum(sizes, TINY)
     alike: Floats = varying / scale
@@ -195,7 +195,7 @@ def _heads(
     }
     score = np.array(
         [
-            [sum(_sum(blocks[p][b][c].values()) for p in parts) for c in range(len(row))]
+            [sum(_alike(blocks[p][b][c]) for p in parts) for c in range(len(row))]
             for b, row in enumerate(blocks[parts[0]])
         ]
     )
@@ -207,5 +207,5 @@ def _heads(
     return found
 
 
-def _sum(pairs: Iterable[tuple[int, float]]) -> float:
-    return sum(abs(alike) for _, alike in pairs)
+def _alike(channels: Mapping[int, tuple[int, float]]) -> float:
+    return sum(abs(alike) for _, alike in channels.values())

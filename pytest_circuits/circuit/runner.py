@@ -56,27 +56,19 @@ class Runner:
         """Announce how many prompts a view will be asked, before it is asked any.
 
         Where that pays, the view runs as a compiled circuit, provided that on the pairs of `check`
-        this gives the logits of the ablated model. Both have to be given by the specification: how
-        a view runs must not depend on what happens to be asked first.
-        """
-        if self._pays(view, prompts):
-            self._checks[view] = tuple(check)
-
-    def _pays(self, view: View, prompts: int) -> bool:
-        """Whether a view is to run compiled.
-
-        Both ways give the same logits up to rounding, but rounding shows in evidence. So which of
-        the two runs hangs on the view, the model and the prompts that a specification asks for, and
-        on nothing that happens in a run.
+        this gives the logits of the ablated model. Both have to be given by the specification:
+        rounding shows in evidence, so that how a view runs must not depend on what happens to be
+        asked first.
         """
         nodes = sum(site.width for site in self.model.sites.values())
-        return (
+        if (
             isinstance(self.model, Compiles)
             and view.kept is Kept.NODES
             and self.ablation.kind.constant
             and prompts >= LEAST_PROMPTS
             and view.nodes.count <= LARGEST_SHARE * nodes
-        )
+        ):
+            self._checks[view] = tuple(check)
 
     def margins(self, pairs: Sequence[Pair], view: View) -> Floats:
         """Logit of the answer minus logit of the foil, in nats: [n, 2], both members of n pairs."""

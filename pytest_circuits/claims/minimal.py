@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_circuits.circuit.edges import Edges, count_edges, edges_of
+from pytest_circuits.circuit.edges import Edge, Edges, count_edges, edges_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.random_circuits import random_additions, with_node
 from pytest_circuits.circuit.view import View
@@ -23,7 +23,7 @@ from pytest_circuits.claims.cost import Cost, Situation
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
 from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite, some
 from pytest_circuits.claims.statistics import Floats, softplus
-from pytest_circuits.model.protocol import Ends, Site
+from pytest_circuits.model.protocol import Site
 from pytest_circuits.spec.types import MinimalClaim, edge_key
 
 PAIRS = 4  # on which parts are taken out and random ones added
@@ -36,7 +36,7 @@ class Part:
     name: str
     kind: str  # of hook point: random nodes of this kind are what it has to outdo
     node: tuple[str, int] | None = None
-    edge: tuple[Ends, tuple[int, int]] | None = None
+    edge: Edge | None = None
 
     def taken_from(self, nodes: Nodes, edges: Edges | None) -> tuple[Nodes, Edges | None]:
         if self.node is not None:
@@ -46,10 +46,8 @@ class Part:
 
 def parts_of(nodes: Nodes, edges: Edges | None, sites: Mapping[str, Site]) -> list[Part]:
     """The nodes of a circuit, then its listed edges; an edge is of the kind of its target."""
-    found = [
-        Part(name, sites[hook].point, node=(hook, channel))
-        for name, (hook, channel) in zip(nodes.ids(), nodes, strict=True)
-    ]
+    named = zip(nodes.ids(), nodes, strict=True)
+    found = [Part(name, sites[node[0]].point, node=node) for name, node in named]
     for ends, (source, target) in edges or ():
         name = f"{edge_key(*ends)} [{source}, {target}]"
         found.append(Part(name, sites[ends[1]].point, edge=(ends, (source, target))))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_circuits.circuit.random_circuits import random_circuits
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude
@@ -40,9 +39,7 @@ def shuffled(bench: Bench) -> Bench:
     Where the circuit has every node of its hook points, there is no other one, and it stays.
     """
     seed = bench.seed + 1  # not that of the controls, the first of which it would be
-    tries = random_circuits(
-        bench.nodes, bench.model, bench.runner.reference, count=_TRIES, seed=seed
-    )
+    tries = bench.shuffles(_TRIES, seed=seed)
     nodes = next((other for other in tries if other != bench.nodes), bench.nodes)
     channels = {hook: list(indexes) for hook, indexes in nodes.channels}
     spec = bench.spec.model_copy(update={"nodes": channels, "edges": None})

@@ -14,7 +14,7 @@ import numpy as np
 from pytest_circuits.circuit.text_loss import text_losses
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample
+from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample, seed_of
 from pytest_circuits.claims.card import Claim, limits_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation, drawn
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
@@ -125,8 +125,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
 
 
 def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
-    seed = int(loaded.digest[:15], 16)
-    space = PromptSpace(loaded.spec.behavior)
+    seed, space = seed_of(loaded.digest), PromptSpace(loaded.spec.behavior)
     declared = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
     sample = draw_sample(space, count=PAIRS, seed=seed)
     views = [View.without(nodes) for nodes in bench.controls]
@@ -239,18 +238,15 @@ def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[
     by_verdict: dict[Verdict, list[str]] = {}
     for harm in harms:
         raised = f"that of {harm.name} by {harm.loss.estimate:.3g}"
-        by_verdict.setdefault(_less(own, harm.loss), []).append(raised)
+        less = Verdict.FAIL if own.upper <= harm.loss.lower else Verdict.INCONCLUSIVE
+        if own.lower > harm.loss.upper:
+            less = Verdict.PASS
+        by_verdict.setdefault(less, []).append(raised)
     here = f"ablating the circuit raises the loss by {own.estimate:.3g} nats here"
     return [
         Finding(verdict, f"{here}, {', '.join(raised)}{endings[verdict]}")
         for verdict, raised in by_verdict.items()
     ]
-
-
-def _less(own: Interval, other: Interval) -> Verdict:
-    if own.lower > other.upper:
-        return Verdict.PASS
-    return Verdict.FAIL if own.upper <= other.lower else Verdict.INCONCLUSIVE
 
 
 def _cost(situation: Situation) -> Cost:

@@ -52,7 +52,10 @@ def upper_bound(hits: int, n: int, alpha: float) -> float:
 
 def rate(holds: Bools, alpha: float) -> Interval:
     """Rate of independent draws [n], each bound at level alpha."""
-    hits, n = int(holds.sum()), len(holds)
+    return _share(int(holds.sum()), len(holds), alpha)
+
+
+def _share(hits: int, n: int, alpha: float) -> Interval:
     return Interval(hits / n, lower_bound(hits, n, alpha), upper_bound(hits, n, alpha))
 
 
@@ -146,8 +149,7 @@ def prompts_needed(estimate: float, threshold: float, alpha: float) -> int | Non
     """
     n = 100
     while n <= MOST_PROMPTS:
-        hits = round(estimate * n)
-        interval = Interval(hits / n, lower_bound(hits, n, alpha), upper_bound(hits, n, alpha))
+        interval = _share(round(estimate * n), n, alpha)
         if at_least(interval, threshold) is not Verdict.INCONCLUSIVE:
             return n
         n = int(n * 1.25)

@@ -159,8 +159,8 @@ def _left_behind(bench: Bench, changes: Sequence[Pair], apart: Floats) -> Findin
     Exchanging everything gives the other prompt's preference. Of a last token that differs, a model
     may read more than the residual stream, such as a bigram table.
     """
-    encoder = Encoder(bench.model)
-    same = [encoder.tokens(c.first)[-1] == encoder.tokens(c.second)[-1] for c in changes]
+    tokens = Encoder(bench.model).tokens
+    same = [tokens(change.first)[-1] == tokens(change.second)[-1] for change in changes]
     most = float(np.nan_to_num(apart, nan=np.inf)[same].max(initial=0.0))
     if most <= LEFT_BEHIND:
         return None

@@ -30,14 +30,10 @@ class Shared(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Prompt-forwards of one claim.
+    """Prompt-forwards of one claim."""
 
-    shared: prompts by run, of which those that another claim has run are not run again. own: all
-    that no other claim asks for.
-    """
-
-    shared: Mapping[Shared, int] = field(default_factory=dict)
-    own: int = 0
+    shared: Mapping[Shared, int] = field(default_factory=dict)  # by run; done once for all claims
+    own: int = 0  # all that no other claim asks for
 
 
 @dataclass(frozen=True, slots=True)

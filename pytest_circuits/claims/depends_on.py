@@ -11,7 +11,7 @@ from pytest_circuits.claims.card import Claim, LawCard, limits_of, runs_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law
 from pytest_circuits.claims.findings import conclude, law_finding, not_finite, rate_finding
-from pytest_circuits.claims.statistics import Bools, Floats, Interval
+from pytest_circuits.claims.statistics import Floats, Interval
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.problems import quoted
 from pytest_circuits.spec.template import cue_name
@@ -41,23 +41,19 @@ def _violation(_pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
     )
 
 
-def _moved(bench: Bench, runner: Runner, slot: str) -> tuple[Sample, Bools]:
-    """Changes of a slot, and which of them [n] move the preference as they should."""
+def _moved(bench: Bench, runner: Runner, slot: str) -> tuple[Sample, Interval]:
+    """Changes of a slot, and how often they move the preference as they should."""
     cue, margin = slot == cue_name(bench.spec.behavior), bench.spec.protocol.margin
     changes = bench.sample if cue else bench.changes(slot)
     margins = runner.margins(changes.pairs, WHOLE)  # [n, 2]
+    moved = np.abs(margins[:, 0] - margins[:, 1]) >= margin  # [n]
     if cue:
-        return changes, (margins.min(axis=1) > EPS) & (margins.sum(axis=1) >= margin)
-    return changes, np.abs(margins[:, 0] - margins[:, 1]) >= margin
-
-
-def _interval(bench: Bench, runner: Runner, slot: str) -> Interval:
-    changes, moved = _moved(bench, runner, slot)
-    return changes.rate(np.stack([moved, moved], axis=1), bench.spec.protocol.alpha)
+        moved = (margins.min(axis=1) > EPS) & (margins.sum(axis=1) >= margin)
+    return changes, changes.rate(np.stack([moved, moved], axis=1), bench.spec.protocol.alpha)
 
 
 def _least(bench: Bench, runner: Runner) -> Interval:
-    intervals = [_interval(bench, runner, slot) for slot in _limits(bench).slots]
+    intervals = (_moved(bench, runner, slot)[1] for slot in _limits(bench).slots)
     return min(intervals, key=lambda interval: interval.lower)
 
 
@@ -65,11 +61,10 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     limits, protocol = _limits(bench), bench.spec.protocol
     findings, rates = [], []
     for slot in limits.slots:
-        changes, _ = _moved(bench, bench.runner, slot)
+        changes, interval = _moved(bench, bench.runner, slot)
         whole = bench.runner.margins(changes.pairs, WHOLE)
         if broken := not_finite("depends_on", law, whole_model=whole):
             return broken
-        interval = _interval(bench, bench.runner, slot)
         rate = interval.against(limits.rate, n=changes.n, exhaustive=changes.exhaustive)
         to = " to the other answer" if slot == cue_name(bench.spec.behavior) else ""
         what = f"changing {quoted(slot)} moves the preference{to} by {protocol.margin:g} nats"

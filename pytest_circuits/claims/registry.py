@@ -46,10 +46,7 @@ def declared(spec: Spec) -> tuple[str, ...]:
 def require_nodes(loaded: LoadedSpec) -> None:
     """Make sure that there is a circuit, if a claim is about one and not about the model.
 
-    Raises:
-        SpecError: the specification lists no nodes.
-        UsageError: the card of a claim cannot be used.
-
+    Raises SpecError when no nodes are listed, UsageError when the card of a claim cannot be used.
     """
     about_nodes = [name for name in declared(loaded.spec) if CLAIMS[name].needs_nodes]
     if about_nodes and not any(loaded.spec.nodes.values()):

@@ -65,13 +65,8 @@ def climb(
 ) -> tuple[Pair, ...]:
     """Return pairs of the space with as high an excess as a few rounds from these pairs can reach.
 
-    Args:
-        space: where the pairs come from.
-        pairs: where to begin.
-        excess: how far each of several pairs goes towards breaking the law, [n].
-        tries: how many pairs are tried besides, at most.
-        seed: decides which neighbors are tried where there are too many.
-
+    excess: how far each of several pairs goes towards breaking the law, [n]. tries: how many pairs
+    are tried besides, at most. seed: decides which neighbors are tried where there are too many.
     """
     rng = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 7], dtype=np.uint64)))
     known = dict(zip(pairs, excess(pairs).tolist(), strict=True))

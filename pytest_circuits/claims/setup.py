@@ -28,14 +28,11 @@ def make_bench(
 ) -> Bench:
     """The bench of one circuit in one model.
 
-    baseline: a baseline file's content, another model, or None for no baseline.
-    search_seed: what `--hypothesis-seed` gave; without it the specification decides.
-    pruner: prunes the circuit anew, where `stable` asks for its structure.
+    baseline: a baseline file's content, or another model. search_seed, pruner: as in `Bench`.
     beside: the specification beside which other ones lie that are named; None: this one.
 
-    Raises ModelError when the model has no reference or cannot be compared with the baseline, and
-    BaselineError when the baseline was recorded for something else, SpecError when another
-    specification that this one names cannot be used.
+    Raises ModelError when the model has no reference or cannot be compared with the baseline,
+    BaselineError when that was recorded for something else, SpecError as `load_others` does.
     """
     ablation = loaded.spec.ablation
     runner = Runner(model, load_reference(model), ablation)
@@ -63,9 +60,7 @@ def make_bench(
 def load_others(loaded: LoadedSpec) -> tuple[LoadedSpec, ...]:
     """The specifications that the claim `specific` names, none where it is not declared.
 
-    Raises:
-        SpecError: one is not there, cannot be used, is about another model, or is this one itself.
-
+    Raises SpecError when one is not there, cannot be used, is about another model, or is this one.
     """
     claim = loaded.spec.claims.specific
     return tuple(

@@ -106,7 +106,14 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         _presence_finding(others, rates, limits.max_drop, alpha),
         *_drop_findings(others, drops, limits.max_drop, alpha),
         *_harm_findings(own, harms, alpha),
-        _control_finding(outdone, alpha),
+        most_controls(
+            outdone,
+            "ablated, it hurts this behavior beyond what it does elsewhere, more than "
+            f"{int(outdone.sum())} of {len(outdone)} random circuits of the same shape",
+            alpha=alpha,
+            failed=": no more specific than chance",
+            undecided=": undecided (more protocol.controls)",
+        ),
     ]
     worst = max(range(len(drops)), key=lambda place: drops[place].upper)
     sample = others[worst].sample
@@ -159,20 +166,6 @@ def _outdone(bench: Bench, harms: Sequence[_Harm]) -> Bools:
     own = here - max(harm.few for harm in harms)
     outdone: Bools = random - np.max([harm.random for harm in harms], axis=0) < own - EPS
     return outdone
-
-
-def _control_finding(outdone: Bools, alpha: float) -> Finding:
-    seen = (
-        "ablated, it hurts this behavior beyond what it does elsewhere, more than "
-        f"{int(outdone.sum())} of {len(outdone)} random circuits of the same shape"
-    )
-    return most_controls(
-        outdone,
-        seen,
-        alpha=alpha,
-        failed=": no more specific than chance",
-        undecided=": undecided (more protocol.controls)",
-    )
 
 
 def _presence_finding(

@@ -27,7 +27,6 @@ from pytest_circuits.claims.causes import causes_of_difference
 from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law
 from pytest_circuits.claims.findings import (
-    Finding,
     against_controls,
     bounded,
     conclude,
@@ -35,7 +34,7 @@ from pytest_circuits.claims.findings import (
     not_finite,
     rate_finding,
 )
-from pytest_circuits.claims.statistics import Floats, Interval, softplus
+from pytest_circuits.claims.statistics import Floats, softplus
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import SufficientClaim
 
@@ -63,7 +62,18 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
     findings = [
         rate_finding(rate, what=f"the {bench.alone} prefers the answer", alpha=protocol.alpha),
-        _loss_finding(loss, limits.max_loss, bench),
+        bounded(
+            f"its task loss is {loss.estimate:.3g} nats"
+            + " over the whole space" * sample.exhaustive,
+            loss,
+            limits.max_loss,
+            needed=f"at most {limits.max_loss:g} needed",
+            show="{:.3g}".format,
+            alpha=protocol.alpha,
+            exhaustive=sample.exhaustive,
+            approximate=True,
+            advice="raise protocol.pairs",
+        ),
         against_controls(p, controls=len(others), what="the circuit's task loss is lower than"),
         law_finding(
             law, margin=protocol.margin, typical=median_size(alone), whose="its preference"
@@ -100,21 +110,6 @@ def _compared_losses(bench: Bench, margins: Floats) -> Floats:
         margins = np.stack([calibrated(each, fit(each, whole)) for each in margins])
     losses: Floats = softplus(margins).mean(axis=(1, 2))
     return losses
-
-
-def _loss_finding(loss: Interval, max_loss: float, bench: Bench) -> Finding:
-    exhaustive = bench.sample.exhaustive
-    return bounded(
-        f"its task loss is {loss.estimate:.3g} nats" + " over the whole space" * exhaustive,
-        loss,
-        max_loss,
-        needed=f"at most {max_loss:g} needed",
-        show="{:.3g}".format,
-        alpha=bench.spec.protocol.alpha,
-        exhaustive=exhaustive,
-        approximate=True,
-        advice="raise protocol.pairs",
-    )
 
 
 def _cost(situation: Situation) -> Cost:

@@ -126,9 +126,8 @@ def _distances(seen: Seen, heads: tuple[Head, ...], last: Tensor) -> tuple[Float
     """
     apart, uneven = [], []
     for layer, head in heads:
-        weights = seen.weights[layer][:, :, head].double()  # [2, B, T]
-        whole, alone = weights
-        real = torch.arange(weights.shape[2], device=last.device) <= last[:, None]
+        whole, alone = seen.weights[layer][:, :, head].double()  # each [B, T]
+        real = torch.arange(whole.shape[1], device=last.device) <= last[:, None]
         even = real * whole.sum(1, keepdim=True) / real.sum(1, keepdim=True)
         sink = (whole.sum(1) - alone.sum(1)).abs()
         apart.append(((whole - alone).abs().sum(1) + sink) / 2)

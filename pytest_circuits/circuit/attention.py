@@ -32,7 +32,6 @@ def shows_attention(model: Model) -> bool:
 
 
 def patterns(model: Model) -> dict[str, Gauge]:
-    """The gauges that show attention, in forward order."""
     return gauges_of(model, Shows.PATTERN)
 
 

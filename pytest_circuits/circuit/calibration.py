@@ -18,13 +18,11 @@ circuit is made as sure as the model that it explains.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pytest_circuits.circuit.encoding import Floats
 from pytest_circuits.circuit.view import Shift
 from pytest_circuits.spec.template import cues
 from pytest_circuits.spec.types import Calibration, Spec
-
-Floats = NDArray[np.float64]
 
 STEPS = 16  # of LBFGS
 DIGITS = 4  # of a scale or a shift
@@ -44,8 +42,7 @@ def calibrated(margins: Floats, calibration: Calibration | None) -> Floats:
     """Margins [..., 2] of both members of pairs as the task loss takes them."""
     if calibration is None:
         return margins
-    found: Floats = calibration.scale * (margins + calibration.shift * _SIDES)
-    return found
+    return calibration.scale * (margins + calibration.shift * _SIDES)
 
 
 def fit(alone: Floats, whole: Floats) -> Calibration | None:

@@ -5,11 +5,10 @@ Gao et al. 2025, section 2: an edge is a nonzero weight between two nodes of one
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.nodes import Nodes, grouped
 from pytest_circuits.model.protocol import Ends, Model, wires_of
 from pytest_circuits.spec.types import Spec, edge_ends, edge_key
 
@@ -42,22 +41,16 @@ class Edges:
     @classmethod
     def gather(cls, edges: Iterable[Edge]) -> Edges:
         """Edges from hook points, source first, with a pair of channels each."""
-        pairs: defaultdict[Ends, list[Pair]] = defaultdict(list)
-        for ends, pair in edges:
-            pairs[ends].append(pair)
-        return cls.of(pairs)
+        return cls.of(grouped(edges))
 
     @property
     def count(self) -> int:
-        """Number of edges."""
         return sum(len(pairs) for _, pairs in self.pairs)
 
     def between(self, ends: Ends) -> tuple[Pair, ...]:
-        """The edges from one hook point to another."""
         return dict(self.pairs).get(ends, ())
 
     def listed(self) -> dict[str, tuple[Pair, ...]]:
-        """What a specification says under `edges`."""
         return {edge_key(*ends): pairs for ends, pairs in self.pairs}
 
     def __iter__(self) -> Iterator[Edge]:

@@ -7,13 +7,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_circuits.errors import SpecError
 from pytest_circuits.prompts.space import Prompt
 
+Floats = NDArray[np.float64]
+
 LENGTH_STEP = 8  # prompts are padded to a multiple of this many tokens
+
+
+def floats(x: Tensor) -> Floats:
+    found: Floats = x.detach().double().cpu().numpy()
+    return found
 
 
 @dataclass(frozen=True, slots=True)

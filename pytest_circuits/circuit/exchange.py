@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_circuits.circuit.encoding import Batch, Encoder
+from pytest_circuits.circuit.encoding import Batch, Encoder, Floats, floats
 from pytest_circuits.circuit.masks import mixing, over_channels
+from pytest_circuits.circuit.nodes import grouped
 from pytest_circuits.circuit.runner import CIRCUITS, ROWS, Runner
 from pytest_circuits.model.protocol import Kind, Model, Site, sites_of
 from pytest_circuits.prompts.space import Pair
@@ -43,9 +43,7 @@ def sent_by(model: Model) -> dict[str, Site]:
     """
     sent = sites_of(model, Kind.KEY, Kind.VALUE)
     layers = {site.layer for site in model.sites.values()} - {None}
-    last = {
-        name: site for name, site in sites_of(model, Kind.RESIDUAL).items() if site.layer is None
-    }
+    last = {name: s for name, s in sites_of(model, Kind.RESIDUAL).items() if s.layer is None}
     shown = [{s.layer for s in sent.values() if s.kind is kind} for kind in (Kind.KEY, Kind.VALUE)]
     complete = layers and last and all(layers == some for some in shown)
     return sent | last if complete else {}
@@ -59,10 +57,11 @@ def parts_of(model: Model, *, seed: int) -> tuple[Part, ...]:
     sent = sent_by(model)
     if not sent:
         return ()
-    groups: dict[str, list[str]] = {}
-    for name, site in sent.items():
-        if site.layer is not None:
-            groups.setdefault(f"the keys and values of layer {site.layer}", []).append(name)
+    groups = grouped(
+        (f"the keys and values of layer {site.layer}", name)
+        for name, site in sent.items()
+        if site.layer is not None
+    )
     for text, kind in (("all keys", Kind.KEY), ("all values", Kind.VALUE)):
         groups[text] = [name for name, site in sent.items() if site.kind is kind]
     groups["what the unembedding reads"] = [n for n, site in sent.items() if site.layer is None]
@@ -71,20 +70,14 @@ def parts_of(model: Model, *, seed: int) -> tuple[Part, ...]:
         {name: torch.from_numpy(rng.random(site.width) < 0.5) for name, site in sent.items()}
         for _ in range(RANDOM_PARTS)
     )
-    return (
-        *(
-            Part(
-                text,
-                {name: torch.full((site.width,), name in some) for name, site in sent.items()},
-            )
-            for text, some in groups.items()
-        ),
-        *(Part(f"random half {number}", half) for number, half in enumerate(halves, 1)),
-    )
+    parts = [
+        Part(text, {name: torch.full((site.width,), name in some) for name, site in sent.items()})
+        for text, some in groups.items()
+    ]
+    return (*parts, *(Part(f"random half {number}", half) for number, half in enumerate(halves, 1)))
 
 
 def everything(model: Model) -> Part:
-    """All that tokens send: exchanged, it gives the other prompt's logits."""
     sent = sent_by(model)
     return Part("everything", {name: torch.ones(s.width).bool() for name, s in sent.items()})
 
@@ -95,9 +88,7 @@ def aligned(encoder: Encoder, change: Pair) -> bool:
     return len(before) == len(after) and before != after
 
 
-def margins_with_sent(
-    runner: Runner, changes: Sequence[Pair], parts: Sequence[Part]
-) -> NDArray[np.float64]:
+def margins_with_sent(runner: Runner, changes: Sequence[Pair], parts: Sequence[Part]) -> Floats:
     """Margins [K, n] in nats of the first prompts, with parts of what the second ones send.
 
     What is exchanged stands at the tokens in which the two prompts of an `aligned` change differ.
@@ -115,10 +106,7 @@ def margins_with_sent(
 
 
 @torch.inference_mode()
-def _forward(
-    model: Model, batch: Batch, other: Batch, parts: Sequence[Part]
-) -> NDArray[np.float64]:
-    """Margins [K, B]."""
+def _forward(model: Model, batch: Batch, other: Batch, parts: Sequence[Part]) -> Floats:
     sent: dict[str, Tensor] = {}
 
     def record(name: str, x: Tensor) -> Tensor:
@@ -144,6 +132,5 @@ def _forward(
     hook = mixing(len(parts), keep, lambda name, _mine: sent.get(name))
     rows, at = batch.tokens.repeat(len(parts), 1), batch.last.repeat(len(parts))
     logits = model.run(rows, hook, at=at).view(len(parts), len(batch.tokens), -1)  # [K, B, V]
-    scores = batch.preferences(logits).double().cpu().numpy()
-    margins: NDArray[np.float64] = scores[..., 0] - scores[..., 1]
-    return margins
+    scores = floats(batch.preferences(logits))
+    return scores[..., 0] - scores[..., 1]

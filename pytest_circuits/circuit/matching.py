@@ -10,21 +10,19 @@ Letters: B and C channels in the two models, N numbers that describe a channel, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_circuits.circuit.edges import Edges
+from pytest_circuits.circuit.encoding import Floats
 from pytest_circuits.circuit.nodes import Node, Nodes, all_nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.protocol import Kind, Site
 from pytest_circuits.prompts.space import Pair
-
-Floats = NDArray[np.float64]
 
 MATCH_PAIRS = 32  # pairs of prompts on which channels are held against each other
 TINY = 1e-6  # an activation that varies by less is constant
@@ -46,12 +44,10 @@ class Match:
 
     @property
     def moved(self) -> int:
-        """Nodes whose address differs."""
         return sum(here != there for here, there in self.there.items())
 
     @property
     def nodes(self) -> Nodes:
-        """The circuit in the other model."""
         return Nodes.gather(self.there.values())
 
     @property
@@ -64,7 +60,6 @@ class Match:
         )
 
     def edges(self, edges: Edges | None) -> Edges | None:
-        """Listed edges of the circuit in the other model."""
         if edges is None:
             return None
         return type(edges).gather(
@@ -94,7 +89,7 @@ def match_nodes(here: Runner, there: Runner, nodes: Nodes, pairs: Sequence[Pair]
         (name, c): maps[_part(name, here.model.sites[name])].get(c, (c, 0.0)) for name, c in nodes
     }
     return Match(
-        {(hook, c): (hook, found[hook, c][0]) for hook, c in nodes},
+        {(hook, c): (hook, there) for (hook, c), (there, _) in found.items()},
         {node: alike for node, (_, alike) in found.items()},
     )
 
@@ -164,8 +159,8 @@ def _similarity(one: Floats, other: Floats) -> Floats:
     scale = np.sqrt(np.maximum(np.outer(*alive), 1.0))
     means = [x[..., -1] for x in (one, other)]
     apart = np.zeros_like(varying)
-    for one_mean, other_mean in zip(means[0].T, means[1].T, strict=True):  # of one hook point
-        apart += np.abs(one_mean[:, None] - other_mean[None])
+    for b, c in zip(means[0].T, means[1].T, strict=True):  # of one hook point
+        apart += np.abs(b[:, None] - c[None])
     sizes = np.abs(means[0]).sum(axis=1)[:, None] + np.abs(means[1]).sum(axis=1)[None]
     nearness = 1 - apart / np.maximum(sizes, TINY)
     alike: Floats = varying / scale
@@ -200,7 +195,7 @@ def _heads(
     }
     score = np.array(
         [
-            [sum(_sum(blocks[p][b][c].values()) for p in parts) for c in range(len(row))]
+            [sum(_alike(blocks[p][b][c]) for p in parts) for c in range(len(row))]
             for b, row in enumerate(blocks[parts[0]])
         ]
     )
@@ -212,5 +207,5 @@ def _heads(
     return found
 
 
-def _sum(pairs: Iterable[tuple[int, float]]) -> float:
-    return sum(abs(alike) for _, alike in pairs)
+def _alike(channels: Mapping[int, tuple[int, float]]) -> float:
+    return sum(abs(alike) for _, alike in channels.values())

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pytest_circuits.model.protocol import Model
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 Node = tuple[str, int]  # a hook point, and a channel of it
 
 
@@ -20,34 +23,23 @@ class Nodes:
     @classmethod
     def of(cls, channels: Mapping[str, Sequence[int]]) -> Nodes:
         """Nodes from `{hook point: channels}`; empty hook points are dropped."""
-        return cls(
-            tuple(
-                (hook, tuple(sorted(set(channels[hook]))))
-                for hook in sorted(channels)
-                if channels[hook]
-            )
-        )
+        kept = {hook: tuple(sorted(set(channels[hook]))) for hook in sorted(channels)}
+        return cls(tuple((hook, found) for hook, found in kept.items() if found))
 
     @classmethod
     def gather(cls, nodes: Iterable[Node]) -> Nodes:
         """Nodes from pairs of a hook point and a channel."""
-        channels: defaultdict[str, list[int]] = defaultdict(list)
-        for hook, channel in nodes:
-            channels[hook].append(channel)
-        return cls.of(channels)
+        return cls.of(grouped(nodes))
 
     @property
     def count(self) -> int:
-        """Number of nodes."""
         return sum(len(channels) for _, channels in self.channels)
 
     @property
     def shape(self) -> dict[str, int]:
-        """Number of nodes at each hook point that has any."""
         return {hook: len(channels) for hook, channels in self.channels}
 
     def at(self, hook: str) -> tuple[int, ...]:
-        """The channels kept at one hook point."""
         return dict(self.channels).get(hook, ())
 
     def ids(self) -> list[str]:
@@ -55,9 +47,7 @@ class Nodes:
         return [f"{hook}[{channel}]" for hook, channel in self]
 
     def without(self, hook: str, channel: int) -> Nodes:
-        """The same set without one node."""
-        kept = {h: [c for c in cs if (h, c) != (hook, channel)] for h, cs in self.channels}
-        return Nodes.of(kept)
+        return Nodes.gather(node for node in self if node != (hook, channel))
 
     def __iter__(self) -> Iterator[Node]:
         for hook, channels in self.channels:
@@ -65,6 +55,12 @@ class Nodes:
                 yield hook, channel
 
 
+def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    found: defaultdict[Key, list[Value]] = defaultdict(list)
+    for key, value in pairs:
+        found[key].append(value)
+    return dict(found)
+
+
 def all_nodes(model: Model) -> Nodes:
-    """Every node of a model."""
     return Nodes.of({name: range(site.width) for name, site in model.sites.items()})

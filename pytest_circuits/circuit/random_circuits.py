@@ -55,9 +55,8 @@ def random_additions(
     nothing, and would be too easy to outdo.
     """
     near = _touching(nodes, model)
-    points = sorted({model.sites[name].point for name in nodes.shape})
     found = {}
-    for point in points:
+    for point in sorted({model.sites[name].point for name in nodes.shape}):
         pool = [
             (name, int(node))
             for name, site in model.sites.items()
@@ -94,10 +93,5 @@ def _touching(nodes: Nodes, model: Model) -> set[Node]:
         near |= {(source, i) for i in wire.weight[into].any(0).nonzero().flatten().tolist()}
     stream = sites_of(model, Kind.RESIDUAL)
     channels = {channel for name, channel in nodes if name in stream}
-    near |= {
-        (name, channel)
-        for name, site in stream.items()
-        for channel in channels
-        if channel < site.width
-    }
+    near |= {(name, c) for name, site in stream.items() for c in channels if c < site.width}
     return near - set(nodes)

@@ -6,7 +6,6 @@ does has to survive the ablation of any part of the rest.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from pytest_circuits.circuit.edges import Edges, live_edges
-from pytest_circuits.circuit.encoding import Batch
+from pytest_circuits.circuit.edges import Edge, Edges, live_edges
+from pytest_circuits.circuit.encoding import Batch, Floats, floats
 from pytest_circuits.circuit.interventions import Cut, run_circuits
-from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.nodes import Node, Nodes, grouped
 from pytest_circuits.circuit.view import View
 from pytest_circuits.model.protocol import Ends, Model
 
@@ -33,12 +32,11 @@ class Rest:
     A part of it is a vector of booleans in this order.
     """
 
-    nodes: tuple[tuple[str, int], ...]
-    edges: tuple[tuple[Ends, tuple[int, int]], ...]
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
 
     @classmethod
     def of(cls, nodes: Nodes, edges: Edges | None, model: Model) -> Rest:
-        """The rest of a model."""
         kept = set(nodes)
         others = tuple(
             (hook, channel)
@@ -46,17 +44,16 @@ class Rest:
             for channel in range(site.width)
             if (hook, channel) not in kept
         )
-        listed = None if edges is None else set(edges)
-        among = () if listed is None else live_edges(nodes, model)
-        return cls(others, tuple(edge for edge in among if edge not in (listed or ())))
+        if edges is None:
+            return cls(others, ())
+        listed = set(edges)
+        return cls(others, tuple(edge for edge in live_edges(nodes, model) if edge not in listed))
 
     @property
     def size(self) -> int:
-        """Nodes and weights that can be ablated."""
         return len(self.nodes) + len(self.edges)
 
     def without(self, part: Part) -> View:
-        """The model with a part of the rest ablated."""
         off = np.flatnonzero(part).tolist()
         count = len(self.nodes)
         edges = [self.edges[index - count] for index in off if index >= count]
@@ -82,7 +79,7 @@ def _node_id(hook: str, channel: int) -> str:
 
 def part_gradients(
     model: Model, batch: Batch, fill: Mapping[str, Tensor], rest: Rest, parts: Sequence[Part]
-) -> NDArray[np.float64]:
+) -> Floats:
     """How the summed task loss of a batch grows with the ablation of each element, [K, size].
 
     An element that is ablated by a share lies between what it carries and the ablation's value; the
@@ -102,31 +99,26 @@ def part_gradients(
         chosen = batch.preferences(logits)  # [K, B, 2]
         loss = softplus(chosen[..., 1] - chosen[..., 0]).sum()
         (gradient,) = torch.autograd.grad(loss, off)
-    found: NDArray[np.float64] = gradient.double().cpu().numpy()
-    return found
+    return floats(gradient)
 
 
 def _soft_masks(model: Model, rest: Rest, off: Tensor) -> dict[str, Tensor]:
     """What is kept of each node, [K, width] by site; all of the circuit's own."""
-    columns: defaultdict[str, list[int]] = defaultdict(list)
-    for index, (name, _) in enumerate(rest.nodes):
-        columns[name].append(index)
+    columns = grouped((name, index) for index, (name, _) in enumerate(rest.nodes))
     masks = {}
     for name, site in model.sites.items():
-        nodes = [rest.nodes[index][1] for index in columns[name]]
+        indexes = columns.get(name, [])
+        nodes = [rest.nodes[index][1] for index in indexes]
         into = torch.tensor(nodes, dtype=torch.long, device=off.device)
-        kept = off.new_ones(len(off), site.width).index_copy(1, into, 1 - off[:, columns[name]])
-        masks[name] = kept
+        whole = off.new_ones(len(off), site.width)
+        masks[name] = whole.index_copy(1, into, 1 - off[:, indexes])
     return masks
 
 
 def _soft_cuts(rest: Rest, off: Tensor) -> dict[Ends, Cut]:
     """Shares of the unlisted weights that are cut; off: [K, edges of the rest]."""
-    by_ends: dict[Ends, list[int]] = {}
-    for index, (ends, _) in enumerate(rest.edges):
-        by_ends.setdefault(ends, []).append(index)
     cuts = {}
-    for ends, indexes in by_ends.items():
+    for ends, indexes in grouped((ends, i) for i, (ends, _) in enumerate(rest.edges)).items():
         pairs = [rest.edges[index][1] for index in indexes]
         sources, targets = (sorted({pair[end] for pair in pairs}) for end in (0, 1))
         place = [targets.index(j) * len(sources) + sources.index(i) for i, j in pairs]

@@ -13,11 +13,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_circuits.circuit.attention import Head, whole_attention
-from pytest_circuits.circuit.encoding import Batch, Encoder
+from pytest_circuits.circuit.encoding import Batch, Encoder, Floats, floats
 from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.side_by_side import values_of
@@ -57,38 +56,29 @@ class Runner:
         """Announce how many prompts a view will be asked, before it is asked any.
 
         Where that pays, the view runs as a compiled circuit, provided that on the pairs of `check`
-        this gives the logits of the ablated model. Both have to be given by the specification: how
-        a view runs must not depend on what happens to be asked first.
-        """
-        if self._pays(view, prompts):
-            self._checks[view] = tuple(check)
-
-    def _pays(self, view: View, prompts: int) -> bool:
-        """Whether a view is to run compiled.
-
-        Both ways give the same logits up to rounding, but rounding shows in evidence. So which of
-        the two runs hangs on the view, the model and the prompts that a specification asks for, and
-        on nothing that happens in a run.
+        this gives the logits of the ablated model. Both have to be given by the specification:
+        rounding shows in evidence, so that how a view runs must not depend on what happens to be
+        asked first.
         """
         nodes = sum(site.width for site in self.model.sites.values())
-        return (
+        if (
             isinstance(self.model, Compiles)
             and view.kept is Kept.NODES
             and self.ablation.kind.constant
             and prompts >= LEAST_PROMPTS
             and view.nodes.count <= LARGEST_SHARE * nodes
-        )
+        ):
+            self._checks[view] = tuple(check)
 
-    def margins(self, pairs: Sequence[Pair], view: View) -> NDArray[np.float64]:
+    def margins(self, pairs: Sequence[Pair], view: View) -> Floats:
         """Logit of the answer minus logit of the foil, in nats: [n, 2], both members of n pairs."""
         scores = self._scored(prompts_of(pairs), view)
         return np.asarray([a - f for a, f in scores], dtype=np.float64).reshape(len(pairs), 2)
 
     def logits(self, prompt: Prompt, view: View) -> tuple[float, float]:
-        """Logits of answer and foil after one prompt."""
         return self._scored([prompt], view)[0]
 
-    def margins_many(self, pairs: Sequence[Pair], views: Sequence[View]) -> NDArray[np.float64]:
+    def margins_many(self, pairs: Sequence[Pair], views: Sequence[View]) -> Floats:
         """Margins of many views at once, [K, n, 2]; K circuits share one forward, none is kept."""
         prompts = prompts_of(pairs)
         scores = np.empty((len(views), len(prompts), 2))
@@ -100,7 +90,7 @@ class Runner:
         return (scores[..., 0] - scores[..., 1]).reshape(len(views), len(pairs), 2)
 
     @torch.inference_mode()
-    def signals(self, pairs: Sequence[Pair], nodes: Nodes) -> NDArray[np.float64]:
+    def signals(self, pairs: Sequence[Pair], nodes: Nodes) -> Floats:
         """Each node's activation in the whole model, token by token: [nodes, tokens].
 
         The columns are the tokens of the first pair's first member, of its second one, and so on.
@@ -116,7 +106,7 @@ class Runner:
         return signals
 
     @torch.inference_mode()
-    def attention(self, pairs: Sequence[Pair], heads: Sequence[Head]) -> NDArray[np.float64]:
+    def attention(self, pairs: Sequence[Pair], heads: Sequence[Head]) -> Floats:
         """What heads attend to from a prompt's last token, in the whole model.
 
         Returns [heads, 2n, T], with zeros after the end of shorter prompts.
@@ -127,7 +117,7 @@ class Runner:
         for indexes in self._encoder.groups(prompts, rows=ROWS) if heads else ():
             batch = self._encoder.batch([prompts[i] for i in indexes], rows=len(indexes))
             weights = whole_attention(self.model, batch.tokens, batch.last, heads)
-            here = weights[..., :longest].double().cpu().numpy()
+            here = floats(weights[..., :longest])
             found[:, indexes, : here.shape[2]] = here
             self.forwards += len(indexes)
         return found
@@ -145,7 +135,6 @@ class Runner:
             yield indexes, batch, self._fill(chosen, rows=len(chosen))
 
     def tokens(self, prompt: Prompt) -> tuple[str, ...]:
-        """A prompt's tokens as text."""
         return tuple(self.model.decode_token(i) for i in self._encoder.tokens(prompt))
 
     def _scored(self, prompts: Sequence[Prompt], view: View) -> list[tuple[float, float]]:
@@ -183,20 +172,16 @@ class Runner:
                 return None
         return circuit
 
-    def _run_compiled(
-        self, prompts: Sequence[Prompt], view: View, circuit: Compiled
-    ) -> NDArray[np.float64]:
+    def _run_compiled(self, prompts: Sequence[Prompt], view: View, circuit: Compiled) -> Floats:
         """Logits of answer and foil, [len(prompts), 2]."""
         batch = self._encoder.batch(prompts, rows=ROWS)
         self.compiled += len(prompts)
         logits = circuit.preferences(batch.tokens, batch.last, batch.choices)
-        scores: NDArray[np.float64] = logits.double().cpu().numpy()
+        scores = floats(logits)
         return _shifted(scores[None, : len(prompts)], prompts, [view]).squeeze(0)
 
     @torch.inference_mode()
-    def _forward(
-        self, prompts: Sequence[Prompt], views: Sequence[View], *, rows: int
-    ) -> NDArray[np.float64]:
+    def _forward(self, prompts: Sequence[Prompt], views: Sequence[View], *, rows: int) -> Floats:
         """Logits of answer and foil, [K, len(prompts), 2]."""
         batch = self._encoder.batch(prompts, rows=rows)
         if list(views) == [WHOLE]:
@@ -211,10 +196,10 @@ class Runner:
                 cuts=cut_weights(views, self.model),
             )
         self.forwards += len(views) * len(prompts)
-        scores: NDArray[np.float64] = batch.preferences(logits).double().cpu().numpy()
+        scores = floats(batch.preferences(logits))
         return _shifted(scores[:, : len(prompts)], prompts, views)
 
-    def _record(self, prompts: Sequence[Prompt], nodes: Nodes) -> NDArray[np.float64]:
+    def _record(self, prompts: Sequence[Prompt], nodes: Nodes) -> Floats:
         """Every node's activation at every token, padding included: [len(prompts), nodes, T]."""
         batch = self._encoder.batch(prompts, rows=len(prompts))
         found: dict[str, Tensor] = {}
@@ -226,9 +211,7 @@ class Runner:
 
         self.model.visit(batch.tokens, record)
         self.forwards += len(prompts)
-        together = torch.cat([found[hook] for hook in nodes.shape], dim=1)
-        recorded: NDArray[np.float64] = together.double().cpu().numpy()
-        return recorded
+        return floats(torch.cat([found[hook] for hook in nodes.shape], dim=1))
 
     def _fill(self, prompts: Sequence[Prompt], *, rows: int) -> Fill:
         size = len(next(iter(self.reference.bank.values())))
@@ -238,16 +221,13 @@ class Runner:
         return self.ablation.kind.fill(self.reference, picks)
 
 
-def agree(compiled: NDArray[np.float64], ablated: NDArray[np.float64]) -> bool:
+def agree(compiled: Floats, ablated: Floats) -> bool:
     """Whether two runs gave the same logits; what is not a number agrees with nothing."""
     return bool(np.allclose(compiled, ablated, rtol=TOLERANCE, atol=TOLERANCE))
 
 
-def _shifted(
-    scores: NDArray[np.float64], prompts: Sequence[Prompt], views: Sequence[View]
-) -> NDArray[np.float64]:
+def _shifted(scores: Floats, prompts: Sequence[Prompt], views: Sequence[View]) -> Floats:
     """Logits [K, B, 2] with what each view adds to them."""
     if all(view.shift is None for view in views):
         return scores
-    moved: NDArray[np.float64] = scores + np.array([[v.added(p) for p in prompts] for v in views])
-    return moved
+    return scores + np.array([[v.added(p) for p in prompts] for v in views], dtype=np.float64)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
+from pytest_circuits.circuit.encoding import Floats, floats
 from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View, cut_weights, keep_masks
@@ -17,7 +17,7 @@ TOKENS = 1 << 13  # of one forward
 
 
 @torch.inference_mode()
-def text_losses(runner: Runner, views: Sequence[View], *, windows: int) -> NDArray[np.float64]:
+def text_losses(runner: Runner, views: Sequence[View], *, windows: int) -> Floats:
     """Mean next-token loss in nats of each of K views on windows of reference text, [K, windows].
 
     The windows are spread evenly over the text. Under `resample` each takes the activations that
@@ -42,7 +42,6 @@ def text_losses(runner: Runner, views: Sequence[View], *, windows: int) -> NDArr
         )  # [k, W, T, V]
         wanted = tokens[:, 1:].expand(len(some), -1, -1)
         loss = cross_entropy(logits[:, :, :-1].movedim(-1, 1), wanted, reduction="none")
-        losses.append(loss.double().mean(-1).cpu())
+        losses.append(loss.double().mean(-1))
     runner.forwards += len(views) * len(tokens)
-    found: NDArray[np.float64] = torch.cat(losses).numpy()
-    return found
+    return floats(torch.cat(losses))

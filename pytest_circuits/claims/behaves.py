@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
-from pytest_circuits.claims.bench import EPS, Bench
+from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
-    Run,
     limits_of,
     median_size,
     preference,
-    run_of,
+    rate_of,
+    runs_of,
 )
 from pytest_circuits.claims.cost import Cost, Shared
 from pytest_circuits.claims.evidence import Evidence, Law
 from pytest_circuits.claims.findings import conclude, law_finding, not_finite, rate_finding
-from pytest_circuits.claims.statistics import Floats, Interval, softplus
+from pytest_circuits.claims.statistics import Floats, softplus
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import BehavesClaim
-
-
-def _runs(bench: Bench) -> tuple[Run, ...]:
-    return (run_of(bench.runner, WHOLE, name="whole model"),)
-
-
-def _excess(margins: tuple[Floats, ...]) -> Floats:
-    (whole,) = margins
-    return -whole
 
 
 def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
@@ -36,19 +26,13 @@ def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
     return f"the whole model {preference(whole[member], pair, member)}: the wrong one"
 
 
-def _interval(bench: Bench, runner: Runner) -> Interval:
-    holds = runner.margins(bench.sample.pairs, WHOLE) > EPS
-    return bench.sample.rate(holds, bench.spec.protocol.alpha)
-
-
 def _decide(bench: Bench, law: Law) -> Evidence:
     protocol, sample = bench.spec.protocol, bench.sample
-    limits = limits_of(bench.spec, BehavesClaim)
     whole = bench.runner.margins(sample.pairs, WHOLE)
     if broken := not_finite("behaves", law, whole_model=whole):
         return broken
-    interval = _interval(bench, bench.runner)
-    rate = interval.against(limits.rate, n=sample.n, exhaustive=sample.exhaustive)
+    limits = limits_of(bench.spec, BehavesClaim)
+    rate, delta = rate_of(bench, "behaves", lambda _bench: WHOLE, limits.rate)
     findings = [
         rate_finding(rate, what="the whole model prefers the answer", alpha=protocol.alpha),
         law_finding(
@@ -56,7 +40,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         ),
     ]
     measures = {
-        "delta_to_baseline": bench.delta("behaves", interval, _interval),
+        "delta_to_baseline": delta,
         "task_loss": sample.mean(softplus(whole), protocol.alpha).estimate,
     }
     return conclude("behaves", findings, rate=rate, law=law, measures=measures)
@@ -67,7 +51,11 @@ BEHAVES = Claim(
     "the whole model prefers the answer to the foil",
     _decide,
     cost=lambda situation: Cost({Shared.WHOLE: situation.prompts}, situation.near(runs=1)),
-    law=LawCard(_runs, _excess, _violation),
+    law=LawCard(
+        runs=lambda bench: runs_of(bench, {"whole model": WHOLE}),
+        excess=lambda margins: -margins[0],
+        violation=_violation,
+    ),
     tier="core",
     needs_nodes=False,
 )

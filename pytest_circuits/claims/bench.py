@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
@@ -89,8 +89,7 @@ class Sample:
         """The first draws; a whole space stays whole."""
         if self.exhaustive or count >= len(self.pairs):
             return self
-        weights = np.full(count, 1 / count)
-        return Sample(self.pairs[:count], weights, self.member[:count], exhaustive=False)
+        return _draws(self.pairs[:count], self.member[:count])
 
     def few(self, count: int, *, seed: int) -> tuple[Pair, ...]:
         """Some of the pairs, for measurements that need fewer: draws, or a spread of the space."""
@@ -138,7 +137,6 @@ class Bench:
 
     @property
     def model(self) -> Model:
-        """The candidate."""
         return self.runner.model
 
     @property
@@ -152,7 +150,7 @@ class Bench:
         digest = self.loaded.digest
         if self.selfcheck:
             digest = sha256(f"{digest} selfcheck {self.selfcheck}".encode()).hexdigest()
-        return int(digest[:15], 16)
+        return seed_of(digest)
 
     @cached_property
     def space(self) -> PromptSpace:
@@ -160,7 +158,6 @@ class Bench:
 
     @cached_property
     def sample(self) -> Sample:
-        """The prompts of every rate of this circuit."""
         return draw_sample(self.space, count=self.spec.protocol.pairs, seed=self.seed)
 
     def changes(self, *slots: str) -> Sample:
@@ -172,7 +169,6 @@ class Bench:
 
     @cached_property
     def place(self) -> Place:
-        """Where the circuit lies in the candidate."""
         return Place(self.nodes, self.edges, shift_of(self.spec))
 
     @property
@@ -201,10 +197,12 @@ class Bench:
 
     @cached_property
     def controls(self) -> Sequence[Nodes]:
+        return self.shuffles(self.spec.protocol.controls, seed=self.seed)
+
+    def shuffles(self, count: int, *, seed: int) -> Sequence[Nodes]:
         """Random circuits with as many nodes at each hook point."""
-        count = self.spec.protocol.controls
         return random_circuits(
-            self.nodes, self.model, self.runner.reference, count=count, seed=self.seed
+            self.nodes, self.model, self.runner.reference, count=count, seed=seed
         )
 
     @cached_property
@@ -221,12 +219,10 @@ class Bench:
 
     @cached_property
     def control_pairs(self) -> tuple[Pair, ...]:
-        """The prompts on which the circuit is compared with the controls."""
         return self.sample.few_by_weight(CONTROL_PAIRS, seed=self.seed)
 
     @property
     def controls_see_all(self) -> bool:
-        """Whether the pairs of the controls are a whole space."""
         return self.sample.exhaustive and len(self.control_pairs) == len(self.sample.pairs)
 
     def control_mean(self, values: Floats, alpha: float | None = None) -> Interval:
@@ -275,7 +271,6 @@ class Bench:
                 return None
 
     def random(self, *, stream: int) -> np.random.Generator:
-        """A source of random numbers of its own for each purpose."""
         return _generator(self.seed, stream=stream)
 
     @cached_property
@@ -288,33 +283,36 @@ class Bench:
         return stream(strategy, search=self.spec.protocol.search, start=self.search_start)
 
 
+def seed_of(digest: str) -> int:
+    return int(digest[:15], 16)
+
+
 def draw_sample(space: PromptSpace, *, count: int, seed: int) -> Sample:
     """The whole space where it has at most `count` pairs, else `count` independent draws."""
     if space.size <= count:
-        enumerated = list(space.enumerate())
-        weights = np.array([weight for _, weight in enumerated], dtype=np.float64)
-        member = np.zeros(len(enumerated), dtype=np.int64)
-        return Sample(tuple(pair for pair, _ in enumerated), weights, member, exhaustive=True)
+        return _all(space.enumerate())
     pairs = space.sample(count, seed=seed)
-    member = _generator(seed, stream=1).integers(2, size=count)
-    weights = np.full(count, 1 / count)
-    return Sample(tuple(pairs), weights, member, exhaustive=False)
+    return _draws(pairs, _generator(seed, stream=1).integers(2, size=count))
+
+
+def _all(weighted: Iterable[tuple[Pair, float]]) -> Sample:
+    pairs, weights = zip(*weighted, strict=True)
+    return Sample(pairs, np.array(weights), np.zeros(len(pairs), dtype=np.int64), exhaustive=True)
+
+
+def _draws(pairs: Sequence[Pair], member: NDArray[np.int64]) -> Sample:
+    return Sample(tuple(pairs), np.full(len(pairs), 1 / len(pairs)), member, exhaustive=False)
 
 
 def _draw_changes(space: ChangeSpace, sample: Sample, *, seed: int) -> Sample:
     """Changes of the prompts of a sample; of a whole space all, unless they are very many."""
     if sample.exhaustive and space.most <= MOST_CHANGES:
-        pairs, weights = zip(*space.enumerate(), strict=True)
-        member = np.zeros(len(pairs), dtype=np.int64)
-        return Sample(pairs, np.array(weights), member, exhaustive=True)
+        return _all(space.enumerate())
     members = sample.member.tolist()
     if sample.exhaustive:
         members = _generator(seed, stream=3).integers(2, size=len(members)).tolist()
     pairs = space.sample(members, seed=seed, other_seed=seed + 1)
-    count = len(pairs)
-    return Sample(
-        pairs, np.full(count, 1 / count), np.zeros(count, dtype=np.int64), exhaustive=False
-    )
+    return _draws(pairs, np.zeros(len(pairs), dtype=np.int64))
 
 
 def _generator(seed: int, *, stream: int) -> np.random.Generator:

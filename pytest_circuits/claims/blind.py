@@ -15,7 +15,7 @@ from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.exchange import aligned, everything, margins_with_sent, parts_of
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
-from pytest_circuits.claims.bench import EPS, Bench
+from pytest_circuits.claims.bench import EPS, Bench, Sample
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
@@ -51,8 +51,8 @@ def _changes(bench: Bench) -> ChangeSpace:
     return ChangeSpace(bench.space, _limits(bench).slots)
 
 
-def _scanned(bench: Bench) -> Sequence[Pair]:
-    return bench.changes(*_limits(bench).slots).pairs
+def _sample(bench: Bench) -> Sample:
+    return bench.changes(*_limits(bench).slots)
 
 
 def _runs(bench: Bench) -> tuple[Run, ...]:
@@ -62,8 +62,7 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
 
 def _excess(margins: tuple[Floats, ...]) -> Floats:
     before, after = margins
-    moved: Floats = np.abs(before - after)
-    return moved
+    return np.abs(before - after)
 
 
 def _violation(change: Pair, member: int, margins: tuple[Floats, ...]) -> str:
@@ -75,7 +74,7 @@ def _violation(change: Pair, member: int, margins: tuple[Floats, ...]) -> str:
 
 
 def _interval(bench: Bench, runner: Runner) -> Interval:
-    changes = bench.changes(*_limits(bench).slots)
+    changes = _sample(bench)
     before, after = runner.margins(changes.pairs, WHOLE).T  # each [n]
     same = (np.minimum(before, after) > EPS) | (np.maximum(before, after) < -EPS)
     return changes.rate(np.stack([same, same], axis=1), bench.spec.protocol.alpha)
@@ -83,7 +82,7 @@ def _interval(bench: Bench, runner: Runner) -> Interval:
 
 def _decide(bench: Bench, law: Law) -> Evidence:
     limits, protocol = _limits(bench), bench.spec.protocol
-    changes, most = bench.changes(*limits.slots), _max_shift(bench)
+    changes, most = _sample(bench), _max_shift(bench)
     whole = bench.runner.margins(changes.pairs, WHOLE)
     if broken := not_finite("blind", law, whole_model=whole):
         return broken
@@ -160,8 +159,8 @@ def _left_behind(bench: Bench, changes: Sequence[Pair], apart: Floats) -> Findin
     Exchanging everything gives the other prompt's preference. Of a last token that differs, a model
     may read more than the residual stream, such as a bigram table.
     """
-    encoder = Encoder(bench.model)
-    same = [encoder.tokens(c.first)[-1] == encoder.tokens(c.second)[-1] for c in changes]
+    tokens = Encoder(bench.model).tokens
+    same = [tokens(change.first)[-1] == tokens(change.second)[-1] for change in changes]
     most = float(np.nan_to_num(apart, nan=np.inf)[same].max(initial=0.0))
     if most <= LEFT_BEHIND:
         return None
@@ -199,7 +198,14 @@ BLIND = Claim(
     "whatever the slots hold, the preference is the same",
     _decide,
     _cost,
-    law=LawCard(_runs, _excess, _violation, scanned=_scanned, margin=_max_shift, changes=_changes),
+    law=LawCard(
+        _runs,
+        _excess,
+        _violation,
+        scanned=lambda bench: _sample(bench).pairs,
+        margin=_max_shift,
+        changes=_changes,
+    ),
     needs_nodes=False,
     partner="the same with other values of the slots",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
-from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.cost import Cost, Situation
-from pytest_circuits.claims.evidence import Cause, Evidence, Law
-from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.claims.evidence import Cause, Evidence, Law, Rate
+from pytest_circuits.claims.statistics import Floats, Interval
 from pytest_circuits.prompts.changes import ChangeSpace
 from pytest_circuits.prompts.space import Pair, Prompt
 from pytest_circuits.spec.types import Spec
@@ -83,9 +83,33 @@ def run_of(runner: Runner, view: View, *, name: str) -> Run:
     )
 
 
-def contradiction(one: Floats, other: Floats, *, tie: float) -> Floats:
-    """By how much each margin of one run goes against the other's sign; of a tie, nothing does."""
-    return np.where(np.abs(one) > tie, -(other * np.sign(one)), -np.inf)
+def runs_of(bench: Bench, views: Mapping[str, View]) -> tuple[Run, ...]:
+    return tuple(run_of(bench.runner, view, name=name) for name, view in views.items())
+
+
+def rate_of(
+    bench: Bench,
+    claim: str,
+    view: Callable[[Bench], View],
+    threshold: float,
+    *,
+    at_most: bool = False,
+) -> tuple[Rate, float | None]:
+    """How often a view prefers the answer, and how that differs from the baseline's rate."""
+
+    def measure(bench: Bench, runner: Runner) -> Interval:
+        holds = runner.margins(bench.sample.pairs, view(bench)) > EPS
+        return bench.sample.rate(holds, bench.spec.protocol.alpha)
+
+    interval, sample = measure(bench, bench.runner), bench.sample
+    rate = interval.against(threshold, n=sample.n, exhaustive=sample.exhaustive, at_most=at_most)
+    return rate, bench.delta(claim, interval, measure)
+
+
+def contradiction(margins: tuple[Floats, ...]) -> Floats:
+    """By how much the second run goes against the first one's sign; nothing goes against a tie."""
+    one, other = margins
+    return np.where(np.abs(one) > EPS, -(other * np.sign(one)), -np.inf)
 
 
 def median_size(margins: Floats) -> float:
@@ -95,6 +119,9 @@ def median_size(margins: Floats) -> float:
 
 def preference(margin: float, pair: Pair, member: int) -> str:
     """Which token a run prefers and by how much: `prefers '"' by 3.2 nats`."""
-    prompt = (pair.first, pair.second)[member]
+    return f"prefers {preferred(margin, (pair.first, pair.second)[member])}"
+
+
+def preferred(margin: float, prompt: Prompt) -> str:
     token = prompt.answer if margin > 0 else prompt.foil
-    return f"prefers {token!r} by {abs(margin):.2f} nats"
+    return f"{token!r} by {abs(margin):.2f} nats"

@@ -14,7 +14,7 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.rest import Part, Rest
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Cause
-from pytest_circuits.claims.parts_of_rest import loss_slopes
+from pytest_circuits.claims.parts_of_rest import flipped, loss_slopes
 from pytest_circuits.claims.statistics import Floats
 from pytest_circuits.prompts.space import Pair
 
@@ -56,7 +56,7 @@ def _measured(
     indexes = [i for i in np.argsort(-gains, kind="stable")[:TRIED].tolist() if gains[i] > 0]
     if not indexes or before == goal:
         return []
-    after = _scores(bench, pair, rest, [_flipped(start, index) for index in indexes])
+    after = _scores(bench, pair, rest, [flipped(start, [index]) for index in indexes])
     return [
         Cause(
             part=rest.name(index),
@@ -80,9 +80,3 @@ def _scores(bench: Bench, pair: Pair, rest: Rest, parts: Sequence[Part]) -> list
     margins = bench.runner.margins_many([pair], [rest.without(part) for part in parts])
     scores: list[float] = margins.mean(axis=(1, 2)).tolist()
     return scores
-
-
-def _flipped(part: Part, index: int) -> Part:
-    changed = part.copy()
-    changed[index] ^= True
-    return changed

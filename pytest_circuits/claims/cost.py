@@ -30,20 +30,14 @@ class Shared(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Prompt-forwards of one claim.
+    """Prompt-forwards of one claim."""
 
-    shared: prompts by run, of which those that another claim has run are not run again. own: all
-    that no other claim asks for.
-    """
-
-    shared: Mapping[Shared, int] = field(default_factory=dict)
-    own: int = 0
+    shared: Mapping[Shared, int] = field(default_factory=dict)  # by run; done once for all claims
+    own: int = 0  # all that no other claim asks for
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that a cost may depend on."""
-
     spec: Spec
     model: Model | None = None  # None: none is at hand
     others: tuple[LoadedSpec, ...] = ()  # behaviors that `specific` compares with
@@ -54,7 +48,6 @@ class Situation:
 
     @property
     def pairs(self) -> int:
-        """Pairs of the sample."""
         return drawn(self.spec, self.spec.protocol.pairs)
 
     @property
@@ -82,5 +75,4 @@ class Situation:
 
 
 def drawn(spec: Spec, most: int) -> int:
-    """Pairs of a specification where at most so many are drawn."""
     return min(PromptSpace(spec.behavior).size, most)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import EPS, Bench, Sample
-from pytest_circuits.claims.card import Claim, LawCard, Run, limits_of, run_of
+from pytest_circuits.claims.card import Claim, LawCard, limits_of, runs_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law
 from pytest_circuits.claims.findings import conclude, law_finding, not_finite, rate_finding
-from pytest_circuits.claims.statistics import Bools, Floats, Interval
+from pytest_circuits.claims.statistics import Floats, Interval
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.problems import quoted
 from pytest_circuits.spec.template import cue_name
@@ -27,14 +25,6 @@ def _limits(bench: Bench) -> DependsOnClaim:
 def _on_cue(bench: Bench) -> bool:
     """Only of the cue it is known where a change should lead, so that a law can be about it."""
     return cue_name(bench.spec.behavior) in _limits(bench).slots
-
-
-def _scanned(bench: Bench) -> Sequence[Pair]:
-    return bench.sample.pairs if _on_cue(bench) else ()
-
-
-def _runs(bench: Bench) -> tuple[Run, ...]:
-    return (run_of(bench.runner, WHOLE, name="whole model"),)
 
 
 def _excess(margins: tuple[Floats, ...]) -> Floats:
@@ -51,23 +41,19 @@ def _violation(_pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
     )
 
 
-def _moved(bench: Bench, runner: Runner, slot: str) -> tuple[Sample, Bools]:
-    """Changes of a slot, and which of them [n] move the preference as they should."""
+def _moved(bench: Bench, runner: Runner, slot: str) -> tuple[Sample, Interval]:
+    """Changes of a slot, and how often they move the preference as they should."""
     cue, margin = slot == cue_name(bench.spec.behavior), bench.spec.protocol.margin
     changes = bench.sample if cue else bench.changes(slot)
     margins = runner.margins(changes.pairs, WHOLE)  # [n, 2]
+    moved = np.abs(margins[:, 0] - margins[:, 1]) >= margin  # [n]
     if cue:
-        return changes, (margins.min(axis=1) > EPS) & (margins.sum(axis=1) >= margin)
-    return changes, np.abs(margins[:, 0] - margins[:, 1]) >= margin
-
-
-def _interval(bench: Bench, runner: Runner, slot: str) -> Interval:
-    changes, moved = _moved(bench, runner, slot)
-    return changes.rate(np.stack([moved, moved], axis=1), bench.spec.protocol.alpha)
+        moved = (margins.min(axis=1) > EPS) & (margins.sum(axis=1) >= margin)
+    return changes, changes.rate(np.stack([moved, moved], axis=1), bench.spec.protocol.alpha)
 
 
 def _least(bench: Bench, runner: Runner) -> Interval:
-    intervals = [_interval(bench, runner, slot) for slot in _limits(bench).slots]
+    intervals = (_moved(bench, runner, slot)[1] for slot in _limits(bench).slots)
     return min(intervals, key=lambda interval: interval.lower)
 
 
@@ -75,11 +61,10 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     limits, protocol = _limits(bench), bench.spec.protocol
     findings, rates = [], []
     for slot in limits.slots:
-        changes, _ = _moved(bench, bench.runner, slot)
+        changes, interval = _moved(bench, bench.runner, slot)
         whole = bench.runner.margins(changes.pairs, WHOLE)
         if broken := not_finite("depends_on", law, whole_model=whole):
             return broken
-        interval = _interval(bench, bench.runner, slot)
         rate = interval.against(limits.rate, n=changes.n, exhaustive=changes.exhaustive)
         to = " to the other answer" if slot == cue_name(bench.spec.behavior) else ""
         what = f"changing {quoted(slot)} moves the preference{to} by {protocol.margin:g} nats"
@@ -115,11 +100,11 @@ DEPENDS_ON = Claim(
     _decide,
     _cost,
     law=LawCard(
-        _runs,
+        lambda bench: runs_of(bench, {"whole model": WHOLE}),
         _excess,
         _violation,
         searchable=_on_cue,
-        scanned=_scanned,
+        scanned=lambda bench: bench.sample.pairs if _on_cue(bench) else (),
         margin=lambda _bench: -EPS,
     ),
     needs_nodes=False,

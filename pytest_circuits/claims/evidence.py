@@ -74,8 +74,6 @@ class Law:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One claim put to the test."""
-
     claim: str
     verdict: Verdict
     reason: str  # one sentence, also for a pass

@@ -23,6 +23,16 @@ class Finding:
     sentence: str
 
 
+def decided(*, holds: bool, sentence: str) -> Finding:
+    return Finding(Verdict.PASS if holds else Verdict.FAIL, sentence)
+
+
+def some(texts: Sequence[str], most: int, *, separator: str = ", ") -> str:
+    """The first of several texts, and how many more there are."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return separator.join(texts[:most]) + more
+
+
 def conclude(
     claim: str,
     findings: Sequence[Finding],
@@ -51,8 +61,7 @@ def conclude(
 def not_finite(claim: str, law: Law, **runs: Floats) -> Evidence | None:
     """Failing evidence when any run holds a NaN or an infinity, which no comparison would catch."""
     for name, margins in runs.items():
-        bad = int((~np.isfinite(margins)).any(axis=-1).sum())
-        if bad:
+        if bad := int((~np.isfinite(margins)).any(axis=-1).sum()):
             what = name.replace("_", " ")
             sentence = f"{what}: {bad} of {len(margins)} results hold logits that are not numbers"
             return conclude(claim, [Finding(Verdict.FAIL, sentence)], law=law)
@@ -91,7 +100,6 @@ def bounded(
 
 
 def rate_finding(rate: Rate, *, what: str, alpha: float) -> Finding:
-    """Decide whether a rate keeps to its threshold."""
     return bounded(
         f"{what} on {percent(rate.estimate)} of {'all ' * rate.exhaustive}{rate.n} prompts",
         Interval(rate.estimate, rate.lower, rate.upper),
@@ -148,9 +156,8 @@ def against_controls(p: float, *, controls: int, what: str) -> Finding:
     """Decide whether a circuit beats all but one in twenty random circuits of its shape."""
     beaten = controls + 1 - round(p * (controls + 1))
     sentence = f"{what} {beaten} of {controls} random circuits of the same shape (p = {p:.3f})"
-    if p <= CONTROL_LEVEL:
-        return Finding(Verdict.PASS, sentence)
-    return Finding(Verdict.FAIL, f"{sentence}: no better than chance")
+    better = p <= CONTROL_LEVEL
+    return decided(holds=better, sentence=sentence + ": no better than chance" * (not better))
 
 
 def most_controls(

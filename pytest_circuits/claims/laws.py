@@ -15,12 +15,11 @@ from hypothesis.strategies import SearchStrategy
 
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import Bench
-from pytest_circuits.claims.card import LawCard, Run, run_of
-from pytest_circuits.claims.climb import climb
+from pytest_circuits.claims.card import LawCard, runs_of
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude
 from pytest_circuits.claims.registry import CLAIMS
-from pytest_circuits.claims.search import configured
+from pytest_circuits.claims.search import climb, configured
 from pytest_circuits.claims.statistics import Bools, Floats
 from pytest_circuits.prompts.space import Pair, Prompt
 
@@ -138,8 +137,7 @@ def check(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> None:
     broken = breaks(bench, card, pairs)  # [n, 2]
     if broken.any():
         found = [(pairs[row], int(member)) for row, member in np.argwhere(broken)]
-        pair, member = min(found, key=lambda entry: _size(_member(*entry)))
-        raise LawBroken(counterexample(bench, card, pair, member))
+        raise LawBroken(counterexample(bench, card, *min(found, key=_size)))
 
 
 def breaks(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> Bools:
@@ -151,12 +149,10 @@ def breaks(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> Bools:
 
 
 def counterexample(bench: Bench, card: LawCard, pair: Pair, member: int) -> Counterexample:
-    """What a person needs to see about one prompt that breaks a law."""
     prompt, partner = _member(pair, member), _member(pair, 1 - member)
     runs = card.runs(bench)
     margins = tuple(run.margins([pair])[0] for run in runs)  # each [2]
     finite = all(np.isfinite(margin).all() for margin in margins)
-    logits = {run.name: run.logits(prompt) for run in runs if run.logits is not None}
     return Counterexample(
         prompt=prompt.text,
         answer=prompt.answer,
@@ -165,8 +161,7 @@ def counterexample(bench: Bench, card: LawCard, pair: Pair, member: int) -> Coun
         tokens=bench.runner.tokens(prompt),
         margins={run.name: _finite(m[member]) for run, m in zip(runs, margins, strict=True)},
         logits={
-            name: {"answer": _finite(answer), "foil": _finite(foil)}
-            for name, (answer, foil) in logits.items()
+            run.name: _finite_logits(run.logits(prompt)) for run in runs if run.logits is not None
         },
         violation=(
             card.violation(pair, member, margins) if finite else "its logits are not numbers"
@@ -181,23 +176,18 @@ def _explained(bench: Bench, card: LawCard, found: Counterexample) -> Counterexa
     """
     prompt = Prompt(found.prompt, found.answer, found.foil)
     logits, margins = dict(found.logits), dict(found.margins)
-    for run in _shown_runs(bench):
+    views = {"whole model": WHOLE}
+    if bench.nodes.count:
+        views |= {bench.alone: bench.circuit, "without the circuit": bench.without}
+    for run in runs_of(bench, views):
         if run.name not in margins and run.logits is not None:
             answer, foil = run.logits(prompt)
             margins[run.name] = _finite(answer - foil)
-            logits[run.name] = {"answer": _finite(answer), "foil": _finite(foil)}
+            logits[run.name] = _finite_logits((answer, foil))
     finite = None not in found.margins.values()
     partner = Prompt(found.partner, found.foil, found.answer)
     causes = card.causes(bench, Pair(prompt, partner)) if finite else ()
     return replace(found, margins=margins, logits=logits, causes=causes, runs=tuple(margins))
-
-
-def _shown_runs(bench: Bench) -> tuple[Run, ...]:
-    """The whole model, the circuit and the complement, if there is a circuit."""
-    views = {"whole model": WHOLE}
-    if bench.nodes.count:
-        views |= {bench.alone: bench.circuit, "without the circuit": bench.without}
-    return tuple(run_of(bench.runner, view, name=name) for name, view in views.items())
 
 
 def _no_search() -> None:
@@ -221,8 +211,13 @@ def _member(pair: Pair, member: int) -> Prompt:
     return (pair.first, pair.second)[member]
 
 
-def _size(prompt: Prompt) -> tuple[int, str]:
-    return (len(prompt.text), prompt.text)
+def _size(entry: tuple[Pair, int]) -> tuple[int, str]:
+    text = _member(*entry).text
+    return len(text), text
+
+
+def _finite_logits(logits: tuple[float, float]) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in zip(("answer", "foil"), logits, strict=True)}
 
 
 def _finite(value: float) -> float | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_circuits.circuit.edges import Edges, count_edges, edges_of
+from pytest_circuits.circuit.edges import Edge, Edges, count_edges, edges_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.random_circuits import random_additions, with_node
 from pytest_circuits.circuit.view import View
@@ -21,9 +21,9 @@ from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, Bench
 from pytest_circuits.claims.card import Claim, limits_of
 from pytest_circuits.claims.cost import Cost, Situation
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
-from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite
+from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite, some
 from pytest_circuits.claims.statistics import Floats, softplus
-from pytest_circuits.model.protocol import Ends, Site
+from pytest_circuits.model.protocol import Site
 from pytest_circuits.spec.types import MinimalClaim, edge_key
 
 PAIRS = 4  # on which parts are taken out and random ones added
@@ -33,12 +33,10 @@ _SHOWN = 6  # parts that a sentence names
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A node or an edge of the circuit."""
-
     name: str
     kind: str  # of hook point: random nodes of this kind are what it has to outdo
     node: tuple[str, int] | None = None
-    edge: tuple[Ends, tuple[int, int]] | None = None
+    edge: Edge | None = None
 
     def taken_from(self, nodes: Nodes, edges: Edges | None) -> tuple[Nodes, Edges | None]:
         if self.node is not None:
@@ -48,10 +46,8 @@ class Part:
 
 def parts_of(nodes: Nodes, edges: Edges | None, sites: Mapping[str, Site]) -> list[Part]:
     """The nodes of a circuit, then its listed edges; an edge is of the kind of its target."""
-    found = [
-        Part(name, sites[hook].point, node=(hook, channel))
-        for name, (hook, channel) in zip(nodes.ids(), nodes, strict=True)
-    ]
+    named = zip(nodes.ids(), nodes, strict=True)
+    found = [Part(name, sites[node[0]].point, node=node) for name, node in named]
     for ends, (source, target) in edges or ():
         name = f"{edge_key(*ends)} [{source}, {target}]"
         found.append(Part(name, sites[ends[1]].point, edge=(ends, (source, target))))
@@ -62,9 +58,19 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     limits, alpha = limits_of(bench.spec, MinimalClaim), bench.spec.protocol.alpha
     if not bench.nodes.count:
         return conclude("minimal", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
-    random_nodes = _random_nodes(bench)
+    random_nodes = random_additions(
+        bench.nodes,
+        bench.model,
+        bench.runner.reference,
+        count=bench.spec.protocol.controls,
+        rng=bench.random(stream=6),
+    )
     if full := [kind for kind, several in random_nodes.items() if not several]:
-        return conclude("minimal", [_nothing_beside(full)], law=law)
+        text = (
+            f"outside of the circuit no node of the kind {' or '.join(full)} varies over the "
+            "reference text: there is nothing to compare its own with (a smaller circuit)"
+        )
+        return conclude("minimal", [Finding(Verdict.INCONCLUSIVE, text)], law=law)
     parts = parts_of(bench.nodes, bench.edges, bench.model.sites)
     own = _margins(bench, [bench.plain])  # [1, n, 2]
     taken = _margins(bench, [View.circuit(*p.taken_from(bench.nodes, bench.edges)) for p in parts])
@@ -101,24 +107,6 @@ def _margins(bench: Bench, views: Sequence[View]) -> Floats:
     return bench.runner.margins_many(bench.sample.few(PAIRS, seed=bench.seed), views)
 
 
-def _random_nodes(bench: Bench) -> dict[str, list[tuple[str, int]]]:
-    return random_additions(
-        bench.nodes,
-        bench.model,
-        bench.runner.reference,
-        count=bench.spec.protocol.controls,
-        rng=bench.random(stream=6),
-    )
-
-
-def _nothing_beside(kinds: Sequence[str]) -> Finding:
-    text = (
-        f"outside of the circuit no node of the kind {' or '.join(kinds)} varies over the "
-        "reference text: there is nothing to compare its own with (a smaller circuit)"
-    )
-    return Finding(Verdict.INCONCLUSIVE, text)
-
-
 def _added(bench: Bench, added: dict[str, list[tuple[str, int]]]) -> dict[str, Floats]:
     """Margins [K, n, 2] of the circuit with one of these nodes more, by the node's kind."""
     views = [
@@ -138,14 +126,14 @@ def _finding(
         offer, measures = _smaller(bench, unneeded)
         text = (
             f"taking out {len(unneeded)} of {len(parts)} parts changes no more than {bar} do: "
-            f"{_named(unneeded)}; {offer}"
+            f"{some([part.name for part in unneeded], _SHOWN)}; {offer}"
         )
         return Finding(Verdict.FAIL, text), measures
     if unsure:
         text = (
             f"taking out {len(unsure)} of {len(parts)} parts is not shown to change more than "
-            f"{bar} do: "
-            f"{_named(unsure)} (undecided: more protocol.controls)"
+            f"{bar} do: {some([part.name for part in unsure], _SHOWN)} (undecided: more "
+            "protocol.controls)"
         )
         return Finding(Verdict.INCONCLUSIVE, text), {}
     sure = confidence(bench.spec.protocol.alpha)
@@ -173,11 +161,6 @@ def _smaller(bench: Bench, unneeded: Sequence[Part]) -> tuple[str, dict[str, flo
         f"are left, with a task loss of {losses[last]:.3g} nats (now {losses[0]:.3g})"
     )
     return text, {"smaller_nodes": float(nodes.count), "smaller_task_loss": float(losses[last])}
-
-
-def _named(parts: Sequence[Part]) -> str:
-    more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
-    return ", ".join(part.name for part in parts[:_SHOWN]) + more
 
 
 def _cost(situation: Situation) -> Cost:

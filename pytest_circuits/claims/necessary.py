@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench
-from pytest_circuits.claims.card import Claim, LawCard, Run, limits_of, run_of
+from pytest_circuits.claims.card import Claim, LawCard, limits_of, rate_of, runs_of
 from pytest_circuits.claims.causes import causes_of_separation
 from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law
@@ -19,16 +18,9 @@ from pytest_circuits.claims.findings import (
     not_finite,
     rate_finding,
 )
-from pytest_circuits.claims.statistics import Floats, Interval
+from pytest_circuits.claims.statistics import Floats
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import NecessaryClaim
-
-
-def _runs(bench: Bench) -> tuple[Run, ...]:
-    return (
-        run_of(bench.runner, WHOLE, name="whole model"),
-        run_of(bench.runner, bench.without, name="without the circuit"),
-    )
 
 
 def _excess(margins: tuple[Floats, ...]) -> Floats:
@@ -57,11 +49,6 @@ def _violation(_pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
     )
 
 
-def _interval(bench: Bench, runner: Runner) -> Interval:
-    holds = runner.margins(bench.sample.pairs, bench.without) > EPS
-    return bench.sample.rate(holds, bench.spec.protocol.alpha)
-
-
 def _decide(bench: Bench, law: Law) -> Evidence:
     protocol, sample = bench.spec.protocol, bench.sample
     limits = limits_of(bench.spec, NecessaryClaim)
@@ -72,8 +59,9 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "necessary", law, whole_model=whole, without_the_circuit=without, random_circuits=random
     ):
         return broken
-    interval = _interval(bench, bench.runner)
-    rate = interval.against(limits.max_rate, n=sample.n, exhaustive=sample.exhaustive, at_most=True)
+    rate, delta = rate_of(
+        bench, "necessary", lambda bench: bench.without, limits.max_rate, at_most=True
+    )
     own = _separation(bench.runner.margins(bench.control_pairs, bench.without)).mean()
     others = _separation(random).mean(axis=1)  # [K]
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
@@ -104,7 +92,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "control_left": float(left.mean()),
         "control_p": p,
         "control_separation": float(np.median(others)),
-        "delta_to_baseline": bench.delta("necessary", interval, _interval),
+        "delta_to_baseline": delta,
         "separation": sample.mean(without, protocol.alpha).estimate,
         "separation_whole": sample.mean(whole, protocol.alpha).estimate,
     }
@@ -121,7 +109,12 @@ NECESSARY = Claim(
     "with only the circuit ablated, the preference is gone",
     _decide,
     _cost,
-    law=LawCard(_runs, _excess, _violation, causes=causes_of_separation),
+    law=LawCard(
+        lambda bench: runs_of(bench, {"whole model": WHOLE, "without the circuit": bench.without}),
+        _excess,
+        _violation,
+        causes=causes_of_separation,
+    ),
     tier="core",
     at_most=True,
 )

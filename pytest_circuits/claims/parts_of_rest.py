@@ -6,9 +6,10 @@ search for the worst sees other prompts than those on which its result is judged
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pytest_circuits.circuit.rest import Part, Rest, part_gradients
 from pytest_circuits.circuit.runner import Runner
@@ -71,7 +72,7 @@ def _worst_from(runner: Runner, pairs: Sequence[Pair], rest: Rest, starts: Seque
     losses = _losses(runner, pairs, rest, parts)
     for _ in range(STEPS):
         gains = _gains(runner, pairs, rest, parts)  # [K, size]
-        candidates = [list(_flipped(part, gain)) for part, gain in zip(parts, gains, strict=True)]
+        candidates = [_promising(part, gain) for part, gain in zip(parts, gains, strict=True)]
         flat = [part for several in candidates for part in several]
         if not flat:
             break
@@ -87,15 +88,14 @@ def _worst_from(runner: Runner, pairs: Sequence[Pair], rest: Rest, starts: Seque
 def _losses(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequence[Part]) -> Floats:
     """Task loss in nats of each of K parts ablated, [K]; what is not a number hurts without end."""
     margins = runner.margins_many(pairs, [rest.without(part) for part in parts])
-    losses: Floats = softplus(margins).mean(axis=(1, 2))
+    losses = softplus(margins).mean(axis=(1, 2))
     return np.where(np.isfinite(losses), losses, np.inf)
 
 
 def _gains(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequence[Part]) -> Floats:
     """How much the loss should grow, to first order, when an element is changed: [K, size]."""
     slopes = loss_slopes(runner, pairs, rest, parts)
-    gains: Floats = np.where(np.stack(parts), -slopes, slopes)
-    return gains
+    return np.where(np.stack(parts), -slopes, slopes)
 
 
 def loss_slopes(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequence[Part]) -> Floats:
@@ -107,12 +107,14 @@ def loss_slopes(runner: Runner, pairs: Sequence[Pair], rest: Rest, parts: Sequen
     return slopes
 
 
-def _flipped(part: Part, gain: Floats) -> Iterator[Part]:
+def _promising(part: Part, gain: Floats) -> list[Part]:
     """Parts that differ in the elements with the largest gains, as long as these are gains."""
-    order = np.argsort(-gain, kind="stable")
-    useful = int((gain > 0).sum())
-    for count in dict.fromkeys(min(flips, useful) for flips in FLIPS):
-        if count:
-            changed = part.copy()
-            changed[order[:count]] ^= True
-            yield changed
+    order, useful = np.argsort(-gain, kind="stable"), int((gain > 0).sum())
+    counts = dict.fromkeys(min(flips, useful) for flips in FLIPS)
+    return [flipped(part, order[:count]) for count in counts if count]
+
+
+def flipped(part: Part, indexes: Sequence[int] | NDArray[np.int64]) -> Part:
+    changed = part.copy()
+    changed[indexes] ^= True
+    return changed

@@ -9,10 +9,10 @@ from pytest_circuits.circuit.attention import Head, kept_heads, shows_attention
 from pytest_circuits.circuit.calibration import shift_of
 from pytest_circuits.circuit.edges import Edges, edges_of
 from pytest_circuits.circuit.matching import MATCH_PAIRS, Match, match_nodes
-from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.nodes import Nodes, grouped
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import Shift
-from pytest_circuits.claims.bench import Bench, draw_sample
+from pytest_circuits.claims.bench import Bench, draw_sample, seed_of
 from pytest_circuits.claims.stable.baseline import Live, check_tokenizer, facts
 from pytest_circuits.claims.stable.observation import Place
 from pytest_circuits.model.protocol import Kind, Model
@@ -31,10 +31,8 @@ def find_again(loaded: LoadedSpec, candidate: Model, base: Model) -> Match:
     here, there = (
         Runner(model, load_reference(model), loaded.spec.ablation) for model in (base, candidate)
     )
-    seed = int(loaded.digest[:15], 16)
-    sample = draw_sample(
-        PromptSpace(loaded.spec.behavior), count=loaded.spec.protocol.pairs, seed=seed
-    )
+    seed, space = seed_of(loaded.digest), PromptSpace(loaded.spec.behavior)
+    sample = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
     pairs = sample.few(MATCH_PAIRS, seed=seed)
     return match_nodes(here, there, Nodes.of(loaded.spec.nodes), pairs)
 
@@ -48,9 +46,7 @@ def readdressed(
     """
     edges = match.edges(edges_of(spec))
     alike = [abs(value) for value in match.alike.values()]
-    came_from: dict[str, list[int]] = {}
-    for (hook, _), (_, channel) in match.reversed.there.items():
-        came_from.setdefault(hook, []).append(channel)
+    came_from = grouped((hook, c) for (hook, _), (_, c) in match.reversed.there.items())
     found_by: dict[str, FoundBy] = {
         "tool": f"pytest-circuits {version} --circuits-match",
         "matched_with": digests["base"],
@@ -93,7 +89,6 @@ def place_in(
 
 
 def against(bench: Bench, base: Model, original: Spec, match: Match) -> Bench:
-    """The bench of a matched circuit, compared with what it was matched with."""
     edges, shift = edges_of(original), shift_of(original)
     place = place_in(match.reversed, edges, shift, here=bench.model, there=base)
     runner = Runner(base, load_reference(base), original.ablation)

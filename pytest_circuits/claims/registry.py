@@ -46,10 +46,7 @@ def declared(spec: Spec) -> tuple[str, ...]:
 def require_nodes(loaded: LoadedSpec) -> None:
     """Make sure that there is a circuit, if a claim is about one and not about the model.
 
-    Raises:
-        SpecError: the specification lists no nodes.
-        UsageError: the card of a claim cannot be used.
-
+    Raises SpecError when no nodes are listed, UsageError when the card of a claim cannot be used.
     """
     about_nodes = [name for name in declared(loaded.spec) if CLAIMS[name].needs_nodes]
     if about_nodes and not any(loaded.spec.nodes.values()):
@@ -61,10 +58,8 @@ def require_nodes(loaded: LoadedSpec) -> None:
 @cache
 def _card(name: str) -> Claim:
     others, _ = installed()
-    return _card_of(others[name]) if name in others else _own_card(name)
-
-
-def _own_card(name: str) -> Claim:
+    if name in others:
+        return _card_of(others[name])
     module = import_module(f"pytest_circuits.claims.{name}")
     if hasattr(module, "__path__"):
         module = import_module(f"{module.__name__}.card")
@@ -74,12 +69,12 @@ def _own_card(name: str) -> Claim:
 
 def _card_of(claim: Installed) -> Claim:
     module, _, attribute = claim.card.partition(":")
+    told = f"claim '{claim.name}' of {claim.distribution}: {claim.card}"
     try:
         card = getattr(import_module(module), attribute)
     except Exception as error:
-        why = f"{claim.card} cannot be imported: {type(error).__name__}: {error}"
-        raise UsageError(f"claim '{claim.name}' of {claim.distribution}: {why}") from error
+        why = f"cannot be imported: {type(error).__name__}: {error}"
+        raise UsageError(f"{told} {why}") from error
     if not (isinstance(card, Claim) and card.name == claim.name):
-        why = f"{claim.card} is not the card of a claim '{claim.name}'"
-        raise UsageError(f"claim '{claim.name}' of {claim.distribution}: {why}")
+        raise UsageError(f"{told} is not the card of a claim '{claim.name}'")
     return card

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_circuits.circuit.random_circuits import random_circuits
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude
@@ -39,21 +38,9 @@ def shuffled(bench: Bench) -> Bench:
 
     Where the circuit has every node of its hook points, there is no other one, and it stays.
     """
-    nodes = next(
-        (
-            other
-            # Not the seed of the controls, the first of which it would be.
-            for other in random_circuits(
-                bench.nodes,
-                bench.model,
-                bench.runner.reference,
-                count=_TRIES,
-                seed=bench.seed + 1,
-            )
-            if other != bench.nodes
-        ),
-        bench.nodes,
-    )
+    seed = bench.seed + 1  # not that of the controls, the first of which it would be
+    tries = bench.shuffles(_TRIES, seed=seed)
+    nodes = next((other for other in tries if other != bench.nodes), bench.nodes)
     channels = {hook: list(indexes) for hook, indexes in nodes.channels}
     spec = bench.spec.model_copy(update={"nodes": channels, "edges": None})
     loaded = replace(bench.loaded, spec=spec)
@@ -61,15 +48,8 @@ def shuffled(bench: Bench) -> Bench:
 
 
 def _reseeded(bench: Bench, number: int) -> Bench:
-    """The bench under another seed, with the model itself as its baseline."""
-    return replace(
-        bench,
-        selfcheck=number,
-        baseline=Live(bench.runner),
-        search_seed=None,
-        tried={},
-        changed={},
-    )
+    itself = Live(bench.runner)
+    return replace(bench, selfcheck=number, baseline=itself, search_seed=None, tried={}, changed={})
 
 
 def _alarm(bench: Bench) -> str:

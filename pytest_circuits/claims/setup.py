@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from pytest_circuits.circuit.edges import edges_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
@@ -30,14 +28,11 @@ def make_bench(
 ) -> Bench:
     """The bench of one circuit in one model.
 
-    baseline: a baseline file's content, another model, or None for no baseline.
-    search_seed: what `--hypothesis-seed` gave; without it the specification decides.
-    pruner: prunes the circuit anew, where `stable` asks for its structure.
+    baseline: a baseline file's content, or another model. search_seed, pruner: as in `Bench`.
     beside: the specification beside which other ones lie that are named; None: this one.
 
-    Raises ModelError when the model has no reference or cannot be compared with the baseline, and
-    BaselineError when the baseline was recorded for something else, SpecError when another
-    specification that this one names cannot be used.
+    Raises ModelError when the model has no reference or cannot be compared with the baseline,
+    BaselineError when that was recorded for something else, SpecError as `load_others` does.
     """
     ablation = loaded.spec.ablation
     runner = Runner(model, load_reference(model), ablation)
@@ -65,9 +60,7 @@ def make_bench(
 def load_others(loaded: LoadedSpec) -> tuple[LoadedSpec, ...]:
     """The specifications that the claim `specific` names, none where it is not declared.
 
-    Raises:
-        SpecError: one is not there, cannot be used, is about another model, or is this one itself.
-
+    Raises SpecError when one is not there, cannot be used, is about another model, or is this one.
     """
     claim = loaded.spec.claims.specific
     return tuple(
@@ -83,14 +76,11 @@ def _load_other(loaded: LoadedSpec, place: int, name: str) -> LoadedSpec:
         raise SpecError(loaded.problem_at(loc, text))
     if not path.is_file():
         text = f"there is no {quoted(path.name)} beside this file"
-        beside = _names(other.name for other in loaded.path.parent.glob(f"*{SUFFIX}"))
+        files = loaded.path.parent.glob(f"*{SUFFIX}")
+        beside = sorted(other.name.removesuffix(SUFFIX) for other in files)
         raise SpecError(loaded.problem_at(loc, text, suggest(name, beside)))
     other = load_spec(path)
     if other.model_path != loaded.model_path:
         text = f"{quoted(name)} is about another model, {quoted(other.spec.model)}"
         raise SpecError(loaded.problem_at(loc, text, "name behaviors of the same model"))
     return other
-
-
-def _names(files: Iterable[str]) -> list[str]:
-    return sorted(name.removesuffix(SUFFIX) for name in files)

@@ -14,7 +14,7 @@ import numpy as np
 from pytest_circuits.circuit.text_loss import text_losses
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample
+from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample, seed_of
 from pytest_circuits.claims.card import Claim, limits_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation, drawn
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
@@ -68,7 +68,6 @@ class _Other:
         return f"{self.loaded.spec.circuit} ({self.loaded.digest[:12]})"
 
     def rate(self, alpha: float) -> Interval:
-        """How often the whole model has the behavior."""
         return self.declared.rate(self.intact > EPS, alpha)
 
     def harm(self, alpha: float) -> _Harm:
@@ -107,7 +106,14 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         _presence_finding(others, rates, limits.max_drop, alpha),
         *_drop_findings(others, drops, limits.max_drop, alpha),
         *_harm_findings(own, harms, alpha),
-        _control_finding(outdone, alpha),
+        most_controls(
+            outdone,
+            "ablated, it hurts this behavior beyond what it does elsewhere, more than "
+            f"{int(outdone.sum())} of {len(outdone)} random circuits of the same shape",
+            alpha=alpha,
+            failed=": no more specific than chance",
+            undecided=": undecided (more protocol.controls)",
+        ),
     ]
     worst = max(range(len(drops)), key=lambda place: drops[place].upper)
     sample = others[worst].sample
@@ -126,8 +132,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
 
 
 def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
-    seed = int(loaded.digest[:15], 16)
-    space = PromptSpace(loaded.spec.behavior)
+    seed, space = seed_of(loaded.digest), PromptSpace(loaded.spec.behavior)
     declared = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
     sample = draw_sample(space, count=PAIRS, seed=seed)
     views = [View.without(nodes) for nodes in bench.controls]
@@ -161,20 +166,6 @@ def _outdone(bench: Bench, harms: Sequence[_Harm]) -> Bools:
     own = here - max(harm.few for harm in harms)
     outdone: Bools = random - np.max([harm.random for harm in harms], axis=0) < own - EPS
     return outdone
-
-
-def _control_finding(outdone: Bools, alpha: float) -> Finding:
-    seen = (
-        "ablated, it hurts this behavior beyond what it does elsewhere, more than "
-        f"{int(outdone.sum())} of {len(outdone)} random circuits of the same shape"
-    )
-    return most_controls(
-        outdone,
-        seen,
-        alpha=alpha,
-        failed=": no more specific than chance",
-        undecided=": undecided (more protocol.controls)",
-    )
 
 
 def _presence_finding(
@@ -240,19 +231,15 @@ def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[
     by_verdict: dict[Verdict, list[str]] = {}
     for harm in harms:
         raised = f"that of {harm.name} by {harm.loss.estimate:.3g}"
-        by_verdict.setdefault(_less(own, harm.loss), []).append(raised)
+        less = Verdict.FAIL if own.upper <= harm.loss.lower else Verdict.INCONCLUSIVE
+        if own.lower > harm.loss.upper:
+            less = Verdict.PASS
+        by_verdict.setdefault(less, []).append(raised)
     here = f"ablating the circuit raises the loss by {own.estimate:.3g} nats here"
     return [
         Finding(verdict, f"{here}, {', '.join(raised)}{endings[verdict]}")
         for verdict, raised in by_verdict.items()
     ]
-
-
-def _less(own: Interval, other: Interval) -> Verdict:
-    """Whether another loss grows less than this one."""
-    if own.lower > other.upper:
-        return Verdict.PASS
-    return Verdict.FAIL if own.upper <= other.lower else Verdict.INCONCLUSIVE
 
 
 def _cost(situation: Situation) -> Cost:

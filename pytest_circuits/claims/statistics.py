@@ -52,7 +52,10 @@ def upper_bound(hits: int, n: int, alpha: float) -> float:
 
 def rate(holds: Bools, alpha: float) -> Interval:
     """Rate of independent draws [n], each bound at level alpha."""
-    hits, n = int(holds.sum()), len(holds)
+    return _share(int(holds.sum()), len(holds), alpha)
+
+
+def _share(hits: int, n: int, alpha: float) -> Interval:
     return Interval(hits / n, lower_bound(hits, n, alpha), upper_bound(hits, n, alpha))
 
 
@@ -146,8 +149,7 @@ def prompts_needed(estimate: float, threshold: float, alpha: float) -> int | Non
     """
     n = 100
     while n <= MOST_PROMPTS:
-        hits = round(estimate * n)
-        interval = Interval(hits / n, lower_bound(hits, n, alpha), upper_bound(hits, n, alpha))
+        interval = _share(round(estimate * n), n, alpha)
         if at_least(interval, threshold) is not Verdict.INCONCLUSIVE:
             return n
         n = int(n * 1.25)
@@ -169,6 +171,12 @@ def correlation(before: Floats, after: Floats) -> float:
         return 0.0
     x, y = before - before.mean(), after - after.mean()
     return max(0.0, float((x @ y) / sqrt(float(x @ x) * float(y @ y))))
+
+
+def correlations(before: Floats, after: Floats) -> Floats:
+    """The same for each of several nodes: [nodes, n] twice -> [nodes]."""
+    both = zip(before, after, strict=True)
+    return np.array([correlation(b, a) for b, a in both], dtype=np.float64)
 
 
 def order_kept(before: Floats, after: Floats, *, tie: float) -> float | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from pytest_circuits.circuit.calibration import calibrated, fit
-from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench
@@ -17,18 +16,17 @@ from pytest_circuits.claims.calibration import (
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
-    Run,
     contradiction,
     limits_of,
     median_size,
     preference,
-    run_of,
+    rate_of,
+    runs_of,
 )
 from pytest_circuits.claims.causes import causes_of_difference
 from pytest_circuits.claims.cost import Cost, Shared, Situation
-from pytest_circuits.claims.evidence import Cause, Evidence, Law
+from pytest_circuits.claims.evidence import Evidence, Law
 from pytest_circuits.claims.findings import (
-    Finding,
     against_controls,
     bounded,
     conclude,
@@ -36,21 +34,9 @@ from pytest_circuits.claims.findings import (
     not_finite,
     rate_finding,
 )
-from pytest_circuits.claims.statistics import Floats, Interval, softplus
+from pytest_circuits.claims.statistics import Floats, softplus
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import SufficientClaim
-
-
-def _runs(bench: Bench) -> tuple[Run, ...]:
-    return (
-        run_of(bench.runner, WHOLE, name="whole model"),
-        run_of(bench.runner, bench.circuit, name=bench.alone),
-    )
-
-
-def _excess(margins: tuple[Floats, ...]) -> Floats:
-    whole, alone = margins
-    return contradiction(whole, alone, tie=EPS)
 
 
 def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
@@ -61,11 +47,6 @@ def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
     )
 
 
-def _interval(bench: Bench, runner: Runner) -> Interval:
-    holds = runner.margins(bench.sample.pairs, bench.circuit) > EPS
-    return bench.sample.rate(holds, bench.spec.protocol.alpha)
-
-
 def _decide(bench: Bench, law: Law) -> Evidence:
     protocol, sample = bench.spec.protocol, bench.sample
     limits = limits_of(bench.spec, SufficientClaim)
@@ -73,8 +54,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     random = bench.controls_alone
     if broken := not_finite("sufficient", law, circuit_alone=alone, random_circuits=random):
         return broken
-    interval = _interval(bench, bench.runner)
-    rate = interval.against(limits.rate, n=sample.n, exhaustive=sample.exhaustive)
+    rate, delta = rate_of(bench, "sufficient", lambda bench: bench.circuit, limits.rate)
     scale = 1.0 if bench.spec.calibration is None else bench.spec.calibration.scale
     loss = sample.mean(softplus(scale * alone), protocol.alpha)
     own = _compared_losses(bench, bench.runner.margins(bench.control_pairs, bench.circuit)[None])
@@ -82,7 +62,18 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
     findings = [
         rate_finding(rate, what=f"the {bench.alone} prefers the answer", alpha=protocol.alpha),
-        _loss_finding(loss, limits.max_loss, bench),
+        bounded(
+            f"its task loss is {loss.estimate:.3g} nats"
+            + " over the whole space" * sample.exhaustive,
+            loss,
+            limits.max_loss,
+            needed=f"at most {limits.max_loss:g} needed",
+            show="{:.3g}".format,
+            alpha=protocol.alpha,
+            exhaustive=sample.exhaustive,
+            approximate=True,
+            advice="raise protocol.pairs",
+        ),
         against_controls(p, controls=len(others), what="the circuit's task loss is lower than"),
         law_finding(
             law, margin=protocol.margin, typical=median_size(alone), whose="its preference"
@@ -92,7 +83,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     measures = {
         "control_loss": float(np.median(others)),
         "control_p": p,
-        "delta_to_baseline": bench.delta("sufficient", interval, _interval),
+        "delta_to_baseline": delta,
         "max_loss": limits.max_loss,
         "task_loss": loss.estimate,
         "task_loss_upper": loss.upper,
@@ -121,25 +112,6 @@ def _compared_losses(bench: Bench, margins: Floats) -> Floats:
     return losses
 
 
-def _loss_finding(loss: Interval, max_loss: float, bench: Bench) -> Finding:
-    exhaustive = bench.sample.exhaustive
-    return bounded(
-        f"its task loss is {loss.estimate:.3g} nats" + " over the whole space" * exhaustive,
-        loss,
-        max_loss,
-        needed=f"at most {max_loss:g} needed",
-        show="{:.3g}".format,
-        alpha=bench.spec.protocol.alpha,
-        exhaustive=exhaustive,
-        approximate=True,
-        advice="raise protocol.pairs",
-    )
-
-
-def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
-    return causes_of_difference(bench, pair, np.ones(bench.rest.size, dtype=np.bool_))
-
-
 def _cost(situation: Situation) -> Cost:
     whole, controls = {Shared.WHOLE: situation.prompts}, {Shared.RANDOM_ALONE: situation.controls}
     return Cost(whole | situation.alone | controls, situation.near(runs=2))
@@ -150,6 +122,13 @@ SUFFICIENT = Claim(
     "with everything outside the circuit ablated, the answer is still preferred",
     _decide,
     _cost,
-    law=LawCard(_runs, _excess, _violation, causes=_causes),
+    law=LawCard(
+        lambda bench: runs_of(bench, {"whole model": WHOLE, bench.alone: bench.circuit}),
+        contradiction,
+        _violation,
+        causes=lambda bench, pair: causes_of_difference(
+            bench, pair, np.ones(bench.rest.size, dtype=np.bool_)
+        ),
+    ),
     tier="core",
 )

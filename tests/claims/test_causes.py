@@ -10,9 +10,9 @@ import pytest
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.claims.bench import Bench
-from pytest_circuits.claims.climb import climb, neighbors
 from pytest_circuits.claims.evidence import Counterexample
 from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.search import climb, neighbors
 from pytest_circuits.claims.statistics import Floats
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.prompts.space import Pair, PromptSpace

@@ -16,7 +16,7 @@ from pytest_circuits.claims.stable.baseline_file import (
     record_baseline,
     write_baseline,
 )
-from pytest_circuits.claims.stable.structure import overlap, structure_of
+from pytest_circuits.claims.stable.comparison import overlap, structure_of
 from pytest_circuits.errors import BaselineError
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference

@@ -12,54 +12,44 @@ from collections.abc import Sequence
 import numpy as np
 
 from pytest_circuits.circuit.attention import shows_attention
-from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, Bench
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
-    Run,
     contradiction,
     limits_of,
     median_size,
     preference,
-    run_of,
+    preferred,
+    rate_of,
+    runs_of,
 )
 from pytest_circuits.claims.causes import causes_of_difference
 from pytest_circuits.claims.cost import Cost, Shared, Situation
-from pytest_circuits.claims.evidence import Cause, Evidence, Law, Verdict
-from pytest_circuits.claims.faithful.disambiguate import disambiguated
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.faithful.formal import distance_p, equivalence, independence
 from pytest_circuits.claims.faithful.internals import DRAWS, SHARES, Inside, look_inside
 from pytest_circuits.claims.findings import (
     Finding,
     conclude,
+    decided,
     gap_finding,
     law_finding,
     not_finite,
     rate_finding,
+    some,
 )
 from pytest_circuits.claims.parts_of_rest import FRACTIONS, PER_FRACTION, SEARCHED
 from pytest_circuits.claims.statistics import Floats, Interval, softplus
 from pytest_circuits.model.protocol import Kind, Shows, gauges_of, sites_of
-from pytest_circuits.prompts.space import Pair
+from pytest_circuits.prompts.space import Pair, Prompt
 from pytest_circuits.spec.types import FaithfulClaim
 
 FORMAL_PAIRS = 100  # at most: the test of independence costs their square
+_SHOWN = 2  # prompts that a sentence names
 WORST = "with the worst part found of the rest ablated"
-
-
-def _runs(bench: Bench) -> tuple[Run, ...]:
-    return (
-        run_of(bench.runner, WHOLE, name="whole model"),
-        run_of(bench.runner, bench.worst, name="worst part of the rest ablated"),
-    )
-
-
-def _excess(margins: tuple[Floats, ...]) -> Floats:
-    whole, worst = margins
-    return contradiction(whole, worst, tie=EPS)
 
 
 def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
@@ -69,11 +59,6 @@ def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
         f"{preference(worst[member], pair, member)}, whole it "
         f"{preference(whole[member], pair, member)}"
     )
-
-
-def _interval(bench: Bench, runner: Runner) -> Interval:
-    holds = runner.margins(bench.sample.pairs, bench.worst) > EPS
-    return bench.sample.rate(holds, bench.spec.protocol.alpha)
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
@@ -100,15 +85,16 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         attention=inside.attention,
     ):
         return broken
-    interval = _interval(bench, bench.runner)
-    rate = interval.against(limits.rate, n=sample.n, exhaustive=sample.exhaustive)
+    rate, delta = rate_of(bench, "faithful", lambda bench: bench.worst, limits.rate)
     gaps = _gaps(bench, inside)
     gaps["worst"] = sample.mean(softplus(worst) - softplus(whole), protocol.alpha)
     findings = [
         rate_finding(rate, what=f"{WORST}, the answer is preferred", alpha=protocol.alpha),
         *_gap_findings(bench, gaps, limits.max_gap),
-        *_inside_findings(bench, inside, limits),
-        *disambiguated(bench),
+        _correlation(bench, inside, limits.min_correlation),
+        _roles(bench, inside),
+        *_attention(bench, inside, limits.max_attention),
+        *_disambiguated(bench),
         law_finding(
             law, margin=protocol.margin, typical=median_size(worst), whose="that preference"
         ),
@@ -116,9 +102,11 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     measures = {
         **{f"gap_{name}": gap.estimate for name, gap in gaps.items()},
         **{f"gap_{name}_upper": gap.upper for name, gap in gaps.items()},
-        **_inside_measures(inside),
+        "attention_distance": float(inside.attention.mean(axis=1).max(initial=0)),
+        "correlation": float(inside.correlations.mean()),
+        "correlation_least": float(inside.correlations.min()),
         **_formal(bench),
-        "delta_to_baseline": bench.delta("faithful", interval, _interval),
+        "delta_to_baseline": delta,
         "disambiguated": float(len(bench.spec.disambiguate)),
         "worst_part": float(bench.worst.nodes.count),
     }
@@ -162,22 +150,15 @@ def _gap_findings(bench: Bench, gaps: dict[str, Interval], most: float) -> list[
     return found
 
 
-def _inside_findings(bench: Bench, inside: Inside, limits: FaithfulClaim) -> list[Finding]:
-    findings = [_correlation(bench, inside, limits.min_correlation), _roles(bench, inside)]
-    return [*findings, *_attention(bench, inside, limits.max_attention)]
-
-
 def _correlation(bench: Bench, inside: Inside, least: float) -> Finding:
     alike = inside.correlations
     mean = float(alike.mean())
-    order = np.argsort(alike, kind="stable")
     ids = bench.nodes.ids()
-    worst = ", ".join(f"{ids[i]} {alike[i]:.2f}" for i in order[:3])
-    verdict = Verdict.PASS if mean >= least else Verdict.FAIL
-    return Finding(
-        verdict,
-        f"alone, its nodes carry what they carry in the whole model with a mean correlation of "
-        f"{mean:.3f} (at least {least:g} needed; least: {worst})",
+    worst = ", ".join(f"{ids[i]} {alike[i]:.2f}" for i in np.argsort(alike, kind="stable")[:3])
+    return decided(
+        holds=mean >= least,
+        sentence="alone, its nodes carry what they carry in the whole model with a mean "
+        f"correlation of {mean:.3f} (at least {least:g} needed; least: {worst})",
     )
 
 
@@ -193,10 +174,8 @@ def _roles(bench: Bench, inside: Inside) -> Finding:
     ]
     if not turned:
         return Finding(Verdict.PASS, "no node changes its role")
-    named = ", ".join(turned[:3]) + (f" and {len(turned) - 3} more" if len(turned) > 3 else "")
-    return Finding(
-        Verdict.FAIL, f"nodes that answer to the cue the other way round than whole: {named}"
-    )
+    text = f"nodes that answer to the cue the other way round than whole: {some(turned, 3)}"
+    return Finding(Verdict.FAIL, text)
 
 
 def _shown_sign(bench: Bench, contrast: Floats, alpha: float) -> int:
@@ -226,9 +205,7 @@ def _attention(bench: Bench, inside: Inside, most: float) -> list[Finding]:
             text += ": its values are kept without its queries and keys"
         if verdict is not Verdict.PASS:
             findings.append(Finding(verdict, text))
-    if not findings:
-        findings = [Finding(Verdict.PASS, "its heads attend as in the whole model")]
-    return findings
+    return findings or [Finding(Verdict.PASS, "its heads attend as in the whole model")]
 
 
 def _bypassed(bench: Bench, layer: int, head: int) -> bool:
@@ -240,13 +217,29 @@ def _bypassed(bench: Bench, layer: int, head: int) -> bool:
     )
 
 
-def _inside_measures(inside: Inside) -> dict[str, float | None]:
-    apart = inside.attention.mean(axis=1) if len(inside.heads) else np.zeros(1)
-    return {
-        "attention_distance": float(apart.max()),
-        "correlation": float(inside.correlations.mean()),
-        "correlation_least": float(inside.correlations.min()),
-    }
+def _disambiguated(bench: Bench) -> list[Finding]:
+    """Decide whether circuit and whole model agree where two rules that fit the behavior do not."""
+    apart, unsure = [], []
+    for item in bench.spec.disambiguate:
+        prompt = Prompt(item.prompt, *item.between)
+        logits = (bench.runner.logits(prompt, view) for view in (WHOLE, bench.plain))
+        whole, alone = (first - second for first, second in logits)
+        if not abs(whole) > EPS:
+            unsure.append(f"{prompt.text!r}")
+        elif not whole * alone > 0 or not abs(alone) > EPS:
+            said = f"whole {preferred(whole, prompt)}, {preferred(alone, prompt)}"
+            apart.append(f"{prompt.text!r} ({said})")
+    seen = f"{len(bench.spec.disambiguate)} prompts that tell rules apart"
+    if apart:
+        named = some(apart, _SHOWN, separator="; ")
+        text = f"of {seen}, circuit and whole model disagree on {len(apart)}: {named}"
+        return [Finding(Verdict.FAIL, text)]
+    if unsure:
+        named = some(unsure, _SHOWN, separator="; ")
+        text = f"of {seen}, the whole model itself prefers neither token on {named}"
+        return [Finding(Verdict.INCONCLUSIVE, text)]
+    agreed = Finding(Verdict.PASS, f"circuit and whole model agree on all {seen}")
+    return [agreed] if bench.spec.disambiguate else []
 
 
 def _formal(bench: Bench) -> dict[str, float | None]:
@@ -272,10 +265,6 @@ def _formal(bench: Bench) -> dict[str, float | None]:
     }
 
 
-def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
-    return causes_of_difference(bench, pair, bench.rest.part(bench.worst))
-
-
 def _cost(situation: Situation) -> Cost:
     formal = 2 * min(situation.pairs, FORMAL_PAIRS + CONTROL_PAIRS)
     shared = situation.alone | {
@@ -296,6 +285,13 @@ FAITHFUL = Claim(
     "the circuit does it as the whole model does, whatever part of the rest is ablated",
     _decide,
     _cost,
-    law=LawCard(_runs, _excess, _violation, causes=_causes),
+    law=LawCard(
+        lambda bench: runs_of(
+            bench, {"whole model": WHOLE, "worst part of the rest ablated": bench.worst}
+        ),
+        contradiction,
+        _violation,
+        causes=lambda bench, pair: causes_of_difference(bench, pair, bench.rest.part(bench.worst)),
+    ),
     tier="beyond",
 )

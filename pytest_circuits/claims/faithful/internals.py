@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_circuits.circuit.attention import Head
+from pytest_circuits.circuit.encoding import Floats, floats
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.side_by_side import Seen, run_beside
 from pytest_circuits.circuit.view import WHOLE, View, cut_weights, keep_masks
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import Bench
-from pytest_circuits.claims.statistics import Floats, softplus
+from pytest_circuits.claims.statistics import softplus
 
 SHARES = (0.25, 0.5, 0.75)  # of the kept nodes that are given the whole model's values
 DRAWS = 2  # random choices of the nodes for each share
@@ -55,7 +55,7 @@ def look_inside(bench: Bench) -> Inside:
     frozen = [False, False, True, *[False] * (len(given) - 2)]
     heads = bench.heads
     losses = np.empty((len(views), 2 * len(pairs)))
-    tokens: list[NDArray[np.float64]] = []  # each [2, nodes, tokens of the batch]
+    tokens: list[Floats] = []  # each [2, nodes, tokens of the batch]
     means = np.empty((2, nodes.count, 2 * len(pairs)))
     attention, uneven = np.empty((2, len(heads), 2 * len(pairs)))
     for indexes, batch, fill in runner.batches(pairs):
@@ -70,18 +70,17 @@ def look_inside(bench: Bench) -> Inside:
             frozen=frozen,
             record=nodes,
         )
-        chosen = batch.preferences(logits).double().cpu().numpy()
+        chosen = floats(batch.preferences(logits))
         losses[:, indexes] = softplus(chosen[..., 0] - chosen[..., 1])
         attention[:, indexes], uneven[:, indexes] = _distances(seen, heads, batch.last)
-        here, mean = _activations(seen, nodes, batch.last)
-        means[:, :, indexes] = mean
+        here, means[:, :, indexes] = _activations(seen, nodes, batch.last)
         tokens.append(here)
     runner.forwards += len(views) * 2 * len(pairs)
     by_pair = losses.reshape(len(views), len(pairs), 2).mean(axis=2)  # [K, n]
     return Inside(
         frozen=by_pair[2],
         interchanged=by_pair[3:].reshape(len(SHARES), DRAWS, -1).mean(axis=1),
-        correlations=_correlations(np.concatenate(tokens, axis=2)),
+        correlations=statistics.correlations(*np.concatenate(tokens, axis=2)),
         contrasts=_contrasts(means),
         heads=heads,
         attention=attention.reshape(len(heads), len(pairs), 2).mean(axis=2),
@@ -109,17 +108,7 @@ def _activations(seen: Seen, nodes: Nodes, last: Tensor) -> tuple[Floats, Floats
         real = torch.arange(length, device=last.device) <= last[:, None]  # [B, T]
         rows.append(x[:, real].transpose(1, 2))
         means.append(((x * real[..., None]).sum(2) / real.sum(1)[:, None]).transpose(1, 2))
-    found = (torch.cat(parts, dim=1).cpu().numpy() for parts in (rows, means))
-    here, mean = found
-    return here, mean
-
-
-def _correlations(tokens: Floats) -> Floats:
-    """[2, nodes, tokens] -> [nodes]."""
-    whole, alone = tokens
-    return np.array(
-        [statistics.correlation(x, y) for x, y in zip(whole, alone, strict=True)], dtype=np.float64
-    )
+    return floats(torch.cat(rows, dim=1)), floats(torch.cat(means, dim=1))
 
 
 def _contrasts(means: Floats) -> Floats:
@@ -137,16 +126,12 @@ def _distances(seen: Seen, heads: tuple[Head, ...], last: Tensor) -> tuple[Float
     """
     apart, uneven = [], []
     for layer, head in heads:
-        weights = seen.weights[layer][:, :, head].double()  # [2, B, T]
-        whole, alone = weights
-        real = torch.arange(weights.shape[2], device=last.device) <= last[:, None]
+        whole, alone = seen.weights[layer][:, :, head].double()  # each [B, T]
+        real = torch.arange(whole.shape[1], device=last.device) <= last[:, None]
         even = real * whole.sum(1, keepdim=True) / real.sum(1, keepdim=True)
         sink = (whole.sum(1) - alone.sum(1)).abs()
         apart.append(((whole - alone).abs().sum(1) + sink) / 2)
         uneven.append((whole - even).abs().sum(1) / 2)
     if not heads:
-        nothing = np.empty((0, len(last)))
-        return nothing, nothing
-    both = (torch.stack(parts).cpu().numpy() for parts in (apart, uneven))
-    first, second = both
-    return first, second
+        return np.empty((0, len(last))), np.empty((0, len(last)))
+    return floats(torch.stack(apart)), floats(torch.stack(uneven))

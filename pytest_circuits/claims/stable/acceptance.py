@@ -6,7 +6,7 @@ import numpy as np
 
 from pytest_circuits.claims.bench import Sample
 from pytest_circuits.claims.evidence import percent
-from pytest_circuits.claims.stable.baseline import ModelFacts, Recorded
+from pytest_circuits.claims.stable.baseline import Recorded
 from pytest_circuits.claims.stable.comparison import Comparison, compare
 from pytest_circuits.spec.types import Protocol
 
@@ -30,15 +30,12 @@ def accepted_changes(
             found.append(f"{claim} {shown[0]} -> {shown[1]}")
     if (before.spec_digest, before.prompts_digest) != (after.spec_digest, after.prompts_digest):
         return [*found, "the specification changed, so that nodes and prompts are not compared"]
-    if _form(before.model) != _form(after.model):
+    forms = [(x.model.tokenizer_digest, dict(x.model.hook_points)) for x in (before, after)]
+    if forms[0] != forms[1]:
         return [*found, "another tokenizer or shape, so that nodes and prompts are not compared"]
     # Each of the two has probes of its own.
     seen = compare(before.observation, after.observation, sample, protocol, same_probes=False)
     return [*found, *_inside(before, after, seen)]
-
-
-def _form(model: ModelFacts) -> tuple[str, dict[str, int]]:
-    return model.tokenizer_digest, dict(model.hook_points)
 
 
 def _inside(before: Recorded, after: Recorded, seen: Comparison) -> list[str]:

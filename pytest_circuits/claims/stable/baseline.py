@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.claims.evidence import Rate
-from pytest_circuits.claims.stable.observation import (
-    Observation,
-    Place,
-)
+from pytest_circuits.claims.stable.observation import Observation, Place
 from pytest_circuits.errors import BaselineError, ModelError
 from pytest_circuits.model.protocol import Model, widths_of
 from pytest_circuits.spec.load import LoadedSpec

@@ -139,9 +139,7 @@ def read_baseline(path: Path) -> Recorded | None:
     return Recorded(
         circuit=file.circuit,
         spec_digest=file.spec_digest,
-        model=ModelFacts(
-            file.model.digest, file.model.tokenizer_digest, dict(file.model.hook_points)
-        ),
+        model=ModelFacts(**file.model.model_dump()),
         reference_text=file.reference_text,
         versions=file.versions,
         seed=file.seed,
@@ -169,7 +167,6 @@ def _checked(path: Path, value: object) -> _File:
 
 
 def _named_table(path: Path, what: str, text: str) -> tuple[tuple[str, ...], Floats]:
-    """Lines of a name and numbers."""
     named = [line.partition(" ") for line in text.splitlines()]
     if not all(separator for _, separator, _ in named):
         raise BaselineError(f"{path}: a line of {what!r} names nothing or holds no numbers")
@@ -185,9 +182,7 @@ def _attention(path: Path, text: str) -> Floats:
     heads = len(dict.fromkeys(names))
     if not heads:
         return np.empty((0, 2 * FEW_PAIRS, 0))
-    if len(names) % heads or names != tuple(
-        np.repeat([*dict.fromkeys(names)], len(names) // heads)
-    ):
+    if names != tuple(np.repeat([*dict.fromkeys(names)], len(names) // heads)):
         raise BaselineError(f"{path}: 'attention' has not as many lines for each head")
     return rows.reshape(heads, -1, rows.shape[1])
 

@@ -10,7 +10,6 @@ comparable".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -37,7 +36,7 @@ from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude, law_finding, not_finite
 from pytest_circuits.claims.stable import parts
 from pytest_circuits.claims.stable.baseline import RECORD, Live
-from pytest_circuits.claims.stable.comparison import Comparison, compare
+from pytest_circuits.claims.stable.comparison import Comparison, Structure, compare, structure_of
 from pytest_circuits.claims.stable.observation import (
     FEW_PAIRS,
     PROBE_PAIRS,
@@ -45,7 +44,6 @@ from pytest_circuits.claims.stable.observation import (
     Observation,
 )
 from pytest_circuits.claims.stable.observed import observed, sample_of
-from pytest_circuits.claims.stable.structure import Structure, structure_of
 from pytest_circuits.claims.statistics import Floats
 from pytest_circuits.model.protocol import widths_of
 from pytest_circuits.prompts.space import Pair
@@ -67,26 +65,12 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
     return (before, run_of(bench.runner, bench.circuit, name=bench.alone))
 
 
-def _excess(margins: tuple[Floats, ...]) -> Floats:
-    before, after = margins
-    return contradiction(before, after, tie=EPS)
-
-
 def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
     before, after = margins
     return (
         f"the circuit alone {preference(after[member], pair, member)}, "
         f"in the baseline it {preference(before[member], pair, member)}"
     )
-
-
-def _searchable(bench: Bench) -> bool:
-    """A recorded baseline answers for its own prompts alone, and those are all looked at."""
-    return isinstance(bench.baseline, Live)
-
-
-def _scanned(bench: Bench) -> Sequence[Pair]:
-    return () if bench.baseline is None else sample_of(bench).pairs
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
@@ -118,12 +102,14 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     drop = seen.drop.against(
         limits.max_drop, n=sample.n, exhaustive=sample.exhaustive, at_most=True
     )
-    structure = _structure(bench, before, after)
+    structure = None
+    if before.repruned and not bench.baseline.is_elsewhere:
+        structure = structure_of(before.repruned, after.repruned, widths_of(bench.model))
     measures = _measures(bench, before, seen, structure)
-    if not seen.comparable:
-        return conclude("stable", [parts.stranger(seen)], rate=drop, law=law, measures=measures)
-    if bench.baseline.reference_text != bench.runner.reference.text_digest:
-        return conclude("stable", [parts.other_text()], rate=drop, law=law, measures=measures)
+    same_text = bench.baseline.reference_text == bench.runner.reference.text_digest
+    if not (seen.comparable and same_text):
+        other = parts.other_text() if seen.comparable else parts.stranger(seen)
+        return conclude("stable", [other], rate=drop, law=law, measures=measures)
     findings = [
         parts.transfer("the circuit's rate", ("drops", "rises"), seen.drop, limits.max_drop, bench),
         parts.transfer(TOLD_APART, ("rises", "drops"), seen.rise, limits.max_rise, bench),
@@ -177,13 +163,6 @@ def _measures(
     }
 
 
-def _structure(bench: Bench, before: Observation, after: Observation) -> Structure | None:
-    """None where it is not asked for, or where nodes have other addresses."""
-    if not before.repruned or (bench.baseline and bench.baseline.is_elsewhere):
-        return None
-    return structure_of(before.repruned, after.repruned, widths_of(bench.model))
-
-
 def _cost(situation: Situation) -> Cost:
     ablated = Nodes.of(situation.spec.nodes).count  # one node after the other
     own = 2 * (SIGNAL_PAIRS + PROBE_PAIRS + FEW_PAIRS * (ablated + 1))
@@ -196,7 +175,14 @@ STABLE = Claim(
     "the circuit is not worse than in the baseline, and its nodes do the same",
     _decide,
     _cost,
-    law=LawCard(_runs, _excess, _violation, searchable=_searchable, scanned=_scanned),
+    law=LawCard(
+        _runs,
+        contradiction,
+        _violation,
+        # A recorded baseline answers for its own prompts alone, and those are all looked at.
+        searchable=lambda bench: isinstance(bench.baseline, Live),
+        scanned=lambda bench: () if bench.baseline is None else sample_of(bench).pairs,
+    ),
     tier="core",
     at_most=True,
 )

@@ -55,12 +55,10 @@ class Place:
 
     @cached_property
     def circuit(self) -> View:
-        """Everything outside ablated."""
         return View.circuit(self.nodes, self.edges, shift=self.shift)
 
     @cached_property
     def without(self) -> View:
-        """Only the circuit ablated."""
         return View.without(self.nodes)
 
 

@@ -21,14 +21,15 @@ from pytest_circuits.claims.stable.observation import (
     observe,
 )
 from pytest_circuits.errors import BaselineError, UsageError
-from pytest_circuits.prompts.space import Pair
+from pytest_circuits.prompts.space import Pair, prompts_of
 
 
 def check_recorded(bench: Bench, recorded: Recorded) -> None:
     """Raise BaselineError when a baseline file belongs to something else than this circuit."""
     check_specification(bench.loaded, recorded)
     prompts, found = observed_prompts(bench), recorded.observation
-    signals, probed = (_tokens(bench, pairs) for pairs in (prompts.signals, prompts.probes))
+    signals, probed = (sum(_lengths(bench, x)) for x in (prompts.signals, prompts.probes))
+    looks = _lengths(bench, prompts.few)
     if (
         recorded.node_ids != tuple(bench.nodes.ids())
         or recorded.prompts_digest != texts_digest(prompts.rates)
@@ -36,7 +37,7 @@ def check_recorded(bench: Bench, recorded: Recorded) -> None:
         or found.signals.shape != (bench.nodes.count, signals)
         or found.effects.shape != (bench.nodes.count,)
         or found.attention.shape[0] != len(bench.heads)
-        or (bench.heads and found.attention.shape[1:] != _attended(bench, prompts.few))
+        or (bench.heads and found.attention.shape[1:] != (len(looks), max(looks)))
         or found.probed.shape != (found.probes.count, probed)
         or any(c >= recorded.model.hook_points.get(hook, 0) for hook, c in found.probes)
         or len(found.repruned) != _searches(bench)
@@ -84,26 +85,16 @@ def observed_in(
 
 
 def _searches(bench: Bench) -> int:
-    """How often the circuit is pruned anew."""
     limits = bench.spec.claims.stable
     return limits.structure.seeds if limits and limits.structure else 0
 
 
-def _tokens(bench: Bench, pairs: Sequence[Pair]) -> int:
-    """Tokens of all prompts of some pairs."""
-    return sum(len(bench.runner.tokens(p)) for pair in pairs for p in (pair.first, pair.second))
-
-
-def _attended(bench: Bench, pairs: Sequence[Pair]) -> tuple[int, int]:
-    """Prompts of some pairs, and tokens of the longest one."""
-    lengths = [len(bench.runner.tokens(p)) for pair in pairs for p in (pair.first, pair.second)]
-    return len(lengths), max(lengths)
+def _lengths(bench: Bench, pairs: Sequence[Pair]) -> list[int]:
+    return [len(bench.runner.tokens(prompt)) for prompt in prompts_of(pairs)]
 
 
 def texts_digest(pairs: Sequence[Pair]) -> str:
-    """sha256 of the texts of pairs, in order."""
     digest = hashlib.sha256()
-    for pair in pairs:
-        for prompt in (pair.first, pair.second):
-            digest.update(f"{prompt.text}\0{prompt.answer}\0{prompt.foil}\0".encode())
+    for prompt in prompts_of(pairs):
+        digest.update(f"{prompt.text}\0{prompt.answer}\0{prompt.foil}\0".encode())
     return digest.hexdigest()

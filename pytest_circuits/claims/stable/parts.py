@@ -5,10 +5,9 @@ from __future__ import annotations
 from pytest_circuits.circuit.attention import shows_attention
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Verdict
-from pytest_circuits.claims.findings import Finding, bounded
-from pytest_circuits.claims.stable.comparison import LINEAGE, Comparison
+from pytest_circuits.claims.findings import Finding, bounded, decided
+from pytest_circuits.claims.stable.comparison import LINEAGE, Comparison, Structure
 from pytest_circuits.claims.stable.observed import sample_of
-from pytest_circuits.claims.stable.structure import Structure
 from pytest_circuits.claims.statistics import Floats, Interval
 from pytest_circuits.spec.types import EffectsPart, IdentityPart, StructurePart
 
@@ -37,7 +36,6 @@ def other_text() -> Finding:
 def transfer(
     what: str, verbs: tuple[str, str], change: Interval, most: float, bench: Bench
 ) -> Finding:
-    """Decide a paired difference of rates that must not exceed a margin."""
     sample, alpha = sample_of(bench), bench.spec.protocol.alpha
     verb, size = verbs[change.estimate < 0], _points(abs(change.estimate))
     seen = f"transfer: {what} {verb} by {size} on {sample.n} prompts"
@@ -64,7 +62,7 @@ def identity(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Findi
     if not held:
         worst = int((seen.weights * (1 - seen.alike)).argmax())
         text += f"; most is lost at {bench.nodes.ids()[worst]}, {seen.alike[worst]:.3f}"
-    findings = [Finding(Verdict.PASS if held else Verdict.FAIL, f"{text})")]
+    findings = [decided(holds=held, sentence=f"{text})")]
     if not shows_attention(bench.model):
         text = "identity: what its heads attend to cannot be compared: this model does not show it"
         findings.append(Finding(Verdict.INCONCLUSIVE, text))
@@ -72,14 +70,11 @@ def identity(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Findi
         worst = int(seen.apart.argmax())
         layer, head = bench.heads[worst]
         moved = float(seen.apart[worst])
-        verdict = Verdict.PASS if moved <= limits.max_attention else Verdict.FAIL
-        findings.append(
-            Finding(
-                verdict,
-                f"identity: attention of its heads moves by at most {moved:.2f} (head {head} of "
-                f"layer {layer}; at most {limits.max_attention:g} allowed)",
-            )
+        text = (
+            f"identity: attention of its heads moves by at most {moved:.2f} (head {head} of "
+            f"layer {layer}; at most {limits.max_attention:g} allowed)"
         )
+        findings.append(decided(holds=moved <= limits.max_attention, sentence=text))
     return findings
 
 
@@ -104,16 +99,12 @@ def structure(found: Structure | None, limits: StructurePart | None) -> list[Fin
     """Decide whether circuits that are pruned anew are as near as by seed alone, if it decides."""
     if found is None or limits is None:
         return []
-    verdict = Verdict.PASS if found.kept or not limits.gate else Verdict.FAIL
-    return [
-        Finding(
-            verdict,
-            f"structure: circuits pruned anew share {found.between:.2f} of their nodes with "
-            f"the baseline's, which share {found.within:.2f} among themselves (at least "
-            f"{found.least:.2f} {'needed' if limits.gate else 'would be as near'}; by chance "
-            f"{found.chance:.2f})",
-        )
-    ]
+    text = (
+        f"structure: circuits pruned anew share {found.between:.2f} of their nodes with the "
+        f"baseline's, which share {found.within:.2f} among themselves (at least {found.least:.2f} "
+        f"{'needed' if limits.gate else 'would be as near'}; by chance {found.chance:.2f})"
+    )
+    return [decided(holds=found.kept or not limits.gate, sentence=text)]
 
 
 def _points(share: float) -> str:

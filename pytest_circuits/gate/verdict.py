@@ -97,13 +97,7 @@ def _result(gate: Gate, expected: Expected) -> Result:
     circuit = gate.circuits[expected.circuit]
     waived = waiver_for(gate, circuit, evidence) if state is State.RAN else None
     return Result(
-        expected.nodeid,
-        expected.circuit,
-        evidence,
-        state,
-        outcome.seconds,
-        expected.place,
-        waived,
+        expected.nodeid, expected.circuit, evidence, state, outcome.seconds, expected.place, waived
     )
 
 

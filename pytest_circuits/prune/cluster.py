@@ -113,10 +113,7 @@ def _submitted(requests: Sequence[Request], cluster: Cluster, folder: Path) -> l
         executor = submitit.AutoExecutor(folder=folder, cluster=cluster.name)
     except RuntimeError as error:
         raise UsageError(f"--cluster {cluster.name}: {error}") from None
-    wishes = {
-        "slurm_partition": cluster.partition,
-        "slurm_array_parallelism": cluster.at_once,
-    }
+    wishes = {"slurm_partition": cluster.partition, "slurm_array_parallelism": cluster.at_once}
     executor.update_parameters(
         name="pytest-circuits-prune",
         timeout_min=cluster.minutes,

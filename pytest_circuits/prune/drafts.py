@@ -1,20 +1,32 @@
-"""The nodes that a search begins with: by learnt masks, by attribution, or by greedy removal."""
+"""The nodes that a search begins with: by learnt masks, by attribution, or by greedy removal.
+
+Attribution is the fast first guess, and a baseline to beat: gradient times (activation - ablated
+value), summed over tokens and averaged over prompts, along the straight path from the ablated to
+the whole model (integrated gradients, Sundararajan et al. 2017). Gao et al. 2025 find circuits that
+are chosen this way hundreds of times larger (appendix A.5).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from pytest_circuits.circuit.nodes import Node, Nodes, all_nodes
-from pytest_circuits.prune.attribution import attribute, ranked
+from pytest_circuits.model.protocol import Model, widths_of
 from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.plan import Method, Start
+from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.quality import Judge
+from pytest_circuits.prune.soft_masks import margins
 from pytest_circuits.prune.stages import Case, stage
 from pytest_circuits.system.progress import reporting
 
+POINTS = 16  # of the path at which the gradient is taken
 _TOP_OF_RANKING = 2, 64  # a prefix may have so many times the nodes that were on, and so many more
 _GRID = 16  # sizes of a prefix tried at once
 
@@ -42,6 +54,38 @@ def _by_attribution(case: Case) -> Nodes:
     ranking = [node for node in ranked(scores) if node not in barred]
     nodes = smallest(subject.judge, ranking, most=len(ranking))
     return nodes or Nodes.gather(ranking)
+
+
+def attribute(model: Model, fill: Mapping[str, Tensor], prompts: Prompts) -> dict[str, Tensor]:
+    """How much each node lowers the task loss, in nats, by hook point: [D]; prompts: K = 1.
+
+    With a mask m that mixes activation and ablated value, the gradient by m is the gradient by the
+    activation times (activation - ablated value). At points of the path all masks are equal.
+    """
+    found = {hook: torch.zeros(width) for hook, width in widths_of(model).items()}
+    for point in range(POINTS):
+        on = {
+            hook: torch.full(
+                (1, width), (point + 0.5) / POINTS, device=model.device, requires_grad=True
+            )
+            for hook, width in widths_of(model).items()
+        }
+        kept = margins(model, fill, on, prompts, complement=False)
+        F.softplus(-kept).mean().backward()  # type: ignore[no-untyped-call]
+        for hook, mask in on.items():
+            if mask.grad is not None:
+                found[hook] -= mask.grad[0].cpu() / POINTS
+    return found
+
+
+def ranked(attributed: Mapping[str, Tensor]) -> list[tuple[str, int]]:
+    """All nodes, the largest attribution of either sign first, then by their place in the model."""
+    order = sorted(
+        (-abs(value), place, i, hook)
+        for place, (hook, values) in enumerate(attributed.items())
+        for i, value in enumerate(values.tolist())
+    )
+    return [(hook, i) for *_, i, hook in order]
 
 
 def _by_removal(case: Case) -> Nodes:

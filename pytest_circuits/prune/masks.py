@@ -25,7 +25,7 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.checkpoints import Checkpoint
 from pytest_circuits.model.protocol import Model, widths_of
 from pytest_circuits.prune.plan import MaskPlan
-from pytest_circuits.prune.pool import Drawn, Pool, together
+from pytest_circuits.prune.pool import Prompts, together
 from pytest_circuits.prune.soft_masks import margins, separation
 from pytest_circuits.prune.stages import NOWHERE, Checkpoints
 
@@ -39,7 +39,7 @@ _SMOOTH = 0.1  # share of a step's loss in the running mean that drives the dual
 class Search:
     """One of the searches that run together."""
 
-    pool: Pool
+    pool: Prompts  # K = 1
     seed: int
     forbidden: Nodes = field(default_factory=lambda: Nodes.of({}))  # may not be kept
     first: Nodes | None = None  # nodes that are on at the start; None: all of them
@@ -156,7 +156,7 @@ class Course:
         self.pressure = torch.full((len(self._draws),), plan.pressure, device=device)
         self.smooth = torch.full_like(self.pressure, plan.target)  # running mean of the loss, [K]
 
-    def prompts(self) -> Drawn:
+    def prompts(self) -> Prompts:
         drawn = zip(self._masks.searches, self._draws, strict=True)
         return together([s.pool.draw(random, self._plan.pairs) for s, random in drawn])
 
@@ -228,7 +228,7 @@ def _descend(
     masks: Masks,
     plan: MaskPlan,
     *,
-    prompts: Drawn,
+    prompts: Prompts,
     pressure: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of all searches, a few at a time; returns loss and nodes of each, [K]."""
@@ -249,7 +249,7 @@ def _loss(
     model: Model,
     fill: Mapping[str, Tensor],
     on: Mapping[str, Tensor],
-    prompts: Drawn,
+    prompts: Prompts,
     *,
     backup_weight: float,
 ) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from pytest_circuits.circuit.edges import Edge, Edges, live_edges
 from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Node, Nodes
-from pytest_circuits.prune.pool import Drawn
+from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.quality import LARGEST, Judge
 from pytest_circuits.prune.soft_masks import margins, separation
 
@@ -34,7 +34,7 @@ _SHARP = 8.0  # of the soft maximum over pairs, per bar
 class Proposer:
     """Says to first order which nodes would help a circuit most, and which it could spare."""
 
-    def __init__(self, judge: Judge, fill: Mapping[str, Tensor], prompts: Drawn) -> None:
+    def __init__(self, judge: Judge, fill: Mapping[str, Tensor], prompts: Prompts) -> None:
         self._judge, self._fill, self._prompts = judge, fill, prompts
 
     def additions(self, nodes: Nodes, *, forbidden: frozenset[Node] = frozenset()) -> list[Node]:

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from pytest_circuits.circuit.masks import given, mixing, of_nodes
 from pytest_circuits.model.protocol import Model
-from pytest_circuits.prune.pool import Drawn
+from pytest_circuits.prune.pool import Prompts
 
 
 def margins(
     model: Model,
     fill: Mapping[str, Tensor],
     on: Mapping[str, Tensor],
-    prompts: Drawn,
+    prompts: Prompts,
     *,
     complement: bool = True,
 ) -> Tensor:

@@ -59,10 +59,7 @@ def failure_text(
 ) -> FailureText:
     """The text of a claim whose verdict is not `pass`; baseline: what it was compared with."""
     title = f"{clean(circuit)}: {evidence.claim}: {evidence.verdict.value}"
-    head = (
-        Span(title, words.colour_of(evidence.verdict)),
-        Span(f"  ({place.path}:{place.line})"),
-    )
+    head = (Span(title, words.colour_of(evidence.verdict)), Span(f"  ({place.path}:{place.line})"))
     lines: list[Line] = [head, (), *account(evidence, meaning), ()]
     if baseline:
         lines += _block("baseline", [baseline])

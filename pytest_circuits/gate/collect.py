@@ -114,7 +114,7 @@ class ClaimItem(pytest.Function):
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where the claim stands; the line is counted from 0, as pytest does."""
-        line = self.prepared.line_of(self.name) - 1
+        line = self.prepared.place_of(self.name).line - 1
         return self.path, line, f"{self.prepared.circuit.name}::{self.name}"
 
 

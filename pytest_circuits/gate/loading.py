@@ -49,18 +49,12 @@ class Prepared:
     selfcheck: int  # seeds under which the gate is put to the test itself; 0: not at all
     will_record: bool  # the run records the baseline, so that `stable` decides nothing yet
 
-    def line_of(self, claim: str) -> int:
-        return self.place_of(claim).line
-
     def place_of(self, claim: str) -> Place:
         """Where the specification makes a claim, and how it is run again."""
         at = self.source.problem_at(("claims", claim), "", key=True)
-        return Place(self.shown, at.line, at.col, self.command(claim))
-
-    def command(self, claim: str) -> str:
-        """The command that runs one claim again, quoted for a shell."""
         nodeid = f"{self.shown}::{self.circuit.name}::{claim}"
-        return shlex.join(["pytest", "--circuits", *self.options, nodeid])
+        command = shlex.join(["pytest", "--circuits", *self.options, nodeid])
+        return Place(self.shown, at.line, at.col, command)
 
 
 def open_benches(config: pytest.Config, settings: Settings, names: Names) -> Benches:

@@ -9,7 +9,7 @@ import pytest
 
 from pytest_circuits.errors import UsageError
 from pytest_circuits.report.outputs import Output
-from pytest_circuits.report.writing import is_in_the_way, is_of_a_run, is_step_summary, output
+from pytest_circuits.report.writing import in_the_way, is_of_a_run, is_step_summary, output
 
 
 def forget_earlier(config: pytest.Config, outputs: Mapping[str, Path]) -> None:
@@ -37,16 +37,10 @@ def forget_earlier(config: pytest.Config, outputs: Mapping[str, Path]) -> None:
 
 
 def refuse_to_replace(outputs: Mapping[str, Path]) -> None:
-    """Raise UsageError where an output is to take the place of something that is none.
-
-    The name may be a mistake, and the file a specification or the weights of a model.
-    """
+    """Raise UsageError where an output is to take the place of something that is none."""
     for name, path in outputs.items():
-        if is_in_the_way(_row(name), path):
-            raise pytest.UsageError(
-                f"--circuits-{name}: {path.name} is there already, and is no {name} that a run of "
-                "the gate has written; name another file, or remove it"
-            )
+        if problem := in_the_way(name, path, shown=path.name):
+            raise pytest.UsageError(f"--circuits-{name}: {problem}")
 
 
 def _row(name: str) -> Output:

@@ -89,13 +89,30 @@ def ranked(attributed: Mapping[str, Tensor]) -> list[tuple[str, int]]:
 
 
 def _by_removal(case: Case) -> Nodes:
-    subject = case.subject
-    nodes = all_nodes(subject.model)
+    """The nodes that stay when all that can go are removed, from the outputs back to the inputs.
+
+    In the manner of ACDC (Conmy et al. 2023): what can be ablated without the loss of the behavior
+    is ablated for good, node by node. Here on nodes instead of edges, against this project's bar
+    instead of a threshold on the KL divergence, and in blocks that are halved where they cannot go
+    as a whole, because the nodes are many and most of them can.
+    """
+    subject, barred = case.subject, set(case.forbidden)
+    kept = [node for node in all_nodes(subject.model) if node not in barred]
     hooks = list(subject.model.sites)[::-1]
     with reporting(f"removing nodes of {subject.spec.circuit}", len(hooks)) as reporter:
-        for hook, nodes in greedy(subject.judge, forbidden=frozenset(case.forbidden)):
-            reporter.at(hooks.index(hook), f"{nodes.count} nodes")
-    return nodes
+        for place, hook in enumerate(hooks):
+            blocks = [[node for node in kept if node[0] == hook]]
+            while blocks:
+                block = blocks.pop()
+                gone = set(block)
+                rest = [node for node in kept if node not in gone]
+                if block and subject.judge.reaches((Nodes.gather(rest), None)):
+                    kept = rest
+                elif len(block) > 1:
+                    half = len(block) // 2
+                    blocks += [block[half:], block[:half]]
+                reporter.at(place, f"{len(kept)} nodes")
+    return Nodes.gather(kept)
 
 
 class Batch:
@@ -173,29 +190,3 @@ def smallest(judge: Judge, ranking: Sequence[Node], *, most: int) -> Nodes | Non
         low = sizes[position - 1] + 1 if position else good[0]
         high = good[0] - 1
     return best
-
-
-def greedy(
-    judge: Judge, *, forbidden: frozenset[Node] = frozenset()
-) -> Iterator[tuple[str, Nodes]]:
-    """Remove nodes from the outputs back to the inputs; yields hook and circuit after each block.
-
-    In the manner of ACDC (Conmy et al. 2023): what can be ablated without the loss of the behavior
-    is ablated for good, node by node. Here on nodes instead of edges, against this project's bar
-    instead of a threshold on the KL divergence, and in blocks that are halved where they cannot go
-    as a whole, because the nodes are many and most of them can.
-    """
-    model = judge.runner.model
-    kept = [node for node in all_nodes(model) if node not in forbidden]
-    for hook in list(model.sites)[::-1]:
-        blocks = [[node for node in kept if node[0] == hook]]
-        while blocks:
-            block = blocks.pop()
-            gone = set(block)
-            rest = [node for node in kept if node not in gone]
-            if block and judge.reaches((Nodes.gather(rest), None)):
-                kept = rest
-            elif len(block) > 1:
-                half = len(block) // 2
-                blocks += [block[half:], block[:half]]
-            yield hook, Nodes.gather(kept)

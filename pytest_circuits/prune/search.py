@@ -66,10 +66,9 @@ def find_circuits(
     ]
     for case, drafted in zip(cases, drafts(cases), strict=True):
         try:
-            found = _searched(case, drafted)
+            found: Found | NotFoundError = _searched(case, drafted)
         except NotFoundError as error:
-            yield error
-            continue
+            found = error
         yield found
 
 

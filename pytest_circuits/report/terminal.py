@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report import words
 from pytest_circuits.report.grade import grade, warning
-from pytest_circuits.report.run import DELTA, Artifact, Result, Run, State
+from pytest_circuits.report.run import Artifact, Result, Run, State
 from pytest_circuits.report.safe_text import clean, wrapped
 
 _MANY = 5  # circuits that the last line names before it only counts
@@ -118,16 +118,8 @@ def _table(results: Sequence[Result], *, ascii_only: bool) -> list[Line]:
 
 
 def _cells(result: Result, *, ascii_only: bool) -> tuple[str, ...]:
-    rate = result.evidence.rate
-    return (
-        words.state_of(result),
-        clean(result.circuit),
-        clean(result.evidence.claim),
-        words.observed(rate, ascii_only=ascii_only),
-        words.bound(rate, ascii_only=ascii_only),
-        words.count(rate),
-        words.points(result.evidence.measures.get(DELTA)),
-    )
+    named = (clean(result.circuit), clean(result.evidence.claim))
+    return (words.state_of(result), *named, *words.measured(result, ascii_only=ascii_only))
 
 
 def _grades(run: Run, *, width: int, verbose: bool) -> list[Line]:

@@ -100,8 +100,17 @@ def is_of_a_run(made: Output, path: Path) -> bool:
         return content.find(made.mark) >= 0
 
 
-def is_in_the_way(made: Output, path: Path) -> bool:
-    """Whether a file that no run has made is where an output is to go."""
+def in_the_way(name: str, path: Path, *, shown: str) -> str:
+    """What to say where an output is to take the place of a file that no run has made, or nothing.
+
+    The name may be a mistake, and the file a specification or the weights of a model.
+    """
+    made = output(name)
     if made.mark is None or is_step_summary(path) or not path.is_file():
-        return False
-    return path.stat().st_size > 0 and not is_of_a_run(made, path)
+        return ""
+    if path.stat().st_size == 0 or is_of_a_run(made, path):
+        return ""
+    return (
+        f"{shown} is there already, and is no {name} that a run of the gate has written; name "
+        "another file, or remove it"
+    )

@@ -50,8 +50,6 @@ class CircuitFile(pytest.File):
 
 
 class Circuit(pytest.Collector):
-    """A circuit: the parent of its claims."""
-
     prepared: Prepared
 
     def collect(self) -> Iterator[ClaimItem]:

@@ -35,8 +35,6 @@ class Outcome:
 
 @dataclass(slots=True)
 class Gate:
-    """The state of one run."""
-
     config: pytest.Config
     settings: Settings
     started: float  # seconds since 1970; a waiver ends by the UTC date of the run

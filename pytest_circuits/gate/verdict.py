@@ -132,7 +132,11 @@ def _problems(gate: Gate, results: tuple[Result, ...]) -> Iterator[str]:
     if unrun and not gate.refused:  # pytest runs nothing when it could not collect everything
         yield f"{unrun} {'claim' if unrun == 1 else 'claims'} did not run"
     for circuit in gate.circuits.values():
-        absent = _not_declared(circuit, gate.settings.require)
+        absent = [
+            name
+            for name in gate.settings.require
+            if name not in circuit.declared and (circuit.nodes or not CLAIMS[name].needs_nodes)
+        ]
         if absent:
             yield (
                 f"{circuit.spec}: circuit {circuit.name} does not declare {', '.join(absent)}, "
@@ -146,12 +150,3 @@ def _problems(gate: Gate, results: tuple[Result, ...]) -> Iterator[str]:
                 f"{name}: lies where the gate looks, but pytest did not collect it "
                 "(norecursedirs, --ignore, --lf, a conftest.py?)"
             )
-
-
-def _not_declared(circuit: Circuit, required: Sequence[str]) -> list[str]:
-    """The required claims that are missing; without nodes there is nothing that some are about."""
-    return [
-        name
-        for name in required
-        if name not in circuit.declared and (circuit.nodes or not CLAIMS[name].needs_nodes)
-    ]

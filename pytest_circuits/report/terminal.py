@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report import words
 from pytest_circuits.report.grade import grade, warning
-from pytest_circuits.report.run import Artifact, Result, Run, State
+from pytest_circuits.report.run import Result, Run, State
 from pytest_circuits.report.safe_text import clean, wrapped
 
 _MANY = 5  # circuits that the last line names before it only counts
@@ -171,7 +171,6 @@ def _names(results: Sequence[Result]) -> str:
 
 
 def _tested_model(run: Run) -> str:
-    models: list[Artifact] = list(dict.fromkeys(circuit.model for circuit in run.circuits))
-    if len(models) != 1:
-        return ""
-    return f" for {clean(models[0].path)} ({models[0].digest[:12]})"
+    models = {circuit.model for circuit in run.circuits}
+    named = [f" for {clean(model.path)} ({model.digest[:12]})" for model in models]
+    return named[0] if len(named) == 1 else ""

@@ -83,13 +83,10 @@ class ClaimItem(pytest.Function):
         else:
             self.evidence = finish(bench, self.name, broken)
         self.user_properties += _properties(self.evidence)
-        if self.evidence.verdict is not Verdict.PASS and not self.is_recording:
+        # Where the run writes what this claim compares with, it decides nothing.
+        is_recording = self.name == COMPARES and self.prepared.will_record
+        if self.evidence.verdict is not Verdict.PASS and not is_recording:
             raise ClaimFailed(self.evidence.reason)
-
-    @property
-    def is_recording(self) -> bool:
-        """The run writes what this claim compares with, so that it decides nothing."""
-        return self.name == COMPARES and self.prepared.will_record
 
     def repr_failure(
         self,

@@ -21,15 +21,13 @@ from pytest_circuits.report.run import Circuit, Result, Run, State
 def decide(gate: Gate) -> Run:
     """Return the run: a result for every claim that was asked for, and what is missing."""
     circuits = sorted(gate.circuits.values(), key=lambda circuit: (circuit.spec, circuit.name))
-    place = {circuit.name: position for position, circuit in enumerate(circuits)}
 
-    def order(expected: Expected) -> tuple[int, int]:
-        position = place[expected.circuit]
-        return position, (*circuits[position].declared, SELFCHECK).index(expected.claim)
+    def order(expected: Expected) -> tuple[str, str, int]:
+        circuit = gate.circuits[expected.circuit]
+        place = (*circuit.declared, SELFCHECK).index(expected.claim)
+        return circuit.spec, circuit.name, place
 
-    results = tuple(
-        _result(gate, expected) for expected in sorted(gate.expected.values(), key=order)
-    )
+    results = tuple(_result(gate, each) for each in sorted(gate.expected.values(), key=order))
     return Run(
         tuple(circuits),
         results,

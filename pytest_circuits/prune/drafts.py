@@ -22,7 +22,7 @@ from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.plan import Method, Start
 from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.quality import Judge
-from pytest_circuits.prune.soft_masks import margins
+from pytest_circuits.prune.soft_masks import in_order, margins
 from pytest_circuits.prune.stages import Case, stage
 from pytest_circuits.system.progress import reporting
 
@@ -80,12 +80,7 @@ def attribute(model: Model, fill: Mapping[str, Tensor], prompts: Prompts) -> dic
 
 def ranked(attributed: Mapping[str, Tensor]) -> list[tuple[str, int]]:
     """All nodes, the largest attribution of either sign first, then by their place in the model."""
-    order = sorted(
-        (-abs(value), place, i, hook)
-        for place, (hook, values) in enumerate(attributed.items())
-        for i, value in enumerate(values.tolist())
-    )
-    return [(hook, i) for *_, i, hook in order]
+    return in_order({hook: (-values.abs()).tolist() for hook, values in attributed.items()})
 
 
 def _by_removal(case: Case) -> Nodes:

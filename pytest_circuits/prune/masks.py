@@ -26,7 +26,7 @@ from pytest_circuits.model.checkpoints import Checkpoint
 from pytest_circuits.model.protocol import Model, widths_of
 from pytest_circuits.prune.plan import MaskPlan
 from pytest_circuits.prune.pool import Prompts, together
-from pytest_circuits.prune.soft_masks import margins, separation
+from pytest_circuits.prune.soft_masks import in_order, margins, separation
 from pytest_circuits.prune.stages import NOWHERE, Checkpoints
 
 _TOKENS = {"cpu": 1 << 13, "cuda": 1 << 20}  # of one forward; more searches take turns
@@ -88,18 +88,15 @@ class Masks:
         Nodes rank by tau, then by its mean over the search, because many end at the clamp, then by
         their place in the model.
         """
-        tau = {hook: x.detach().tolist() for hook, x in self.tau.items()}
-        past = {hook: x.tolist() for hook, x in self.history.items()}
+        values = {
+            hook: torch.stack([-tau.detach(), -self.history[hook]], dim=-1)  # [K, D, 2]
+            for hook, tau in self.tau.items()
+        }
         found = []
         for k, smallest in enumerate(self.smallest):
-            barred = set(self.searches[k].forbidden)
-            order = sorted(
-                (-tau[hook][k][i], -past[hook][k][i], place, i, hook)
-                for place, (hook, width) in enumerate(widths_of(self.model).items())
-                for i in range(width)
-                if (hook, i) not in barred
-            )
-            found.append(Learnt(tuple((hook, i) for *_, i, hook in order), smallest))
+            mine = {hook: x[k].tolist() for hook, x in values.items()}
+            ranking = in_order(mine, without=set(self.searches[k].forbidden))
+            found.append(Learnt(tuple(ranking), smallest))
         return found
 
     def on(self, k: int) -> Nodes:

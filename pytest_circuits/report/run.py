@@ -245,11 +245,9 @@ class Run:
     def blocking(self) -> tuple[Result, ...]:
         """The claims that keep the exit status from being 0."""
         return tuple(
-            result
-            for result in self.results
-            if not (
-                result.verdict is Verdict.PASS or result.state is State.RECORDED or result.waived
-            )
+            r
+            for r in self.results
+            if r.verdict is not Verdict.PASS and r.state is not State.RECORDED and not r.waived
         )
 
     def spec_of(self, result: Result) -> str:

@@ -10,7 +10,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from pytest_circuits.errors import CircuitsError, UsageError
-from pytest_circuits.report.outputs import OUTPUTS, Output, offered
+from pytest_circuits.report.outputs import OUTPUTS, Output, names, offered
 from pytest_circuits.report.run import Run
 from pytest_circuits.system.files import write_atomic
 
@@ -21,10 +21,6 @@ class Record:
 
     shown: str  # its path, as the reader can open it
     sha256: str
-
-    @property
-    def name(self) -> str:
-        return Path(self.shown).name
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +48,8 @@ def output(name: str) -> Output:
 
 def in_order(named: list[str]) -> list[str]:
     """Names of outputs in the order of writing."""
-    known = list(OUTPUTS)
-    place = {name: known.index(name) if name in OUTPUTS else len(known) for name in named}
-    return sorted(named, key=lambda name: (output(name).appends, place[name], name))
+    every = [name for name, _ in names()]
+    return sorted(named, key=lambda name: (output(name).appends, every.index(name)))
 
 
 def write_output(made: Output, run: Run, target: Target) -> str:

@@ -71,8 +71,6 @@ def on_cluster(request: Request, cluster: Cluster) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Submitted:
-    """The jobs that the cluster was given."""
-
     names: Sequence[str]
     jobs: Sequence[Any]  # submitit has no types
     say: Callable[[str], None]

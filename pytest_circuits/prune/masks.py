@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.checkpoints import Checkpoint
 from pytest_circuits.model.protocol import Model, widths_of
@@ -130,12 +131,9 @@ class Masks:
     def _begin(self) -> None:
         """Switch off what a search does not start with, near enough to zero to come back."""
         for k, search in enumerate(self.searches):
-            if search.first is None:
-                continue
-            for hook, tau in self.tau.items():
-                off = torch.ones(tau.shape[1], dtype=torch.bool)
-                off[list(search.first.at(hook))] = False
-                tau[k, off.to(tau.device)] = _BARELY_OFF
+            if search.first is not None:
+                for hook, on in masks_of(self.model, [search.first]).items():
+                    self.tau[hook][k, ~on[0]] = _BARELY_OFF
 
 
 class Course:
@@ -228,35 +226,26 @@ def _descend(
     prompts: Prompts,
     pressure: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of all searches, a few at a time; returns loss and nodes of each, [K]."""
+    """Gradients of all searches, a few at a time; returns loss and nodes of each, [K].
+
+    The loss is the task loss of a circuit, and what its complement still tells apart.
+    """
+    both = plan.backup_weight > 0
     losses, counts = torch.zeros_like(pressure), torch.zeros_like(pressure)
-    tokens = prompts.tokens[0].numel() * (2 if plan.backup_weight else 1)
+    tokens = prompts.tokens[0].numel() * (1 + both)
     few = max(1, _TOKENS[model.device.type] // tokens)
     for start in range(0, len(pressure), few):
         part = slice(start, start + few)
         on = {hook: _heaviside(tau[part]) for hook, tau in masks.tau.items()}
-        loss = _loss(model, fill, on, prompts.part(part), backup_weight=plan.backup_weight)
+        found = margins(model, fill, on, prompts.part(part), complement=both)
+        loss = F.softplus(-found[:, 0]).mean(-1)
+        if both:
+            left = F.relu(separation(found[:, 1]))
+            loss = loss + plan.backup_weight * (left.mean(-1) + left.amax(-1))
         nodes = torch.stack([mask.sum(1) for mask in on.values()]).sum(0)
         (loss + pressure[part] * nodes).sum().backward()  # type: ignore[no-untyped-call]
         losses[part], counts[part] = loss.detach(), nodes.detach()
     return losses, counts
-
-
-def _loss(
-    model: Model,
-    fill: Mapping[str, Tensor],
-    on: Mapping[str, Tensor],
-    prompts: Prompts,
-    *,
-    backup_weight: float,
-) -> Tensor:
-    """Task loss of each circuit, and what its complement still tells apart: [K]."""
-    found = margins(model, fill, on, prompts, complement=backup_weight > 0)
-    loss = F.softplus(-found[:, 0]).mean(-1)
-    if backup_weight > 0:
-        left = F.relu(separation(found[:, 1]))
-        loss = loss + backup_weight * (left.mean(-1) + left.amax(-1))
-    return loss
 
 
 def _heaviside(tau: Tensor) -> Tensor:

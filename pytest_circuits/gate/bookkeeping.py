@@ -26,7 +26,6 @@ WORKER = "circuits"  # key of what is handed to a worker of xdist, and of what i
 
 
 def expect(gate: Gate, item: pytest.Item) -> None:
-    """Remember a claim as asked for."""
     if isinstance(item, ClaimItem):
         circuit = item.prepared.circuit
         gate.circuits[circuit.name] = circuit

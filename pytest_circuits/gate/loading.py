@@ -38,8 +38,6 @@ from pytest_circuits.system.files import witnessed
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A specification with all that its claims need."""
-
     bench: Bench
     circuit: Circuit
     source: LoadedSpec  # as it was written; the bench has another one for a matched circuit

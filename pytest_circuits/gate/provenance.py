@@ -47,8 +47,6 @@ def glossary() -> dict[str, Meaning]:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What a circuit on the bench was made of."""
-
     loaded: LoadedSpec  # as it was written; the bench has another one for a matched circuit
     path: Path  # of the specification, absolute
     candidate: Directory  # the model that is tested

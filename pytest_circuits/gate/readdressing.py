@@ -28,8 +28,6 @@ take the place of that file; `found_by` says how alike the nodes are.
 
 @dataclass(frozen=True, slots=True)
 class Readdressed:
-    """A circuit at the candidate's addresses, and what is told about that."""
-
     loaded: LoadedSpec
     match: Match
     told: Matched

@@ -76,7 +76,6 @@ def finish(gate: Gate, session: pytest.Session) -> None:
 
 
 def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
-    """Print the section `circuits`."""
     if gate.run is None:
         return
     encoding = getattr(sys.__stdout__, "encoding", None) or "ascii"

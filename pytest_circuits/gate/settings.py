@@ -16,8 +16,6 @@ MOST_SEEDS = 1000
 
 
 class Update(StrEnum):
-    """Which baselines a run records."""
-
     NONE = "none"
     NEW = "new"
     CHANGED = "changed"

@@ -15,8 +15,6 @@ from pytest_circuits.report.run import Circuit, Place, Refusal, Run
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A claim that was asked for."""
-
     nodeid: str
     circuit: str
     claim: str

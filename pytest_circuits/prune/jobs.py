@@ -36,8 +36,6 @@ _ENDS = {0: "found", 1: "no circuit found"}
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a job ended, and what it had to say."""
-
     status: int
     text: str
 

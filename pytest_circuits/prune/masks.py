@@ -38,8 +38,6 @@ _SMOOTH = 0.1  # share of a step's loss in the running mean that drives the dual
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One of the searches that run together."""
-
     pool: Prompts  # K = 1
     seed: int
     forbidden: Nodes = field(default_factory=lambda: Nodes.of({}))  # may not be kept
@@ -48,8 +46,6 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class MaskStep:
-    """What happened in one step of K searches."""
-
     step: int
     loss: Tensor  # [K] nats: task loss of the circuit, and what the complement adds to it
     nodes: Tensor  # [K]
@@ -57,8 +53,6 @@ class MaskStep:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What one search has found."""
-
     ranking: tuple[tuple[str, int], ...]  # all that may be kept, most wanted first
     smallest: Nodes | None  # the smallest mask on the way whose loss was at its target
 

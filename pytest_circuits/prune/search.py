@@ -32,8 +32,6 @@ from pytest_circuits.system.progress import reporting
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A circuit, and how it does on the evaluation prompts."""
-
     nodes: Nodes
     edges: Edges | None  # None: all weights between the nodes
     quality: Quality

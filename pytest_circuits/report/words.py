@@ -10,7 +10,6 @@ from pytest_circuits.claims.evidence import Rate, Verdict, percent
 from pytest_circuits.report.run import DELTA, Circuit, Result, State, Waiver
 from pytest_circuits.report.safe_text import clean
 
-WHOLE_SPACE = "whole space"
 WAIVED = "waived"
 _STATES: dict[str, tuple[str, str]] = {
     Verdict.FAIL: ("does not hold", "do not hold"),
@@ -93,7 +92,7 @@ def bound(rate: Rate | None, *, ascii_only: bool = False) -> str:
 def count(rate: Rate | None) -> str:
     if rate is None:
         return "-"
-    return WHOLE_SPACE if rate.exhaustive else str(rate.n)
+    return "whole space" if rate.exhaustive else str(rate.n)
 
 
 def measured(result: Result, *, ascii_only: bool = False) -> tuple[str, str, str, str]:

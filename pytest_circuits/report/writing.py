@@ -25,8 +25,6 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The file that an output is made for."""
-
     path: Path
     shown: str  # as the reader can open it
     record: Record | None = None  # None: the run has none

@@ -64,17 +64,6 @@ def open_benches(config: pytest.Config, settings: Settings, names: Names) -> Ben
     return Benches(settings, names, device=_device(settings), search_seed=_search_seed(seed))
 
 
-def load_named_models(benches: Benches) -> str | None:
-    """Load the models of the command line and the ini file; what is wrong with one."""
-    for place in (benches.settings.model, benches.settings.baseline):
-        if place is not None:
-            try:
-                benches.model(place.path)
-            except ModelError as error:
-                return str(error)
-    return None
-
-
 @dataclass(slots=True)
 class Benches:
     """Loads specifications and models, each at most once."""

@@ -38,8 +38,7 @@ def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) ->
             lines += _paragraph(result.evidence.reason, indent=4, width=width)
     if table:
         lines += [(), *_grades(run, width=width, verbose=verbose), ()]
-    if text := warning(run):
-        lines += _paragraph(text, indent=0, width=width, markup={"yellow": True})
+    lines += _paragraph(warning(run), indent=0, width=width, markup={"yellow": True})
     for note in run.notes:
         lines += _paragraph(note, indent=0, width=width)
     for problem in run.problems:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import pytest
 
 from pytest_circuits.gate.settings import (
-    Settings,
     add_options,
     named_outputs,
     read_settings,
@@ -38,7 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("circuits"):
         refuse_stray_options(config)
         return
-    settings = _settings(config)
+    try:
+        settings = read_settings(config)
+    except pytest.UsageError:  # then nothing of an earlier run is left either
+        from pytest_circuits.gate.stale_outputs import forget_earlier  # noqa: PLC0415  (as above)
+
+        forget_earlier(config, named_outputs(config))
+        raise
     if config.pluginmanager.is_blocked(GATE):
         raise pytest.UsageError(
             f"--circuits and -p no:{GATE} exclude each other: no gate would run"
@@ -46,14 +51,3 @@ def pytest_configure(config: pytest.Config) -> None:
     from pytest_circuits.gate.hooks import GateHooks  # noqa: PLC0415  (loads torch)
 
     config.pluginmanager.register(GateHooks(config, settings), GATE)
-
-
-def _settings(config: pytest.Config) -> Settings:
-    """The settings; where they cannot be used, nothing of an earlier run is left either."""
-    try:
-        return read_settings(config)
-    except pytest.UsageError:
-        from pytest_circuits.gate.stale_outputs import forget_earlier  # noqa: PLC0415  (as above)
-
-        forget_earlier(config, named_outputs(config))
-        raise

@@ -12,11 +12,12 @@ from pytest_circuits.commands import PATH
 from pytest_circuits.errors import RecordError, UsageError
 from pytest_circuits.report import outputs
 from pytest_circuits.report.record import run_from_json
+from pytest_circuits.report.words import shown_path
 from pytest_circuits.report.writing import (
     Record,
     Target,
     in_order,
-    is_in_the_way,
+    in_the_way,
     output,
     write_output,
 )
@@ -41,9 +42,9 @@ def report(evidence: Path, **asked: Path | None) -> None:
     content = read_bounded(evidence, max_bytes=_MAX_BYTES, error=RecordError)
     run = run_from_json(content, source=str(evidence))
     _check(files, evidence)
-    record = Record(_shown(evidence), sha256(content).hexdigest())
+    record = Record(shown_path(evidence.absolute(), folder=Path.cwd()), sha256(content).hexdigest())
     for name in in_order(list(files)):
-        shown = _shown(files[name])
+        shown = shown_path(files[name].absolute(), folder=Path.cwd())
         try:
             write_output(output(name), run, Target(files[name], shown, record))
         except OSError as error:
@@ -62,14 +63,5 @@ def _check(files: dict[str, Path], evidence: Path) -> None:
         other = taken.setdefault(os.path.realpath(path), f"--{name}")
         if other != f"--{name}":
             raise UsageError(f"{other} and --{name} both name {path}; give each a file of its own")
-        if is_in_the_way(output(name), path):
-            raise UsageError(
-                f"--{name}: {path} is there already, and is no {name} that a run of the gate has "
-                "written; name another file, or remove it"
-            )
-
-
-def _shown(path: Path) -> str:
-    """The path as the gate would show it."""
-    relative, absolute = os.path.relpath(path), str(path.absolute())
-    return absolute if relative.startswith("..") and len(relative) > len(absolute) else relative
+        if problem := in_the_way(name, path, shown=str(path)):
+            raise UsageError(f"--{name}: {problem}")

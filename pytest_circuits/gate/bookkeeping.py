@@ -17,7 +17,7 @@ from pytest_circuits.discover import is_spec
 from pytest_circuits.gate.collect import CircuitFile, ClaimFailed, ClaimItem
 from pytest_circuits.gate.state import Expected, Gate, Outcome
 from pytest_circuits.gate.waivers import mark
-from pytest_circuits.report.record import circuit_from_json, evidence_to_json
+from pytest_circuits.report.record import circuit_from_json, circuit_to_json, evidence_to_json
 from pytest_circuits.report.run import Place, Refusal
 
 EVIDENCE = "circuits_evidence"  # attribute of a report: JSON text
@@ -26,7 +26,6 @@ WORKER = "circuits"  # key of what is handed to a worker of xdist, and of what i
 
 
 def expect(gate: Gate, item: pytest.Item) -> None:
-    """Remember a claim as asked for."""
     if isinstance(item, ClaimItem):
         circuit = item.prepared.circuit
         gate.circuits[circuit.name] = circuit
@@ -100,7 +99,7 @@ def started_elsewhere(config: pytest.Config) -> float | None:
 def hand_to_controller(gate: Gate) -> None:
     """Let a worker tell what it collected."""
     gate.config.workeroutput[WORKER] = {  # type: ignore[attr-defined]  # given by xdist
-        "circuits": [asdict(circuit) for circuit in gate.circuits.values()],
+        "circuits": [circuit_to_json(circuit) for circuit in gate.circuits.values()],
         "expected": [asdict(expected) for expected in gate.expected.values()],
         "deselected": sorted(gate.deselected),
     }

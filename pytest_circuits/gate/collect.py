@@ -50,8 +50,6 @@ class CircuitFile(pytest.File):
 
 
 class Circuit(pytest.Collector):
-    """A circuit: the parent of its claims."""
-
     prepared: Prepared
 
     def collect(self) -> Iterator[ClaimItem]:
@@ -85,13 +83,10 @@ class ClaimItem(pytest.Function):
         else:
             self.evidence = finish(bench, self.name, broken)
         self.user_properties += _properties(self.evidence)
-        if self.evidence.verdict is not Verdict.PASS and not self.is_recording:
+        # Where the run writes what this claim compares with, it decides nothing.
+        is_recording = self.name == COMPARES and self.prepared.will_record
+        if self.evidence.verdict is not Verdict.PASS and not is_recording:
             raise ClaimFailed(self.evidence.reason)
-
-    @property
-    def is_recording(self) -> bool:
-        """The run writes what this claim compares with, so that it decides nothing."""
-        return self.name == COMPARES and self.prepared.will_record
 
     def repr_failure(
         self,
@@ -114,7 +109,7 @@ class ClaimItem(pytest.Function):
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where the claim stands; the line is counted from 0, as pytest does."""
-        line = self.prepared.line_of(self.name) - 1
+        line = self.prepared.place_of(self.name).line - 1
         return self.path, line, f"{self.prepared.circuit.name}::{self.name}"
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,40 +21,18 @@ from pytest_circuits.gate.settings import names_with_value
 VARIABLE = "PYTEST_ADDOPTS"
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
-    """What pytest is asked for: the arguments, and those that the environment adds."""
-
-    arguments: tuple[str, ...]
-    added: str
-
-    @property
-    def joined(self) -> CommandLine:
-        """The same with every `--circuits-x VALUE` as `--circuits-x=VALUE`."""
-        arguments = list(_spread(self.arguments))
-        if joined(arguments) == arguments:
-            arguments = list(self.arguments)
-        added = shlex.split(self.added)
-        as_it_is = joined(added) == added
-        return CommandLine(
-            tuple(joined(arguments)), self.added if as_it_is else shlex.join(joined(added))
-        )
-
-    def run(self, plugins: Sequence[str | object] | None) -> int | pytest.ExitCode:
-        """Run pytest with it in this process."""
-        with pytest.MonkeyPatch.context() as patch:
-            if self.added:
-                patch.setenv(VARIABLE, self.added)
-            return pytest.main(list(self.arguments), plugins=plugins)
-
-
 def restarted(config: pytest.Config) -> int | pytest.ExitCode | None:
     """Run pytest with the command line put right; None where it is right as it is."""
-    given = CommandLine(tuple(config.invocation_params.args), os.environ.get(VARIABLE, ""))
-    if given.joined == given:
+    given, plugins = config.invocation_params.args, config.invocation_params.plugins
+    arguments, added = list(_spread(given)), shlex.split(os.environ.get(VARIABLE, ""))
+    right, right_added = joined(arguments), joined(added)
+    if (right, right_added) == (arguments, added):
         return None
     _refuse_foreign_settings(config)
-    return given.joined.run(config.invocation_params.plugins)
+    with pytest.MonkeyPatch.context() as patch:
+        if right_added != added:
+            patch.setenv(VARIABLE, shlex.join(right_added))
+        return pytest.main(list(given) if right == arguments else right, plugins=plugins)
 
 
 def _refuse_foreign_settings(config: pytest.Config) -> None:

@@ -13,7 +13,6 @@ from pytest_circuits.report.safe_text import clean
 from pytest_circuits.report.words import several
 from pytest_circuits.spec.load import load_spec
 
-_FILES = "the files beside the specs"
 _SHOWN_VERSIONS = ("torch", "hypothesis", "numpy")
 
 
@@ -43,14 +42,15 @@ def _candidate(benches: Benches, specs: Sequence[Path]) -> str:
     if asked is not None:
         model = benches.model(asked.path)
         return f"{asked.given} ({model.digest[:12]}), from the {asked.source}"
-    named = [text for path in _models(specs) if (text := _identity(benches, path))]
+    known = {path: benches.digest_or_nothing(path) for path in _models(specs)}
+    named = [f"{benches.names.shown(path)} ({sha[:12]})" for path, sha in known.items() if sha]
     return f"{', '.join(named)}, named by the specs" if named else "named by the specs"
 
 
 def _baseline(benches: Benches, specs: Sequence[Path]) -> str:
     asked, candidate = benches.settings.baseline, benches.settings.model
     if asked is None and not benches.settings.match:
-        return _FILES
+        return "the files beside the specs"
     candidates = [candidate.path] if candidate else _models(specs)
     compared = [asked.path] if asked else _models(specs)
     tested = {benches.digest_or_nothing(path) for path in candidates} - {""}
@@ -69,11 +69,6 @@ def _models(specs: Sequence[Path]) -> list[Path]:
         except CircuitsError:
             continue  # it is shown when the specification is collected
     return list(found)
-
-
-def _identity(benches: Benches, path: Path) -> str:
-    digest = benches.digest_or_nothing(path)
-    return f"{benches.names.shown(path)} ({digest[:12]})" if digest else ""
 
 
 def _folders(benches: Benches, specs: Sequence[Path]) -> str:

@@ -24,8 +24,6 @@ from pytest_circuits.gate.settings import Settings
 
 
 class GateHooks:
-    """What pytest calls while the gate runs."""
-
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
         self.gate = open_gate(config, settings)
 

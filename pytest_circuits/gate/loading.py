@@ -37,8 +37,6 @@ from pytest_circuits.system.files import witnessed
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A specification with all that its claims need."""
-
     bench: Bench
     circuit: Circuit
     source: LoadedSpec  # as it was written; the bench has another one for a matched circuit
@@ -48,18 +46,12 @@ class Prepared:
     selfcheck: int  # seeds under which the gate is put to the test itself; 0: not at all
     will_record: bool  # the run records the baseline, so that `stable` decides nothing yet
 
-    def line_of(self, claim: str) -> int:
-        return self.place_of(claim).line
-
     def place_of(self, claim: str) -> Place:
         """Where the specification makes a claim, and how it is run again."""
         at = self.source.problem_at(("claims", claim), "", key=True)
-        return Place(self.shown, at.line, at.col, self.command(claim))
-
-    def command(self, claim: str) -> str:
-        """The command that runs one claim again, quoted for a shell."""
         nodeid = f"{self.shown}::{self.circuit.name}::{claim}"
-        return shlex.join(["pytest", "--circuits", *self.options, nodeid])
+        command = shlex.join(["pytest", "--circuits", *self.options, nodeid])
+        return Place(self.shown, at.line, at.col, command)
 
 
 def open_benches(config: pytest.Config, settings: Settings, names: Names) -> Benches:
@@ -69,17 +61,6 @@ def open_benches(config: pytest.Config, settings: Settings, names: Names) -> Ben
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     seed = config.getoption("hypothesis_seed", default=None)
     return Benches(settings, names, device=_device(settings), search_seed=_search_seed(seed))
-
-
-def load_named_models(benches: Benches) -> str | None:
-    """Load the models of the command line and the ini file; what is wrong with one."""
-    for place in (benches.settings.model, benches.settings.baseline):
-        if place is not None:
-            try:
-                benches.model(place.path)
-            except ModelError as error:
-                return str(error)
-    return None
 
 
 @dataclass(slots=True)

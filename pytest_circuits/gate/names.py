@@ -9,6 +9,7 @@ from pathlib import Path
 from pytest_circuits.gate.settings import Directory, Settings
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.report.run import Artifact
+from pytest_circuits.report.words import shown_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +21,7 @@ class Names:
 
     def shown(self, path: Path) -> str:
         """A path as the user can open it."""
-        relative = os.path.relpath(path, self.folder)
-        return (
-            str(path) if relative.startswith("..") and len(relative) > len(str(path)) else relative
-        )
+        return shown_path(path, folder=self.folder)
 
     def relative(self, path: Path) -> str:
         """A path as reports hold it."""

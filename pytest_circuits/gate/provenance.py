@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from pytest_circuits.circuit.edges import count_edges, live_edges
+from pytest_circuits.circuit.nodes import Node
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.registry import CLAIMS, declared
 from pytest_circuits.claims.selfcheck import SELFCHECK
@@ -30,7 +31,6 @@ from pytest_circuits.spec.load import LoadedSpec
 
 _MOST_DRAWN = 60  # nodes, or edges
 
-Placed = tuple[str, int]  # the site and the channel of a node
 Read = tuple[Path, str]  # a file, absolute, and the sha256 of the bytes that were read
 
 
@@ -47,8 +47,6 @@ def glossary() -> dict[str, Meaning]:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What a circuit on the bench was made of."""
-
     loaded: LoadedSpec  # as it was written; the bench has another one for a matched circuit
     path: Path  # of the specification, absolute
     candidate: Directory  # the model that is tested
@@ -127,14 +125,12 @@ def drawing_of(bench: Bench) -> Drawing | None:
         return None
     sites = bench.model.sites
     placed = [(name, channel) for name in sites for channel in nodes.at(name)]
-    joined = [
-        (f"{source}[{start}]", f"{target}[{end}]") for (source, target), (start, end) in edges
-    ]
+    joined = [(_id((source, a)), _id((target, b))) for (source, target), (a, b) in edges]
     stream = [(_id(writer), _id(reader)) for writer, reader in _stream(placed, sites)]
     return Drawing(tuple(map(_id, placed)), tuple(joined), tuple(stream))
 
 
-def _stream(placed: Sequence[Placed], sites: Mapping[str, Site]) -> Iterator[tuple[Placed, Placed]]:
+def _stream(placed: Sequence[Node], sites: Mapping[str, Site]) -> Iterator[tuple[Node, Node]]:
     """Channels of the residual stream that a sublayer writes to, and what reads them later."""
     for place, (writer, channel) in enumerate(placed):
         for name, other in placed[place + 1 :] if sites[writer].writes else ():
@@ -143,5 +139,5 @@ def _stream(placed: Sequence[Placed], sites: Mapping[str, Site]) -> Iterator[tup
                 yield (writer, channel), (name, other)
 
 
-def _id(placed: Placed) -> str:
-    return f"{placed[0]}[{placed[1]}]"
+def _id(node: Node) -> str:
+    return f"{node[0]}[{node[1]}]"

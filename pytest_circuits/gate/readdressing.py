@@ -28,8 +28,6 @@ take the place of that file; `found_by` says how alike the nodes are.
 
 @dataclass(frozen=True, slots=True)
 class Readdressed:
-    """A circuit at the candidate's addresses, and what is told about that."""
-
     loaded: LoadedSpec
     match: Match
     told: Matched
@@ -59,10 +57,12 @@ def readdress(
         digests={"base": known_in.digest, "candidate": model.digest},
         version=pytest_circuits.__version__,
     )
-    if not match.moved:
-        return Readdressed(loaded, match, _told(match, None))
-    found = _written(target, spec, loaded)
-    return Readdressed(found, match, _told(match, names.relative(target)))
+    found, file = loaded, None
+    if match.moved:
+        found, file = _written(target, spec, loaded), names.relative(target)
+    alike = [abs(value) for value in match.alike.values()]
+    mean, least = sum(alike) / len(alike), min(alike)
+    return Readdressed(found, match, Matched(file, match.moved, mean, least))
 
 
 def _refuse_to_replace(target: Path, names: Names) -> None:
@@ -86,8 +86,3 @@ def _written(target: Path, spec: Spec, source: LoadedSpec) -> LoadedSpec:
         raise UsageError(f"{target.parent}: cannot be made: {error.strerror}") from None
     write_spec(spec, path=target, header=_HEADER.format(source=source.path.name))
     return load_spec(target)
-
-
-def _told(match: Match, file: str | None) -> Matched:
-    alike = [abs(value) for value in match.alike.values()]
-    return Matched(file=file, moved=match.moved, mean=sum(alike) / len(alike), least=min(alike))

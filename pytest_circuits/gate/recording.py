@@ -31,19 +31,13 @@ def record_baselines(gate: Gate, run: Run) -> Run:
     return run
 
 
-def _not_written(run: Run, shown: str, error: OSError) -> Run:
-    problem = f"{shown}: cannot be written: {error.strerror}"
-    return replace(run, problems=(*run.problems, problem))
-
-
 def _record(gate: Gate, run: Run, circuit: Circuit) -> Run:
     paths = {gate.names.relative(path): path for path in gate.found.specs}
     prepared = gate.benches.prepare(paths[circuit.spec])
     if not prepared.will_record:
         return run
     results = [result for result in run.results if result.circuit == circuit.name]
-    obstacle = _obstacle(circuit, results)
-    if obstacle:
+    if obstacle := _obstacle(circuit, results):
         note = f"{circuit.name}: no baseline was recorded: {obstacle}"
         return replace(run, notes=(*run.notes, note))
     path = baseline_path(prepared.path, circuit.name)
@@ -51,7 +45,8 @@ def _record(gate: Gate, run: Run, circuit: Circuit) -> Run:
     try:
         changes = _write(path, prepared, results)
     except OSError as error:
-        return _not_written(run, shown, error)
+        problem = f"{shown}: cannot be written: {error.strerror}"
+        return replace(run, problems=(*run.problems, problem))
     if changes is None:
         return replace(run, notes=(*run.notes, f"{shown}: unchanged"))
     accepts = f"; it accepts: {'; '.join(changes)}" if changes else ""
@@ -66,8 +61,7 @@ def _record(gate: Gate, run: Run, circuit: Circuit) -> Run:
 def _obstacle(circuit: Circuit, results: list[Result]) -> str:
     """Say why the evidence of a circuit must not become its baseline; empty when it may."""
     ran = {result.evidence.claim: result for result in results if result.state is State.RAN}
-    absent = [claim for claim in circuit.declared if claim not in ran]
-    if absent:
+    if absent := [claim for claim in circuit.declared if claim not in ran]:
         return f"the run is not complete without {', '.join(absent)}"
     failing = [
         claim

@@ -12,9 +12,9 @@ from typing import NoReturn
 import pytest
 
 from pytest_circuits.discover import Found, find_specs, right_name
-from pytest_circuits.errors import REFUSED
+from pytest_circuits.errors import REFUSED, ModelError
 from pytest_circuits.gate.bookkeeping import hand_to_controller, started_elsewhere
-from pytest_circuits.gate.loading import load_named_models, open_benches
+from pytest_circuits.gate.loading import open_benches
 from pytest_circuits.gate.outputs import write_outputs
 from pytest_circuits.gate.recording import record_baselines
 from pytest_circuits.gate.settings import Settings
@@ -53,11 +53,13 @@ def start(gate: Gate) -> None:
         config.args_source = pytest.Config.ArgsSource.ARGS
     if not gate.is_worker:
         gate.found = _find(config)
-    gate.loaded = open_benches(config, gate.settings, gate.names)
-    if not gate.is_worker:
-        problem = load_named_models(gate.benches)
-        if problem is not None:
-            _give_up(gate, problem)
+    gate.benches = open_benches(config, gate.settings, gate.names)
+    for place in () if gate.is_worker else (gate.settings.model, gate.settings.baseline):
+        if place is not None:
+            try:
+                gate.benches.model(place.path)
+            except ModelError as error:
+                _give_up(gate, str(error))
 
 
 def finish(gate: Gate, session: pytest.Session) -> None:
@@ -76,7 +78,6 @@ def finish(gate: Gate, session: pytest.Session) -> None:
 
 
 def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
-    """Print the section `circuits`."""
     if gate.run is None:
         return
     encoding = getattr(sys.__stdout__, "encoding", None) or "ascii"

@@ -12,13 +12,10 @@ import pytest
 
 from pytest_circuits.report import outputs
 
-DEFAULT_PATHS = ("circuits",)
 MOST_SEEDS = 1000
 
 
 class Update(StrEnum):
-    """Which baselines a run records."""
-
     NONE = "none"
     NEW = "new"
     CHANGED = "changed"
@@ -53,25 +50,21 @@ class Settings:
 def add_options(parser: pytest.Parser) -> None:
     """The options and their ini twins; every one is silent unless `--circuits` is given."""
     group = parser.getgroup("circuits", "release gates on circuits (pytest-circuits)")
+
+    def add(name: str, metavar: str, text: str) -> None:
+        group.addoption(f"--circuits-{name}", metavar=metavar, help=text)
+
     group.addoption(
         "--circuits",
         action="store_true",
         help="collect *.circuit.yaml and put their claims to the test (default: off)",
     )
-    group.addoption(
-        "--circuits-model",
-        metavar="DIR",
-        help="candidate model to test (default: the model that each spec names)",
-    )
-    group.addoption(
-        "--circuits-baseline",
-        metavar="DIR",
-        help="model to compare with (default: the baseline files beside the specs)",
-    )
-    group.addoption(
-        "--circuits-match",
-        metavar="DIR",
-        help="find each circuit again in a candidate whose nodes have other numbers, write its "
+    add("model", "DIR", "candidate model to test (default: the model that each spec names)")
+    add("baseline", "DIR", "model to compare with (default: the baseline files beside the specs)")
+    add(
+        "match",
+        "DIR",
+        "find each circuit again in a candidate whose nodes have other numbers, write its "
         "specification to DIR for review, and test that (default: not)",
     )
     group.addoption(
@@ -86,26 +79,19 @@ def add_options(parser: pytest.Parser) -> None:
         help="let --circuits-update write under CI (default: refused)",
     )
     for name, text in outputs.names():
-        group.addoption(f"--circuits-{name}", metavar="FILE", help=f"{text} (default: no file)")
-    group.addoption(
-        "--circuits-device",
-        metavar="DEVICE",
-        help="device of the models (default: cuda if there, else cpu)",
-    )
-    group.addoption(
-        "--circuits-selfcheck",
-        metavar="N",
-        help="test each circuit's claims themselves under N seeds: green for the model against "
+        add(name, "FILE", f"{text} (default: no file)")
+    add("device", "DEVICE", "device of the models (default: cuda if there, else cpu)")
+    add(
+        "selfcheck",
+        "N",
+        "test each circuit's claims themselves under N seeds: green for the model against "
         "itself, red for a shuffled circuit (default: not)",
     )
     _add_ini_values(parser)
 
 
 def _add_ini_values(parser: pytest.Parser) -> None:
-    parser.addini("circuits_model", "twin of --circuits-model, relative to this file")
-    parser.addini("circuits_baseline", "twin of --circuits-baseline, relative to this file")
-    parser.addini("circuits_match", "twin of --circuits-match, relative to this file")
-    for name, _ in outputs.names():
+    for name in ("model", "baseline", "match", *dict(outputs.names())):
         parser.addini(_key(name), f"twin of --circuits-{name}, relative to this file")
     parser.addini(
         "circuits_annotations",
@@ -119,7 +105,7 @@ def _add_ini_values(parser: pytest.Parser) -> None:
         "circuits_paths",
         "folders and files that `pytest --circuits` runs when no path is given (default: circuits)",
         type="args",
-        default=list(DEFAULT_PATHS),
+        default=["circuits"],
     )
     parser.addini(
         "circuits_require",
@@ -131,8 +117,7 @@ def _add_ini_values(parser: pytest.Parser) -> None:
 
 def names_with_value() -> tuple[str, ...]:
     """Every option `--circuits-NAME` that takes a value."""
-    written = dict(outputs.names())
-    return ("model", "baseline", "match", "update", *written, "device", "selfcheck")
+    return ("model", "baseline", "match", "update", *dict(outputs.names()), "device", "selfcheck")
 
 
 def refuse_stray_options(config: pytest.Config) -> None:
@@ -196,12 +181,11 @@ def _outputs(config: pytest.Config) -> dict[str, Path]:
             continue
         if os.path.isdir(place.path):  # noqa: PTH112  (bears any name)
             raise pytest.UsageError(f"--circuits-{name}: {place.given} is a folder; name a file")
-        for other, path in found.items():
-            if path == place.path:
-                raise pytest.UsageError(
-                    f"--circuits-{other} and --circuits-{name} both name {place.given}; "
-                    "give each a file of its own"
-                )
+        if other := next((other for other, path in found.items() if path == place.path), None):
+            raise pytest.UsageError(
+                f"--circuits-{other} and --circuits-{name} both name {place.given}; "
+                "give each a file of its own"
+            )
         found[name] = place.path
     return found
 
@@ -280,13 +264,10 @@ def _model_directory(config: pytest.Config, name: str) -> Directory | None:
 def _update(config: pytest.Config) -> Update:
     update = Update(config.getoption("circuits_update") or Update.NONE)
     forced = config.getoption("circuits_update_in_ci")
-    if update is not Update.NONE and _under_ci() and not forced:
+    under_ci = os.environ.get("CI") or os.environ.get("BUILD_NUMBER")
+    if update is not Update.NONE and under_ci and not forced:
         raise pytest.UsageError(
             f"--circuits-update={update} is refused under CI, where no one reviews a new baseline; "
             "record it on a checkout and commit it, or add --circuits-update-in-ci"
         )
     return update
-
-
-def _under_ci() -> bool:
-    return any(os.environ.get(name) for name in ("CI", "BUILD_NUMBER"))

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_circuits.errors import UsageError
-from pytest_circuits.report.outputs import Output
-from pytest_circuits.report.writing import is_in_the_way, is_of_a_run, is_step_summary, output
+from pytest_circuits.report.writing import in_the_way, is_of_a_run, is_step_summary, output
 
 
 def forget_earlier(config: pytest.Config, outputs: Mapping[str, Path]) -> None:
@@ -23,10 +22,12 @@ def forget_earlier(config: pytest.Config, outputs: Mapping[str, Path]) -> None:
         return  # a worker of xdist writes nothing, and neither does a listing
     problems = []
     for name, path in outputs.items():
-        made = _row(name)
         try:
+            made = output(name)
             if not is_step_summary(path) and is_of_a_run(made, path):
                 path.unlink()
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
         except OSError as error:
             problems.append(
                 f"--circuits-{name}: {path.name} may be of an earlier run and cannot be removed: "
@@ -37,20 +38,7 @@ def forget_earlier(config: pytest.Config, outputs: Mapping[str, Path]) -> None:
 
 
 def refuse_to_replace(outputs: Mapping[str, Path]) -> None:
-    """Raise UsageError where an output is to take the place of something that is none.
-
-    The name may be a mistake, and the file a specification or the weights of a model.
-    """
+    """Raise UsageError where an output is to take the place of something that is none."""
     for name, path in outputs.items():
-        if is_in_the_way(_row(name), path):
-            raise pytest.UsageError(
-                f"--circuits-{name}: {path.name} is there already, and is no {name} that a run of "
-                "the gate has written; name another file, or remove it"
-            )
-
-
-def _row(name: str) -> Output:
-    try:
-        return output(name)
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
+        if problem := in_the_way(name, path, shown=path.name):
+            raise pytest.UsageError(f"--circuits-{name}: {problem}")

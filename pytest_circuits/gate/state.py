@@ -15,8 +15,6 @@ from pytest_circuits.report.run import Circuit, Place, Refusal, Run
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A claim that was asked for."""
-
     nodeid: str
     circuit: str
     claim: str
@@ -35,13 +33,11 @@ class Outcome:
 
 @dataclass(slots=True)
 class Gate:
-    """The state of one run."""
-
     config: pytest.Config
     settings: Settings
     started: float  # seconds since 1970; a waiver ends by the UTC date of the run
     found: Found = field(default_factory=Found)  # on disk, below what was asked for
-    loaded: Benches | None = None
+    benches: Benches = field(init=False, repr=False)  # there is one once the session has started
     circuits: dict[str, Circuit] = field(default_factory=dict)  # by name
     expected: dict[str, Expected] = field(default_factory=dict)  # by node id
     deselected: set[str] = field(default_factory=set)  # node ids
@@ -51,13 +47,6 @@ class Gate:
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # by node id
     run: Run | None = None
     written: dict[str, str] = field(default_factory=dict)  # sha256 of what was written, by output
-
-    @property
-    def benches(self) -> Benches:
-        """Loads specifications and models; there is one once the session has started."""
-        if self.loaded is None:
-            raise RuntimeError("the gate has not started")
-        return self.loaded
 
     @property
     def names(self) -> Names:

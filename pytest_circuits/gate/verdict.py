@@ -21,15 +21,13 @@ from pytest_circuits.report.run import Circuit, Result, Run, State
 def decide(gate: Gate) -> Run:
     """Return the run: a result for every claim that was asked for, and what is missing."""
     circuits = sorted(gate.circuits.values(), key=lambda circuit: (circuit.spec, circuit.name))
-    place = {circuit.name: position for position, circuit in enumerate(circuits)}
 
-    def order(expected: Expected) -> tuple[int, int]:
-        position = place[expected.circuit]
-        return position, (*circuits[position].declared, SELFCHECK).index(expected.claim)
+    def order(expected: Expected) -> tuple[str, str, int]:
+        circuit = gate.circuits[expected.circuit]
+        place = (*circuit.declared, SELFCHECK).index(expected.claim)
+        return circuit.spec, circuit.name, place
 
-    results = tuple(
-        _result(gate, expected) for expected in sorted(gate.expected.values(), key=order)
-    )
+    results = tuple(_result(gate, each) for each in sorted(gate.expected.values(), key=order))
     return Run(
         tuple(circuits),
         results,
@@ -97,13 +95,7 @@ def _result(gate: Gate, expected: Expected) -> Result:
     circuit = gate.circuits[expected.circuit]
     waived = waiver_for(gate, circuit, evidence) if state is State.RAN else None
     return Result(
-        expected.nodeid,
-        expected.circuit,
-        evidence,
-        state,
-        outcome.seconds,
-        expected.place,
-        waived,
+        expected.nodeid, expected.circuit, evidence, state, outcome.seconds, expected.place, waived
     )
 
 
@@ -138,7 +130,11 @@ def _problems(gate: Gate, results: tuple[Result, ...]) -> Iterator[str]:
     if unrun and not gate.refused:  # pytest runs nothing when it could not collect everything
         yield f"{unrun} {'claim' if unrun == 1 else 'claims'} did not run"
     for circuit in gate.circuits.values():
-        absent = _not_declared(circuit, gate.settings.require)
+        absent = [
+            name
+            for name in gate.settings.require
+            if name not in circuit.declared and (circuit.nodes or not CLAIMS[name].needs_nodes)
+        ]
         if absent:
             yield (
                 f"{circuit.spec}: circuit {circuit.name} does not declare {', '.join(absent)}, "
@@ -152,12 +148,3 @@ def _problems(gate: Gate, results: tuple[Result, ...]) -> Iterator[str]:
                 f"{name}: lies where the gate looks, but pytest did not collect it "
                 "(norecursedirs, --ignore, --lf, a conftest.py?)"
             )
-
-
-def _not_declared(circuit: Circuit, required: Sequence[str]) -> list[str]:
-    """The required claims that are missing; without nodes there is nothing that some are about."""
-    return [
-        name
-        for name in required
-        if name not in circuit.declared and (circuit.nodes or not CLAIMS[name].needs_nodes)
-    ]

@@ -74,17 +74,14 @@ def complaints(gate: Gate, results: Sequence[Result]) -> Iterator[str]:
             yield text
 
 
-def remark(gate: Gate, results: Sequence[Result]) -> tuple[str, ...]:
+def remark(gate: Gate, results: Sequence[Result]) -> Iterator[str]:
     """A note where waivers do not count because the run records baselines."""
-    concerned = [
-        result
-        for result in results
-        if result.verdict is not Verdict.PASS
+    if gate.settings.update is not Update.NONE and any(
+        result.verdict is not Verdict.PASS
         and result.evidence.claim in gate.circuits[result.circuit].waivers
-    ]
-    if not concerned or gate.settings.update is Update.NONE:
-        return ()
-    return ("waivers do not count in a run that records baselines (--circuits-update)",)
+        for result in results
+    ):
+        yield "waivers do not count in a run that records baselines (--circuits-update)"
 
 
 def _is_measured(evidence: Evidence) -> bool:

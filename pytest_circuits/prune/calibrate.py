@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_circuits.circuit.calibration import calibrated, fit
 from pytest_circuits.circuit.edges import Edges
@@ -22,10 +21,8 @@ from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import split
 from pytest_circuits.prune.quality import Quality
 from pytest_circuits.prune.stages import Case, stage
-from pytest_circuits.prune.subject import NotFoundError, Subject, bar_of
-from pytest_circuits.spec.types import Calibration
-
-Floats = NDArray[np.float64]
+from pytest_circuits.prune.subject import NotFoundError, bar_of
+from pytest_circuits.spec.types import Calibration, Spec
 
 FITTED_PAIRS = 256
 
@@ -45,13 +42,13 @@ def with_calibration(case: Case, nodes: Nodes, edges: Edges | None, plain: Quali
 
     plain: its quality without.
     """
-    subject, spec, runner = case.subject, case.subject.spec, case.subject.judge.runner
+    spec, runner = case.subject.spec, case.subject.judge.runner
     view = View.circuit(nodes, edges)
     parts = split(PromptSpace(spec.behavior), evaluation=case.plan.evaluation_pairs)
     fitted = parts.training[:FITTED_PAIRS]
     found = fit(runner.margins(fitted, view), runner.margins(fitted, WHOLE))
     if found is None:
-        raise _not_good_enough(subject, nodes, "no calibration within its bounds helps")
+        raise _not_good_enough(spec, nodes, "no calibration within its bounds helps")
     margins = runner.margins(parts.evaluation, view)
     moved = calibrated(margins, found.model_copy(update={"scale": 1.0}))  # as rates and laws see it
     weights = np.array(parts.weights)
@@ -63,15 +60,15 @@ def with_calibration(case: Case, nodes: Nodes, edges: Edges | None, plain: Quali
     bar, typical = bar_of(spec, PrunePlan()), float(np.median(np.abs(moved)))
     if quality.loss > bar.max_loss or quality.rate < bar.min_rate:
         reached = f"its task loss is {quality.loss:.3f} (at most {bar.max_loss:.3f} wanted)"
-        raise _not_good_enough(subject, nodes, f"{reached}, its rate {quality.rate:.3f}")
+        raise _not_good_enough(spec, nodes, f"{reached}, its rate {quality.rate:.3f}")
     if typical < spec.protocol.margin:
         reason = f"it prefers by {typical:.2f} nats, less than the margin of the laws"
-        raise _not_good_enough(subject, nodes, reason)
+        raise _not_good_enough(spec, nodes, reason)
     return Calibrated(found, quality, plain)
 
 
-def _not_good_enough(subject: Subject, nodes: Nodes, reason: str) -> NotFoundError:
+def _not_good_enough(spec: Spec, nodes: Nodes, reason: str) -> NotFoundError:
     return NotFoundError(
-        f"{subject.spec.circuit}: the circuit of {nodes.count} nodes that was found is not good "
+        f"{spec.circuit}: the circuit of {nodes.count} nodes that was found is not good "
         f"enough when calibrated: {reason}. Search without --calibrate"
     )

@@ -71,8 +71,6 @@ def on_cluster(request: Request, cluster: Cluster) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Submitted:
-    """The jobs that the cluster was given."""
-
     names: Sequence[str]
     jobs: Sequence[Any]  # submitit has no types
     say: Callable[[str], None]
@@ -113,10 +111,7 @@ def _submitted(requests: Sequence[Request], cluster: Cluster, folder: Path) -> l
         executor = submitit.AutoExecutor(folder=folder, cluster=cluster.name)
     except RuntimeError as error:
         raise UsageError(f"--cluster {cluster.name}: {error}") from None
-    wishes = {
-        "slurm_partition": cluster.partition,
-        "slurm_array_parallelism": cluster.at_once,
-    }
+    wishes = {"slurm_partition": cluster.partition, "slurm_array_parallelism": cluster.at_once}
     executor.update_parameters(
         name="pytest-circuits-prune",
         timeout_min=cluster.minutes,

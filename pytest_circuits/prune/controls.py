@@ -21,10 +21,9 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.protocol import Model, Shuffles
 from pytest_circuits.model.reference import measure
 from pytest_circuits.prune.masks import Masks, Search, learn
-from pytest_circuits.prune.pool import Pool
+from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.soft_masks import margins
 from pytest_circuits.prune.stages import Case, stage
-from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.system.progress import reporting
 
 CLEARLY = 1.5  # times as many nodes as the circuit: less is no clear difference
@@ -49,11 +48,6 @@ class Control:
         return not self.reached or self.nodes >= CLEARLY * nodes
 
 
-def shuffled_fill(shuffled: Model, text: Tensor, ablation: Ablation) -> dict[str, Tensor]:
-    """What ablated nodes of a shuffled model become, measured on the reference text [R, T]."""
-    return ablation.kind.fill(measure(shuffled, text), None)
-
-
 def controls_of(model: Model) -> tuple[str, ...]:
     """The controls that a search in a model has: none in shuffled weights that cannot be made."""
     return ("shuffled_labels", *(["shuffled_weights"] if isinstance(model, Shuffles) else []))
@@ -68,7 +62,7 @@ def control(case: Case, name: str) -> Control:
         pool = pool.swapped(seed=plan.seed)
     elif isinstance(model, Shuffles):
         model = model.shuffled(seed=plan.seed)
-        fill = shuffled_fill(model, case.reference.tokens, subject.spec.ablation)
+        fill = subject.spec.ablation.kind.fill(measure(model, case.reference.tokens), None)
     alone = replace(plan.masks, backup_weight=0.0)
     seeds = range(plan.seed, plan.seed + plan.seeds)
     masks = Masks(model, [Search(pool, seed) for seed in seeds], plan.masks)
@@ -86,6 +80,6 @@ def control(case: Case, name: str) -> Control:
 
 
 @torch.inference_mode()
-def _loss(model: Model, fill: Mapping[str, Tensor], nodes: Nodes, pool: Pool) -> float:
+def _loss(model: Model, fill: Mapping[str, Tensor], nodes: Nodes, pool: Prompts) -> float:
     on = {name: mask.float() for name, mask in masks_of(model, [nodes]).items()}
-    return float(F.softplus(-margins(model, fill, on, pool.all, complement=False)).mean())
+    return float(F.softplus(-margins(model, fill, on, pool, complement=False)).mean())

@@ -13,8 +13,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from tempfile import TemporaryFile
 from threading import Lock, Thread
@@ -36,8 +36,6 @@ _ENDS = {0: "found", 1: "no circuit found"}
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a job ended, and what it had to say."""
-
     status: int
     text: str
 
@@ -86,39 +84,26 @@ def finish(
 
 def in_processes(requests: Sequence[Request], devices: Sequence[str | None], at_once: int) -> int:
     """Run jobs in processes, some at a time, which take turns on the devices."""
-    return finish(
-        requests,
-        lambda say: _Processes.of(requests, devices, at_once=at_once, say=say),
-        pause=_PAUSE,
-    )
+    return finish(requests, lambda say: _Processes(requests, devices, at_once, say), pause=_PAUSE)
 
 
-@dataclass(slots=True)
 class _Processes:
     """The processes that are at work; used from several threads."""
 
-    slots: SimpleQueue[str | None]  # the device of each process that may run
-    say: Callable[[str], None]
-    pool: ThreadPoolExecutor
-    _jobs: list[Future[Ended]] = field(default_factory=list)
-    _running: set[subprocess.Popen[str]] = field(default_factory=set)
-    _stopped: bool = False
-    _lock: Lock = field(default_factory=Lock)
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         requests: Sequence[Request],
         devices: Sequence[str | None],
-        *,
         at_once: int,
         say: Callable[[str], None],
-    ) -> _Processes:
-        found = cls(SimpleQueue(), say, ThreadPoolExecutor(at_once))
+    ) -> None:
+        self._say, self._stopped, self._lock = say, False, Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._slots: SimpleQueue[str | None] = SimpleQueue()  # the device of each that may run
         for index in range(at_once):
-            found.slots.put(devices[index % len(devices)])
-        found._jobs += [found.pool.submit(found._run, request) for request in requests]
-        return found
+            self._slots.put(devices[index % len(devices)])
+        self._pool = ThreadPoolExecutor(at_once)
+        self._jobs = [self._pool.submit(self._run, request) for request in requests]
 
     def ended(self, index: int) -> Ended | None:
         return self._jobs[index].result() if self._jobs[index].done() else None
@@ -128,10 +113,10 @@ class _Processes:
             self._stopped = True
             for process in self._running:
                 process.terminate()
-        self.pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
 
     def _run(self, request: Request) -> Ended:
-        device = self.slots.get()
+        device = self._slots.get()
         try:
             with TemporaryFile("w+", encoding="utf-8") as out:
                 process = self._start(replace(request, device=device), out)
@@ -139,7 +124,7 @@ class _Processes:
                 out.seek(0)
                 return Ended(status, out.read())
         finally:
-            self.slots.put(device)
+            self._slots.put(device)
 
     def _start(self, request: Request, out: IO[str]) -> subprocess.Popen[str] | None:
         with self._lock:
@@ -163,13 +148,13 @@ class _Processes:
         with process:
             for line in process.stderr or ():
                 if not self._stopped:
-                    self.say(f"{name}: {line.rstrip()}")
+                    self._say(f"{name}: {line.rstrip()}")
             status = process.wait()
         with self._lock:
             self._running.discard(process)
         if status >= 0 or self._stopped:
             return status if status >= 0 else STOPPED
-        self.say(f"{name}: its process was ended by {signal.Signals(-status).name}; {GO_ON}")
+        self._say(f"{name}: its process was ended by {signal.Signals(-status).name}; {GO_ON}")
         return STOPPED
 
 

@@ -21,12 +21,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.checkpoints import Checkpoint
 from pytest_circuits.model.protocol import Model, widths_of
 from pytest_circuits.prune.plan import MaskPlan
-from pytest_circuits.prune.pool import Drawn, Pool, together
-from pytest_circuits.prune.soft_masks import margins, separation
+from pytest_circuits.prune.pool import Prompts, together
+from pytest_circuits.prune.soft_masks import in_order, margins, separation
 from pytest_circuits.prune.stages import NOWHERE, Checkpoints
 
 _TOKENS = {"cpu": 1 << 13, "cuda": 1 << 20}  # of one forward; more searches take turns
@@ -37,9 +38,7 @@ _SMOOTH = 0.1  # share of a step's loss in the running mean that drives the dual
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One of the searches that run together."""
-
-    pool: Pool
+    pool: Prompts  # K = 1
     seed: int
     forbidden: Nodes = field(default_factory=lambda: Nodes.of({}))  # may not be kept
     first: Nodes | None = None  # nodes that are on at the start; None: all of them
@@ -47,8 +46,6 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class MaskStep:
-    """What happened in one step of K searches."""
-
     step: int
     loss: Tensor  # [K] nats: task loss of the circuit, and what the complement adds to it
     nodes: Tensor  # [K]
@@ -56,8 +53,6 @@ class MaskStep:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What one search has found."""
-
     ranking: tuple[tuple[str, int], ...]  # all that may be kept, most wanted first
     smallest: Nodes | None  # the smallest mask on the way whose loss was at its target
 
@@ -88,18 +83,15 @@ class Masks:
         Nodes rank by tau, then by its mean over the search, because many end at the clamp, then by
         their place in the model.
         """
-        tau = {hook: x.detach().tolist() for hook, x in self.tau.items()}
-        past = {hook: x.tolist() for hook, x in self.history.items()}
+        values = {
+            hook: torch.stack([-tau.detach(), -self.history[hook]], dim=-1)  # [K, D, 2]
+            for hook, tau in self.tau.items()
+        }
         found = []
         for k, smallest in enumerate(self.smallest):
-            barred = set(self.searches[k].forbidden)
-            order = sorted(
-                (-tau[hook][k][i], -past[hook][k][i], place, i, hook)
-                for place, (hook, width) in enumerate(widths_of(self.model).items())
-                for i in range(width)
-                if (hook, i) not in barred
-            )
-            found.append(Learnt(tuple((hook, i) for *_, i, hook in order), smallest))
+            mine = {hook: x[k].tolist() for hook, x in values.items()}
+            ranking = in_order(mine, without=set(self.searches[k].forbidden))
+            found.append(Learnt(tuple(ranking), smallest))
         return found
 
     def on(self, k: int) -> Nodes:
@@ -133,12 +125,9 @@ class Masks:
     def _begin(self) -> None:
         """Switch off what a search does not start with, near enough to zero to come back."""
         for k, search in enumerate(self.searches):
-            if search.first is None:
-                continue
-            for hook, tau in self.tau.items():
-                off = torch.ones(tau.shape[1], dtype=torch.bool)
-                off[list(search.first.at(hook))] = False
-                tau[k, off.to(tau.device)] = _BARELY_OFF
+            if search.first is not None:
+                for hook, on in masks_of(self.model, [search.first]).items():
+                    self.tau[hook][k, ~on[0]] = _BARELY_OFF
 
 
 class Course:
@@ -156,7 +145,7 @@ class Course:
         self.pressure = torch.full((len(self._draws),), plan.pressure, device=device)
         self.smooth = torch.full_like(self.pressure, plan.target)  # running mean of the loss, [K]
 
-    def prompts(self) -> Drawn:
+    def prompts(self) -> Prompts:
         drawn = zip(self._masks.searches, self._draws, strict=True)
         return together([s.pool.draw(random, self._plan.pairs) for s, random in drawn])
 
@@ -228,38 +217,29 @@ def _descend(
     masks: Masks,
     plan: MaskPlan,
     *,
-    prompts: Drawn,
+    prompts: Prompts,
     pressure: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of all searches, a few at a time; returns loss and nodes of each, [K]."""
+    """Gradients of all searches, a few at a time; returns loss and nodes of each, [K].
+
+    The loss is the task loss of a circuit, and what its complement still tells apart.
+    """
+    both = plan.backup_weight > 0
     losses, counts = torch.zeros_like(pressure), torch.zeros_like(pressure)
-    tokens = prompts.tokens[0].numel() * (2 if plan.backup_weight else 1)
+    tokens = prompts.tokens[0].numel() * (1 + both)
     few = max(1, _TOKENS[model.device.type] // tokens)
     for start in range(0, len(pressure), few):
         part = slice(start, start + few)
         on = {hook: _heaviside(tau[part]) for hook, tau in masks.tau.items()}
-        loss = _loss(model, fill, on, prompts.part(part), backup_weight=plan.backup_weight)
+        found = margins(model, fill, on, prompts.part(part), complement=both)
+        loss = F.softplus(-found[:, 0]).mean(-1)
+        if both:
+            left = F.relu(separation(found[:, 1]))
+            loss = loss + plan.backup_weight * (left.mean(-1) + left.amax(-1))
         nodes = torch.stack([mask.sum(1) for mask in on.values()]).sum(0)
         (loss + pressure[part] * nodes).sum().backward()  # type: ignore[no-untyped-call]
         losses[part], counts[part] = loss.detach(), nodes.detach()
     return losses, counts
-
-
-def _loss(
-    model: Model,
-    fill: Mapping[str, Tensor],
-    on: Mapping[str, Tensor],
-    prompts: Drawn,
-    *,
-    backup_weight: float,
-) -> Tensor:
-    """Task loss of each circuit, and what its complement still tells apart: [K]."""
-    found = margins(model, fill, on, prompts, complement=backup_weight > 0)
-    loss = F.softplus(-found[:, 0]).mean(-1)
-    if backup_weight > 0:
-        left = F.relu(separation(found[:, 1]))
-        loss = loss + backup_weight * (left.mean(-1) + left.amax(-1))
-    return loss
 
 
 def _heaviside(tau: Tensor) -> Tensor:

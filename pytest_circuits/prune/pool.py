@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,71 +20,62 @@ _TRAINING_SEED, _EVALUATION_SEED = 1_000_003, 9_000_000_000_019
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class Prompts:
     """Prompts for K circuits: both members of P / 2 contrast pairs each, in turn."""
 
     tokens: Tensor  # [K, P, T] ids, right-padded
     last: Tensor  # [K, P] index of each prompt's last token
     choices: Tensor  # [K, P, 2] ids of answer and foil
 
-    def part(self, circuits: slice) -> Drawn:
-        return Drawn(self.tokens[circuits], self.last[circuits], self.choices[circuits])
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """Contrast pairs of one behavior, to draw from: K = 1."""
-
-    all: Drawn
-
     @classmethod
-    def of(cls, pairs: Sequence[Pair], encoder: Encoder) -> Pool:
-        """Pairs as tensors, padded to the longest prompt."""
+    def of(cls, pairs: Sequence[Pair], encoder: Encoder) -> Prompts:
+        """All of some pairs, padded to the longest prompt: K = 1."""
         prompts = prompts_of(pairs)
         batch = encoder.batch(prompts, rows=len(prompts))
-        return cls(Drawn(batch.tokens[None], batch.last[None], batch.choices[None]))
+        return cls(batch.tokens[None], batch.last[None], batch.choices[None])
 
     @property
     def length(self) -> int:
         """Tokens of a prompt, padding included."""
-        return self.all.tokens.shape[-1]
+        return self.tokens.shape[-1]
 
-    def padded(self, length: int) -> Pool:
-        """The same prompts, padded to a common length of several pools."""
-        tokens = F.pad(self.all.tokens, (0, length - self.length))
-        return Pool(Drawn(tokens, self.all.last, self.all.choices))
+    def padded(self, length: int) -> Prompts:
+        return replace(self, tokens=F.pad(self.tokens, (0, length - self.length)))
 
-    def first(self, count: int) -> Drawn:
-        prompts = slice(2 * count)
-        return Drawn(
-            self.all.tokens[:, prompts], self.all.last[:, prompts], self.all.choices[:, prompts]
-        )
+    def part(self, circuits: slice) -> Prompts:
+        return Prompts(self.tokens[circuits], self.last[circuits], self.choices[circuits])
 
-    def swapped(self, *, seed: int) -> Pool:
+    def first(self, pairs: int) -> Prompts:
+        return self._at(slice(2 * pairs))
+
+    def draw(self, rng: np.random.Generator, pairs: int) -> Prompts:
+        """So many pairs, drawn with replacement."""
+        first = 2 * rng.integers(self.tokens.shape[1] // 2, size=pairs)
+        rows = torch.from_numpy(np.stack([first, first + 1], axis=1).ravel())
+        return self._at(rows.to(self.tokens.device))
+
+    def swapped(self, *, seed: int) -> Prompts:
         """The same pairs with answer and foil swapped in half of them, by a seeded coin each.
 
         A behavior that makes no sense: no mechanism of the model can be what it asks for.
         """
-        pairs = self.all.choices.shape[1] // 2
+        pairs = self.choices.shape[1] // 2
         coin = np.random.Generator(np.random.Philox(key=seed)).permutation(pairs) < pairs // 2
-        swap = torch.from_numpy(np.repeat(coin, 2)).to(self.all.choices.device)
-        choices = torch.where(swap[:, None], self.all.choices.flip(-1), self.all.choices)
-        return Pool(Drawn(self.all.tokens, self.all.last, choices))
+        swap = torch.from_numpy(np.repeat(coin, 2)).to(self.choices.device)
+        return replace(
+            self, choices=torch.where(swap[:, None], self.choices.flip(-1), self.choices)
+        )
 
-    def draw(self, rng: np.random.Generator, count: int) -> Drawn:
-        """`count` pairs, drawn with replacement."""
-        first = 2 * rng.integers(self.all.tokens.shape[1] // 2, size=count)
-        rows = torch.from_numpy(np.stack([first, first + 1], axis=1).ravel())
-        rows = rows.to(self.all.tokens.device)
-        return Drawn(self.all.tokens[:, rows], self.all.last[:, rows], self.all.choices[:, rows])
+    def _at(self, rows: Tensor | slice) -> Prompts:
+        return Prompts(self.tokens[:, rows], self.last[:, rows], self.choices[:, rows])
 
 
-def together(drawn: Sequence[Drawn]) -> Drawn:
+def together(prompts: Sequence[Prompts]) -> Prompts:
     """Prompts of several circuits, padded to one length, as those of a batch."""
-    return Drawn(
-        torch.cat([d.tokens for d in drawn]),
-        torch.cat([d.last for d in drawn]),
-        torch.cat([d.choices for d in drawn]),
+    return Prompts(
+        torch.cat([some.tokens for some in prompts]),
+        torch.cat([some.last for some in prompts]),
+        torch.cat([some.choices for some in prompts]),
     )
 
 

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from pytest_circuits.circuit.edges import Edge, Edges, live_edges
 from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Node, Nodes
-from pytest_circuits.prune.pool import Drawn
+from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.quality import LARGEST, Judge
-from pytest_circuits.prune.soft_masks import margins, separation
+from pytest_circuits.prune.soft_masks import in_order, margins, separation
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ _SHARP = 8.0  # of the soft maximum over pairs, per bar
 class Proposer:
     """Says to first order which nodes would help a circuit most, and which it could spare."""
 
-    def __init__(self, judge: Judge, fill: Mapping[str, Tensor], prompts: Drawn) -> None:
+    def __init__(self, judge: Judge, fill: Mapping[str, Tensor], prompts: Prompts) -> None:
         self._judge, self._fill, self._prompts = judge, fill, prompts
 
     def additions(self, nodes: Nodes, *, forbidden: frozenset[Node] = frozenset()) -> list[Node]:
@@ -46,14 +46,7 @@ class Proposer:
         found = margins(self._judge.runner.model, self._fill, on, self._prompts)[0]  # [2, P]
         loss = F.softplus(-found[0]).mean() / self._judge.bar.max_loss
         slopes = _slopes(F.relu(loss - 0.5) + F.relu(self._worst(found[1]) - 0.5), on)
-        taken = forbidden.union(nodes)
-        outside = [
-            (slope, place, i, hook)
-            for place, (hook, row) in enumerate(slopes.items())
-            for i, slope in enumerate(row)
-            if (hook, i) not in taken
-        ]
-        return [(hook, i) for *_, i, hook in sorted(outside)]
+        return in_order(slopes, without=forbidden.union(nodes))
 
     def pressure_without(self, nodes: Nodes) -> list[float]:
         """The loss or the separation, in bars, whichever is the greater without each node."""

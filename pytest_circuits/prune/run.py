@@ -185,7 +185,8 @@ def report(target: Path, found: Found, plan: PrunePlan, *, before: Spec) -> None
             f"loss is {plain.loss:.3f}"
         )
     if plan.seeds > 1:
-        each = zip(found.nodes.ids(), _counts(found), strict=True)
+        counts = (count for counts in found.frequency.values() for count in counts)
+        each = zip(found.nodes.ids(), counts, strict=True)
         text = ", ".join(f"{node} {count}" for node, count in each)
         click.echo(f"  found by how many of {plan.seeds} seeds: {text}")
     for name, control in found.controls.items():
@@ -205,10 +206,6 @@ def report(target: Path, found: Found, plan: PrunePlan, *, before: Spec) -> None
             "circuit that it had before: measure it again"
         )
     click.echo(f"Put it to the test: pytest --circuits {target}")
-
-
-def _counts(found: Found) -> list[int]:
-    return [count for counts in found.frequency.values() for count in counts]
 
 
 def completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: Path) -> Spec:

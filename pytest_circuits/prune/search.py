@@ -32,8 +32,6 @@ from pytest_circuits.system.progress import reporting
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A circuit, and how it does on the evaluation prompts."""
-
     nodes: Nodes
     edges: Edges | None  # None: all weights between the nodes
     quality: Quality
@@ -66,10 +64,9 @@ def find_circuits(
     ]
     for case, drafted in zip(cases, drafts(cases), strict=True):
         try:
-            found = _searched(case, drafted)
+            found: Found | NotFoundError = _searched(case, drafted)
         except NotFoundError as error:
-            yield error
-            continue
+            found = error
         yield found
 
 

@@ -128,7 +128,11 @@ class Notes:
         path = self.folder and self.folder / f"{self.key[:32]}.json"
         text = _recalled(path) if path else None
         if text is None:
-            text = json.dumps(_told(work, form), sort_keys=True, allow_nan=False)
+            try:
+                found = {"found": form.dump_python(work(), mode="json")}
+            except NotFoundError as error:
+                found = {"error": str(error)}
+            text = json.dumps(found, sort_keys=True, allow_nan=False)
             if path:
                 _keep(path, text)
         told = json.loads(text)
@@ -169,13 +173,6 @@ class Checkpoints:
 
 
 NOWHERE = Checkpoints(None)
-
-
-def _told(work: Callable[[], T], form: TypeAdapter[T]) -> dict[str, Any]:
-    try:
-        return {"found": form.dump_python(work(), mode="json")}
-    except NotFoundError as error:
-        return {"error": str(error)}
 
 
 def _recalled(path: Path) -> str | None:

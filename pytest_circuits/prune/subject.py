@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -14,9 +13,9 @@ from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.errors import CircuitsError
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.prune.plan import PrunePlan
-from pytest_circuits.prune.pool import Pool, split
+from pytest_circuits.prune.pool import Prompts, split
 from pytest_circuits.prune.quality import FEW, Bar, Judge
 from pytest_circuits.prune.refine import Proposer
 from pytest_circuits.spec.types import NecessaryClaim, Spec, SufficientClaim
@@ -33,7 +32,7 @@ class Subject:
     spec: Spec
     model: Model
     fill: dict[str, Tensor]
-    pool: Pool  # that masks learn from
+    pool: Prompts  # that masks learn from: K = 1
     judge: Judge
     proposer: Proposer
 
@@ -52,9 +51,9 @@ class Subject:
         _require_nodes(spec, judge)
         fill = spec.ablation.kind.fill(reference, None)
         encoder = Encoder(model)
-        few = _few(parts.evaluation)
-        proposer = Proposer(judge, fill, Pool.of(few, encoder).all)
-        return cls(spec, model, fill, Pool.of(parts.training, encoder), judge, proposer)
+        step = -(-len(parts.evaluation) // (2 * FEW))  # spread: a whole space comes in its order
+        proposer = Proposer(judge, fill, Prompts.of(parts.evaluation[::step], encoder))
+        return cls(spec, model, fill, Prompts.of(parts.training, encoder), judge, proposer)
 
 
 def bar_of(spec: Spec, plan: PrunePlan) -> Bar:
@@ -67,12 +66,6 @@ def bar_of(spec: Spec, plan: PrunePlan) -> Bar:
         max_left=0.5 + plan.left_share * (necessary.max_rate - 0.5),
         max_separation=plan.separation_share * spec.protocol.margin,
     )
-
-
-def _few(pairs: Sequence[Pair]) -> Sequence[Pair]:
-    """Some of the pairs, spread over all of them: a whole space comes in its order."""
-    step = -(-len(pairs) // (2 * FEW))
-    return pairs[::step]
 
 
 def _require_behavior(spec: Spec, judge: Judge) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from pytest_circuits.report import words
 from pytest_circuits.report.run import Result, Run
-from pytest_circuits.report.safe_text import clean, quoted
+from pytest_circuits.report.safe_text import clean
 
 MOST = 10  # errors of a step that GitHub shows
 
@@ -52,7 +52,7 @@ def message_of(result: Result) -> str:
     law = result.evidence.law
     lines = [clean(result.evidence.reason)]
     if law and law.counterexample:
-        lines.append(f"prompt: {quoted(law.counterexample.prompt)}")
+        lines.append(f"prompt: {law.counterexample.prompt!r}")
     if result.place.command:
         lines.append(f"reproduce: {clean(result.place.command)}")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from typing import Protocol
 from pytest_circuits.claims.evidence import Counterexample, Evidence
 from pytest_circuits.report import words
 from pytest_circuits.report.run import Meaning, Place
-from pytest_circuits.report.safe_text import clean, number, quoted, wrapped
+from pytest_circuits.report.safe_text import clean, number, wrapped
 from pytest_circuits.report.terminal import Line, Span
 
 _WIDTH = 100
@@ -59,10 +59,7 @@ def failure_text(
 ) -> FailureText:
     """The text of a claim whose verdict is not `pass`; baseline: what it was compared with."""
     title = f"{clean(circuit)}: {evidence.claim}: {evidence.verdict.value}"
-    head = (
-        Span(title, words.colour_of(evidence.verdict)),
-        Span(f"  ({place.path}:{place.line})"),
-    )
+    head = (Span(title, words.colour_of(evidence.verdict)), Span(f"  ({place.path}:{place.line})"))
     lines: list[Line] = [head, (), *account(evidence, meaning), ()]
     if baseline:
         lines += _block("baseline", [baseline])
@@ -111,13 +108,13 @@ def _claim_block(evidence: Evidence, sentence: str) -> list[Line]:
 
 
 def _example_block(example: Counterexample, searched: int, partner: str) -> list[Line]:
-    answer = f"{quoted(example.answer)}, foil {quoted(example.foil)}"
-    tokens = " ".join(quoted(token) for token in example.tokens)
+    answer = f"{example.answer!r}, foil {example.foil!r}"
+    tokens = " ".join(map(repr, example.tokens))
     return [
         _row("law", f"broken; the smallest prompt found that breaks it, of {searched} tried:"),
-        _row("prompt", quoted(example.prompt), red=True),
+        _row("prompt", repr(example.prompt), red=True),
         _row("answer", answer),
-        _row("partner", f"{quoted(example.partner)}  ({partner})"),
+        _row("partner", f"{example.partner!r}  ({partner})"),
         *_block("tokens", textwrap.wrap(tokens, _WIDTH - _LABEL, break_on_hyphens=False)),
         *_logits_table(example),
         *_causes_table(example),

@@ -41,8 +41,9 @@ def with_results(card: str, *, model: str, results: Sequence[Json], path: Path) 
     if KEY in said:
         changed = _changed(matter, tree, said, results, path)
     else:
-        changed = _added(matter, [{"name": model, "results": list(results)}], end)
-        _check(changed, {**said, KEY: [{"name": model, "results": list(results)}]}, path)
+        index = [{"name": model, "results": list(results)}]
+        changed = f"{matter}{KEY}:{end}" + end.join(block_list(index)) + end
+        _check(changed, {**said, KEY: index}, path)
     return opening + changed + closing + rest
 
 
@@ -58,10 +59,6 @@ def _read(matter: str, path: Path) -> Tree:
         problem = tree.problems[0]
         raise UsageError(f"{path}: line {problem.line} of its front matter: {problem.text}")
     return tree
-
-
-def _added(matter: str, index: list[Json], end: str) -> str:
-    return f"{matter}{KEY}:{end}" + end.join(block_list(index)) + end
 
 
 def _changed(matter: str, tree: Tree, said: Json, results: Sequence[Json], path: Path) -> str:

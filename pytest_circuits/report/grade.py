@@ -5,11 +5,11 @@ A specification that declares little passes easily. Its grade says so, in every 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report.run import Circuit, Run
 from pytest_circuits.report.safe_text import clean
 
@@ -67,11 +67,12 @@ class Grade:
 def grade(circuit: Circuit, run: Run) -> Grade:
     """Grade a circuit by the results of its claims; a claim without a result did not run."""
     found = {r.evidence.claim: r.evidence for r in run.results if r.circuit == circuit.name}
-    held = [name for name in circuit.declared if _verdict(found.get(name)) is Verdict.PASS]
-    failed = [name for name in circuit.declared if _verdict(found.get(name)) is Verdict.FAIL]
+    verdicts = {name: evidence.verdict for name, evidence in found.items()}
+    held = [name for name in circuit.declared if verdicts.get(name) is Verdict.PASS]
+    failed = [name for name in circuit.declared if verdicts.get(name) is Verdict.FAIL]
     undecided = [name for name in circuit.declared if name not in (*held, *failed)]
     proven = [name for name in held if (rate := found[name].rate) and rate.exhaustive]
-    level = _level(circuit, run, held=held, failed=failed, undecided=undecided)
+    level = _level(circuit, run, held=held, failed=failed)
     return Grade(
         level=level,
         meaning=meanings(run)[level],
@@ -131,21 +132,10 @@ def _short(reason: str) -> str:
     return head if len(head) <= _SHORT else f"{head[:_SHORT].rstrip()}..."
 
 
-def _verdict(evidence: Evidence | None) -> Verdict:
-    return Verdict.INCONCLUSIVE if evidence is None else evidence.verdict
-
-
-def _level(
-    circuit: Circuit,
-    run: Run,
-    *,
-    held: Sequence[str],
-    failed: Sequence[str],
-    undecided: Sequence[str],
-) -> Level:
+def _level(circuit: Circuit, run: Run, *, held: list[str], failed: list[str]) -> Level:
     if failed:
         return Level.REFUTED
-    if undecided or not held:
+    if len(held) < len(circuit.declared) or not held:
         return Level.UNDECIDED
     if not circuit.nodes:
         return Level.BEHAVIOR

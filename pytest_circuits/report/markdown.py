@@ -13,7 +13,7 @@ from pytest_circuits.errors import UsageError
 from pytest_circuits.report import words
 from pytest_circuits.report.failure import account, commands, plain
 from pytest_circuits.report.grade import grade, warning
-from pytest_circuits.report.run import DELTA, Circuit, Drawing, Result, Run
+from pytest_circuits.report.run import Circuit, Drawing, Result, Run
 from pytest_circuits.report.safe_text import code, fenced, html_code, prose
 from pytest_circuits.report.terminal import verdict_line
 from pytest_circuits.report.writing import Target, is_step_summary
@@ -157,15 +157,13 @@ def waiver_items(run: Run) -> Iterator[str]:
 
 def claim_row(result: Result) -> str:
     """One claim: its verdict, the rate with its bound, the threshold."""
-    evidence, rate = result.evidence, result.evidence.rate
+    observed, *rest = words.measured(result)
     return _row(
         f"{sign_of(result)} {words.state_of(result)}",
         code(result.circuit),
-        prose(evidence.claim),
-        words.observed(rate).replace(" ", "\xa0"),
-        words.bound(rate),
-        words.count(rate),
-        words.points(evidence.measures.get(DELTA)),
+        prose(result.evidence.claim),
+        observed.replace(" ", "\xa0"),
+        *rest,
     )
 
 

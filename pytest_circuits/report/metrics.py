@@ -9,7 +9,7 @@ from pytest_circuits.report.record import dump
 from pytest_circuits.report.run import Run
 from pytest_circuits.report.writing import Target
 
-Numbers = dict[str, float | int]
+Numbers = dict[str, float]
 
 
 def metrics(run: Run) -> Numbers:
@@ -17,7 +17,7 @@ def metrics(run: Run) -> Numbers:
 
     `passed` is 1 or 0, of each claim and of the gate.
     """
-    found: dict[str, float | int | None] = {
+    found: dict[str, float | None] = {
         "gate.passed": int(run.verdict is Verdict.PASS),
         "gate.claims": len(run.results),
         "gate.claims_passed": sum(r.verdict is Verdict.PASS for r in run.results),
@@ -38,8 +38,8 @@ def make(run: Run, _: Target) -> bytes:
     return dump(metrics(run)).encode()
 
 
-def _numbers(evidence: Evidence) -> dict[str, float | int | None]:
-    found: dict[str, float | int | None] = {
+def _numbers(evidence: Evidence) -> dict[str, float | None]:
+    found: dict[str, float | None] = {
         **evidence.measures,
         "passed": int(evidence.verdict is Verdict.PASS),
     }

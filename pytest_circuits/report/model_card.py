@@ -92,11 +92,7 @@ def _result(circuit: Circuit, run: Run) -> Json:
     found = [r.evidence for r in run.results if r.circuit == circuit.name]
     return {
         "task": {"type": "text-generation", "name": f"Circuit {clean(circuit.name)}"},
-        "dataset": {
-            "name": clean(circuit.spec),
-            "type": SOURCE,
-            "revision": circuit.digest,
-        },
+        "dataset": {"name": clean(circuit.spec), "type": SOURCE, "revision": circuit.digest},
         "metrics": [_metric(evidence) for evidence in found],
         "source": {"name": SOURCE, "url": _URL},
     }

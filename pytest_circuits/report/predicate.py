@@ -8,6 +8,8 @@ left out of it could turn a refusal into a release: only what passed is listed a
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report.record import dump
 from pytest_circuits.report.run import Json, Run
@@ -18,11 +20,7 @@ def predicate(run: Run, *, record: Record | None = None) -> Json:
     """The predicate, which names the record of the run where one was written."""
     passed = [result.nodeid for result in run.results if result.verdict is Verdict.PASS]
     warned = [result.nodeid for result in run.results if result.waived]
-    failed = [
-        result.nodeid
-        for result in run.results
-        if not (result.verdict is Verdict.PASS or result.waived)
-    ]
+    failed = [r.nodeid for r in run.results if r.verdict is not Verdict.PASS and not r.waived]
     unwaived = "WARNED" if warned and run.green and not run.not_asked_for else "FAILED"
     found: Json = {
         "result": "PASSED" if run.verdict is Verdict.PASS else unwaived,
@@ -56,7 +54,7 @@ def _configuration(run: Run, record: Record | None) -> list[Json]:
 
 def _resource(record: Record) -> Json:
     return {
-        "name": record.name,
+        "name": Path(record.shown).name,
         "digest": {"sha256": record.sha256},
         "mediaType": "application/json",
         "annotations": {"role": "evidence"},

@@ -70,7 +70,7 @@ def run_to_json(run: Run) -> Json:
         "schema_version": SCHEMA_VERSION,
         "verdict": run.verdict.value,
         **{name: fields[name] for name in _TOLD},
-        "device": _only({circuit.device for circuit in run.circuits}),
+        "device": ", ".join(sorted({circuit.device for circuit in run.circuits})) or None,
         "model": _artifact(
             [circuit.model for circuit in run.circuits], none="no circuit was loaded"
         ),
@@ -140,11 +140,10 @@ def _fields(adapter: TypeAdapter[T], value: T) -> Json:
 
 
 def _circuit(circuit: Circuit, run: Run) -> Json:
-    results = [result for result in run.results if result.circuit == circuit.name]
     fields = _finite(circuit_to_json(circuit), "", [])
     if circuit.baseline:
         fields["baseline"]["is_candidate"] = circuit.is_its_baseline
-    claims = [_claim(result) for result in results]
+    claims = [_claim(result) for result in run.results if result.circuit == circuit.name]
     return {**fields, "grade": asdict(grade(circuit, run)), "claims": claims}
 
 
@@ -208,10 +207,6 @@ def _artifact(artifacts: list[Artifact], *, none: str) -> Json:
         return {"path": None, "digest": None, "reason": none}
     listed = ", ".join(f"{artifact.path} ({artifact.digest})" for artifact in different)
     return {"path": None, "digest": None, "reason": f"the specs name several: {listed}"}
-
-
-def _only(values: set[str]) -> str | None:
-    return ", ".join(sorted(values)) or None
 
 
 def _finite(value: Any, name: str, lost: list[str]) -> Any:  # noqa: ANN401  (any JSON value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import posixpath
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
@@ -184,20 +185,13 @@ class Tool:
 
 
 @cache
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
 def versions() -> dict[str, str]:
     """The versions that evidence may depend on."""
-    found = {name: _version(name) for name in DISTRIBUTIONS}
-    return {
-        "python": platform.python_version(),
-        **{name: text for name, text in found.items() if text},
-    }
+    found = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +245,9 @@ class Run:
     def blocking(self) -> tuple[Result, ...]:
         """The claims that keep the exit status from being 0."""
         return tuple(
-            result
-            for result in self.results
-            if not (
-                result.verdict is Verdict.PASS or result.state is State.RECORDED or result.waived
-            )
+            r
+            for r in self.results
+            if r.verdict is not Verdict.PASS and r.state is not State.RECORDED and not r.waived
         )
 
     def spec_of(self, result: Result) -> str:

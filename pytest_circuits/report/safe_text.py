@@ -56,11 +56,6 @@ def wrapped(text: str, width: int, *, indent: int = 0) -> list[str]:
     return [inert(line.replace("\xa0", " ")) for line in lines]
 
 
-def quoted(text: str) -> str:
-    """A literal that shows every character, so that it can be copied exactly."""
-    return repr(text)
-
-
 def number(value: float | None, spec: str) -> str:
     """A number as `format(value, spec)`, or a dash where there is none."""
     if value is None or not math.isfinite(value):

@@ -30,11 +30,7 @@ def sarif(run: Run, *, most: int = MOST) -> Json:
         "runs": [
             {
                 "tool": {
-                    "driver": {
-                        "name": run.tool.name,
-                        "version": run.tool.version,
-                        "rules": rules,
-                    }
+                    "driver": {"name": run.tool.name, "version": run.tool.version, "rules": rules}
                 },
                 "invocations": [
                     {

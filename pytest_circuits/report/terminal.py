@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report import words
 from pytest_circuits.report.grade import grade, warning
-from pytest_circuits.report.run import DELTA, Artifact, Result, Run, State
+from pytest_circuits.report.run import Result, Run, State
 from pytest_circuits.report.safe_text import clean, wrapped
 
 _MANY = 5  # circuits that the last line names before it only counts
@@ -38,8 +38,7 @@ def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) ->
             lines += _paragraph(result.evidence.reason, indent=4, width=width)
     if table:
         lines += [(), *_grades(run, width=width, verbose=verbose), ()]
-    if text := warning(run):
-        lines += _paragraph(text, indent=0, width=width, markup={"yellow": True})
+    lines += _paragraph(warning(run), indent=0, width=width, markup={"yellow": True})
     for note in run.notes:
         lines += _paragraph(note, indent=0, width=width)
     for problem in run.problems:
@@ -118,16 +117,8 @@ def _table(results: Sequence[Result], *, ascii_only: bool) -> list[Line]:
 
 
 def _cells(result: Result, *, ascii_only: bool) -> tuple[str, ...]:
-    rate = result.evidence.rate
-    return (
-        words.state_of(result),
-        clean(result.circuit),
-        clean(result.evidence.claim),
-        words.observed(rate, ascii_only=ascii_only),
-        words.bound(rate, ascii_only=ascii_only),
-        words.count(rate),
-        words.points(result.evidence.measures.get(DELTA)),
-    )
+    named = (clean(result.circuit), clean(result.evidence.claim))
+    return (words.state_of(result), *named, *words.measured(result, ascii_only=ascii_only))
 
 
 def _grades(run: Run, *, width: int, verbose: bool) -> list[Line]:
@@ -179,7 +170,6 @@ def _names(results: Sequence[Result]) -> str:
 
 
 def _tested_model(run: Run) -> str:
-    models: list[Artifact] = list(dict.fromkeys(circuit.model for circuit in run.circuits))
-    if len(models) != 1:
-        return ""
-    return f" for {clean(models[0].path)} ({models[0].digest[:12]})"
+    models = {circuit.model for circuit in run.circuits}
+    named = [f" for {clean(model.path)} ({model.digest[:12]})" for model in models]
+    return named[0] if len(named) == 1 else ""

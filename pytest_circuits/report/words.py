@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
 from pytest_circuits.claims.evidence import Rate, Verdict, percent
-from pytest_circuits.report.run import Circuit, Result, State, Waiver
+from pytest_circuits.report.run import DELTA, Circuit, Result, State, Waiver
 from pytest_circuits.report.safe_text import clean
 
-WHOLE_SPACE = "whole space"
 WAIVED = "waived"
 _STATES: dict[str, tuple[str, str]] = {
     Verdict.FAIL: ("does not hold", "do not hold"),
@@ -50,6 +51,12 @@ def several(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def shown_path(path: Path, *, folder: Path) -> str:
+    """An absolute path as it is opened from a folder, in the shorter form where it is elsewhere."""
+    relative, absolute = os.path.relpath(path, folder), str(path)
+    return absolute if relative.startswith("..") and len(relative) > len(absolute) else relative
+
+
 def compared_with(circuit: Circuit) -> str:
     """Which model a circuit was compared with; empty where there is no baseline."""
     baseline = circuit.baseline
@@ -85,7 +92,14 @@ def bound(rate: Rate | None, *, ascii_only: bool = False) -> str:
 def count(rate: Rate | None) -> str:
     if rate is None:
         return "-"
-    return WHOLE_SPACE if rate.exhaustive else str(rate.n)
+    return "whole space" if rate.exhaustive else str(rate.n)
+
+
+def measured(result: Result, *, ascii_only: bool = False) -> tuple[str, str, str, str]:
+    """What tables say of a claim: its rate, the bound, the prompts, how far it is from before."""
+    rate, delta = result.evidence.rate, result.evidence.measures.get(DELTA)
+    found = (observed(rate, ascii_only=ascii_only), bound(rate, ascii_only=ascii_only))
+    return (*found, count(rate), points(delta))
 
 
 def points(value: float | None) -> str:

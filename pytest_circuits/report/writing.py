@@ -10,7 +10,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from pytest_circuits.errors import CircuitsError, UsageError
-from pytest_circuits.report.outputs import OUTPUTS, Output, offered
+from pytest_circuits.report.outputs import OUTPUTS, Output, names, offered
 from pytest_circuits.report.run import Run
 from pytest_circuits.system.files import write_atomic
 
@@ -22,15 +22,9 @@ class Record:
     shown: str  # its path, as the reader can open it
     sha256: str
 
-    @property
-    def name(self) -> str:
-        return Path(self.shown).name
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The file that an output is made for."""
-
     path: Path
     shown: str  # as the reader can open it
     record: Record | None = None  # None: the run has none
@@ -52,9 +46,8 @@ def output(name: str) -> Output:
 
 def in_order(named: list[str]) -> list[str]:
     """Names of outputs in the order of writing."""
-    known = list(OUTPUTS)
-    place = {name: known.index(name) if name in OUTPUTS else len(known) for name in named}
-    return sorted(named, key=lambda name: (output(name).appends, place[name], name))
+    every = [name for name, _ in names()]
+    return sorted(named, key=lambda name: (output(name).appends, every.index(name)))
 
 
 def write_output(made: Output, run: Run, target: Target) -> str:
@@ -100,8 +93,17 @@ def is_of_a_run(made: Output, path: Path) -> bool:
         return content.find(made.mark) >= 0
 
 
-def is_in_the_way(made: Output, path: Path) -> bool:
-    """Whether a file that no run has made is where an output is to go."""
+def in_the_way(name: str, path: Path, *, shown: str) -> str:
+    """What to say where an output is to take the place of a file that no run has made, or nothing.
+
+    The name may be a mistake, and the file a specification or the weights of a model.
+    """
+    made = output(name)
     if made.mark is None or is_step_summary(path) or not path.is_file():
-        return False
-    return path.stat().st_size > 0 and not is_of_a_run(made, path)
+        return ""
+    if path.stat().st_size == 0 or is_of_a_run(made, path):
+        return ""
+    return (
+        f"{shown} is there already, and is no {name} that a run of the gate has written; name "
+        "another file, or remove it"
+    )

@@ -15,9 +15,8 @@ from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.view import View, keep_masks
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import PromptSpace
-from pytest_circuits.prune.attribution import attribute, ranked
 from pytest_circuits.prune.controls import Control
-from pytest_circuits.prune.drafts import smallest
+from pytest_circuits.prune.drafts import attribute, ranked, smallest
 from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.plan import MaskPlan
 from pytest_circuits.prune.pool import split

@@ -6,16 +6,18 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from pytest_circuits.discover import Found, find_specs, right_name
-from pytest_circuits.errors import REFUSED, ModelError
+from pytest_circuits.errors import REFUSED, ModelError, UsageError
 from pytest_circuits.gate.bookkeeping import hand_to_controller, started_elsewhere
 from pytest_circuits.gate.loading import open_benches
 from pytest_circuits.gate.outputs import write_outputs
+from pytest_circuits.gate.provenance import glossary
 from pytest_circuits.gate.recording import record_baselines
 from pytest_circuits.gate.settings import Settings
 from pytest_circuits.gate.stale_outputs import forget_earlier, refuse_to_replace
@@ -33,13 +35,23 @@ def now() -> float:
 
 
 def open_gate(config: pytest.Config, settings: Settings) -> Gate:
-    """Return the gate of a run; UsageError when it requires a claim that there is none of."""
-    for name in settings.require:
-        if name not in Claims.model_fields:
-            forget_earlier(config, settings.outputs)
-            hint = suggest(name, Claims.model_fields) or f"known: {', '.join(Claims.model_fields)}"
-            raise pytest.UsageError(f"circuits_require: there is no claim {quoted(name)}; {hint}")
+    """Return the gate of a run; UsageError where a claim that it needs is none, or unusable."""
+    if problem := _problem_of_claims(settings.require):
+        forget_earlier(config, settings.outputs)
+        raise pytest.UsageError(problem)
     return Gate(config, settings, started=started_elsewhere(config) or now())
+
+
+def _problem_of_claims(required: Sequence[str]) -> str | None:
+    try:
+        glossary()  # the cards of other distributions too, whoever makes their claims
+    except UsageError as error:
+        return str(error)
+    for name in required:
+        if name not in Claims.model_fields:
+            hint = suggest(name, Claims.model_fields) or f"known: {', '.join(Claims.model_fields)}"
+            return f"circuits_require: there is no claim {quoted(name)}; {hint}"
+    return None
 
 
 def start(gate: Gate) -> None:

@@ -138,6 +138,21 @@ def test_a_broken_one_is_named_and_nothing_is_tested(repository: Repository, sit
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
+def test_a_card_that_cannot_be_imported_is_named_whoever_makes_the_claim(
+    repository: Repository, site: Path
+) -> None:
+    bring(site)
+    (site / "tiny/card.py").write_text("raise ImportError('no such thing')\n")
+    repository.write_good_spec(claims=("behaves",))
+    result = repository.pytester.runpytest_subprocess("--circuits", "--circuits-report", "run.json")
+
+    assert result.ret == 4
+    why = "tiny.card:DECISIVE cannot be imported: ImportError: no such thing"
+    result.stderr.fnmatch_lines([f"ERROR: claim 'decisive' of tiny-claims: {why}"])
+    assert not (repository.path / "run.json").exists()
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
 def test_a_card_that_cannot_be_used_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

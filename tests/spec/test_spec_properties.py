@@ -252,7 +252,7 @@ def check_places(problems: tuple[Problem, ...]) -> None:
     assert places == sorted(places)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=300)
 @given(st.text() | st.text(alphabet="[]{}:,-?&*!|>'\"%@#<~ \n\tab1."))
 def test_any_text_is_refused_with_a_place(text: str) -> None:
     problems = refused(text)
@@ -261,7 +261,7 @@ def test_any_text_is_refused_with_a_place(text: str) -> None:
     check_places(problems)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.circuit.yaml"
@@ -303,7 +303,7 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
     return content
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=300)
 @given(damaged())
 def test_a_damaged_specification_is_refused_in_plain_words(content: dict[str, Any]) -> None:
     problems = refused(json_like(content))

@@ -1,7 +1,7 @@
 """`blind`: what some slots hold does not matter to the preference, outwardly or by any path.
 
 Outwardly: prompts that differ in these slots alone. By any path: what the slots' tokens send on is
-exchanged in part, so that paths show that cancel each other (see `circuit.sent`).
+exchanged in part, so that paths show that cancel each other (see `circuit.exchange`).
 """
 
 from __future__ import annotations
@@ -157,11 +157,12 @@ def _left_behind(bench: Bench, changes: Sequence[Pair], apart: Floats) -> Findin
     """Decide whether what was exchanged is all that tokens send; apart: nats, [n].
 
     Exchanging everything gives the other prompt's preference. Of a last token that differs, a model
-    may read more than the residual stream, such as a bigram table.
+    may read more than the residual stream, such as a bigram table: such changes count only where
+    there are no others, so that something is always looked at.
     """
     tokens = Encoder(bench.model).tokens
-    same = [tokens(change.first)[-1] == tokens(change.second)[-1] for change in changes]
-    most = float(np.nan_to_num(apart, nan=np.inf)[same].max(initial=0.0))
+    same = np.array([tokens(change.first)[-1] == tokens(change.second)[-1] for change in changes])
+    most = float(np.nan_to_num(apart, nan=np.inf)[same | ~same.any()].max())
     if most <= LEFT_BEHIND:
         return None
     text = (

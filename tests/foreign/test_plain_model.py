@@ -220,6 +220,39 @@ def test_a_way_beside_keys_and_values_is_noticed(folder: Path, plain: PlainModel
     assert "something else is sent, which could not be exchanged" in evidence.reason
 
 
+class LastTokenModel(PlainModel):
+    """Adds to the logits what the asked token is: a way that no site shows either."""
+
+    def run(self, tokens: torch.Tensor, *args: object, **more: object) -> torch.Tensor:
+        logits = super().run(tokens, *args, **more)  # type: ignore[arg-type]
+        at = more["at"]
+        assert isinstance(at, torch.Tensor)
+        asked = tokens[torch.arange(len(at)), at]
+        told = torch.zeros(logits.shape[-1])
+        told[self.encode("'")[0]] = 1.0
+        return logits + (asked % 7).float()[:, None] / 50 * told
+
+
+def test_a_way_of_the_last_token_is_noticed_where_it_is_all_that_differs(
+    folder: Path, plain: PlainModel
+) -> None:
+    spec = folder / "last.circuit.yaml"
+    text = quote_spec(CIRCUIT, name="last", claims=("blind",))
+    text = text.replace("{name} = {cue}{words}", "{cue}{words} {name}")
+    spec.write_text(text.replace("rate: 0.9}", "rate: 0.9, max_shift: 9}"))
+    leaky = LastTokenModel(plain.path, plain.weights, plain.tokenizer, plain.digest, plain.device)
+
+    honest, told = (
+        run_claim(make_bench(load_spec(spec), model), "blind") for model in (plain, leaky)
+    )
+    spec.unlink()
+
+    said = "something else is sent, which could not be exchanged"
+    assert said not in honest.reason
+    assert told.verdict is not Verdict.PASS
+    assert said in told.reason
+
+
 def test_edges_of_a_model_that_shows_no_weights_are_refused(
     folder: Path, plain: PlainModel
 ) -> None:

@@ -175,19 +175,23 @@ def test_what_a_model_does_not_show_is_inconclusive_and_never_a_pass(
 
     assert evidence.verdict is not Verdict.PASS
     assert says in evidence.reason or evidence.verdict is Verdict.FAIL
+    assert not {"attention_apart", "attention_distance"} & evidence.measures.keys()
     if claim != "faithful":  # which also fails, for other reasons
         assert evidence.verdict is Verdict.INCONCLUSIVE, evidence.reason
 
 
+@pytest.mark.parametrize("where", ["", "b1"])
 def test_norms_that_are_not_shown_leave_faithful_undecided(
-    plain: PlainModel, run: Callable[..., Evidence]
+    plain: PlainModel, run: Callable[..., Evidence], where: str
 ) -> None:
-    scales = frozenset(name for name in plain.gauges if "scale" in name)
+    scales = frozenset(n for n in plain.gauges if "scale" in n and n.startswith(where))
 
     evidence = run("faithful", replace(plain, hidden=scales))
 
     assert evidence.verdict is Verdict.INCONCLUSIVE
     assert "its norms cannot be given the scales of the whole model" in evidence.reason
+    assert "gap_frozen_norms" not in evidence.measures
+    assert "attention_distance" in evidence.measures
 
 
 def test_keys_of_one_layer_alone_are_not_all_that_tokens_send(

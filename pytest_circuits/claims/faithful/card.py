@@ -88,6 +88,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     rate, delta = rate_of(bench, "faithful", lambda bench: bench.worst, limits.rate)
     gaps = _gaps(bench, inside)
     gaps["worst"] = sample.mean(softplus(worst) - softplus(whole), protocol.alpha)
+    seen = {name: gap for name, gap in gaps.items() if name not in _unseen(bench)}
     findings = [
         rate_finding(rate, what=f"{WORST}, the answer is preferred", alpha=protocol.alpha),
         *_gap_findings(bench, gaps, limits.max_gap),
@@ -100,9 +101,9 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         ),
     ]
     measures = {
-        **{f"gap_{name}": gap.estimate for name, gap in gaps.items()},
-        **{f"gap_{name}_upper": gap.upper for name, gap in gaps.items()},
-        "attention_distance": float(inside.attention.mean(axis=1).max(initial=0)),
+        **{f"gap_{name}": gap.estimate for name, gap in seen.items()},
+        **{f"gap_{name}_upper": gap.upper for name, gap in seen.items()},
+        **_attention_distance(bench, inside),
         "correlation": float(inside.correlations.mean()),
         "correlation_least": float(inside.correlations.min()),
         **_formal(bench),
@@ -144,10 +145,23 @@ def _gap_findings(bench: Bench, gaps: dict[str, Interval], most: float) -> list[
         gap_finding(gaps[name], most, what=text, alpha=alpha, exhaustive=whole[name])
         for name, text in what.items()
     ]
-    if not gauges_of(bench.model, Shows.SCALE):
-        unseen = "its norms cannot be given the scales of the whole model: it does not show them"
-        found[list(what).index("frozen_norms")] = Finding(Verdict.INCONCLUSIVE, unseen)
+    for name in _unseen(bench):
+        text = "its norms cannot be given the scales of the whole model: it does not show them"
+        found[list(what).index(name)] = Finding(Verdict.INCONCLUSIVE, text)
     return found
+
+
+def _unseen(bench: Bench) -> tuple[str, ...]:
+    """The gap that a model does not show: its norms, unless there is a scale wherever nodes are."""
+    layers = {site.layer for site in bench.model.sites.values()}
+    shown = {gauge.layer for gauge in gauges_of(bench.model, Shows.SCALE).values()}
+    return () if layers <= shown else ("frozen_norms",)
+
+
+def _attention_distance(bench: Bench, inside: Inside) -> dict[str, float]:
+    if not shows_attention(bench.model):
+        return {}
+    return {"attention_distance": float(inside.attention.mean(axis=1).max(initial=0))}
 
 
 def _correlation(bench: Bench, inside: Inside, least: float) -> Finding:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from pytest_circuits.circuit.attention import shows_attention
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.calibration import (
@@ -149,8 +150,9 @@ def _measures(
 ) -> dict[str, float | None]:
     """The numbers of all parts; those that there are not for this circuit are left out."""
     rate = sample_of(bench).rate(before.alone > EPS, bench.spec.protocol.alpha)
+    sees = shows_attention(bench.model)
     return {
-        "attention_apart": float(seen.apart.max(initial=0)),
+        **({"attention_apart": float(seen.apart.max(initial=0))} if sees else {}),
         "delta_to_baseline": -seen.drop.estimate,
         "identity": seen.identity,
         "identity_least": float(seen.alike.min()),

@@ -40,8 +40,8 @@ def test_a_pair_differs_in_the_cue_alone_and_swaps_answer_and_foil() -> None:
     (pair,) = space("x = {quote}").sample(1, seed=0)
 
     assert pair == Pair(
-        Prompt(text='x = "', answer='"', foil="'"),
-        Prompt(text="x = '", answer="'", foil='"'),
+        Prompt(text='x = "', answer='"', foil="'", partner="x = '"),
+        Prompt(text="x = '", answer="'", foil='"', partner='x = "'),
     )
 
 
@@ -154,7 +154,8 @@ def test_a_prompt_that_no_slot_lists_parses_all_the_same() -> None:
     pair = SMALL.parse("zz = 'q7")
 
     assert pair == Pair(
-        Prompt('zz = "q7', answer='"', foil="'"), Prompt("zz = 'q7", answer="'", foil='"')
+        Prompt('zz = "q7', answer='"', foil="'", partner="zz = 'q7"),
+        Prompt("zz = 'q7", answer="'", foil='"', partner='zz = "q7'),
     )
 
 

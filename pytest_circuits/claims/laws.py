@@ -174,7 +174,8 @@ def _explained(bench: Bench, card: LawCard, found: Counterexample) -> Counterexa
 
     Only the one prompt that is shown is worth this.
     """
-    prompt = Prompt(found.prompt, found.answer, found.foil)
+    of_pair = card.changes is None
+    prompt = Prompt(found.prompt, found.answer, found.foil, found.partner if of_pair else "")
     logits, margins = dict(found.logits), dict(found.margins)
     views = {"whole model": WHOLE}
     if bench.nodes.count:
@@ -185,7 +186,7 @@ def _explained(bench: Bench, card: LawCard, found: Counterexample) -> Counterexa
             margins[run.name] = _finite(answer - foil)
             logits[run.name] = _finite_logits((answer, foil))
     finite = None not in found.margins.values()
-    partner = Prompt(found.partner, found.foil, found.answer)
+    partner = Prompt(found.partner, found.foil, found.answer, found.prompt if of_pair else "")
     causes = card.causes(bench, Pair(prompt, partner)) if finite else ()
     return replace(found, margins=margins, logits=logits, causes=causes, runs=tuple(margins))
 

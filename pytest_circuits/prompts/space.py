@@ -37,6 +37,7 @@ class Prompt:
     text: str
     answer: str
     foil: str
+    partner: str = ""  # text of the other prompt of its contrast pair; empty: it is in none
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,10 @@ class PromptSpace:
         parts = parse_template(self.behavior.prompt)
         name = cue_name(self.behavior)
         (cue, answer), (other_cue, other_answer) = cues(self.behavior)
+        first, second = (fill(parts, {**values, name: held}) for held in (cue, other_cue))
         return Pair(
-            Prompt(fill(parts, {**values, name: cue}), answer, other_answer),
-            Prompt(fill(parts, {**values, name: other_cue}), other_answer, answer),
+            Prompt(first, answer, other_answer, partner=second),
+            Prompt(second, other_answer, answer, partner=first),
         )
 
     def parse(self, text: str) -> Pair | None:

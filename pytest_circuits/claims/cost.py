@@ -60,7 +60,7 @@ class Situation:
     @property
     def alone(self) -> dict[Shared, int]:
         """The same of the circuit alone, which may run compiled and is held to the model then."""
-        may_compile = self.spec.ablation.kind.constant
+        may_compile = self.spec.ablations[0].kind.constant
         both_ways = may_compile * 4 * min(self.pairs, CHECKED_PAIRS)
         return {Shared.ALONE: self.prompts, Shared.CHECKED: both_ways}
 

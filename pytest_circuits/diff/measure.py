@@ -75,7 +75,8 @@ def measure(loaded: LoadedSpec, base: Model, candidate: Model) -> Measured:
     """
     check_tokenizer(candidate, facts(base), what=f"the model {base.path}")
     bench = make_bench(loaded, base)
-    here, there = bench.runner, Runner(candidate, load_reference(candidate), loaded.spec.ablation)
+    here = bench.runner
+    there = Runner(candidate, load_reference(candidate), here.ablation)
     prompts, sample, protocol = observed_prompts(bench), sample_of(bench), loaded.spec.protocol
     before = observe(here, bench.place, prompts)
     stayed = None

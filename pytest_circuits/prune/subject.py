@@ -18,6 +18,7 @@ from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import Prompts, split
 from pytest_circuits.prune.quality import FEW, Bar, Judge
 from pytest_circuits.prune.refine import Proposer
+from pytest_circuits.spec.ablations import Given, first_constant
 from pytest_circuits.spec.types import NecessaryClaim, Spec, SufficientClaim
 
 
@@ -39,17 +40,19 @@ class Subject:
     @classmethod
     def of(cls, spec: Spec, model: Model, reference: Reference, plan: PrunePlan) -> Subject:
         """Prepare a search; NotFoundError where there is nothing that a circuit could explain."""
-        if not spec.ablation.kind.constant:
+        ablation = first_constant(spec.ablations)
+        if ablation is None:
             raise NotFoundError(
                 f"{spec.circuit}: a search needs mean or zero ablation, where what is left out is "
-                "constant; under resample it is not. Search under mean, then change the ablation"
+                f"constant; under {spec.ablations[0].value} it is not. Search under mean, then "
+                "change the ablation"
             )
         parts = split(PromptSpace(spec.behavior), evaluation=plan.evaluation_pairs)
-        runner = Runner(model, reference, spec.ablation)
+        runner = Runner(model, reference, ablation)
         judge = Judge(runner, parts.evaluation, parts.weights, bar_of(spec, plan))
         _require_behavior(spec, judge)
         _require_nodes(spec, judge)
-        fill = spec.ablation.kind.fill(reference, None)
+        fill = ablation.kind.fill(Given(reference))
         encoder = Encoder(model)
         step = -(-len(parts.evaluation) // (2 * FEW))  # spread: a whole space comes in its order
         proposer = Proposer(judge, fill, Prompts.of(parts.evaluation[::step], encoder))

@@ -102,7 +102,8 @@ def test_the_example_loads_into_types(load: Load, quote: str) -> None:
         pytest.param(
             "ablation: mean\n",
             "",
-            "2:1: 'ablation' is missing; it must be one of mean, contrast, zero, resample or a list of such",
+            "2:1: 'ablation' is missing; it must be one of mean, contrast, zero, resample or a "
+            "list of such",
             id="missing ablation",
         ),
         pytest.param(

@@ -36,7 +36,8 @@ class LawCard:
     runs: what it compares.
     excess: from the margins [n, 2] of each run, how far each prompt goes towards breaking the law,
         in nats [n, 2]; it breaks the law by the margin of the law or more.
-    violation: one sentence about a pair and its member that break it, from margins [2] of each run.
+    violation: one sentence about a pair and its member that break it, from margins [2] of each run
+        by its name.
     searchable: whether Hypothesis can try any prompt of the space.
     scanned: the pairs of the rate, each of which the law is held against besides.
     margin: of the law, in nats.
@@ -46,7 +47,7 @@ class LawCard:
 
     runs: Callable[[Bench], tuple[Run, ...]]
     excess: Callable[[tuple[Floats, ...]], Floats]
-    violation: Callable[[Pair, int, tuple[Floats, ...]], str]
+    violation: Callable[[Pair, int, Mapping[str, Floats]], str]
     searchable: Callable[[Bench], bool] = lambda _bench: True
     scanned: Callable[[Bench], Sequence[Pair]] = lambda bench: bench.sample.pairs
     margin: Callable[[Bench], float] = lambda bench: bench.spec.protocol.margin

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pytest_circuits.circuit.runner import Runner
@@ -33,8 +35,8 @@ def _excess(margins: tuple[Floats, ...]) -> Floats:
     return np.stack([blind, blind], axis=1)
 
 
-def _violation(_pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
-    (whole,) = margins
+def _violation(_pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
+    (whole,) = margins.values()
     return (
         "the cue makes no difference, or the wrong one: answer minus foil is "
         f"{whole[member]:.2f} nats here, {whole[1 - member]:.2f} on the other prompt"

@@ -151,15 +151,15 @@ def breaks(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> Bools:
 def counterexample(bench: Bench, card: LawCard, pair: Pair, member: int) -> Counterexample:
     prompt, partner = _member(pair, member), _member(pair, 1 - member)
     runs = card.runs(bench)
-    margins = tuple(run.margins([pair])[0] for run in runs)  # each [2]
-    finite = all(np.isfinite(margin).all() for margin in margins)
+    margins = {run.name: run.margins([pair])[0] for run in runs}  # each [2]
+    finite = all(np.isfinite(margin).all() for margin in margins.values())
     return Counterexample(
         prompt=prompt.text,
         answer=prompt.answer,
         foil=prompt.foil,
         partner=partner.text,
         tokens=bench.runner.tokens(prompt),
-        margins={run.name: _finite(m[member]) for run, m in zip(runs, margins, strict=True)},
+        margins={name: _finite(margin[member]) for name, margin in margins.items()},
         logits={
             run.name: _finite_logits(run.logits(prompt)) for run in runs if run.logits is not None
         },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pytest_circuits.circuit.view import WHOLE
@@ -39,8 +41,8 @@ def _separation(margins: Floats) -> Floats:
     return separation
 
 
-def _violation(_pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
-    _, without = margins
+def _violation(_pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
+    _, without = margins.values()
     here, there = without[member], without[1 - member]
     return (
         "without the circuit the two prompts of the pair are still told apart, by "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pytest_circuits.circuit.calibration import calibrated, fit
@@ -39,8 +41,8 @@ from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import SufficientClaim
 
 
-def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
-    whole, alone = margins
+def _violation(pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
+    whole, alone = margins.values()
     return (
         f"the circuit alone {preference(alone[member], pair, member)}, "
         f"the whole model {preference(whole[member], pair, member)}"

@@ -7,7 +7,7 @@ role (J. Drori 2026, "Weight-Sparse Circuits May Be Interpretable Yet Unfaithful
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -52,8 +52,8 @@ _SHOWN = 2  # prompts that a sentence names
 WORST = "with the worst part found of the rest ablated"
 
 
-def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
-    whole, worst = margins
+def _violation(pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
+    whole, worst = margins.values()
     return (
         f"with the circuit kept and a part of the rest ablated, the model "
         f"{preference(worst[member], pair, member)}, whole it "

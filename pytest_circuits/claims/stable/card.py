@@ -10,6 +10,8 @@ comparable".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dataclasses import asdict
 
 import numpy as np
@@ -66,8 +68,8 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
     return (before, run_of(bench.runner, bench.circuit, name=bench.alone))
 
 
-def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
-    before, after = margins
+def _violation(pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
+    before, after = margins.values()
     return (
         f"the circuit alone {preference(after[member], pair, member)}, "
         f"in the baseline it {preference(before[member], pair, member)}"

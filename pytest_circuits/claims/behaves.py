@@ -38,7 +38,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     findings = [
         rate_finding(rate, what="the whole model prefers the answer", alpha=protocol.alpha),
         law_finding(
-            law, margin=protocol.margin, typical=median_size(whole), whose="the model's preference"
+            law, margin=bench.margin, typical=median_size(whole), whose="the model's preference"
         ),
     ]
     measures = {

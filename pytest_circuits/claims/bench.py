@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pytest_circuits.circuit.attention import Head, kept_heads, shows_attention
 from pytest_circuits.circuit.calibration import shift_of
 from pytest_circuits.circuit.edges import Edges
+from pytest_circuits.circuit.margin import margin_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.random_circuits import random_circuits
 from pytest_circuits.circuit.rest import Part, Rest
@@ -151,6 +152,11 @@ class Bench:
         if self.selfcheck:
             digest = sha256(f"{digest} selfcheck {self.selfcheck}".encode()).hexdigest()
         return seed_of(digest)
+
+    @cached_property
+    def margin(self) -> float:
+        """Nats by which a single prompt must go wrong before it breaks a law."""
+        return margin_of(self.spec.protocol, self.runner, self.sample.pairs)
 
     @cached_property
     def space(self) -> PromptSpace:

@@ -44,7 +44,7 @@ def _limits(bench: Bench) -> BlindClaim:
 
 def _max_shift(bench: Bench) -> float:
     limits = _limits(bench)
-    return bench.spec.protocol.margin if limits.max_shift is None else limits.max_shift
+    return bench.margin if limits.max_shift is None else limits.max_shift
 
 
 def _changes(bench: Bench) -> ChangeSpace:

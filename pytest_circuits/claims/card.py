@@ -50,7 +50,7 @@ class LawCard:
     violation: Callable[[Pair, int, Mapping[str, Floats]], str]
     searchable: Callable[[Bench], bool] = lambda _bench: True
     scanned: Callable[[Bench], Sequence[Pair]] = lambda bench: bench.sample.pairs
-    margin: Callable[[Bench], float] = lambda bench: bench.spec.protocol.margin
+    margin: Callable[[Bench], float] = lambda bench: bench.margin
     changes: Callable[[Bench], ChangeSpace] | None = None
     causes: Callable[[Bench, Pair], tuple[Cause, ...]] = lambda _bench, _pair: ()
 

@@ -45,7 +45,7 @@ def _violation(_pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
 
 def _moved(bench: Bench, runner: Runner, slot: str) -> tuple[Sample, Interval]:
     """Changes of a slot, and how often they move the preference as they should."""
-    cue, margin = slot == cue_name(bench.spec.behavior), bench.spec.protocol.margin
+    cue, margin = slot == cue_name(bench.spec.behavior), bench.margin
     changes = bench.sample if cue else bench.changes(slot)
     margins = runner.margins(changes.pairs, WHOLE)  # [n, 2]
     moved = np.abs(margins[:, 0] - margins[:, 1]) >= margin  # [n]
@@ -69,7 +69,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             return broken
         rate = interval.against(limits.rate, n=changes.n, exhaustive=changes.exhaustive)
         to = " to the other answer" if slot == cue_name(bench.spec.behavior) else ""
-        what = f"changing {quoted(slot)} moves the preference{to} by {protocol.margin:g} nats"
+        what = f"changing {quoted(slot)} moves the preference{to} by {bench.margin:g} nats"
         findings.append(rate_finding(rate, what=what, alpha=protocol.alpha))
         rates.append(rate)
     if _on_cue(bench):
@@ -81,6 +81,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         law=law if _on_cue(bench) else None,
         measures={
             "delta_to_baseline": bench.delta("depends_on", _least(bench, bench.runner), _least),
+            "margin": bench.margin,
             **{
                 f"rate_{slot}": rate.estimate
                 for slot, rate in zip(limits.slots, rates, strict=True)

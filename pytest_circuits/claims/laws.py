@@ -100,7 +100,15 @@ def finish(bench: Bench, claim_name: str, found: Counterexample | None) -> Evide
         sentence = "the search for a counterexample did not run (-p no:python, a conftest.py?)"
         return conclude(claim_name, [Finding(Verdict.INCONCLUSIVE, sentence)])
     searched = 2 * len({*scanned, *tried, *climbed})
-    return claim.decide(bench, Law(searched, found and _explained(bench, card, found)))
+    evidence = claim.decide(bench, Law(searched, found and _explained(bench, card, found)))
+    return _with_margin(bench, card, evidence)
+
+
+def _with_margin(bench: Bench, card: LawCard, evidence: Evidence) -> Evidence:
+    """Say which margin the law had, where it is no number of the specification."""
+    if bench.spec.protocol.margin is not None or card.margin(bench) != bench.margin:
+        return evidence
+    return replace(evidence, measures={**evidence.measures, "margin": bench.margin})
 
 
 def _broken(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> Counterexample | None:

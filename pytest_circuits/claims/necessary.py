@@ -84,7 +84,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         ),
         law_finding(
             law,
-            margin=protocol.margin,
+            margin=bench.margin,
             # A backup path that keeps half of the separation has to be able to break the law.
             typical=float(np.median(_separation(whole))) / 2,
             whose="half of what tells the prompts of a pair apart in the whole model",

@@ -77,9 +77,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             advice="raise protocol.pairs",
         ),
         against_controls(p, controls=len(others), what="the circuit's task loss is lower than"),
-        law_finding(
-            law, margin=protocol.margin, typical=median_size(alone), whose="its preference"
-        ),
+        law_finding(law, margin=bench.margin, typical=median_size(alone), whose="its preference"),
         *shift_findings(bench.spec, alone),
     ]
     measures = {

@@ -256,8 +256,9 @@ class Ambiguous(Frozen):
 class Protocol(Frozen):
     """How much evidence is collected, and how sure a verdict has to be."""
 
-    margin: Annotated[float, Field(gt=0, le=100)] = 1.0
-    """Nats by which a single prompt must go wrong before it breaks a law."""
+    margin: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Nats by which a single prompt must go wrong before it breaks a law. Left out: a quarter of
+    the whole model's preference at the median prompt of the sample."""
     alpha: Annotated[float, Field(gt=0, le=0.1)] = 0.01
     """The risk of a wrong pass that each exact bound allows; a mean has an approximate one."""
     pairs: Annotated[int, Field(ge=100, le=100_000)] = 500

@@ -61,7 +61,7 @@ def test_the_edge_that_is_not_listed_is_named(bench_of: MakeBench, copier: Model
     ends, cut = next(edge for edge in true if edge[0] == ("0.attn.act_in", "0.attn.v"))
     listed = Edges.of({e: [p for other, p in true if other == e and p != cut] for e, _ in true})
 
-    found = example(bench_of(nodes, extra=edges_text(listed)), "sufficient")
+    found = example(bench_of(nodes, extra=edges_text(listed), protocol=NARROW), "sufficient")
 
     cause = found.causes[0]
     assert cause.part == f"{ends[0]}[{cut[0]}] -> {ends[1]}[{cut[1]}]"

@@ -96,9 +96,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         _roles(bench, inside),
         *_attention(bench, inside, limits.max_attention),
         *_disambiguated(bench),
-        law_finding(
-            law, margin=protocol.margin, typical=median_size(worst), whose="that preference"
-        ),
+        law_finding(law, margin=bench.margin, typical=median_size(worst), whose="that preference"),
     ]
     measures = {
         **{f"gap_{name}": gap.estimate for name, gap in seen.items()},

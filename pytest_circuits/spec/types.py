@@ -107,15 +107,19 @@ class IdentityPart(Frozen):
 
     min_correlation: Share = 0.9
     """The least mean correlation of the nodes' activations, weighted by the nodes' effects."""
+    min_each: Share = 0.5
+    """The least correlation of each node that does at least a fifth of what the strongest does."""
     max_attention: Share = 0.25
     """The greatest total variation of a kept head's attention from that in the baseline."""
 
 
 class EffectsPart(Frozen):
-    """What each node adds to the preference is ranked as in the baseline."""
+    """What each node adds to the preference is as in the baseline, in its order and its size."""
 
     min_correlation: Share = 0.5
     """The least rank correlation of the nodes' effects."""
+    max_change: Annotated[float, Field(gt=0, le=2)] = 0.3
+    """The greatest change of a node's effect as a share of the whole model's preference."""
 
 
 class StructurePart(Frozen):
@@ -135,10 +139,13 @@ class StableClaim(Frozen):
     max_rise: Share = 0.1
     """Transfer: the greatest rise of the share of pairs that are told apart, by the margin of the
     protocol, with only the circuit ablated."""
+    max_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+    """Transfer: the greatest factor by which the share of the whole model's preference that the
+    circuit has alone may fall or rise."""
     identity: IdentityPart = IdentityPart()
     """How much the nodes' signals and the heads' attention may differ."""
     effects: EffectsPart = EffectsPart()
-    """How much the order of the nodes' effects may differ."""
+    """How much the order of the nodes' effects and their sizes may differ."""
     structure: StructurePart | None = None
     """Prune the circuit anew on both models. Left out: not done, it takes minutes."""
 

@@ -66,7 +66,8 @@ class Place:
 class Observation:
     """One circuit in one model: on n pairs for rates, m for signals, f for effects and attention.
 
-    alone, without: margins [n, 2] in nats of the circuit alone and with only it ablated.
+    whole, alone, without: margins [n, 2] in nats of the whole model, of the circuit alone and with
+    only it ablated.
     signals: [nodes, tokens of m pairs], each node's activation in the whole model.
     effects: [nodes], nats by which the mean margin falls when this node alone is ablated.
     attention: [heads, 2f, T], of every head with a kept value, from the last token.
@@ -74,6 +75,7 @@ class Observation:
     repruned: what the pruner finds anew, once a seed, where that is asked for.
     """
 
+    whole: Floats
     alone: Floats
     without: Floats
     signals: Floats
@@ -100,6 +102,7 @@ def observe(
         heads = kept_heads(nodes, runner.model) if shows_attention(runner.model) else ()
     probes = choose_probes(runner, prompts.probes) if probes is None else probes
     return Observation(
+        whole=runner.margins(prompts.rates, WHOLE),
         alone=runner.margins(prompts.rates, place.circuit),
         without=runner.margins(prompts.rates, place.without),
         signals=runner.signals(prompts.signals, nodes)[order] * signs[:, None],

@@ -14,7 +14,7 @@ import numpy as np
 from pytest_circuits.circuit.text_loss import text_losses
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample, seed_of
+from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample
 from pytest_circuits.claims.card import Claim, limits_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation, drawn
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
@@ -132,7 +132,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
 
 
 def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
-    seed, space = seed_of(loaded.digest), PromptSpace(loaded.spec.behavior)
+    seed, space = loaded.seed, PromptSpace(loaded.spec.behavior)
     declared = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
     sample = draw_sample(space, count=PAIRS, seed=seed)
     views = [View.without(nodes) for nodes in bench.controls]

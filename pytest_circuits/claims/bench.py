@@ -16,7 +16,7 @@ from pytest_circuits.circuit.calibration import shift_of
 from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.margin import margin_of
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.circuit.random_circuits import random_circuits
+from pytest_circuits.circuit.random_circuits import NONE, random_circuits
 from pytest_circuits.circuit.rest import Part, Rest
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
@@ -205,10 +205,21 @@ class Bench:
     def controls(self) -> Sequence[Nodes]:
         return self.shuffles(self.spec.protocol.controls, seed=self.seed)
 
-    def shuffles(self, count: int, *, seed: int) -> Sequence[Nodes]:
+    @cached_property
+    def controls_outside(self) -> Sequence[Nodes]:
+        """The same of nodes that are not the circuit's, as far as there are enough.
+
+        Ablated, those of a narrow model hit one of the circuit's nodes more often than not, and
+        would break the behavior by it: what shows that the circuit is the one that is needed would
+        count against it.
+        """
+        return self.shuffles(self.spec.protocol.controls, seed=self.seed, avoid=self.nodes)
+
+    def shuffles(self, count: int, *, seed: int, avoid: Nodes = NONE) -> Sequence[Nodes]:
         """Random circuits with as many nodes at each hook point."""
+        reference = self.runner.reference
         return random_circuits(
-            self.nodes, self.model, self.runner.reference, count=count, seed=seed
+            self.nodes, self.model, reference, count=count, seed=seed, avoid=avoid
         )
 
     @cached_property
@@ -219,8 +230,8 @@ class Bench:
 
     @cached_property
     def controls_without(self) -> Floats:
-        """The same with only the random circuit ablated, [K, n, 2]."""
-        views = [View.without(nodes) for nodes in self.controls]
+        """Margins with only a random circuit of other nodes ablated, [K, n, 2]."""
+        views = [View.without(nodes) for nodes in self.controls_outside]
         return self.runner.margins_many(self.control_pairs, views)
 
     @cached_property

@@ -72,13 +72,11 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         ),
         most_controls(
             left,
-            f"{int(left.sum())} of {len(left)} random circuits of the same shape can be ablated "
+            f"{int(left.sum())} of {len(left)} random circuits of other nodes can be ablated "
             "without that",
             alpha=protocol.alpha,
             failed=": removing any circuit of this size breaks the model, not this one",
-            undecided=(
-                ", so that most might not: undecided (a smaller circuit, or more protocol.controls)"
-            ),
+            undecided=": undecided (a smaller circuit, or more protocol.controls)",
         ),
         law_finding(
             law,

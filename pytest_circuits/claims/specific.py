@@ -109,7 +109,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         most_controls(
             outdone,
             "ablated, it hurts this behavior beyond what it does elsewhere, more than "
-            f"{int(outdone.sum())} of {len(outdone)} random circuits of the same shape",
+            f"{int(outdone.sum())} of {len(outdone)} random circuits of other nodes",
             alpha=alpha,
             failed=": no more specific than chance",
             undecided=": undecided (more protocol.controls)",
@@ -135,7 +135,7 @@ def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
     seed, space = loaded.seed, PromptSpace(loaded.spec.behavior)
     declared = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
     sample = draw_sample(space, count=PAIRS, seed=seed)
-    views = [View.without(nodes) for nodes in bench.controls]
+    views = [View.without(nodes) for nodes in bench.controls_outside]
     return _Other(
         loaded,
         declared,
@@ -149,7 +149,7 @@ def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
 
 def _text(bench: Bench, alpha: float) -> _Harm:
     whole, without = text_losses(bench.runner, [WHOLE, bench.without], windows=WINDOWS)
-    views = [WHOLE, bench.without, *(View.without(nodes) for nodes in bench.controls)]
+    views = [WHOLE, bench.without, *(View.without(nodes) for nodes in bench.controls_outside)]
     few = text_losses(bench.runner, views, windows=FEW).mean(axis=1)
     if not np.isfinite(without - whole).all():
         return _Harm(TEXT, statistics.Interval(np.nan, np.nan, np.nan), np.nan, few[2:])

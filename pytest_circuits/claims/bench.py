@@ -16,7 +16,7 @@ from pytest_circuits.circuit.calibration import shift_of
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.margin import margin_of
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.circuit.random_circuits import random_circuits
+from pytest_circuits.circuit.random_circuits import NONE, random_circuits
 from pytest_circuits.circuit.rest import Rest
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
@@ -162,11 +162,11 @@ class Bench:
 
     @cached_property
     def seed(self) -> int:
-        """Decides every random choice; the same for the same specification."""
-        digest = self.loaded.digest
-        if self.selfcheck:
-            digest = sha256(f"{digest} selfcheck {self.selfcheck}".encode()).hexdigest()
-        return seed_of(digest)
+        """Decides every random choice; the same for the same circuit of the same behavior."""
+        if not self.selfcheck:
+            return self.loaded.seed
+        text = f"{self.loaded.seed} selfcheck {self.selfcheck}"
+        return int(sha256(text.encode()).hexdigest()[:15], 16)
 
     @cached_property
     def margin(self) -> float:
@@ -235,10 +235,21 @@ class Bench:
     def controls(self) -> Sequence[Nodes]:
         return self.shuffles(self.spec.protocol.controls, seed=self.seed)
 
-    def shuffles(self, count: int, *, seed: int) -> Sequence[Nodes]:
+    @cached_property
+    def controls_outside(self) -> Sequence[Nodes]:
+        """The same of nodes that are not the circuit's, as far as there are enough.
+
+        Ablated, those of a narrow model hit one of the circuit's nodes more often than not, and
+        would break the behavior by it: what shows that the circuit is the one that is needed would
+        count against it.
+        """
+        return self.shuffles(self.spec.protocol.controls, seed=self.seed, avoid=self.nodes)
+
+    def shuffles(self, count: int, *, seed: int, avoid: Nodes = NONE) -> Sequence[Nodes]:
         """Random circuits with as many nodes at each hook point."""
+        reference = self.runner.reference
         return random_circuits(
-            self.nodes, self.model, self.runner.reference, count=count, seed=seed
+            self.nodes, self.model, reference, count=count, seed=seed, avoid=avoid
         )
 
     @cached_property
@@ -249,8 +260,8 @@ class Bench:
 
     @cached_property
     def controls_without(self) -> Floats:
-        """The same with only the random circuit ablated, [K, n, 2]."""
-        views = [View.without(nodes) for nodes in self.controls]
+        """Margins with only a random circuit of other nodes ablated, [K, n, 2]."""
+        views = [View.without(nodes) for nodes in self.controls_outside]
         return self.runner.margins_many(self.control_pairs, views)
 
     @cached_property
@@ -330,10 +341,6 @@ class Bench:
     def stream(self, strategy: SearchStrategy[Pair]) -> tuple[Pair, ...]:
         """The pairs of a strategy that a search tries, as long as it finds nothing."""
         return stream(strategy, search=self.spec.protocol.search, start=self.search_start)
-
-
-def seed_of(digest: str) -> int:
-    return int(digest[:15], 16)
 
 
 def draw_sample(space: PromptSpace, *, count: int, seed: int) -> Sample:

@@ -12,7 +12,10 @@ from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Law, Rate, Ve
 from pytest_circuits.claims.statistics import Bools, Floats, Interval
 
 CONTROL_LEVEL = 0.05  # better than the 95th percentile of random circuits
-MOST = 0.5  # of the random circuits
+# Of the random circuits. With one half, junk of hundreds of nodes at 55 % was undecided with few
+# controls and passed with many; right circuits are at 98 % and above. 19 controls, the fewest that
+# there may be, can show three quarters, and not much more.
+MOST = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +168,14 @@ def most_controls(
 ) -> Finding:
     """Decide what has to hold beside most random circuits, [K]; failed, undecided: end `seen`.
 
-    Not beside all of them: where circuits are large and models narrow, a random one often holds a
-    node that everything runs through, and the circuit at hand is none the worse for it.
+    Not beside all of them: a random one may hold a node that everything runs through, and the
+    circuit at hand is none the worse for it.
     """
     verdict = statistics.at_least(statistics.rate(outdone, alpha), MOST)
-    ends = {Verdict.PASS: "", Verdict.FAIL: failed, Verdict.INCONCLUSIVE: undecided}
-    return Finding(verdict, seen + ends[verdict])
+    if verdict is Verdict.PASS:
+        return Finding(verdict, seen)
+    end = failed if verdict is Verdict.FAIL else undecided
+    return Finding(verdict, f"{seen} (at least {percent(MOST)} needed){end}")
 
 
 def between(interval: Interval, show: Callable[[float], str]) -> str:

@@ -143,13 +143,11 @@ def _under(bench: Bench) -> Under:
         ),
         most_controls(
             left,
-            f"{int(left.sum())} of {len(left)} random circuits of the same shape can be ablated "
+            f"{int(left.sum())} of {len(left)} random circuits of other nodes can be ablated "
             "without that",
             alpha=alpha,
             failed=": removing any circuit of this size breaks the model, not this one",
-            undecided=(
-                ", so that most might not: undecided (a smaller circuit, or more protocol.controls)"
-            ),
+            undecided=": undecided (a smaller circuit, or more protocol.controls)",
         ),
     ]
     mean = bench.sample.mean

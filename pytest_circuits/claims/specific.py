@@ -14,7 +14,7 @@ import numpy as np
 from pytest_circuits.circuit.text_loss import text_losses
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample, seed_of
+from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample
 from pytest_circuits.claims.card import Claim, limits_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation, drawn
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
@@ -109,7 +109,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         most_controls(
             outdone,
             "ablated, it hurts this behavior beyond what it does elsewhere, more than "
-            f"{int(outdone.sum())} of {len(outdone)} random circuits of the same shape",
+            f"{int(outdone.sum())} of {len(outdone)} random circuits of other nodes",
             alpha=alpha,
             failed=": no more specific than chance",
             undecided=": undecided (more protocol.controls)",
@@ -132,10 +132,10 @@ def _decide(bench: Bench, law: Law) -> Evidence:
 
 
 def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
-    seed, space = seed_of(loaded.digest), PromptSpace(loaded.spec.behavior)
+    seed, space = loaded.seed, PromptSpace(loaded.spec.behavior)
     declared = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
     sample = draw_sample(space, count=PAIRS, seed=seed)
-    views = [View.without(nodes) for nodes in bench.controls]
+    views = [View.without(nodes) for nodes in bench.controls_outside]
     return _Other(
         loaded,
         declared,
@@ -149,7 +149,7 @@ def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
 
 def _text(bench: Bench, alpha: float) -> _Harm:
     whole, without = text_losses(bench.runner, [WHOLE, bench.without], windows=WINDOWS)
-    views = [WHOLE, bench.without, *(View.without(nodes) for nodes in bench.controls)]
+    views = [WHOLE, bench.without, *(View.without(nodes) for nodes in bench.controls_outside)]
     few = text_losses(bench.runner, views, windows=FEW).mean(axis=1)
     if not np.isfinite(without - whole).all():
         return _Harm(TEXT, statistics.Interval(np.nan, np.nan, np.nan), np.nan, few[2:])

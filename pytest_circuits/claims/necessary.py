@@ -93,8 +93,8 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "control_p": p,
         "control_separation": float(np.median(others)),
         "delta_to_baseline": delta,
-        "separation": sample.mean(without, protocol.alpha).estimate,
-        "separation_whole": sample.mean(whole, protocol.alpha).estimate,
+        "separation": sample.average(without),
+        "separation_whole": sample.average(whole),
     }
     return conclude("necessary", findings, rate=rate, law=law, measures=measures)
 

@@ -241,7 +241,7 @@ class Protocol(Frozen):
     margin: Annotated[float, Field(gt=0, le=100)] = 1.0
     """Nats by which a single prompt must go wrong before it breaks a law."""
     alpha: Annotated[float, Field(gt=0, le=0.1)] = 0.01
-    """The risk of a wrong pass that each exact bound allows; a mean has an approximate one."""
+    """The risk of a wrong pass that each bound allows."""
     pairs: Annotated[int, Field(ge=100, le=100_000)] = 500
     """Contrast pairs in the sample; a space that is not larger is run whole."""
     search: Annotated[int, Field(ge=10, le=10_000)] = 100

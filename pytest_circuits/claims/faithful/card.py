@@ -42,13 +42,14 @@ from pytest_circuits.claims.findings import (
     some,
 )
 from pytest_circuits.claims.parts_of_rest import FRACTIONS, PER_FRACTION, SEARCHED
-from pytest_circuits.claims.statistics import Floats, Interval, softplus
+from pytest_circuits.claims.statistics import GAPS, Floats, Interval, softplus
 from pytest_circuits.model.protocol import Kind, Shows, gauges_of, sites_of
 from pytest_circuits.prompts.space import Pair, Prompt
 from pytest_circuits.spec.types import FaithfulClaim
 
 FORMAL_PAIRS = 100  # at most: the test of independence costs their square
 _SHOWN = 2  # prompts that a sentence names
+_MOST = 0.5  # of the pairs
 WORST = "with the worst part found of the rest ablated"
 
 
@@ -87,7 +88,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         return broken
     rate, delta = rate_of(bench, "faithful", lambda bench: bench.worst, limits.rate)
     gaps = _gaps(bench, inside)
-    gaps["worst"] = sample.mean(softplus(worst) - softplus(whole), protocol.alpha)
+    gaps["worst"] = sample.mean(softplus(worst) - softplus(whole), protocol.alpha, GAPS)
     seen = {name: gap for name, gap in gaps.items() if name not in _unseen(bench)}
     findings = [
         rate_finding(rate, what=f"{WORST}, the answer is preferred", alpha=protocol.alpha),
@@ -119,9 +120,9 @@ def _gaps(bench: Bench, inside: Inside) -> dict[str, Interval]:
     own = softplus(bench.runner.margins(bench.control_pairs, WHOLE)).mean(axis=1)  # [n]
     parts = softplus(bench.parts_margins).mean(axis=(1, 3))  # [fractions, n]
     return {
-        "frozen_norms": bench.control_mean(inside.frozen - own),
-        "interchange": _greatest([bench.control_mean(x - own) for x in inside.interchanged]),
-        "parts": _greatest([bench.control_mean(x - own) for x in parts]),
+        "frozen_norms": bench.control_mean(inside.frozen - own, GAPS),
+        "interchange": _greatest([bench.control_mean(x - own, GAPS) for x in inside.interchanged]),
+        "parts": _greatest([bench.control_mean(x - own, GAPS) for x in parts]),
     }
 
 
@@ -193,9 +194,9 @@ def _roles(bench: Bench, inside: Inside) -> Finding:
 
 
 def _shown_sign(bench: Bench, contrast: Floats, alpha: float) -> int:
-    """Sign of a node's mean difference between the cues [n], 0 where it is not sure."""
-    interval = bench.control_mean(contrast, alpha)
-    return int(interval.lower > 0) - int(interval.upper < 0)
+    """Sign that a node's difference between the cues [n] mostly has, 0 where it is not sure."""
+    up, down = (bench.control_rate(sign * contrast > 0, alpha) for sign in (1, -1))
+    return int(up.lower > _MOST) - int(down.lower > _MOST)
 
 
 def _attention(bench: Bench, inside: Inside, most: float) -> list[Finding]:
@@ -209,7 +210,7 @@ def _attention(bench: Bench, inside: Inside, most: float) -> list[Finding]:
     for (layer, head), apart, uneven in zip(
         inside.heads, inside.attention, inside.uneven, strict=True
     ):
-        interval = bench.control_mean(apart)
+        interval = bench.control_mean(apart, statistics.SHARES)
         verdict = statistics.at_most(interval, most)
         text = (
             f"head {layer}.{head} attends elsewhere than in the whole model, by a total variation "

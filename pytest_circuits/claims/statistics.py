@@ -6,6 +6,7 @@ no correction for many claims (Berger 1982). None of them is ever computed from 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from math import fsum, log, sqrt
 
@@ -25,10 +26,11 @@ TINY = 1e-6  # a signal smaller than this is silence
 SAME = 1e-5  # relative: records keep six digits, and sums in float32 differ by about 1e-6
 
 # A mean of values without a greatest one has no bound: a loss beyond any that was seen, on one pair
-# in a thousand, can make any mean. At 3 nats the right answer is given 5 % and the wrong one 95 %.
-# More is no more wrong, as far as these means go; how many prompts go wrong is for rates to say.
-# Twice as much would ask for twice the pairs; no pair of a bundled circuit that passes costs 0.4.
-LOSS_CAP = 3.0
+# in a thousand, can make any mean. At 2.5 nats the right answer is given 8 %, the wrong one 92 %.
+# More is no more wrong, as far as these means go; how many prompts go wrong is for rates to say. A
+# cap twice as high asks for twice the pairs: with this one a sample of 100, the least there is, can
+# still show a limit of 0.15 nats. No pair of a bundled circuit that passes costs more than 0.4.
+LOSS_CAP = 2.5
 LOSSES: Span = (0.0, LOSS_CAP)
 GAPS: Span = (-LOSS_CAP, LOSS_CAP)  # of two losses
 SHARES: Span = (0.0, 1.0)
@@ -125,6 +127,17 @@ def _least_mean(values: Floats, alpha: float) -> float:
         else:
             above = middle
     return below
+
+
+def fewest_draws(limit: float, alpha: float, within: Span) -> int:
+    """Draws that are needed to show that a mean keeps to a limit, if each is the least there is."""
+    low, _ = within
+    return bisect_left(
+        range(MOST_DRAWS),
+        x=True,
+        lo=1,
+        key=lambda n: mean(np.full(n, low), alpha, within).upper <= limit,
+    )
 
 
 def draws_needed(values: Floats, limit: float, alpha: float, within: Span) -> int | None:

@@ -123,7 +123,7 @@ def test_bounds_of_a_mean_do_not_depend_on_the_order_of_the_draws() -> None:
 
 
 def test_a_mean_that_the_cap_alone_would_let_pass_does_not() -> None:
-    losses = np.where(np.arange(500) < 5, 40.0, 0.0)  # 0.4 nats in the mean, 0.03 with the cap
+    losses = np.where(np.arange(500) < 5, 40.0, 0.0)  # 0.4 nats in the mean, 0.025 with the cap
 
     interval = statistics.mean(losses, ALPHA, LOSSES)
 
@@ -158,7 +158,7 @@ def test_a_gap_claims_the_whole_space_where_it_was_run_and_nowhere_else(
     sampled = gap_finding(gap, 0.2, what="x", alpha=ALPHA, exhaustive=False).sentence
     whole = gap_finding(gap, 0.2, what="x", alpha=ALPHA, exhaustive=True).sentence
 
-    assert "with 99 % confidence, losses beyond 3 nats counted as 3" in sampled
+    assert "with 99 % confidence, losses beyond 2.5 nats counted as 2.5" in sampled
     assert "over the whole space" in whole
     assert "whole space" not in sampled
     assert "confidence" not in whole
@@ -266,3 +266,10 @@ def test_a_signal_that_died_is_not_alike() -> None:
     alive = np.array([0.0, 1.0, 3.0, 2.0])
 
     assert statistics.correlation(alive, np.full(4, alive.mean())) == 0
+
+
+def test_the_fewest_draws_that_can_show_a_mean_do_and_one_less_does_not() -> None:
+    n = statistics.fewest_draws(0.15, ALPHA, LOSSES)
+
+    assert statistics.mean(np.zeros(n), ALPHA, LOSSES).upper <= 0.15
+    assert statistics.mean(np.zeros(n - 1), ALPHA, LOSSES).upper > 0.15

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_circuits.errors import SpecError
+from pytest_circuits.prompts.correspondence import apart, correspondence
 from pytest_circuits.prompts.space import Prompt
 
 Floats = NDArray[np.float64]
@@ -23,6 +24,16 @@ LENGTH_STEP = 8  # prompts are padded to a multiple of this many tokens
 def floats(x: Tensor) -> Floats:
     found: Floats = x.detach().double().cpu().numpy()
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """The other prompts of the pairs of a batch, in batches of their own."""
+
+    tokens: Tensor  # [B, T] ids, right-padded
+    last: Tensor  # [B] index of each one's last token
+    at: Tensor  # [B, T of the batch] index of the token that corresponds to each of a prompt's
+    there: Tensor  # [B] whether there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +71,23 @@ class Encoder:
     def __init__(self, model: Reader) -> None:
         self.model = model
         self._known: dict[Prompt, _Encoded] = {}
+        self._texts: dict[str, tuple[int, ...]] = {}
 
     def tokens(self, prompt: Prompt) -> tuple[int, ...]:
         """A prompt's token ids."""
         return self._encode(prompt).tokens
 
-    def groups(self, prompts: Sequence[Prompt], *, rows: int) -> Iterator[list[int]]:
-        """Indexes of prompts that can share a batch: equal padded length, at most `rows`."""
-        by_length: defaultdict[int, list[int]] = defaultdict(list)
+    def groups(
+        self, prompts: Sequence[Prompt], *, rows: int, partners: bool = False
+    ) -> Iterator[list[int]]:
+        """Indexes of prompts that can share a batch: equal padded length, at most `rows`.
+
+        partners: of those as well.
+        """
+        by_length: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         for index, prompt in enumerate(prompts):
-            by_length[_padded(self._encode(prompt))].append(index)
+            other = _padded(self._partner(prompt)) if partners else 0
+            by_length[_padded(self._encode(prompt).tokens), other].append(index)
         for _, indexes in sorted(by_length.items()):
             for start in range(0, len(indexes), rows):
                 yield indexes[start : start + rows]
@@ -77,7 +95,7 @@ class Encoder:
     def batch(self, prompts: Sequence[Prompt], *, rows: int) -> Batch:
         """Prompts as a batch of exactly `rows` rows; the rows after the prompts are padding."""
         encoded = [self._encode(p) for p in prompts]
-        tokens = torch.zeros(rows, max(_padded(e) for e in encoded), dtype=torch.long)
+        tokens = torch.zeros(rows, max(_padded(e.tokens) for e in encoded), dtype=torch.long)
         last = torch.zeros(rows, dtype=torch.long)
         choices = torch.zeros(rows, 2, dtype=torch.long)
         for row, prompt in enumerate(encoded):
@@ -86,6 +104,34 @@ class Encoder:
             choices[row] = torch.tensor(prompt.choices)
         device = self.model.device
         return Batch(tokens.to(device), last.to(device), choices.to(device))
+
+    def partners(self, prompts: Sequence[Prompt], batch: Batch) -> Partners:
+        """The partners of the prompts of a batch; SpecError where tokens do not correspond."""
+        others = [self._partner(prompt) for prompt in prompts]
+        rows, length = batch.tokens.shape
+        tokens = torch.zeros(rows, max(map(_padded, others)), dtype=torch.long)
+        last, there = torch.zeros(rows, dtype=torch.long), torch.zeros(rows, dtype=torch.bool)
+        at = torch.zeros(rows, length, dtype=torch.long)
+        for row, (prompt, other) in enumerate(zip(prompts, others, strict=True)):
+            if not other:
+                continue
+            mine = self.tokens(prompt)
+            places = correspondence(mine, other)
+            if places is None:
+                raise SpecError(apart(prompt))
+            tokens[row, : len(other)] = torch.tensor(other)
+            last[row], there[row] = len(other) - 1, True
+            at[row, : len(mine)] = torch.tensor(places)
+        device = self.model.device
+        return Partners(*(x.to(device) for x in (tokens, last, at, there)))
+
+    def _partner(self, prompt: Prompt) -> tuple[int, ...]:
+        """Token ids of the other prompt of a pair; none where there is none."""
+        known = self._texts.get(prompt.partner)
+        if known is None:
+            known = tuple(self.model.encode(prompt.partner)) if prompt.partner else ()
+            self._texts[prompt.partner] = known
+        return known
 
     def _encode(self, prompt: Prompt) -> _Encoded:
         known = self._known.get(prompt)
@@ -100,8 +146,8 @@ class _Encoded:
     choices: tuple[int, int]  # answer, foil
 
 
-def _padded(encoded: _Encoded) -> int:
-    return -(-len(encoded.tokens) // LENGTH_STEP) * LENGTH_STEP
+def _padded(tokens: Sequence[int]) -> int:
+    return -(-len(tokens) // LENGTH_STEP) * LENGTH_STEP
 
 
 def _encode(model: Reader, prompt: Prompt) -> _Encoded:

@@ -35,12 +35,15 @@ class Cut:
         return weight[self.targets[:, None], self.sources]
 
 
-def cut_edges(cuts: Mapping[Ends, Cut], fill: Mapping[str, Tensor]) -> Join | None:
+def cut_edges(
+    cuts: Mapping[Ends, Cut], fill: Mapping[str, Tensor], at: Tensor | None
+) -> Join | None:
     """A join that takes from each target what cut weights carry beyond the ablation's value.
 
     Of an activation x[j] with the ablated value f[j] and a weight w[i, j], the share s[i, j] of
     w[i, j] * (x[j] - f[j]) is taken from the target i. It is differentiable, also in the shares.
-    None where nothing is cut.
+    at: [B], the asked token of each prompt, which may be all that a wire reads. None where nothing
+    is cut.
     """
 
     def join(ends: Ends, x: Tensor, carry: Carry, wire: Wire) -> Tensor:
@@ -52,13 +55,21 @@ def cut_edges(cuts: Mapping[Ends, Cut], fill: Mapping[str, Tensor]) -> Join | No
         by_circuit = x.view(count, -1, *x.shape[1:])  # [K, B, T, D of the source]
         # The carry is linear (attention mixes tokens), so that what is beyond the fill is carried
         # as it would be by itself.
-        beyond = carry((by_circuit - fill[ends[0]].to(x)).flatten(0, 1))[..., cut.sources]
+        other = _at_asked(fill[ends[0]].to(x), at) if x.shape[1] == 1 else fill[ends[0]].to(x)
+        beyond = carry((by_circuit - other).flatten(0, 1))[..., cut.sources]
         taken = cut.share * cut.among(wire.weight)  # [K, R, S]
         taken = taken.new_zeros(count, width, taken.shape[-1]).index_copy(1, cut.targets, taken)
         rows, beyond = y.view(count, -1, width), beyond.view(count, -1, taken.shape[-1])
         return torch.baddbmm(rows, beyond, taken.mT, alpha=-1).view(y.shape)
 
     return join if cuts else None
+
+
+def _at_asked(value: Tensor, at: Tensor | None) -> Tensor:
+    """Of a value [B, T, D] that at the asked tokens, [B, 1, D]; a constant one as it is."""
+    if at is None or value.dim() < 3 or value.shape[1] == 1:
+        return value
+    return value[torch.arange(len(at), device=at.device), at][:, None]
 
 
 def run_circuits(
@@ -82,7 +93,7 @@ def run_circuits(
         model,
         tokens.repeat(count, 1),
         hook,
-        cut_edges(cuts or {}, fill),
+        cut_edges(cuts or {}, fill, at),
         at=None if at is None else at.repeat(count),
     )
     return logits.view(count, -1, *logits.shape[1:])

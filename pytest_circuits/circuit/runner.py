@@ -8,7 +8,7 @@ order of the claims or on the number of workers.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,12 +19,13 @@ from pytest_circuits.circuit.attention import Head, whole_attention
 from pytest_circuits.circuit.encoding import Batch, Encoder, Floats, floats
 from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.partners import distances, from_partners
 from pytest_circuits.circuit.side_by_side import values_of
 from pytest_circuits.circuit.view import WHOLE, Kept, View, cut_weights, keep_masks
 from pytest_circuits.model.protocol import Compiled, Compiles, Model
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.space import Pair, Prompt, prompts_of
-from pytest_circuits.spec.ablations import Ablation
+from pytest_circuits.spec.ablations import Ablation, Given
 
 Fill = dict[str, Tensor]
 
@@ -45,12 +46,35 @@ class Runner:
         self.model = model
         self.reference = reference
         self.ablation = ablation
-        self.forwards = 0  # prompt-forwards of the model done so far
-        self.compiled = 0  # prompts that compiled circuits ran instead
+        self._done = Counter[str]()
         self._encoder = Encoder(model)
         self._scores: defaultdict[View, dict[Prompt, tuple[float, float]]] = defaultdict(dict)
         self._checks: dict[View, tuple[Pair, ...]] = {}
         self._compiled: dict[View, Compiled | None] = {}
+        self._runners = {ablation: self}
+
+    def under(self, ablation: Ablation) -> Runner:
+        """The same model under another ablation; they share the runs of the whole model."""
+        if ablation not in self._runners:
+            other = Runner(self.model, self.reference, ablation)
+            other._done, other._encoder, other._runners = self._done, self._encoder, self._runners
+            other._scores[WHOLE] = self._scores[WHOLE]
+            self._runners[ablation] = other
+        return self._runners[ablation]
+
+    @property
+    def forwards(self) -> int:
+        """Prompt-forwards of the model done so far, under whatever ablation."""
+        return self._done["forwards"]
+
+    @forwards.setter
+    def forwards(self, done: int) -> None:
+        self._done["forwards"] = done
+
+    @property
+    def compiled(self) -> int:
+        """Prompts that compiled circuits ran instead."""
+        return self._done["compiled"]
 
     def expect(self, view: View, *, prompts: int, check: Sequence[Pair]) -> None:
         """Announce how many prompts a view will be asked, before it is asked any.
@@ -82,11 +106,13 @@ class Runner:
         """Margins of many views at once, [K, n, 2]; K circuits share one forward, none is kept."""
         prompts = prompts_of(pairs)
         scores = np.empty((len(views), len(prompts), 2))
-        for start in range(0, len(views), CIRCUITS):
-            chunk = slice(start, start + CIRCUITS)
-            for indexes in self._encoder.groups(prompts, rows=ROWS):
-                batch = [prompts[i] for i in indexes]
-                scores[chunk, indexes] = self._forward(batch, views[chunk], rows=len(batch))
+        for indexes in self._groups(prompts):
+            chosen = [prompts[i] for i in indexes]
+            batch = self._encoder.batch(chosen, rows=len(chosen))
+            fill = self._fill(chosen, batch)
+            for start in range(0, len(views), CIRCUITS):
+                chunk = slice(start, start + CIRCUITS)
+                scores[chunk, indexes] = self._forward(chosen, views[chunk], batch, fill)
         return (scores[..., 0] - scores[..., 1]).reshape(len(views), len(pairs), 2)
 
     @torch.inference_mode()
@@ -104,6 +130,15 @@ class Runner:
             for row, i in enumerate(indexes):
                 signals[:, starts[i] : starts[i + 1]] = found[row, :, : lengths[i]]
         return signals
+
+    def apart(self, pairs: Sequence[Pair], nodes: Nodes) -> Floats:
+        """How far each node of the whole model is at most from the ablation's value, [nodes]."""
+        found = np.zeros(nodes.count)
+        for indexes, batch, fill in self.batches(pairs) if nodes.count else ():
+            here = distances(self.model, batch, fill, nodes)
+            self.forwards += len(indexes)
+            found = np.maximum(found, floats(here))
+        return found
 
     @torch.inference_mode()
     def attention(self, pairs: Sequence[Pair], heads: Sequence[Head]) -> Floats:
@@ -129,10 +164,10 @@ class Runner:
         ablated activation becomes in it.
         """
         prompts = prompts_of(pairs)
-        for indexes in self._encoder.groups(prompts, rows=ROWS):
+        for indexes in self._groups(prompts):
             chosen = [prompts[i] for i in indexes]
             batch = self._encoder.batch(chosen, rows=len(chosen))
-            yield indexes, batch, self._fill(chosen, rows=len(chosen))
+            yield indexes, batch, self._fill(chosen, batch)
 
     def tokens(self, prompt: Prompt) -> tuple[str, ...]:
         return tuple(self.model.decode_token(i) for i in self._encoder.tokens(prompt))
@@ -141,13 +176,16 @@ class Runner:
         known = self._scores[view]
         missing = list(dict.fromkeys(p for p in prompts if p not in known))
         circuit = self._compiled_view(view) if missing else None
-        for indexes in self._encoder.groups(missing, rows=ROWS):
-            batch = [missing[i] for i in indexes]
+        whole = view == WHOLE
+        for indexes in self._encoder.groups(missing, rows=ROWS) if whole else self._groups(missing):
+            chosen = [missing[i] for i in indexes]
+            batch = self._encoder.batch(chosen, rows=ROWS)
             if circuit is None:
-                scores = self._forward(batch, [view], rows=ROWS)[0]
+                fill = {} if whole else self._fill(chosen, batch)
+                scores = self._forward(chosen, [view], batch, fill)[0]
             else:
-                scores = self._run_compiled(batch, view, circuit)
-            for prompt, (answer, foil) in zip(batch, scores, strict=True):
+                scores = self._run_compiled(chosen, view, circuit, batch)
+            for prompt, (answer, foil) in zip(chosen, scores, strict=True):
                 known[prompt] = (float(answer), float(foil))
         return [known[p] for p in prompts]
 
@@ -161,29 +199,32 @@ class Runner:
         if not isinstance(self.model, Compiles):
             return None
         edges = None if view.edges is None else dict(view.edges.pairs)
-        fill = self.ablation.kind.fill(self.reference, None)
+        fill = self.ablation.kind.fill(Given(self.reference))
         circuit = self.model.compile(dict(view.nodes.channels), edges, fill)
         prompts = prompts_of(self._checks[view])
-        for indexes in self._encoder.groups(prompts, rows=ROWS):
-            batch = [prompts[i] for i in indexes]
-            ablated = self._forward(batch, [view], rows=len(batch))[0]
-            compiled = self._run_compiled(batch, view, circuit)
+        for indexes in self._groups(prompts):
+            chosen = [prompts[i] for i in indexes]
+            batch = self._encoder.batch(chosen, rows=len(chosen))
+            ablated = self._forward(chosen, [view], batch, fill)[0]
+            compiled = self._run_compiled(chosen, view, circuit, batch)
             if not agree(compiled, ablated):
                 return None
         return circuit
 
-    def _run_compiled(self, prompts: Sequence[Prompt], view: View, circuit: Compiled) -> Floats:
+    def _run_compiled(
+        self, prompts: Sequence[Prompt], view: View, circuit: Compiled, batch: Batch
+    ) -> Floats:
         """Logits of answer and foil, [len(prompts), 2]."""
-        batch = self._encoder.batch(prompts, rows=ROWS)
-        self.compiled += len(prompts)
+        self._done["compiled"] += len(prompts)
         logits = circuit.preferences(batch.tokens, batch.last, batch.choices)
         scores = floats(logits)
         return _shifted(scores[None, : len(prompts)], prompts, [view]).squeeze(0)
 
     @torch.inference_mode()
-    def _forward(self, prompts: Sequence[Prompt], views: Sequence[View], *, rows: int) -> Floats:
+    def _forward(
+        self, prompts: Sequence[Prompt], views: Sequence[View], batch: Batch, fill: Fill
+    ) -> Floats:
         """Logits of answer and foil, [K, len(prompts), 2]."""
-        batch = self._encoder.batch(prompts, rows=rows)
         if list(views) == [WHOLE]:
             logits = self.model.run(batch.tokens, at=batch.last)[None]  # [1, ROWS, V]
         else:
@@ -192,7 +233,7 @@ class Runner:
                 batch.tokens,
                 at=batch.last,
                 keep=keep_masks(views, self.model),
-                fill=self._fill(prompts, rows=rows),
+                fill=fill,
                 cuts=cut_weights(views, self.model),
             )
         self.forwards += len(views) * len(prompts)
@@ -213,12 +254,22 @@ class Runner:
         self.forwards += len(prompts)
         return floats(torch.cat([found[hook] for hook in nodes.shape], dim=1))
 
-    def _fill(self, prompts: Sequence[Prompt], *, rows: int) -> Fill:
+    def _groups(self, prompts: Sequence[Prompt]) -> Iterator[list[int]]:
+        """Prompts that can share a batch, and their partners if the ablation needs them."""
+        return self._encoder.groups(prompts, rows=ROWS, partners=self.ablation.kind.from_partner)
+
+    def _fill(self, prompts: Sequence[Prompt], batch: Batch) -> Fill:
+        """What an ablated activation becomes in a batch that begins with these prompts."""
+        if self.ablation.kind.from_partner:
+            partners = self._encoder.partners(prompts, batch)
+            self.forwards += len(prompts)
+            values = from_partners(self.model, partners, self.reference.mean)
+            return self.ablation.kind.fill(Given(self.reference, partner=values))
         size = len(next(iter(self.reference.bank.values())))
-        picks = torch.zeros(rows, dtype=torch.long)
+        picks = torch.zeros(len(batch.tokens), dtype=torch.long)
         for row, prompt in enumerate(prompts):
             picks[row] = int.from_bytes(hashlib.sha256(prompt.text.encode()).digest()[:8]) % size
-        return self.ablation.kind.fill(self.reference, picks)
+        return self.ablation.kind.fill(Given(self.reference, picks))
 
 
 def agree(compiled: Floats, ablated: Floats) -> bool:

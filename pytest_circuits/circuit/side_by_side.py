@@ -75,7 +75,7 @@ def run_beside(
         model,
         tokens.repeat(count, 1),
         hook,
-        cut_edges(cuts, fill),
+        cut_edges(cuts, fill, at),
         at=at.repeat(count),
         gauges=(*attention, *(scales if any(frozen) else ())),
     )

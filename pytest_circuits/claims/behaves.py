@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.card import (
@@ -21,8 +23,8 @@ from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import BehavesClaim
 
 
-def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
-    (whole,) = margins
+def _violation(pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
+    (whole,) = margins.values()
     return f"the whole model {preference(whole[member], pair, member)}: the wrong one"
 
 
@@ -36,7 +38,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     findings = [
         rate_finding(rate, what="the whole model prefers the answer", alpha=protocol.alpha),
         law_finding(
-            law, margin=protocol.margin, typical=median_size(whole), whose="the model's preference"
+            law, margin=bench.margin, typical=median_size(whole), whose="the model's preference"
         ),
     ]
     measures = {

@@ -6,7 +6,7 @@ exchanged in part, so that paths show that cancel each other (see `circuit.excha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -44,7 +44,7 @@ def _limits(bench: Bench) -> BlindClaim:
 
 def _max_shift(bench: Bench) -> float:
     limits = _limits(bench)
-    return bench.spec.protocol.margin if limits.max_shift is None else limits.max_shift
+    return bench.margin if limits.max_shift is None else limits.max_shift
 
 
 def _changes(bench: Bench) -> ChangeSpace:
@@ -65,8 +65,8 @@ def _excess(margins: tuple[Floats, ...]) -> Floats:
     return np.abs(before - after)
 
 
-def _violation(change: Pair, member: int, margins: tuple[Floats, ...]) -> str:
-    before, after = (float(found[member]) for found in margins)
+def _violation(change: Pair, member: int, margins: Mapping[str, Floats]) -> str:
+    before, after = (float(found[member]) for found in margins.values())
     return (
         f"the whole model {preference(before, change, member)} here, and with other values of the "
         f"slots it {preference(after, change, member)}: a shift of {abs(before - after):.2f} nats"

@@ -36,7 +36,8 @@ class LawCard:
     runs: what it compares.
     excess: from the margins [n, 2] of each run, how far each prompt goes towards breaking the law,
         in nats [n, 2]; it breaks the law by the margin of the law or more.
-    violation: one sentence about a pair and its member that break it, from margins [2] of each run.
+    violation: one sentence about a pair and its member that break it, from margins [2] of each run
+        by its name.
     searchable: whether Hypothesis can try any prompt of the space.
     scanned: the pairs of the rate, each of which the law is held against besides.
     margin: of the law, in nats.
@@ -46,10 +47,10 @@ class LawCard:
 
     runs: Callable[[Bench], tuple[Run, ...]]
     excess: Callable[[tuple[Floats, ...]], Floats]
-    violation: Callable[[Pair, int, tuple[Floats, ...]], str]
+    violation: Callable[[Pair, int, Mapping[str, Floats]], str]
     searchable: Callable[[Bench], bool] = lambda _bench: True
     scanned: Callable[[Bench], Sequence[Pair]] = lambda bench: bench.sample.pairs
-    margin: Callable[[Bench], float] = lambda bench: bench.spec.protocol.margin
+    margin: Callable[[Bench], float] = lambda bench: bench.margin
     changes: Callable[[Bench], ChangeSpace] | None = None
     causes: Callable[[Bench, Pair], tuple[Cause, ...]] = lambda _bench, _pair: ()
 
@@ -107,9 +108,16 @@ def rate_of(
 
 
 def contradiction(margins: tuple[Floats, ...]) -> Floats:
-    """By how much the second run goes against the first one's sign; nothing goes against a tie."""
-    one, other = margins
-    return np.where(np.abs(one) > EPS, -(other * np.sign(one)), -np.inf)
+    """By how much any other run goes against the first one's sign; nothing goes against a tie."""
+    one, *others = margins
+    against = np.max([-(other * np.sign(one)) for other in others], axis=0)
+    return np.where(np.abs(one) > EPS, against, -np.inf)
+
+
+def contradicting(margins: Mapping[str, Floats], member: int) -> str:
+    """Which of the other runs goes most against the first one, by its name."""
+    (_, one), *others = margins.items()
+    return max(others, key=lambda other: -(other[1] * np.sign(one))[member])[0]
 
 
 def median_size(margins: Floats) -> float:

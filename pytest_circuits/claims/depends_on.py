@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pytest_circuits.circuit.runner import Runner
@@ -33,8 +35,8 @@ def _excess(margins: tuple[Floats, ...]) -> Floats:
     return np.stack([blind, blind], axis=1)
 
 
-def _violation(_pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
-    (whole,) = margins
+def _violation(_pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
+    (whole,) = margins.values()
     return (
         "the cue makes no difference, or the wrong one: answer minus foil is "
         f"{whole[member]:.2f} nats here, {whole[1 - member]:.2f} on the other prompt"
@@ -43,7 +45,7 @@ def _violation(_pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
 
 def _moved(bench: Bench, runner: Runner, slot: str) -> tuple[Sample, Interval]:
     """Changes of a slot, and how often they move the preference as they should."""
-    cue, margin = slot == cue_name(bench.spec.behavior), bench.spec.protocol.margin
+    cue, margin = slot == cue_name(bench.spec.behavior), bench.margin
     changes = bench.sample if cue else bench.changes(slot)
     margins = runner.margins(changes.pairs, WHOLE)  # [n, 2]
     moved = np.abs(margins[:, 0] - margins[:, 1]) >= margin  # [n]
@@ -67,7 +69,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             return broken
         rate = interval.against(limits.rate, n=changes.n, exhaustive=changes.exhaustive)
         to = " to the other answer" if slot == cue_name(bench.spec.behavior) else ""
-        what = f"changing {quoted(slot)} moves the preference{to} by {protocol.margin:g} nats"
+        what = f"changing {quoted(slot)} moves the preference{to} by {bench.margin:g} nats"
         findings.append(rate_finding(rate, what=what, alpha=protocol.alpha))
         rates.append(rate)
     if _on_cue(bench):
@@ -79,6 +81,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         law=law if _on_cue(bench) else None,
         measures={
             "delta_to_baseline": bench.delta("depends_on", _least(bench, bench.runner), _least),
+            "margin": bench.margin,
             **{
                 f"rate_{slot}": rate.estimate
                 for slot, rate in zip(limits.slots, rates, strict=True)

@@ -6,7 +6,7 @@ specification alone, so that all claims of a circuit try the same prompts and sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from hypothesis.strategies import SearchStrategy
 
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import Bench
-from pytest_circuits.claims.card import LawCard, runs_of
+from pytest_circuits.claims.card import LawCard, Run, run_of
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude
 from pytest_circuits.claims.registry import CLAIMS
@@ -100,7 +100,15 @@ def finish(bench: Bench, claim_name: str, found: Counterexample | None) -> Evide
         sentence = "the search for a counterexample did not run (-p no:python, a conftest.py?)"
         return conclude(claim_name, [Finding(Verdict.INCONCLUSIVE, sentence)])
     searched = 2 * len({*scanned, *tried, *climbed})
-    return claim.decide(bench, Law(searched, found and _explained(bench, card, found)))
+    evidence = claim.decide(bench, Law(searched, found and _explained(bench, card, found)))
+    return _with_margin(bench, card, evidence)
+
+
+def _with_margin(bench: Bench, card: LawCard, evidence: Evidence) -> Evidence:
+    """Say which margin the law had, where it is no number of the specification."""
+    if bench.spec.protocol.margin is not None or card.margin(bench) != bench.margin:
+        return evidence
+    return replace(evidence, measures={**evidence.measures, "margin": bench.margin})
 
 
 def _broken(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> Counterexample | None:
@@ -151,15 +159,15 @@ def breaks(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> Bools:
 def counterexample(bench: Bench, card: LawCard, pair: Pair, member: int) -> Counterexample:
     prompt, partner = _member(pair, member), _member(pair, 1 - member)
     runs = card.runs(bench)
-    margins = tuple(run.margins([pair])[0] for run in runs)  # each [2]
-    finite = all(np.isfinite(margin).all() for margin in margins)
+    margins = {run.name: run.margins([pair])[0] for run in runs}  # each [2]
+    finite = all(np.isfinite(margin).all() for margin in margins.values())
     return Counterexample(
         prompt=prompt.text,
         answer=prompt.answer,
         foil=prompt.foil,
         partner=partner.text,
         tokens=bench.runner.tokens(prompt),
-        margins={run.name: _finite(m[member]) for run, m in zip(runs, margins, strict=True)},
+        margins={name: _finite(margin[member]) for name, margin in margins.items()},
         logits={
             run.name: _finite_logits(run.logits(prompt)) for run in runs if run.logits is not None
         },
@@ -177,10 +185,7 @@ def _explained(bench: Bench, card: LawCard, found: Counterexample) -> Counterexa
     of_pair = card.changes is None
     prompt = Prompt(found.prompt, found.answer, found.foil, found.partner if of_pair else "")
     logits, margins = dict(found.logits), dict(found.margins)
-    views = {"whole model": WHOLE}
-    if bench.nodes.count:
-        views |= {bench.alone: bench.circuit, "without the circuit": bench.without}
-    for run in runs_of(bench, views):
+    for run in _shown(bench):
         if run.name not in margins and run.logits is not None:
             answer, foil = run.logits(prompt)
             margins[run.name] = _finite(answer - foil)
@@ -189,6 +194,14 @@ def _explained(bench: Bench, card: LawCard, found: Counterexample) -> Counterexa
     partner = Prompt(found.partner, found.foil, found.answer, found.prompt if of_pair else "")
     causes = card.causes(bench, Pair(prompt, partner)) if finite else ()
     return replace(found, margins=margins, logits=logits, causes=causes, runs=tuple(margins))
+
+
+def _shown(bench: Bench) -> Iterator[Run]:
+    """The runs that are shown of a counterexample, whichever of them the law needed."""
+    yield run_of(bench.runner, WHOLE, name="whole model")
+    for each in bench.each if bench.nodes.count else ():
+        for name, view in ((each.alone, each.circuit), ("without the circuit", each.without)):
+            yield run_of(each.runner, view, name=each.named(name))
 
 
 def _no_search() -> None:

@@ -29,7 +29,8 @@ def find_again(loaded: LoadedSpec, candidate: Model, base: Model) -> Match:
     """
     check_tokenizer(candidate, facts(base), what=f"the model {base.path}")
     here, there = (
-        Runner(model, load_reference(model), loaded.spec.ablation) for model in (base, candidate)
+        Runner(model, load_reference(model), loaded.spec.ablations[0])
+        for model in (base, candidate)
     )
     seed, space = seed_of(loaded.digest), PromptSpace(loaded.spec.behavior)
     sample = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
@@ -91,7 +92,7 @@ def place_in(
 def against(bench: Bench, base: Model, original: Spec, match: Match) -> Bench:
     edges, shift = edges_of(original), shift_of(original)
     place = place_in(match.reversed, edges, shift, here=bench.model, there=base)
-    runner = Runner(base, load_reference(base), original.ablation)
+    runner = Runner(base, load_reference(base), original.ablations[0])
     return replace(bench, baseline=Live(runner, place))
 
 

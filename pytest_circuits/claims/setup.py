@@ -34,7 +34,7 @@ def make_bench(
     Raises ModelError when the model has no reference or cannot be compared with the baseline,
     BaselineError when that was recorded for something else, SpecError as `load_others` does.
     """
-    ablation = loaded.spec.ablation
+    ablation = loaded.spec.ablations[0]
     runner = Runner(model, load_reference(model), ablation)
     nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
     others = load_others(beside or loaded)

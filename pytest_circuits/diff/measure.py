@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pytest_circuits.circuit.calibration import shift_of
 from pytest_circuits.circuit.edges import Edges, edges_of, live_edges
+from pytest_circuits.circuit.margin import margin_of
 from pytest_circuits.circuit.matching import Match
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
@@ -75,19 +76,22 @@ def measure(loaded: LoadedSpec, base: Model, candidate: Model) -> Measured:
     """
     check_tokenizer(candidate, facts(base), what=f"the model {base.path}")
     bench = make_bench(loaded, base)
-    here, there = bench.runner, Runner(candidate, load_reference(candidate), loaded.spec.ablation)
-    prompts, sample, protocol = observed_prompts(bench), sample_of(bench), loaded.spec.protocol
+    here = bench.runner
+    there = Runner(candidate, load_reference(candidate), here.ablation)
+    prompts, sample, alpha = observed_prompts(bench), sample_of(bench), loaded.spec.protocol.alpha
+    margin = margin_of(loaded.spec.protocol, there, prompts.rates)  # as `stable`
     before = observe(here, bench.place, prompts)
     stayed = None
     if widths_of(base) == widths_of(candidate):
         after = observe(there, bench.place, prompts, probes=before.probes)
-        stayed = Placed(_side(after, sample), compare(before, after, sample, protocol))
+        seen = compare(before, after, sample, alpha=alpha, margin=margin)
+        stayed = Placed(_side(after, sample), seen)
     match, found = find_again(loaded, candidate, base), None
     if match.moved:
         edges, shift = match.edges(edges_of(loaded.spec)), shift_of(loaded.spec)
         place = place_in(match, edges, shift, here=base, there=candidate)
         after = observe(there, place, prompts, probes=Nodes.of({}))
-        seen = compare(before, after, sample, protocol, same_probes=False)
+        seen = compare(before, after, sample, alpha=alpha, margin=margin, same_probes=False)
         found = Placed(_side(after, sample), seen)
     return Measured(
         loaded=loaded,

@@ -83,7 +83,9 @@ def _write(path: Path, prepared: Prepared, results: list[Result]) -> list[str] |
     if before is None:
         return []
     bench = prepared.bench
-    return accepted_changes(before, after, sample_of(bench), bench.spec.protocol)
+    return accepted_changes(
+        before, after, sample_of(bench), alpha=bench.spec.protocol.alpha, margin=bench.margin
+    )
 
 
 def _known(path: Path) -> Recorded | None:

@@ -8,10 +8,11 @@ from functools import cache
 from itertools import zip_longest
 from typing import TypeAlias
 
+from pytest_circuits.prompts.correspondence import apart, correspondence
 from pytest_circuits.prompts.space import Pair, Prompt
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.problems import Loc, Problem, listed, quoted
-from pytest_circuits.spec.template import cue_name, cues
+from pytest_circuits.spec.template import Hole, cue_name, cues, parse_template
 from pytest_circuits.spec.types import Ambiguous, Behavior
 
 _PROMPT: Loc = ("behavior", "prompt")
@@ -45,7 +46,10 @@ def check_prompts(
     reader = _Reader(cache(encode), decode)
     found: dict[tuple[str, Loc], Problem] = {}
     for pair in sorted(pairs, key=lambda pair: len(pair.first.text)):
-        for kind, loc, text, hint in _faults(pair, reader, loaded.spec.behavior, max_tokens):
+        faults = [*_faults(pair, reader, loaded.spec.behavior, max_tokens)]
+        if any(ablation.kind.from_partner for ablation in loaded.spec.ablations):
+            faults += _not_corresponding(pair, reader, loaded.spec.behavior)
+        for kind, loc, text, hint in faults:
             problem = loaded.problem_at(loc, text, hint, key=kind == "contrast")
             found.setdefault((kind, loc), problem)
     for loc, text in _ambiguous_faults(loaded.spec.disambiguate, reader, max_tokens):
@@ -90,6 +94,23 @@ def _faults(pair: Pair, reader: _Reader, behavior: Behavior, max_tokens: int) ->
     if answer == reader.tokens(pair.first.text + pair.first.foil):
         text = f"{quoted(pair.first.answer)} and {quoted(pair.first.foil)} are the same token"
         yield "contrast", contrast, f"a contrast that asks nothing: {text}", None
+
+
+def _not_corresponding(pair: Pair, reader: _Reader, behavior: Behavior) -> Iterator[_Found]:
+    """Give the fault of a pair in which an ablation cannot take its values from the partner."""
+    first, second = reader.tokens(pair.first.text), reader.tokens(pair.second.text)
+    hint = "give both cues as many tokens, or leave 'contrast' out of 'ablation'"
+    if first and second and correspondence(first, second) is None:
+        yield "apart", ("ablation",), apart(pair.first), hint
+    elif (
+        len(first) != len(second)
+        and parse_template(behavior.prompt).count(Hole(cue_name(behavior))) > 1
+    ):
+        text = (
+            f"{quoted(pair.first.text)} has {len(first)} tokens and its partner {len(second)}, and "
+            "the cue stands in more than one place, so that it is not clear which correspond"
+        )
+        yield "apart", ("ablation",), text, hint
 
 
 def _not_one_token(prompt: Prompt, word: str, reader: _Reader) -> str | None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from pytest_circuits.circuit.calibration import calibrated, fit
 from pytest_circuits.circuit.edges import Edges
+from pytest_circuits.circuit.margin import margin_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.prompts.space import PromptSpace
@@ -57,11 +58,12 @@ def with_calibration(case: Case, nodes: Nodes, edges: Edges | None, plain: Quali
         loss=float(weights @ np.logaddexp(0, -found.scale * moved).mean(axis=1)),
         rate=float(weights @ (moved > 0).mean(axis=1)),
     )
-    bar, typical = bar_of(spec, PrunePlan()), float(np.median(np.abs(moved)))
+    margin = margin_of(spec.protocol, runner, parts.evaluation)
+    bar, typical = bar_of(spec, PrunePlan(), margin=margin), float(np.median(np.abs(moved)))
     if quality.loss > bar.max_loss or quality.rate < bar.min_rate:
         reached = f"its task loss is {quality.loss:.3f} (at most {bar.max_loss:.3f} wanted)"
         raise _not_good_enough(spec, nodes, f"{reached}, its rate {quality.rate:.3f}")
-    if typical < spec.protocol.margin:
+    if typical < margin:
         reason = f"it prefers by {typical:.2f} nats, less than the margin of the laws"
         raise _not_good_enough(spec, nodes, reason)
     return Calibrated(found, quality, plain)

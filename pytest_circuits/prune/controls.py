@@ -24,6 +24,7 @@ from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.soft_masks import margins
 from pytest_circuits.prune.stages import Case, stage
+from pytest_circuits.spec.ablations import Given
 from pytest_circuits.system.progress import reporting
 
 CLEARLY = 1.5  # times as many nodes as the circuit: less is no clear difference
@@ -62,7 +63,7 @@ def control(case: Case, name: str) -> Control:
         pool = pool.swapped(seed=plan.seed)
     elif isinstance(model, Shuffles):
         model = model.shuffled(seed=plan.seed)
-        fill = subject.spec.ablation.kind.fill(measure(model, case.reference.tokens), None)
+        fill = subject.judge.runner.ablation.kind.fill(Given(measure(model, case.reference.tokens)))
     alone = replace(plan.masks, backup_weight=0.0)
     seeds = range(plan.seed, plan.seed + plan.seeds)
     masks = Masks(model, [Search(pool, seed) for seed in seeds], plan.masks)

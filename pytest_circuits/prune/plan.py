@@ -64,7 +64,7 @@ class PrunePlan:
     loss_share: float = 0.6  # of the claim's max_loss
     rate_share: float = 0.3  # of the misses that the claim's rate allows
     left_share: float = 0.5  # of what the claim's max_rate allows above chance
-    separation_share: float = 0.6  # of the protocol's margin
+    separation_share: float = 0.6  # of the margin of the laws
 
     def calibrated(self) -> PrunePlan:
         """The search for circuits that are calibrated: they may be less sure before."""

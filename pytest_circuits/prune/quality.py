@@ -17,6 +17,7 @@ from pytest_circuits.circuit.view import View
 from pytest_circuits.compile.family import Family, Member
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import Pair, prompts_of
+from pytest_circuits.spec.ablations import Given
 
 Floats = NDArray[np.float64]
 
@@ -178,7 +179,7 @@ class _Compiled:
         ):
             runner = self._runner
             tokens = torch.cat([batch.tokens.flatten() for _, batch in self._batches])
-            fill = runner.ablation.kind.fill(runner.reference, None)
+            fill = runner.ablation.kind.fill(Given(runner.reference))
             known = Family.of(model, Nodes.gather(nodes), fill, tokens)
             self._family = known
         return known

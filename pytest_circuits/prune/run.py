@@ -25,6 +25,7 @@ from pytest_circuits.prune.request import Request
 from pytest_circuits.prune.search import Found, find_circuits
 from pytest_circuits.prune.stages import Notes
 from pytest_circuits.prune.subject import NotFoundError, Subject
+from pytest_circuits.spec.ablations import first_constant
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.spec.types import FoundBy, Spec
 from pytest_circuits.spec.write import dump_spec, write_spec
@@ -92,10 +93,10 @@ def plan_of(request: Request) -> PrunePlan:
 
 def _by_model(wanted: Sequence[_Asked], model: str | None) -> list[tuple[Path, list[_Asked]]]:
     """Those that can be searched in one batch, with their model."""
-    groups: dict[tuple[Path, str], tuple[Path, list[_Asked]]] = {}
+    groups: dict[tuple[Path, str | None], tuple[Path, list[_Asked]]] = {}
     for each in wanted:
         path = Path(model) if model else each.loaded.model_path
-        key = path.resolve(), each.loaded.spec.ablation.value
+        key = path.resolve(), first_constant(each.loaded.spec.ablations)
         groups.setdefault(key, (path, []))[1].append(each)
     return list(groups.values())
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pytest_circuits.circuit.encoding import Encoder
+from pytest_circuits.circuit.margin import margin_of
 from pytest_circuits.circuit.nodes import all_nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, View
@@ -18,6 +19,7 @@ from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import Prompts, split
 from pytest_circuits.prune.quality import FEW, Bar, Judge
 from pytest_circuits.prune.refine import Proposer
+from pytest_circuits.spec.ablations import Given, first_constant
 from pytest_circuits.spec.types import NecessaryClaim, Spec, SufficientClaim
 
 
@@ -39,24 +41,27 @@ class Subject:
     @classmethod
     def of(cls, spec: Spec, model: Model, reference: Reference, plan: PrunePlan) -> Subject:
         """Prepare a search; NotFoundError where there is nothing that a circuit could explain."""
-        if not spec.ablation.kind.constant:
+        ablation = first_constant(spec.ablations)
+        if ablation is None:
             raise NotFoundError(
                 f"{spec.circuit}: a search needs mean or zero ablation, where what is left out is "
-                "constant; under resample it is not. Search under mean, then change the ablation"
+                f"constant; under {spec.ablations[0].value} it is not. Search under mean, then "
+                "change the ablation"
             )
         parts = split(PromptSpace(spec.behavior), evaluation=plan.evaluation_pairs)
-        runner = Runner(model, reference, spec.ablation)
-        judge = Judge(runner, parts.evaluation, parts.weights, bar_of(spec, plan))
+        runner = Runner(model, reference, ablation)
+        margin = margin_of(spec.protocol, runner, parts.evaluation)
+        judge = Judge(runner, parts.evaluation, parts.weights, bar_of(spec, plan, margin=margin))
         _require_behavior(spec, judge)
-        _require_nodes(spec, judge)
-        fill = spec.ablation.kind.fill(reference, None)
+        _require_nodes(spec, judge, margin=margin)
+        fill = ablation.kind.fill(Given(reference))
         encoder = Encoder(model)
         step = -(-len(parts.evaluation) // (2 * FEW))  # spread: a whole space comes in its order
         proposer = Proposer(judge, fill, Prompts.of(parts.evaluation[::step], encoder))
         return cls(spec, model, fill, Prompts.of(parts.training, encoder), judge, proposer)
 
 
-def bar_of(spec: Spec, plan: PrunePlan) -> Bar:
+def bar_of(spec: Spec, plan: PrunePlan, *, margin: float) -> Bar:
     """What the search asks for, from what the claims ask for."""
     sufficient = spec.claims.sufficient or SufficientClaim(rate=0.95, max_loss=0.15)
     necessary = spec.claims.necessary or NecessaryClaim(max_rate=0.65)
@@ -64,7 +69,7 @@ def bar_of(spec: Spec, plan: PrunePlan) -> Bar:
         max_loss=plan.loss_share * sufficient.max_loss,
         min_rate=1 - plan.rate_share * (1 - sufficient.rate),
         max_left=0.5 + plan.left_share * (necessary.max_rate - 0.5),
-        max_separation=plan.separation_share * spec.protocol.margin,
+        max_separation=plan.separation_share * margin,
     )
 
 
@@ -79,11 +84,11 @@ def _require_behavior(spec: Spec, judge: Judge) -> None:
         )
 
 
-def _require_nodes(spec: Spec, judge: Judge) -> None:
+def _require_nodes(spec: Spec, judge: Judge, *, margin: float) -> None:
     """Refuse what the model does without any node: the bigram table alone can do some behaviors."""
     nothing = View.without(all_nodes(judge.runner.model))
     apart = float(judge.runner.margins(judge.pairs, nothing).mean(axis=1).max())
-    if judge.bar.asks_for_necessity and apart >= spec.protocol.margin:
+    if judge.bar.asks_for_necessity and apart >= margin:
         raise NotFoundError(
             f"{spec.circuit}: with every node ablated the model still tells the prompts of a pair "
             f"apart by {apart:.2f} nats: what it adds to the logits without any node, such as the "

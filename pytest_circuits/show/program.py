@@ -21,7 +21,7 @@ from pytest_circuits.model.reference import Reference
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.show.layout import aligned, listed, number, token, total, wrapped
-from pytest_circuits.spec.ablations import Ablation
+from pytest_circuits.spec.ablations import Ablation, Given, first_constant
 from pytest_circuits.spec.problems import quoted
 from pytest_circuits.spec.types import Spec
 
@@ -35,13 +35,13 @@ _TOP = 4  # tokens shown of each channel that the embedding writes
 def program(spec: Spec, model: SparseModel, reference: Reference, pair: Pair) -> str:
     """The program of a circuit, with the two prompts of a pair as examples."""
     nodes, edges = Nodes.of(spec.nodes), edges_of(spec)
-    folded = spec.ablation if spec.ablation.kind.constant else Ablation.MEAN
-    compiled = compile_circuit(model, nodes, edges, folded.kind.fill(reference, None))
+    folded = first_constant(spec.ablations) or Ablation.MEAN
+    compiled = compile_circuit(model, nodes, edges, folded.kind.fill(Given(reference)))
     joined = live_edges(nodes, model, edges)
     blocks = [
         [
             *wrapped(spec.description.split(), spec.circuit + ": " * bool(spec.description)),
-            f"{nodes.count} nodes, {joined.count} edges. {spec.ablation.kind.of_rest}",
+            f"{nodes.count} nodes, {joined.count} edges. {spec.ablations[0].kind.of_rest}",
             *_LEGEND,
             *_calibration(spec),
         ],

@@ -33,6 +33,7 @@ def check_spec(spec: Spec) -> Iterator[Fault]:
     if not in_template:
         yield from _check_length(spec.behavior)
         yield from _check_regressions(spec)
+    yield from repeated(("ablation",), spec.ablations, what="ablation")
     yield from _check_nodes(spec)
     for key, pairs in (spec.edges or {}).items():
         yield from _check_edges(key, pairs, spec.nodes)

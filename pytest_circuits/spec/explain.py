@@ -52,11 +52,11 @@ def explain(
 ) -> Iterator[Fault]:
     """Give one fault for each mistake but those at or below the echoes: of them enough is said."""
     details = error.errors(include_url=False)[:_MOST]
-    unknown = {_loc(detail) for detail in details if detail["type"] == "extra_forbidden"}
+    unknown = {_loc(detail, tree) for detail in details if detail["type"] == "extra_forbidden"}
     file = _File(tree, schema_of(kind), unknown)
     said: set[Loc] = set()
     for detail in details:
-        loc, what = _loc(detail), detail["type"]
+        loc, what = _loc(detail, tree), detail["type"]
         place = loc[:-1] if what == "missing" else loc
         if any(place[:end] in echoes for end in range(len(place) + 1)):
             continue
@@ -69,9 +69,11 @@ def explain(
             yield fault
 
 
-def _loc(detail: ErrorDetails) -> Loc:
+def _loc(detail: ErrorDetails, tree: Tree) -> Loc:
     """Return where in the file an error is: pydantic adds names of kinds and of Python types."""
     loc = tuple(detail["loc"])
+    if loc[:1] == ("ablation",) and loc[1:] and not isinstance(_value_at(tree, loc[:1]), list):
+        return loc[:1]  # one, which is read as a list of one
     if loc[:2] == ("behavior", "slots") and len(loc) > 3 and loc[3] in SLOT_KINDS:
         loc = (*loc[:3], *loc[4:])
     if loc[:1] == ("found_by",):
@@ -99,6 +101,8 @@ def _fault(loc: Loc, kind: str, file: _File) -> Fault | None:
         wanted = "a specification" if is_spec else "a configuration"
         begin = "begin it with 'version: 1'" if is_spec else None
         return Fault(loc, f"{text}, not {wanted}", begin)
+    if isinstance(value, str):
+        part = next((kind for kind in part.get("anyOf", ()) if "enum" in kind), part)
     text = f"{name_of(loc)} must be {wanted}, not {_actual(value, part)}"
     return Fault(loc, text, _hint(value, part, file.tree, loc))
 

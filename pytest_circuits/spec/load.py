@@ -25,7 +25,7 @@ T = TypeVar("T", bound=BaseModel)
 
 # What decides the evidence. A description, or where the model lies, does not.
 _DECISIVE = (
-    *("version", "circuit", "behavior", "ablation", "nodes", "edges", "calibration"),
+    *("version", "circuit", "behavior", "ablations", "nodes", "edges", "calibration"),
     *("protocol", "disambiguate"),
 )
 # Stands in for the parts of a broken file, so that its other parts are checked all the same.
@@ -37,6 +37,7 @@ _STAND_IN: dict[str, Any] = {
     "ablation": "mean",
     "claims": {"behaves": {"rate": 0.5}},
 }
+_KEYS = {field.alias or name for name, field in Spec.model_fields.items()}
 _NEEDS: dict[str | int, str] = {
     "regressions": "behavior",
     "edges": "nodes",
@@ -156,7 +157,5 @@ def _mended(value: Value, broken: set[str | int | None]) -> Spec:
     """Return the specification with broken parts replaced, so that the others can be checked."""
     if not isinstance(value, dict) or None in broken:
         return _validated(_STAND_IN, Spec)
-    sound = {
-        key: part for key, part in value.items() if key in Spec.model_fields and key not in broken
-    }
+    sound = {key: part for key, part in value.items() if key in _KEYS and key not in broken}
     return _validated({**_STAND_IN, **sound}, Spec)

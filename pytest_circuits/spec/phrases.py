@@ -92,6 +92,8 @@ def _expected_list(part: dict[str, Any]) -> str:
         shown = names if all(names) else ["least", "most"]
         what = "texts" if part["prefixItems"][0].get("type") == "string" else "whole numbers"
         return f"a list of two {what}, [{listed(shown)}]"
+    if "$ref" in part["items"]:
+        return "a list of such"
     kinds = {"string": "texts", "array": "pairs", "object": "mappings"}
     what = kinds.get(part["items"].get("type"), "whole numbers")
     if part.get("minItems"):

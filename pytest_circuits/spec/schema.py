@@ -57,6 +57,7 @@ class Schema:
             if step in self._resolved(kind).get("properties", {}):
                 part = self._resolved(kind)
         if isinstance(step, int):
+            part = next((kind for kind in part.get("anyOf", ()) if "items" in kind), part)
             first = part.get("prefixItems", [])
             found: dict[str, Any] = first[step] if step < len(first) else part.get("items", {})
             return found
@@ -66,6 +67,8 @@ class Schema:
 
     def _resolved(self, part: dict[str, Any]) -> dict[str, Any]:
         """Return the part with its reference, if it has one, replaced by what it refers to."""
+        if "anyOf" in part:
+            return {**part, "anyOf": [self._resolved(kind) for kind in part["anyOf"]]}
         if "$ref" not in part:
             return part
         named: dict[str, Any] = self.root["$defs"][part["$ref"].rpartition("/")[2]]

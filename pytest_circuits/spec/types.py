@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.frozen import UNIQUE, Frozen, Name, Text
@@ -41,6 +41,24 @@ def _calendar_day(value: object) -> object:
         return date.fromisoformat(value) if _DAY.fullmatch(value) else None
     except ValueError:
         return None
+
+
+def _several(value: object) -> object:
+    """Take one ablation for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _one_or_several(ablations: tuple[Ablation, ...]) -> str | list[str]:
+    """As YAML has it: one without a list."""
+    named = [ablation.value for ablation in ablations]
+    return named[0] if len(named) == 1 else named
+
+
+_ListOfAblations = Annotated[  # not strict: it is read from what `_several` gives, not from JSON
+    tuple[Annotated[Ablation, Field(strict=False)], ...],
+    Field(min_length=1, max_length=len(Ablation), strict=False),
+    UNIQUE,
+]
 
 
 class Behavior(Frozen):
@@ -74,10 +92,14 @@ class SufficientClaim(Frozen):
 
 
 class NecessaryClaim(Frozen):
-    """With only the circuit ablated the answer is preferred at most at this rate (chance: 0.5)."""
+    """With only the circuit ablated the preference is gone; by `contrast` it is turned."""
 
     max_rate: Annotated[float, Field(gt=0.5, lt=1)]
-    """The greatest share of prompts; chance is 0.5."""
+    """The greatest share of prompts that keep the answer with the circuit's nodes ablated, and with
+    its edges cut and its nodes alive; chance is 0.5."""
+    min_flip: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
+    """Under `contrast`: the least share of prompts whose foil is preferred with the circuit, and it
+    alone, at the partner's values."""
 
 
 class IdentityPart(Frozen):
@@ -238,8 +260,9 @@ class Ambiguous(Frozen):
 class Protocol(Frozen):
     """How much evidence is collected, and how sure a verdict has to be."""
 
-    margin: Annotated[float, Field(gt=0, le=100)] = 1.0
-    """Nats by which a single prompt must go wrong before it breaks a law."""
+    margin: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Nats by which a single prompt must go wrong before it breaks a law. Left out: a quarter of
+    the whole model's preference at the median prompt of the sample."""
     alpha: Annotated[float, Field(gt=0, le=0.1)] = 0.01
     """The risk of a wrong pass that each bound allows."""
     pairs: Annotated[int, Field(ge=100, le=100_000)] = 500
@@ -271,8 +294,14 @@ class Spec(Frozen):
     model: Text
     """The directory of the model, relative to this file."""
     behavior: Behavior
-    ablation: Ablation
-    """What an excluded node becomes; the same circuit scores differently under each."""
+    ablations: Annotated[
+        _ListOfAblations,
+        Field(alias="ablation"),
+        BeforeValidator(_several, json_schema_input_type=Ablation | _ListOfAblations),
+        PlainSerializer(_one_or_several),
+    ]
+    """What an excluded node becomes: one ablation, or a list of several, under each of which
+    `sufficient` and `necessary` have to hold; the same circuit scores differently under each."""
     nodes: dict[str, Annotated[tuple[_Channel, ...], UNIQUE]] = Field(default_factory=dict)
     """The nodes of the circuit: for each hook point the indexes of its channels."""
     edges: dict[EdgeKey, Annotated[tuple[Edge, ...], UNIQUE]] | None = None

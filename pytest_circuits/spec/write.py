@@ -16,7 +16,7 @@ from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec
 from pytest_circuits.spec.problems import quoted, visible
 from pytest_circuits.spec.template import fit_prompt
 from pytest_circuits.spec.types import Behavior, Spec
-from pytest_circuits.spec.yaml_text import flow_mapping, indented, scalar_text, wrapped
+from pytest_circuits.spec.yaml_text import flow_list, flow_mapping, indented, scalar_text, wrapped
 from pytest_circuits.system.files import write_atomic
 
 _KEY = "regressions"
@@ -31,7 +31,8 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
     head = ("circuit", "description", "model")
     lines += [f"{key}: {scalar_text(data[key])}" for key in head if key in data]
     lines += ["behavior:", *indented(_behavior(spec.behavior))]
-    lines.append(f"ablation: {spec.ablation.value}")
+    several = data["ablation"]
+    lines.append(f"ablation: {several if isinstance(several, str) else flow_list(several)}")
     if data.get("nodes"):
         lines += ["nodes:", *indented(_lists(data["nodes"]))]
     if spec.edges:

@@ -51,6 +51,7 @@ from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.plan import MaskPlan, Method, PrunePlan
 from pytest_circuits.prune.search import Found, find_circuits
 from pytest_circuits.prune.subject import NotFoundError, Subject
+from pytest_circuits.spec.ablations import Given
 from pytest_circuits.spec.load import load_spec, parse_spec
 from tests.known_models import KINDS, KnownAnswer, quote_copier
 
@@ -153,7 +154,9 @@ def compiled_speedup(model: SparseModel, reference: Reference) -> float:
     view = View.circuit(nodes, edges)
     keep, cuts = keep_masks([view], model), cut_weights([view], model)
     start = time.perf_counter()
-    circuit = compile_circuit(model, nodes, edges, loaded.spec.ablation.kind.fill(reference, None))
+    circuit = compile_circuit(
+        model, nodes, edges, loaded.spec.ablations[0].kind.fill(Given(reference))
+    )
     print(f"  compiled in {1000 * (time.perf_counter() - start):.0f} ms")
     times = []
     runs: list[Callable[[Batch], torch.Tensor]] = [

@@ -18,7 +18,7 @@ from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.prompts.space import Pair, PromptSpace
-from pytest_circuits.spec.ablations import Ablation
+from pytest_circuits.spec.ablations import Ablation, Given
 from pytest_circuits.spec.load import load_spec
 from tests.circuit.random_models import VARIANTS, random_model, some_circuits, some_edges
 from tests.known_models import (
@@ -41,7 +41,7 @@ def test_a_compiled_circuit_gives_the_logits_of_the_ablated_model(
     changes: dict[str, Any], ablation: Ablation
 ) -> None:
     model, reference = random_model(**changes)
-    fill = ablation.kind.fill(reference, None)
+    fill = ablation.kind.fill(Given(reference))
     tokens, at = reference.tokens[:5, :11], torch.tensor([10, 0, 3, 7, 1])
     circuits = some_circuits(model, reference)
     keep = keep_masks([View.circuit(nodes) for nodes in circuits], model)
@@ -64,7 +64,7 @@ def test_a_compiled_circuit_of_some_edges_gives_the_logits_of_the_ablated_model(
         for seed, nodes in enumerate(some_circuits(model, reference)[1:])
     ]
     views = [View.circuit(nodes, edges) for nodes, edges in circuits]
-    tokens, fill = reference.tokens[:3, :11], ablation.kind.fill(reference, None)
+    tokens, fill = reference.tokens[:3, :11], ablation.kind.fill(Given(reference))
     expected = run_circuits(
         model,
         tokens,
@@ -97,7 +97,7 @@ def test_the_known_circuit_prefers_what_the_ablated_model_prefers(
     margins = Runner(copier, reference, ablation).margins(pairs, View.circuit(nodes))
     prompts = [prompt for pair in pairs for prompt in (pair.first, pair.second)]
     batch = Encoder(copier).batch(prompts, rows=len(prompts))
-    fill = ablation.kind.fill(reference, None)
+    fill = ablation.kind.fill(Given(reference))
     compiled = compile_circuit(copier, nodes, None, fill)
     answers = compiled.preferences(batch.tokens, batch.last, batch.choices)
     found = (answers[:, 0] - answers[:, 1]).view(-1, 2).numpy()

@@ -124,7 +124,7 @@ def test_the_bundled_circuits_score_as_the_ablated_model(pytestconfig: pytest.Co
     model = load_model(loaded.model_path)
     view = View.circuit(Nodes.of(loaded.spec.nodes))
     pairs = PromptSpace(loaded.spec.behavior).sample(40, seed=11)
-    runners = [Runner(model, load_reference(model), loaded.spec.ablation) for _ in range(2)]
+    runners = [Runner(model, load_reference(model), loaded.spec.ablations[0]) for _ in range(2)]
     runners[0].expect(view, prompts=LEAST_PROMPTS, check=pairs[:5])
     compiled, ablated = (runner.margins(pairs, view) for runner in runners)
     assert runners[0].compiled > runners[0].forwards

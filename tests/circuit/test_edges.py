@@ -24,7 +24,7 @@ from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.model.tokenizer import Tokenizer, train_tokenizer
 from pytest_circuits.prompts.space import Pair, PromptSpace
-from pytest_circuits.spec.ablations import Ablation
+from pytest_circuits.spec.ablations import Ablation, Given
 from pytest_circuits.spec.load import load_spec, parse_spec
 from tests.known_models import (
     D_HEAD,
@@ -104,7 +104,7 @@ def _held(
         found[name] = x
         return given[name].expand_as(x).contiguous() if name in given else x
 
-    joined(model, torch.zeros(2, 3, dtype=torch.long), hook, cut_edges(cuts, fill))
+    joined(model, torch.zeros(2, 3, dtype=torch.long), hook, cut_edges(cuts, fill, None))
     return found[point]
 
 
@@ -214,8 +214,10 @@ def test_nodes_without_edges_know_nothing_of_the_cue(
     copier: SparseModel, pairs: tuple[Pair, ...], ablation: Ablation
 ) -> None:
     nothing = _margins(copier, pairs, View.circuit(BOTH, Edges.of({})), ablation)
-    if ablation is not Ablation.RESAMPLE:  # which draws for each prompt
+    if ablation.kind.constant:
         assert np.allclose(nothing.sum(axis=1), 0, atol=1e-5)
+    if ablation is Ablation.CONTRAST:  # of the partner's cue alone
+        assert (nothing < 0).all()
     assert (nothing > 1).mean() <= 0.5
 
 
@@ -266,7 +268,7 @@ def test_a_learnt_cut_has_a_gradient_for_every_weight(copier: SparseModel) -> No
         reference.tokens[:4, :8],
         at=None,
         keep=keep_masks([view], copier),
-        fill=Ablation.MEAN.kind.fill(reference, None),
+        fill=Ablation.MEAN.kind.fill(Given(reference)),
         cuts=cuts,
     )
     logits.square().sum().backward()  # type: ignore[no-untyped-call]

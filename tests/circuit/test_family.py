@@ -14,7 +14,7 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View, cut_weights, keep_masks
 from pytest_circuits.compile.family import Family, Member
 from pytest_circuits.model.sparse.adapter import SparseModel
-from pytest_circuits.spec.ablations import Ablation
+from pytest_circuits.spec.ablations import Ablation, Given
 from tests.circuit.random_models import VARIANTS, random_model, some_circuits, some_edges
 
 
@@ -44,9 +44,9 @@ def test_every_part_of_a_circuit_gives_the_logits_of_the_ablated_model(
             tokens,
             at=at,
             keep=keep_masks(views, model),
-            fill=ablation.kind.fill(reference, None),
+            fill=ablation.kind.fill(Given(reference)),
             cuts=cut_weights(views, model),
         )
-        family = Family.of(model, nodes, ablation.kind.fill(reference, None), tokens)
+        family = Family.of(model, nodes, ablation.kind.fill(Given(reference)), tokens)
         found = family.preferences(members, batch)
         torch.testing.assert_close(found, batch.preferences(logits), rtol=1e-5, atol=1e-5)

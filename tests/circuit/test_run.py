@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_circuits.circuit.edges import count_edges
+from pytest_circuits.circuit.edges import count_edges, live_edges
 from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.random_circuits import random_circuits
@@ -17,7 +17,7 @@ from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.prompts.space import Pair, Prompt, PromptSpace
-from pytest_circuits.spec.ablations import Ablation
+from pytest_circuits.spec.ablations import Ablation, Given
 from pytest_circuits.spec.load import load_spec
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
 
@@ -102,8 +102,10 @@ def test_an_ablated_node_becomes_what_its_ablation_says(
     reference = load_reference(model)
     hook, channel = "0.attn.resid_delta", QUOTE_PATH["0.attn.resid_delta"][0]
     picks = torch.zeros(4, dtype=torch.long)
-    fill = ablation.kind.fill(reference, picks)
+    partner = {name: torch.full((4, 6, 1), 7.0) for name in model.sites}
+    fill = ablation.kind.fill(Given(reference, picks, partner))
     expected = {
+        Ablation.CONTRAST: torch.tensor(7.0),
         Ablation.MEAN: reference.mean[hook][channel],
         Ablation.ZERO: torch.tensor(0.0),
         Ablation.RESAMPLE: reference.bank[hook][0, channel],
@@ -118,7 +120,7 @@ def test_logits_of_all_tokens_have_a_circuit_dimension(model: SparseModel) -> No
     reference = load_reference(model)
     tokens = reference.tokens[:3, :5]
     views = [WHOLE, View.circuit(Nodes.of(QUOTE_PATH))]
-    fill = Ablation.MEAN.kind.fill(reference, None)
+    fill = Ablation.MEAN.kind.fill(Given(reference))
     logits = run_circuits(model, tokens, at=None, keep=keep_masks(views, model), fill=fill)
     assert logits.shape == (2, 3, 5, model.config.vocab_size)
     torch.testing.assert_close(logits[0], model.module(tokens), rtol=0, atol=1e-6)
@@ -187,3 +189,49 @@ def test_nodes_are_values() -> None:
     assert nodes.count == 3
     assert nodes.ids() == ["a[2]", "b[1]", "b[3]"]
     assert nodes.without("b", 1) == Nodes.of({"a": [2], "b": [3]})
+
+
+def test_what_is_ablated_everywhere_by_contrast_is_the_partner(
+    model: SparseModel, pairs: tuple[Pair, ...]
+) -> None:
+    whole = _runner(model).margins(pairs, WHOLE)
+    runner = _runner(model, Ablation.CONTRAST)
+    swapped = runner.margins(pairs, View.circuit(Nodes(())))
+    np.testing.assert_allclose(swapped, -whole[:, ::-1], atol=1e-5)
+
+
+def test_by_contrast_a_prompt_scores_the_same_whatever_it_runs_with(
+    model: SparseModel, pairs: tuple[Pair, ...]
+) -> None:
+    view = View.circuit(Nodes.of(QUOTE_PATH))
+    together = _runner(model, Ablation.CONTRAST).margins(pairs, view)
+    alone = [_runner(model, Ablation.CONTRAST).margins([pair], view)[0] for pair in pairs]
+    assert np.array_equal(together, np.stack(alone))
+
+
+def test_without_its_circuit_by_contrast_the_model_prefers_the_foil(
+    model: SparseModel, pairs: tuple[Pair, ...]
+) -> None:
+    runner, nodes = _runner(model, Ablation.CONTRAST), Nodes.of(QUOTE_PATH)
+    assert (runner.margins(pairs, View.circuit(nodes)) > 0).all()
+    assert (runner.margins(pairs, View.without(nodes)) < 0).all()
+
+
+def test_edges_that_carry_the_partner_s_values_turn_the_preference(
+    model: SparseModel, pairs: tuple[Pair, ...]
+) -> None:
+    cut = live_edges(Nodes.of(QUOTE_PATH), model)
+    runner = _runner(model, Ablation.CONTRAST)
+    assert (runner.margins(pairs, View.without(Nodes(()), cut)) < 0).all()
+
+
+def test_ablations_of_one_model_share_the_runs_of_the_whole_one(
+    model: SparseModel, pairs: tuple[Pair, ...]
+) -> None:
+    runner = _runner(model)
+    runner.margins(pairs, WHOLE)
+    done = runner.forwards
+    other = runner.under(Ablation.CONTRAST)
+    other.margins(pairs, WHOLE)
+    assert other.forwards == runner.forwards == done
+    assert other.under(Ablation.MEAN) is runner

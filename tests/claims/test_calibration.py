@@ -18,6 +18,7 @@ UNSURE = Weights(path=0.1, weak=1.5)  # the path prefers the answer by 1.4 nats,
 FAINT = Weights(path=0.05, weak=1.5)  # by 0.7 nats
 PATH = merged(QUOTE_PATH, BIAS_NODE)
 QUICK = "{pairs: 100, search: 10, controls: 19}"
+NAT = "{pairs: 300, search: 30, controls: 39, margin: 1.0}"  # less than what UNSURE prefers by
 
 
 def calibration(scale: float, shift: float) -> str:
@@ -32,13 +33,13 @@ def unsure(make_model: MakeModel) -> Model:
 def test_a_circuit_that_is_right_but_not_sure_passes_only_when_calibrated(
     bench_of: MakeBench, unsure: Model
 ) -> None:
-    plain = run_claim(bench := bench_of(PATH, unsure), "sufficient")
+    plain = run_claim(bench := bench_of(PATH, unsure, protocol=NAT), "sufficient")
     pairs = bench.space.sample(50, seed=1)
     found = fit(*(bench.runner.margins(pairs, view) for view in (bench.circuit, WHOLE)))
     assert found is not None
     extra = calibration(found.scale, found.shift)
 
-    evidence = run_claim(bench_of(PATH, unsure, extra=extra), "sufficient")
+    evidence = run_claim(bench_of(PATH, unsure, extra=extra, protocol=NAT), "sufficient")
 
     assert plain.verdict is Verdict.FAIL
     assert "its task loss is 0.301 nats" in plain.reason
@@ -69,7 +70,7 @@ def test_no_calibration_lets_a_circuit_pass_that_knows_nothing_of_the_cue(
 def test_a_giant_scale_makes_no_evidence_of_a_tiny_preference(
     bench_of: MakeBench, make_model: MakeModel
 ) -> None:
-    bench = bench_of(PATH, make_model(FAINT), extra=calibration(10, 0.65))
+    bench = bench_of(PATH, make_model(FAINT), extra=calibration(10, 0.65), protocol=NAT)
 
     evidence = run_claim(bench, "sufficient")
 
@@ -115,11 +116,13 @@ def test_both_sides_of_a_comparison_have_the_shift(
     live: bool,  # noqa: FBT001
 ) -> None:
     extra = calibration(5, 0.3)
-    plain, bench = bench_of(PATH, unsure), bench_of(PATH, unsure, extra=extra)
+    plain = bench_of(PATH, unsure, protocol=NAT)
+    bench = bench_of(PATH, unsure, extra=extra, protocol=NAT)
     baseline = unsure if live else record_baseline(bench, [])
     pairs = bench.sample.pairs[:20]
 
-    evidence = run_claim(bench_of(PATH, unsure, baseline=baseline, extra=extra), "stable")
+    bench = bench_of(PATH, unsure, baseline=baseline, extra=extra, protocol=NAT)
+    evidence = run_claim(bench, "stable")
 
     assert evidence.verdict is Verdict.PASS
     assert "the circuit is calibrated" in evidence.reason

@@ -80,7 +80,7 @@ def test_the_circuit_of_a_behavior_becomes_a_specification(
     spec = loaded.spec
     assert loaded.model_path == model.resolve()
     assert {hook: list(indexes) for hook, indexes in spec.nodes.items()} == QUOTE_PATH
-    assert (spec.circuit, spec.ablation) == ("quote_close", Ablation.MEAN)
+    assert (spec.circuit, spec.ablations) == ("quote_close", (Ablation.MEAN,))
     assert spec.behavior == described.spec.behavior
     assert spec.claims == described.spec.claims
     found_by = dict(spec.found_by)

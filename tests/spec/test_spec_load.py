@@ -18,7 +18,7 @@ Load = Callable[[str], LoadedSpec]
 def test_the_example_loads_into_types(load: Load, quote: str) -> None:
     spec = load(quote).spec
 
-    assert (spec.circuit, spec.ablation) == ("quote_close", Ablation.MEAN)
+    assert (spec.circuit, spec.ablations) == ("quote_close", (Ablation.MEAN,))
     assert spec.nodes == {"0.mlp.post_act": (31, 406), "1.attn.k": (30,)}
     assert spec.edges is None
     assert spec.claims.sufficient is not None
@@ -102,15 +102,29 @@ def test_the_example_loads_into_types(load: Load, quote: str) -> None:
         pytest.param(
             "ablation: mean\n",
             "",
-            "2:1: 'ablation' is missing; it must be one of mean, zero, resample",
+            "2:1: 'ablation' is missing; it must be one of mean, contrast, zero, resample or a "
+            "list of such",
             id="missing ablation",
         ),
         pytest.param(
             "ablation: mean",
             "ablation: maen",
-            "15:11: 'ablation' must be one of mean, zero, resample, not 'maen'; "
-            "did you mean 'mean'?",
+            "15:11: 'ablation' must be one of mean, contrast, zero, resample or a list of such, "
+            "not 'maen'; did you mean 'mean'?",
             id="misspelt value",
+        ),
+        pytest.param(
+            "ablation: mean",
+            "ablation: [mean, contrasts]",
+            "15:18: item 2 of ablation must be one of mean, contrast, zero, resample, "
+            "not 'contrasts'; did you mean 'contrast'?",
+            id="one of two ablations is unknown",
+        ),
+        pytest.param(
+            "ablation: mean",
+            "ablation: [mean, mean]",
+            "15:18: ablation 'mean' is listed twice; keep one",
+            id="an ablation is listed twice",
         ),
         pytest.param(
             "version: 1",
@@ -280,7 +294,8 @@ def test_all_problems_of_a_file_are_told_at_once_in_file_order(
         "q.circuit.yaml:10:56: the bounds are reversed: 5 is more than 1; write [1, 5]",
         "q.circuit.yaml:15:11: anchors ('&a') are not read; remove it",
         (
-            "q.circuit.yaml:15:11: 'ablation' must be one of mean, zero, resample, not 'zeros'; "
+            "q.circuit.yaml:15:11: 'ablation' must be one of mean, contrast, zero, resample or a "
+            "list of such, not 'zeros'; "
             "did you mean 'zero'?"
         ),
         "q.circuit.yaml:17:24: node 31 is listed twice; keep one",

@@ -7,7 +7,7 @@ role (J. Drori 2026, "Weight-Sparse Circuits May Be Interpretable Yet Unfaithful
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -53,8 +53,8 @@ _MOST = 0.5  # of the pairs
 WORST = "with the worst part found of the rest ablated"
 
 
-def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
-    whole, worst = margins
+def _violation(pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
+    whole, worst = margins.values()
     return (
         f"with the circuit kept and a part of the rest ablated, the model "
         f"{preference(worst[member], pair, member)}, whole it "
@@ -97,9 +97,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         _roles(bench, inside),
         *_attention(bench, inside, limits.max_attention),
         *_disambiguated(bench),
-        law_finding(
-            law, margin=protocol.margin, typical=median_size(worst), whose="that preference"
-        ),
+        law_finding(law, margin=bench.margin, typical=median_size(worst), whose="that preference"),
     ]
     measures = {
         **{f"gap_{name}": gap.estimate for name, gap in seen.items()},

@@ -8,13 +8,12 @@ from pytest_circuits.claims.bench import Sample
 from pytest_circuits.claims.evidence import percent
 from pytest_circuits.claims.stable.baseline import Recorded
 from pytest_circuits.claims.stable.comparison import Comparison, compare
-from pytest_circuits.spec.types import Protocol
 
 _MOVED = 3  # nodes that are named
 
 
 def accepted_changes(
-    before: Recorded, after: Recorded, sample: Sample, protocol: Protocol
+    before: Recorded, after: Recorded, sample: Sample, *, alpha: float, margin: float
 ) -> list[str]:
     """What recording `after` in place of `before` accepts: one short sentence each.
 
@@ -34,7 +33,14 @@ def accepted_changes(
     if forms[0] != forms[1]:
         return [*found, "another tokenizer or shape, so that nodes and prompts are not compared"]
     # Each of the two has probes of its own.
-    seen = compare(before.observation, after.observation, sample, protocol, same_probes=False)
+    seen = compare(
+        before.observation,
+        after.observation,
+        sample,
+        alpha=alpha,
+        margin=margin,
+        same_probes=False,
+    )
     return [*found, *_inside(before, after, seen)]
 
 

@@ -10,6 +10,7 @@ comparable".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -66,8 +67,8 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
     return (before, run_of(bench.runner, bench.circuit, name=bench.alone))
 
 
-def _violation(pair: Pair, member: int, margins: tuple[Floats, ...]) -> str:
-    before, after = margins
+def _violation(pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
+    before, after = margins.values()
     return (
         f"the circuit alone {preference(after[member], pair, member)}, "
         f"in the baseline it {preference(before[member], pair, member)}"
@@ -98,7 +99,12 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         return broken
     sample = sample_of(bench)
     seen = compare(
-        before, after, sample, bench.spec.protocol, same_probes=not bench.baseline.is_elsewhere
+        before,
+        after,
+        sample,
+        alpha=bench.spec.protocol.alpha,
+        margin=bench.margin,
+        same_probes=not bench.baseline.is_elsewhere,
     )
     drop = seen.drop.against(
         limits.max_drop, n=sample.n, exhaustive=sample.exhaustive, at_most=True
@@ -119,7 +125,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         *parts.structure(structure, limits.structure),
         law_finding(
             law,
-            margin=bench.spec.protocol.margin,
+            margin=bench.margin,
             typical=median_size(before.alone),
             whose="the preference of the baseline's circuit",
         ),
@@ -168,8 +174,8 @@ def _measures(
 def _cost(situation: Situation) -> Cost:
     ablated = Nodes.of(situation.spec.nodes).count  # one node after the other
     own = 2 * (SIGNAL_PAIRS + PROBE_PAIRS + FEW_PAIRS * (ablated + 1))
-    others = {Shared.WHOLE: 2 * FEW_PAIRS, Shared.WITHOUT: situation.prompts}
-    return Cost(situation.alone | others, own)
+    without = situation.first(Shared.WITHOUT, situation.prompts)
+    return Cost({**situation.alone, **without, Shared.WHOLE: situation.prompts}, own)
 
 
 STABLE = Claim(

@@ -18,7 +18,6 @@ from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Sample
 from pytest_circuits.claims.stable.observation import Observation
 from pytest_circuits.claims.statistics import Bools, Floats, Interval
-from pytest_circuits.spec.types import Protocol
 
 LINEAGE = 0.3  # below this mean correlation, node numbers mean other things; strangers reach 0.22
 EQUAL = 0.05  # of the largest effect: effects nearer to each other than this have no order
@@ -58,22 +57,23 @@ def compare(
     before: Observation,
     after: Observation,
     sample: Sample,
-    protocol: Protocol,
     *,
+    alpha: float,
+    margin: float,
     same_probes: bool = True,
 ) -> Comparison:
     """Compare a candidate's observation with the baseline's, on the prompts of `sample`.
 
-    A pair counts as told apart from the margin of the protocol on, as in the law of `necessary`:
+    A pair counts as told apart from the margin on, as in the law of `necessary`:
     nearer to a tie, where a needed circuit leaves the model, any update turns preferences that mean
     nothing.
     same_probes: both were probed at the same channels, so that lineage can be told.
     """
-    earlier, later = (_told_apart(x.without, protocol.margin) for x in (before, after))
+    earlier, later = (_told_apart(x.without, margin) for x in (before, after))
     sizes = np.abs(before.effects)
     return Comparison(
-        drop=sample.drop(before.alone > EPS, after.alone > EPS, protocol.alpha),
-        rise=sample.drop(later, earlier, protocol.alpha),
+        drop=sample.drop(before.alone > EPS, after.alone > EPS, alpha),
+        rise=sample.drop(later, earlier, alpha),
         alike=statistics.correlations(before.signals, after.signals),
         weights=sizes / sizes.sum() if sizes.sum() > EPS else np.full(len(sizes), 1 / len(sizes)),
         apart=_apart(before.attention, after.attention),

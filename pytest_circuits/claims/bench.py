@@ -25,7 +25,7 @@ from pytest_circuits.claims.parts_of_rest import ATTACKED, Parts, random_parts
 from pytest_circuits.claims.search import stream
 from pytest_circuits.claims.stable.baseline import Live, Recorded
 from pytest_circuits.claims.stable.observation import Place
-from pytest_circuits.claims.statistics import Bools, Floats, Interval
+from pytest_circuits.claims.statistics import Bools, Floats, Interval, Span
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.changes import ChangeSpace
@@ -77,12 +77,16 @@ class Sample:
             return statistics.whole(lost.mean(axis=1), self.weights)
         return statistics.drop(self.chosen(before), self.chosen(after), alpha)
 
-    def mean(self, values: Floats, alpha: float) -> Interval:
-        """Mean over pairs of a value of each prompt: [n, 2]."""
+    def average(self, values: Floats) -> float:
+        """Mean over pairs of a value of each prompt, [n, 2], for reports: it has no bounds."""
+        return statistics.whole(values.mean(axis=1), self.weights).estimate
+
+    def mean(self, values: Floats, alpha: float, within: Span) -> Interval:
+        """The same with bounds, those of pairs of which each counts as `within` says."""
         per_pair = values.mean(axis=1)
         if self.exhaustive:
             return statistics.whole(per_pair, self.weights)
-        return statistics.mean(per_pair, alpha)
+        return statistics.mean(per_pair, alpha, within)
 
     def chosen(self, values: Bools) -> Bools:
         """The values [n] of the prompt of each pair that counts, from those of both [n, 2]."""
@@ -268,16 +272,6 @@ class Bench:
     def control_pairs(self) -> tuple[Pair, ...]:
         return self.sample.few_by_weight(CONTROL_PAIRS, seed=self.seed)
 
-    @property
-    def controls_see_all(self) -> bool:
-        return self.sample.exhaustive and len(self.control_pairs) == len(self.sample.pairs)
-
-    def control_mean(self, values: Floats, alpha: float | None = None) -> Interval:
-        """Mean of a value of each of the pairs of the controls, [n]; alpha: the protocol's."""
-        if self.controls_see_all:
-            return statistics.whole(values, self.sample.weights)
-        return statistics.mean(values, self.spec.protocol.alpha if alpha is None else alpha)
-
     @cached_property
     def rest(self) -> Rest:
         return Rest.of(self.nodes, self.edges, self.model)
@@ -308,11 +302,11 @@ class Bench:
     def gaps_see_all(self) -> bool:
         return self.sample.exhaustive and len(self.gap_pairs) == len(self.sample.pairs)
 
-    def gap_mean(self, values: Floats, alpha: float | None = None) -> Interval:
-        """Mean of a value of each of these pairs, [n]; alpha: the protocol's."""
+    def gap_mean(self, values: Floats, within: Span) -> Interval:
+        """Mean of a value of each of these pairs, [n], of which each counts as `within` says."""
         if self.gaps_see_all:
             return statistics.whole(values, self.sample.weights)
-        return statistics.mean(values, self.spec.protocol.alpha if alpha is None else alpha)
+        return statistics.mean(values, self.spec.protocol.alpha, within)
 
     def at(self, place: Place | None) -> Bench:
         """The bench with the circuit where it lies in another model; None: at the same place."""

@@ -150,18 +150,18 @@ def _under(bench: Bench) -> Under:
             undecided=": undecided (a smaller circuit, or more protocol.controls)",
         ),
     ]
-    mean = bench.sample.mean
+    average = bench.sample.average
     measures = {
         "control_left": float(left.mean()),
         "control_p": p,
         "control_separation": float(np.median(others)),
         "delta_to_baseline": _delta(bench, turned=turned),
-        "separation_whole": mean(bench.runner.margins(bench.sample.pairs, WHOLE), alpha).estimate,
+        "separation_whole": average(bench.runner.margins(bench.sample.pairs, WHOLE)),
     }
     for loss, rate in zip(losses, rates, strict=True):
         end = "" if loss.name == "nodes" else f"_{loss.name}"
         margins = bench.runner.margins(bench.sample.pairs, loss.view)
-        measures |= {f"separation{end}": mean(margins, alpha).estimate}
+        measures |= {f"separation{end}": average(margins)}
         measures |= {f"rate{end}": rate.estimate} if end else {}
     return Under(bench.runner.ablation, findings, rates[0], measures)
 

@@ -19,7 +19,7 @@ def loss(lower: float, upper: float, *, exhaustive: bool = False) -> Finding:
         show="{:.2g}".format,
         alpha=0.01,
         exhaustive=exhaustive,
-        approximate=True,
+        capped=True,
         advice="raise protocol.pairs",
     )
 
@@ -27,8 +27,8 @@ def loss(lower: float, upper: float, *, exhaustive: bool = False) -> Finding:
 @pytest.mark.parametrize(
     ("lower", "upper", "said"),
     [
-        (0.1, 0.24, "at most 0.24 with about 99 % confidence, by normal approximation"),
-        (0.3, 0.4, "at least 0.3 with about 99 % confidence, by normal approximation"),
+        (0.1, 0.24, "at most 0.24 with 99 % confidence, losses beyond 2.5 nats counted as 2.5"),
+        (0.3, 0.4, "at least 0.3 with 99 % confidence, losses beyond 2.5 nats counted as 2.5"),
     ],
     ids=["pass", "fail"],
 )
@@ -42,8 +42,8 @@ def test_a_figure_is_said_with_the_bound_that_decides_it(
 
 def test_an_undecided_figure_is_said_with_both_bounds_and_with_what_settles_it() -> None:
     assert loss(0.1, 0.3).sentence == (
-        "its loss is 0.2 nats, truly between 0.1 and 0.3 with about 99 % confidence, by normal "
-        "approximation: undecided (at most 0.25 needed; raise protocol.pairs)"
+        "its loss is 0.2 nats, truly between 0.1 and 0.3 with 99 % confidence, losses beyond 2.5 "
+        "nats counted as 2.5: undecided (at most 0.25 needed; raise protocol.pairs)"
     )
 
 

@@ -14,7 +14,7 @@ from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.necessary import still_there
-from pytest_circuits.claims.statistics import Bools, Floats, softplus
+from pytest_circuits.claims.statistics import GAPS, Bools, Floats, softplus
 from pytest_circuits.model.protocol import Site, Wired
 from pytest_circuits.spec.types import edge_key
 
@@ -83,7 +83,7 @@ def _hurting(bench: Bench, parts: Sequence[Part]) -> Bools:
         views.append(View.without(nodes, cut if cut.count else None))
     own = softplus(bench.runner.margins(bench.gap_pairs, WHOLE)).mean(axis=1)  # [n]
     losses: Floats = softplus(bench.runner.margins_many(bench.gap_pairs, views)).mean(axis=2)
-    gaps = (bench.gap_mean(loss - own) for loss in losses)
+    gaps = (bench.gap_mean(loss - own, GAPS) for loss in losses)
     return _but_the_first([statistics.at_most(gap, limits.max_gap) is Verdict.FAIL for gap in gaps])
 
 

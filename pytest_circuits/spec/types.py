@@ -108,7 +108,7 @@ class IdentityPart(Frozen):
 
     min_correlation: Share = 0.9
     """The least mean correlation of the nodes' activations, weighted by the nodes' effects."""
-    min_each: Share = 0.5
+    min_each: Share = 0.7
     """The least correlation of each node that does at least a fifth of what the strongest does."""
     max_attention: Share = 0.25
     """The greatest total variation of a kept head's attention from that in the baseline."""
@@ -119,7 +119,7 @@ class EffectsPart(Frozen):
 
     min_correlation: Share = 0.5
     """The least rank correlation of the nodes' effects."""
-    max_change: Annotated[float, Field(gt=0, le=2)] = 0.3
+    max_change: Annotated[float, Field(gt=0, le=2)] = 0.4
     """The greatest change of a node's effect as a share of the whole model's preference."""
 
 

@@ -179,7 +179,7 @@ def test_line_ends_and_comments_are_no_edits(file: Path) -> None:
     ("old", "new", "says"),
     [
         ("schema_version: 4", "schema_version: 5", "schema_version"),
-        ("digest: ", "digest: x", "digest"),
+        ('\ndigest: "', '\ndigest: "x', "digest"),
         ("alpha: 0.01", "alpha: .nan", "alpha"),
         ("alpha: 0.01", "alpha: 0.01\nalpha: 0.02", "duplicate key"),
         ("margins: |\n  ", "margins: |\n  nan nan nan nan nan nan\n  ", "finite numbers"),

@@ -114,12 +114,12 @@ def compare(
     """
     earlier, later = (_toldapart(x.without, margin) for x in (before, after))
     sizes = np.abs(before.effects)
-    whole = _nats(before.whole, sample), _nats(after.whole, sample)
+    whole = sample.average(before.whole), sample.average(after.whole)
     return Comparison(
         drop=sample.drop(before.alone > EPS, after.alone > EPS, alpha),
         rise=sample.drop(later, earlier, alpha),
         whole=whole,
-        alone=(_nats(before.alone, sample), _nats(after.alone, sample)),
+        alone=(sample.average(before.alone), sample.average(after.alone)),
         alike=_alike(before, after),
         weights=sizes / sizes.sum() if sizes.sum() > EPS else np.full(len(sizes), 1 / len(sizes)),
         apart=apart(before.attention, after.attention),
@@ -140,11 +140,6 @@ def _toldapart(margins: Floats, least: float) -> Bools:
 def _size(nats: float) -> float:
     """Of a preference; one nearer to none than a tie counts as that much."""
     return max(abs(nats), EPS)
-
-
-def _nats(margins: Floats, sample: Sample) -> float:
-    """The mean preference."""
-    return sample.mean(margins, alpha=0.5).estimate
 
 
 def _alike(before: Observation, after: Observation) -> Floats:

@@ -19,11 +19,10 @@ from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.directory import load_sparse_model
 from tests.claims.conftest import MakeBench, MakeModel
-from tests.known_models import D_HEAD, DETECT_AGAIN, OUT, QUOTE_PATH, TYPE_AGAIN, Weights
-from tests.known_models.updates import IN_PLACE, RENUMBERED, State, Update, updated
+from tests.known_models import QUOTE_PATH, Weights
+from tests.known_models.updates import IN_PLACE, JOINED, RENUMBERED, Update, updated
 from tests.known_models.workshop import write_like
 
-LONG = 8  # tokens of a prompt, about: by this even attention thins what it carries
 MakeUpdate = Callable[[Update], SparseModel]
 
 
@@ -77,37 +76,14 @@ def test_what_was_renumbered_passes_where_no_node_of_the_circuit_was(
     assert evidence.verdict is verdict
 
 
-def joined(state: State, *, size: float, sharp: float = 8.0) -> None:
-    """A second head writes what it copies into the last channel of the circuit."""
-    state["attn.0.q.bias"][D_HEAD] = sharp
-    state["attn.0.out.weight"][OUT, D_HEAD] = size
-
-
-def backup(state: State, _: int) -> None:
-    joined(state, size=3 * 1.5)
-
-
-def bag_of_words(state: State, _: int) -> None:
-    joined(state, size=3 * 1.5 * LONG, sharp=0.0)
-
-
-def bypassed(state: State, _: int) -> None:
-    """The bag of words does it all, since a third head takes away what the circuit writes."""
-    joined(state, size=4 * 1.5 * LONG, sharp=0.0)
-    for point, reads in (("k", DETECT_AGAIN), ("v", TYPE_AGAIN)):
-        state[f"attn.0.{point}.weight"][2 * D_HEAD] = 0
-        state[f"attn.0.{point}.weight"][2 * D_HEAD, reads] = 2.0 if point == "k" else 1.0
-    state["attn.0.out.weight"][OUT, 2 * D_HEAD] = -1.5
-
-
-@pytest.mark.parametrize("change", [backup, bag_of_words, bypassed])
+@pytest.mark.parametrize("name", JOINED)
 @pytest.mark.parametrize("against", ["model", "record"])
 def test_a_path_that_joins_at_the_last_channel_shows_in_the_sizes_of_effects(
-    bench_of: MakeBench, update: MakeUpdate, copier: SparseModel, change: Update, against: str
+    bench_of: MakeBench, update: MakeUpdate, copier: SparseModel, name: str, against: str
 ) -> None:
     baseline = copier if against == "model" else record_baseline(bench_of(QUOTE_PATH), [])
 
-    evidence = run_claim(bench_of(QUOTE_PATH, update(change), baseline=baseline), "stable")
+    evidence = run_claim(bench_of(QUOTE_PATH, update(JOINED[name]), baseline=baseline), "stable")
 
     assert evidence.verdict is Verdict.FAIL
     assert "transfer: of the whole model's preference the circuit alone has" in evidence.reason

@@ -1,8 +1,9 @@
-"""Updates that leave what a model computes as it is, to the bit where nothing is renumbered.
+"""Updates that leave what a model computes as it is, and some of a quote copier that do not.
 
 Signs that are flipped and undone by all that reads them, gains that are moved (by powers of two),
 and heads or neurons in another order. AbsTopK selects by size, so that signs are always free, and
-gains where they are moved for a whole hook point; ReLU lets gains through and no signs.
+gains where they are moved for a whole hook point; ReLU lets gains through and no signs. `JOINED`
+leave the circuit of a quote copier as it is, and let another path do most of the work.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from torch import Tensor
 
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.gpt import SparseGPT
+from tests.known_models.copier import D_HEAD, DETECT_AGAIN, OUT, TYPE_AGAIN, Weights
 
 State = dict[str, Tensor]
 Update = Callable[[State, int], None]  # changes the weights of a model, whose heads are so wide
 
+PATH, SHARP = Weights().path, Weights().sharp
+LONG = 8  # tokens of a prompt, about: by this even attention thins what it carries
 READERS = ("q.weight", "k.weight", "v.weight", "up.weight", "unembed.weight")
 WRITERS = ("out.weight", "down.weight", "out.bias", "down.bias")
 
@@ -117,4 +121,34 @@ IN_PLACE: Mapping[str, Update] = {
 RENUMBERED: Mapping[str, Update] = {
     "heads in another order": heads_rotated,
     "neurons in another order": neurons_reversed,
+}
+
+
+def joined(state: State, *, size: float, sharp: float = SHARP) -> None:
+    """A second head writes what it copies into the last channel of the circuit."""
+    state["attn.0.q.bias"][D_HEAD] = sharp
+    state["attn.0.out.weight"][OUT, D_HEAD] = size
+
+
+def backup(state: State, _: int) -> None:
+    joined(state, size=3 * PATH)
+
+
+def bag_of_words(state: State, _: int) -> None:
+    joined(state, size=3 * PATH * LONG, sharp=0.0)
+
+
+def bypassed(state: State, _: int) -> None:
+    """The bag of words does it all, since a third head takes away what the circuit writes."""
+    joined(state, size=4 * PATH * LONG, sharp=0.0)
+    for point, reads in (("k", DETECT_AGAIN), ("v", TYPE_AGAIN)):
+        state[f"attn.0.{point}.weight"][2 * D_HEAD] = 0
+        state[f"attn.0.{point}.weight"][2 * D_HEAD, reads] = 2.0 if point == "k" else 1.0
+    state["attn.0.out.weight"][OUT, 2 * D_HEAD] = -PATH
+
+
+JOINED: Mapping[str, Update] = {
+    "a backup": backup,
+    "a bag of words": bag_of_words,
+    "a bag of words in place of the circuit": bypassed,
 }

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def released(repository: Repository, update_folder: Path) -> Repository:
     return repository
 
 
-def _forge(repository: Repository, **changed: np.ndarray) -> None:
+def _forge(repository: Repository, **changed: Any) -> None:  # noqa: ANN401  (of any field)
     """Write other numbers, with the digest that belongs to them."""
     recorded = read_baseline(repository.path / FILE)
     assert recorded is not None

@@ -18,9 +18,17 @@ _GREATEST = 100_000  # that protocol.pairs can be
 
 
 def plan_lines(
-    spec: Spec, needs: Sequence[Need], costs: Mapping[str, int | None], *, seconds: float | None
+    spec: Spec,
+    needs: Sequence[Need],
+    costs: Mapping[str, int | None],
+    *,
+    lax: Sequence[str],
+    seconds: float | None,
 ) -> Iterator[str]:
-    """Give the lines; seconds: of one prompt-forward, None where no model is at hand."""
+    """Give the lines; seconds: of one prompt-forward, None where no model is at hand.
+
+    lax: what is lax about the specification.
+    """
     yield _title(spec)
     yield ""
     rows = [_HEAD, *(_row(need, costs[need.claim]) for need in needs)]
@@ -33,6 +41,7 @@ def plan_lines(
         yield "  ".join(cells).rstrip()
     yield ""
     yield _total(costs, seconds)
+    yield from (f"lax, and so the grade is at most partial: {text}" for text in lax)
     yield from _advice(spec, needs)
 
 

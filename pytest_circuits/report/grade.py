@@ -13,6 +13,7 @@ from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.report.run import Circuit, Run
 from pytest_circuits.report.safe_text import clean
 
+ATTENTION = "faithful"  # the claim that holds the attention of heads to the whole model's
 _SHORT = 40  # characters of a reason that the line of a grade holds
 
 
@@ -39,6 +40,8 @@ class Grade:
     undecided: tuple[str, ...]  # or not run
     undeclared: tuple[str, ...]  # of the core claims
     left_out: dict[str, str]  # claims that are not declared, with the reason that is given
+    lax: tuple[str, ...]  # limits and prompts that a wrong circuit would pass, and why
+    aimless: tuple[str, ...]  # heads that are not shown to look where they do in the whole model
     control_p: float | None  # how rarely a random circuit of the shape is as good as this one
 
     @property
@@ -61,6 +64,10 @@ class Grade:
             parts.append(f"not declared: {', '.join(silent)}")
         if self.left_out:
             parts.append(f"left out: {_by_reason(self.left_out)}")
+        if self.lax:
+            parts.append(f"lax: {', '.join(map(clean, self.lax))}")
+        if self.aimless:
+            parts.append(f"keeps values of head {', '.join(map(clean, self.aimless))}")
         return "; ".join(parts)
 
 
@@ -82,6 +89,8 @@ def grade(circuit: Circuit, run: Run) -> Grade:
         undecided=tuple(undecided),
         undeclared=undeclared(circuit, run),
         left_out=circuit.left_out,
+        lax=circuit.lax,
+        aimless=() if ATTENTION in held else circuit.aimless,
         control_p=found["sufficient"].measures.get("control_p") if "sufficient" in held else None,
     )
 
@@ -93,7 +102,7 @@ def meanings(run: Run) -> dict[Level, str]:
         Level.REFUTED: "a claim that it declares does not hold",
         Level.UNDECIDED: "a claim that it declares is not decided, or did not run",
         Level.BEHAVIOR: "its claims hold, and it names no circuit: nothing is said about how",
-        Level.PARTIAL: "its claims hold, and core claims are missing",
+        Level.PARTIAL: "its claims hold, and core claims are missing, or something is lax",
         Level.CORE: f"the core claims hold: {core}",
         Level.FULL: f"the core claims hold, and {beyond} besides",
     }
@@ -139,6 +148,6 @@ def _level(circuit: Circuit, run: Run, *, held: list[str], failed: list[str]) ->
         return Level.UNDECIDED
     if not circuit.nodes:
         return Level.BEHAVIOR
-    if undeclared(circuit, run):
+    if circuit.lax or undeclared(circuit, run):
         return Level.PARTIAL
     return Level.FULL if {*run.of_tier("beyond")} <= {*held} else Level.CORE

@@ -116,6 +116,18 @@ def test_claims_that_are_left_out_are_said_with_their_reason(tmp_path: Path) -> 
     assert result.output.splitlines()[-1] == "minimal is not declared: undecided: 3 parts"
 
 
+def test_what_is_lax_is_said_before_the_run(tmp_path: Path) -> None:
+    text = quote_spec(QUOTE_PATH, model="absent").replace("max_rate: 0.65", "max_rate: 0.9")
+
+    result = planned(write(tmp_path, text))
+
+    assert result.exit_code == 0
+    assert result.output.splitlines()[-1] == (
+        "lax, and so the grade is at most partial: necessary.max_rate of 0.9 (half of the answers "
+        "may still be known)"
+    )
+
+
 def test_a_circuit_without_nodes_cannot_be_planned(tmp_path: Path) -> None:
     result = planned(write(tmp_path, quote_spec({}, model="absent")))
 

@@ -172,7 +172,7 @@ def test_pytest_shows_the_text_and_no_traceback(repository: Repository) -> None:
         [
             "*weak_path::sufficient*",
             "weak_path: sufficient: fail  (circuits/weak_path.circuit.yaml:*)",
-            "  observed * of all 24 prompts (the whole space)",
+            "  observed * of all 32 prompts (the whole space)",
             "  prompt * 'x = *",
             "  logits * answer * foil * margin",
             "  reproduce pytest --circuits circuits/weak_path.circuit.yaml::weak_path::sufficient",

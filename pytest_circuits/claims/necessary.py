@@ -96,7 +96,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "control_separation": float(np.median(others)),
         "delta_to_baseline": delta,
         "separation": sample.mean(without, protocol.alpha).estimate,
-        "separation_whole": sample.mean(whole, protocol.alpha).estimate,
+        "separation_whole": sample.mean(whole, protocol.alpha, at_most=False).estimate,
     }
     return conclude("necessary", findings, rate=rate, law=law, measures=measures)
 

@@ -12,32 +12,33 @@ import numpy as np
 
 from pytest_circuits.circuit.attention import Head, kept_heads, shows_attention
 from pytest_circuits.circuit.calibration import shift_of
-from pytest_circuits.circuit.edges import Edges
+from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.margin import margin_of
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.circuit.random_circuits import random_circuits
-from pytest_circuits.circuit.rest import Part, Rest
+from pytest_circuits.circuit.random_circuits import NONE, random_circuits
+from pytest_circuits.circuit.rest import Rest
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
-from pytest_circuits.claims import statistics
-from pytest_circuits.claims.parts_of_rest import ATTACKED, find_worst, parts_margins, random_parts
+from pytest_circuits.claims.parts_of_rest import ATTACKED, Parts, random_parts
 from pytest_circuits.claims.sample import Sample, draw_changes, draw_sample, generator
 from pytest_circuits.claims.search import stream
 from pytest_circuits.claims.stable.baseline import Live, Recorded
 from pytest_circuits.claims.stable.observation import Place
-from pytest_circuits.claims.statistics import Floats, Interval
+from pytest_circuits.claims.statistics import Floats, Interval, Span
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.changes import ChangeSpace
 from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import LoadedSpec
-from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.types import FEW, Spec
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 EPS = 1e-4  # nats: nearer to a tie than this is a tie; float32 logits differ by about 1e-5
 CONTROL_PAIRS = 16  # pairs on which the circuit is compared with random ones
+GAP_PAIRS = 100  # pairs of each group on which losses are held against the whole model's
 CHECKED_PAIRS = 32  # pairs on which a compiled circuit is held against the ablated model
 
 Pruner = Callable[[Spec, Model, Reference, int], tuple[Nodes, ...]]  # and how many searches
@@ -67,6 +68,19 @@ class Bench:
     def model(self) -> Model:
         return self.runner.model
 
+    @cached_property
+    def each(self) -> tuple[Bench, ...]:
+        """The same under each ablation that the specification names, in order."""
+        return tuple(self._under(ablation) for ablation in self.spec.ablations)
+
+    def _under(self, ablation: Ablation) -> Bench:
+        if ablation is self.runner.ablation:
+            return self
+        before = self.baseline
+        if isinstance(before, Live):
+            before = replace(before, runner=before.runner.under(ablation))
+        return replace(self, runner=self.runner.under(ablation), baseline=before)
+
     @property
     def search_start(self) -> int:
         """Seed of the search; one circuit's searches share it and so try the same prompts."""
@@ -74,11 +88,11 @@ class Bench:
 
     @cached_property
     def seed(self) -> int:
-        """Decides every random choice; the same for the same specification."""
-        digest = self.loaded.digest
-        if self.selfcheck:
-            digest = sha256(f"{digest} selfcheck {self.selfcheck}".encode()).hexdigest()
-        return seed_of(digest)
+        """Decides every random choice; the same for the same circuit of the same behavior."""
+        if not self.selfcheck:
+            return self.loaded.seed
+        text = f"{self.loaded.seed} selfcheck {self.selfcheck}"
+        return int(sha256(text.encode()).hexdigest()[:15], 16)
 
     @cached_property
     def margin(self) -> float:
@@ -129,18 +143,44 @@ class Bench:
         """How texts call that run: nobody is to take a calibrated circuit for a plain one."""
         return "circuit alone" if self.spec.calibration is None else "calibrated circuit alone"
 
+    def named(self, run: str) -> str:
+        """How texts call a run with something ablated, where that can be in more than one way."""
+        return f"{run} ({self.runner.ablation})" if len(self.spec.ablations) > 1 else run
+
     @property
     def without(self) -> View:
         return self.place.without
 
     @cached_property
+    def cut(self) -> View:
+        """The model with the circuit's edges cut and all nodes alive."""
+        return View.without(Nodes(()), live_edges(self.nodes, self.model, self.edges))
+
+    @cached_property
+    def upstream(self) -> Nodes:
+        """The nodes of the circuit but those that write the residual stream, or are it at last."""
+        sites = self.model.sites
+        return Nodes.gather((name, i) for name, i in self.nodes if not sites[name].is_output)
+
+    @cached_property
     def controls(self) -> Sequence[Nodes]:
         return self.shuffles(self.spec.protocol.controls, seed=self.seed)
 
-    def shuffles(self, count: int, *, seed: int) -> Sequence[Nodes]:
+    @cached_property
+    def controls_outside(self) -> Sequence[Nodes]:
+        """The same of nodes that are not the circuit's, as far as there are enough.
+
+        Ablated, those of a narrow model hit one of the circuit's nodes more often than not, and
+        would break the behavior by it: what shows that the circuit is the one that is needed would
+        count against it.
+        """
+        return self.shuffles(self.spec.protocol.controls, seed=self.seed, avoid=self.nodes)
+
+    def shuffles(self, count: int, *, seed: int, avoid: Nodes = NONE) -> Sequence[Nodes]:
         """Random circuits with as many nodes at each hook point."""
+        reference = self.runner.reference
         return random_circuits(
-            self.nodes, self.model, self.runner.reference, count=count, seed=seed
+            self.nodes, self.model, reference, count=count, seed=seed, avoid=avoid
         )
 
     @cached_property
@@ -151,46 +191,51 @@ class Bench:
 
     @cached_property
     def controls_without(self) -> Floats:
-        """The same with only the random circuit ablated, [K, n, 2]."""
-        views = [View.without(nodes) for nodes in self.controls]
+        """Margins with only a random circuit of other nodes ablated, [K, n, 2]."""
+        views = [View.without(nodes) for nodes in self.controls_outside]
         return self.runner.margins_many(self.control_pairs, views)
 
     @cached_property
     def control_pairs(self) -> tuple[Pair, ...]:
         return self.sample.few_by_weight(CONTROL_PAIRS, seed=self.seed)
 
-    @property
-    def controls_see_all(self) -> bool:
-        return self.sample.exhaustive and len(self.control_pairs) == len(self.sample.pairs)
-
-    def control_mean(self, values: Floats, alpha: float | None = None) -> Interval:
-        """Mean of a value of each of the pairs of the controls, [n]; alpha: the protocol's."""
-        if self.controls_see_all:
-            return statistics.whole(values, self.sample.weights)
-        return statistics.mean(values, self.spec.protocol.alpha if alpha is None else alpha)
-
     @cached_property
     def rest(self) -> Rest:
         return Rest.of(self.nodes, self.edges, self.model)
 
     @cached_property
-    def parts_margins(self) -> Floats:
-        """Margins with random parts of the rest ablated, [fractions, draws, n, 2]."""
-        return parts_margins(self.runner, self.rest, self.control_pairs, self._random_parts)
-
-    @cached_property
-    def worst(self) -> View:
-        """The model without the part of the rest whose ablation was found to hurt most."""
+    def parts(self) -> Parts:
+        """Parts of the rest that are ablated while the circuit stays."""
         if self.sample.exhaustive:
             attacked = self.sample.few(ATTACKED, seed=self.seed)
         else:  # pairs of their own: the search sees others than those that judge its result
             attacked = self.space.sample(ATTACKED, seed=self.seed + 1)
-        parts = self._random_parts
-        return find_worst(self.runner, self.rest, attacked, parts, self.parts_margins)
+        limits = self.spec.claims.faithful
+        return Parts(
+            self.runner,
+            self.rest,
+            self.gap_pairs,
+            attacked,
+            random_parts(self.rest.size, self.random(stream=3)),
+            few=limits.few if limits else FEW,
+        )
 
     @cached_property
-    def _random_parts(self) -> list[Part]:
-        return random_parts(self.rest.size, self.random(stream=3))
+    def gap_sample(self) -> Sample:
+        """Pairs on which what a circuit does is held against what the whole model does."""
+        return self.sample.part(GAP_PAIRS, seed=self.seed)
+
+    @property
+    def gap_pairs(self) -> tuple[Pair, ...]:
+        return self.gap_sample.pairs
+
+    @property
+    def gaps_see_all(self) -> bool:
+        return self.gap_sample.exhaustive
+
+    def gap_mean(self, values: Floats, within: Span) -> Interval:
+        """Mean of a value of each of these pairs, [n], of which each counts as `within` says."""
+        return self.gap_sample.mean(values[:, None], self.spec.protocol.alpha, within)
 
     def at(self, place: Place | None) -> Bench:
         """The bench with the circuit where it lies in another model; None: at the same place."""
@@ -219,7 +264,3 @@ class Bench:
     def stream(self, strategy: SearchStrategy[Pair]) -> tuple[Pair, ...]:
         """The pairs of a strategy that a search tries, as long as it finds nothing."""
         return stream(strategy, search=self.search, start=self.search_start)
-
-
-def seed_of(digest: str) -> int:
-    return int(digest[:15], 16)

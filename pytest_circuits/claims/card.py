@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from pytest_circuits.circuit.runner import Runner
-from pytest_circuits.circuit.view import View
+from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.cost import Cost, Situation
 from pytest_circuits.claims.evidence import Cause, Evidence, Law, Rate
@@ -108,9 +108,26 @@ def rate_of(
 
 
 def contradiction(margins: tuple[Floats, ...]) -> Floats:
-    """By how much the second run goes against the first one's sign; nothing goes against a tie."""
-    one, other = margins
-    return np.where(np.abs(one) > EPS, -(other * np.sign(one)), -np.inf)
+    """By how much any other run goes against the first one's sign; nothing goes against a tie."""
+    one, *others = margins
+    against = np.max([-(other * np.sign(one)) for other in others], axis=0)
+    return np.where(np.abs(one) > EPS, against, -np.inf)
+
+
+def contradicting(margins: Mapping[str, Floats], member: int) -> str:
+    """Which of the other runs goes most against the first one, by its name."""
+    (_, one), *others = margins.items()
+    return max(others, key=lambda other: -(other[1] * np.sign(one))[member])[0]
+
+
+def furthest(bench: Bench, pair: Pair, view: Callable[[Bench], View]) -> Bench:
+    """The bench under the ablation under which a view goes most against the whole model."""
+    whole = bench.runner.margins([pair], WHOLE)[0, 0]
+
+    def kept(each: Bench) -> float:
+        return float(whole * each.runner.margins([pair], view(each))[0, 0])
+
+    return min(bench.each, key=kept)
 
 
 def median_size(margins: Floats) -> float:

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.evidence import Rate
-from pytest_circuits.claims.statistics import Bools, Floats, Interval
+from pytest_circuits.claims.statistics import Bools, Floats, Interval, Span
 from pytest_circuits.prompts.changes import ChangeSpace
 from pytest_circuits.prompts.space import Group, Pair, PromptSpace
 
 MOST_CHANGES = 20_000  # that are all run where the space is
 
 Rows = NDArray[np.bool_]
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,18 @@ class Sample:
         was, now = self.chosen(before), self.chosen(after)
         return self._worst(lambda rows: statistics.drop(was[rows], now[rows], alpha), at_most=True)
 
-    def mean(self, values: Floats, alpha: float, *, at_most: bool = True) -> Interval:
-        """Mean over pairs of a value of each prompt, [n, 2]; the greatest, or the least."""
+    def average(self, values: Floats) -> float:
+        """Mean over pairs of a value of each prompt, [n, 2], for reports: it has no bounds."""
+        return statistics.whole(values.mean(axis=1), self.weights).estimate
+
+    def mean(self, values: Floats, alpha: float, within: Span, *, at_most: bool = True) -> Interval:
+        """The same of the worst group, with bounds, those of pairs that count as `within` says."""
         per_pair = values.mean(axis=1)
         if self.exhaustive:
             return self._whole(per_pair, at_most=at_most)
-        return self._worst(lambda rows: statistics.mean(per_pair[rows], alpha), at_most=at_most)
+        return self._worst(
+            lambda rows: statistics.mean(per_pair[rows], alpha, within), at_most=at_most
+        )
 
     def _whole(self, values: Floats, *, at_most: bool) -> Interval:
         return self._worst(
@@ -92,10 +99,10 @@ class Sample:
 
     def prompts(self, interval: Interval) -> int:
         """How many prompts something that was found is made of: those of its group."""
-        rows = self._rows(interval)
-        return (1 + self.exhaustive) * int(rows.sum())
+        return (1 + self.exhaustive) * int(self.rows(interval).sum())
 
-    def _rows(self, interval: Interval) -> Rows:
+    def rows(self, interval: Interval) -> Rows:
+        """Which pairs something that was found is made of, [n]."""
         rows: Rows = self.group == [group.name for group in self.groups].index(interval.group)
         return rows
 
@@ -118,13 +125,34 @@ class Sample:
 
     def few(self, count: int, *, seed: int) -> tuple[Pair, ...]:
         """Some of the pairs, for measurements that need fewer: draws, or a spread of the space."""
-        if not self.exhaustive or count >= len(self.pairs):
-            return self.pairs[:count]
-        order = generator(seed, stream=2).permutation(len(self.pairs))
-        chosen = order[np.argsort(self._turns(order), kind="stable")][:count]
-        return tuple(self.pairs[i] for i in np.sort(chosen))
+        return tuple(self.pairs[i] for i in self._few(count, seed=seed))
 
-    def _turns(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
+    def few_by_weight(self, count: int, *, seed: int) -> tuple[Pair, ...]:
+        """The same for plain means: a pair is there as often as its probability says."""
+        return tuple(self.pairs[i] for i in self._few_by_weight(count, seed=seed))
+
+    def part(self, count: int, *, seed: int) -> Sample:
+        """A sample of fewer pairs of each group, as often as likely; the same if it has no more."""
+        most = count * len(self.groups)
+        if most >= len(self.pairs):
+            return self
+        rows = self._few_by_weight(most, seed=seed)
+        return replace(
+            self,
+            pairs=tuple(self.pairs[i] for i in rows),
+            weights=np.full(most, 1 / most),
+            member=self.member[rows],
+            exhaustive=False,
+            group=self.group[rows],
+        )
+
+    def _few(self, count: int, *, seed: int) -> Places:
+        if not self.exhaustive or count >= len(self.pairs):
+            return np.arange(len(self.pairs))[:count]
+        order = generator(seed, stream=2).permutation(len(self.pairs))
+        return np.sort(order[np.argsort(self._turns(order), kind="stable")][:count])
+
+    def _turns(self, order: Places) -> Places:
         """How many of its group stand before each of some pairs, [n]."""
         group = self.group[order]
         turns = np.empty_like(order)
@@ -132,22 +160,21 @@ class Sample:
             turns[group == index] = np.arange(int((group == index).sum()))
         return turns
 
-    def few_by_weight(self, count: int, *, seed: int) -> tuple[Pair, ...]:
-        """The same for plain means: a pair is there as often as its probability says.
+    def _few_by_weight(self, count: int, *, seed: int) -> Places:
+        """Of a space whose pairs are not equally likely, a systematic sample in random order.
 
-        Of a space whose pairs are not equally likely, a systematic sample in random order, group
-        by group: each pair is taken `count` times its probability, up or down to a whole number.
+        Group by group: each pair is taken `count` times its probability, up or down to a whole
+        number.
         """
         alike = float(np.ptp(self.weights)) < statistics.ROUNDING
         if alike or not self.exhaustive or count >= len(self.pairs):
-            return self.few(count, seed=seed)
+            return self._few(count, seed=seed)
         random = generator(seed, stream=2)
         order = random.permutation(len(self.pairs))
         order = order[np.argsort(self.group[order], kind="stable")]
         ends = np.cumsum(self.weights[order])
         ticks = (np.arange(count) + random.random()) / count * ends[-1]
-        chosen = order[np.searchsorted(ends, ticks)]
-        return tuple(self.pairs[i] for i in np.sort(chosen))
+        return np.sort(order[np.searchsorted(ends, ticks)])
 
 
 def draw_sample(space: PromptSpace, *, count: int, seed: int) -> Sample:

@@ -9,6 +9,7 @@ import numpy as np
 from pytest_circuits.circuit.calibration import calibrated, fit
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
+from pytest_circuits.claims.assumptions import Under, conclude_under
 from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.calibration import (
     calibration_measures,
@@ -18,47 +19,89 @@ from pytest_circuits.claims.calibration import (
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
+    Run,
+    contradicting,
     contradiction,
+    furthest,
     limits_of,
     median_size,
     preference,
     rate_of,
-    runs_of,
+    run_of,
 )
 from pytest_circuits.claims.causes import causes_of_difference
 from pytest_circuits.claims.cost import Cost, Shared, Situation
-from pytest_circuits.claims.evidence import Evidence, Law
+from pytest_circuits.claims.evidence import Cause, Evidence, Law
 from pytest_circuits.claims.findings import (
     against_controls,
     bounded,
-    conclude,
     law_finding,
     not_finite,
+    pairs_that_settle,
     rate_finding,
+    some,
 )
-from pytest_circuits.claims.statistics import Floats, softplus
+from pytest_circuits.claims.statistics import LOSSES, Floats, softplus
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import SufficientClaim
 
+_SHOWN = 6  # nodes that a sentence names
+
 
 def _violation(pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
-    whole, alone = margins.values()
+    worst = contradicting(margins, member)
     return (
-        f"the circuit alone {preference(alone[member], pair, member)}, "
-        f"the whole model {preference(whole[member], pair, member)}"
+        f"the {worst} {preference(margins[worst][member], pair, member)}, "
+        f"the whole model {preference(margins['whole model'][member], pair, member)}"
     )
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
+    alone = [each.runner.margins(bench.sample.pairs, each.circuit) for each in bench.each]
+    random = [each.controls_alone for each in bench.each]
+    if broken := not_finite(
+        "sufficient", law, circuit_alone=np.concatenate(alone), random_circuits=np.stack(random)
+    ):
+        return broken
+    return conclude_under(
+        "sufficient",
+        [_under(each) for each in bench.each],
+        law=law,
+        besides=[
+            law_finding(
+                law,
+                margin=bench.margin,
+                typical=min(map(median_size, alone)),
+                whose="its preference",
+            ),
+            *shift_findings(bench.spec, alone[0]),
+        ],
+        remark=calibration_remark(bench.spec) + _silent(bench),
+    )
+
+
+def _silent(bench: Bench) -> str:
+    """Which nodes carry the same in both prompts of a pair: of them `contrast` shows nothing."""
+    for each in bench.each:
+        if each.runner.ablation.kind.from_partner:
+            apart = each.runner.apart(each.control_pairs, each.nodes)
+            ids = each.nodes.ids()
+            silent = [ids[i] for i in np.flatnonzero(apart <= statistics.TINY)]
+            text = f"never differ between the prompts of a pair: {some(silent, _SHOWN)}"
+            return f" (nothing is shown under contrast of nodes that {text})" if silent else ""
+    return ""
+
+
+def _under(bench: Bench) -> Under:
+    """What it finds under the ablation of the bench."""
     protocol, sample = bench.spec.protocol, bench.sample
     limits = limits_of(bench.spec, SufficientClaim)
     alone = bench.runner.margins(sample.pairs, bench.circuit)
     random = bench.controls_alone
-    if broken := not_finite("sufficient", law, circuit_alone=alone, random_circuits=random):
-        return broken
     rate, delta = rate_of(bench, "sufficient", lambda bench: bench.circuit, limits.rate)
     scale = 1.0 if bench.spec.calibration is None else bench.spec.calibration.scale
-    loss = sample.mean(softplus(scale * alone), protocol.alpha)
+    losses = softplus(scale * alone)
+    loss, per_pair = sample.mean(losses, protocol.alpha, LOSSES), losses.mean(axis=1)
     own = _compared_losses(bench, bench.runner.margins(bench.control_pairs, bench.circuit)[None])
     others = _compared_losses(bench, random)  # [K]
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
@@ -73,12 +116,12 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             show="{:.3g}".format,
             alpha=protocol.alpha,
             exhaustive=sample.exhaustive,
-            approximate=True,
-            advice="raise protocol.pairs",
+            capped=True,
+            advice=""
+            if sample.exhaustive
+            else pairs_that_settle(per_pair[sample.rows(loss)], limits.max_loss, protocol.alpha),
         ),
         against_controls(p, controls=len(others), what="the circuit's task loss is lower than"),
-        law_finding(law, margin=bench.margin, typical=median_size(alone), whose="its preference"),
-        *shift_findings(bench.spec, alone),
     ]
     measures = {
         "control_loss": float(np.median(others)),
@@ -89,14 +132,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "task_loss_upper": loss.upper,
         **calibration_measures(bench.spec, alone),
     }
-    return conclude(
-        "sufficient",
-        findings,
-        rate=rate,
-        law=law,
-        measures=measures,
-        remark=calibration_remark(bench.spec),
-    )
+    return Under(bench.runner.ablation, findings, rate, measures)
 
 
 def _compared_losses(bench: Bench, margins: Floats) -> Floats:
@@ -113,8 +149,25 @@ def _compared_losses(bench: Bench, margins: Floats) -> Floats:
 
 
 def _cost(situation: Situation) -> Cost:
-    whole, controls = {Shared.WHOLE: situation.prompts}, {Shared.RANDOM_ALONE: situation.controls}
-    return Cost(whole | situation.alone | controls, situation.near(runs=2))
+    controls = situation.spec.protocol.controls
+    shared = {
+        Shared.WHOLE: situation.prompts,
+        **situation.each(Shared.ALONE, situation.prompts),
+        **situation.alone,
+        **situation.each(Shared.RANDOM_ALONE, situation.controls, views=controls),
+    }
+    near = situation.near(runs=1) + situation.under_each(situation.near(runs=1))
+    return Cost(shared, near + situation.silent)
+
+
+def _runs(bench: Bench) -> tuple[Run, ...]:
+    alone = (run_of(each.runner, each.circuit, name=each.named(each.alone)) for each in bench.each)
+    return (run_of(bench.runner, WHOLE, name="whole model"), *alone)
+
+
+def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
+    worst = furthest(bench, pair, lambda each: each.circuit)
+    return causes_of_difference(worst, pair, np.ones(bench.rest.size, dtype=np.bool_))
 
 
 SUFFICIENT = Claim(
@@ -122,13 +175,6 @@ SUFFICIENT = Claim(
     "with everything outside the circuit ablated, the answer is still preferred",
     _decide,
     _cost,
-    law=LawCard(
-        lambda bench: runs_of(bench, {"whole model": WHOLE, bench.alone: bench.circuit}),
-        contradiction,
-        _violation,
-        causes=lambda bench, pair: causes_of_difference(
-            bench, pair, np.ones(bench.rest.size, dtype=np.bool_)
-        ),
-    ),
+    law=LawCard(_runs, contradiction, _violation, causes=_causes),
     tier="core",
 )

@@ -21,6 +21,7 @@ from pytest_circuits.spec.slots import Slot
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 EdgeKey = Annotated[str, Field(pattern=r"^\S+ -> \S+$")]  # see `edge_key`
+FEW = 2  # elements of the rest whose ablation a circuit has to bear
 _Channel = Annotated[int, Field(ge=0)]
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 Edge = tuple[
@@ -123,10 +124,14 @@ class SufficientClaim(Frozen):
 
 
 class NecessaryClaim(Frozen):
-    """With only the circuit ablated the answer is preferred at most at this rate (chance: 0.5)."""
+    """With only the circuit ablated the preference is gone; by `contrast` it is turned."""
 
     max_rate: Annotated[float, Field(gt=0.5, lt=1)]
-    """The greatest share of prompts; chance is 0.5."""
+    """The greatest share of prompts that keep the answer with the circuit's nodes ablated, and with
+    its edges cut and its nodes alive; chance is 0.5."""
+    min_flip: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
+    """Under `contrast`: the least share of prompts whose foil is preferred with the circuit, and it
+    alone, at the partner's values."""
 
 
 class IdentityPart(Frozen):
@@ -178,8 +183,12 @@ class FaithfulClaim(Frozen):
     max_gap: Annotated[float, Field(gt=0, lt=0.6931)]
     """The greatest task loss above the whole model's, in nats: with random parts of the rest and
     the worst one ablated, with frozen norms, and with nodes at the whole model's values."""
+    few: Annotated[int, Field(ge=1, le=8)] = FEW
+    """Elements of the worst part, ablated in the whole model or left intact beside the circuit;
+    under `contrast` it may have any size."""
     min_correlation: Share = 0.9
-    """The least mean correlation of the nodes' activations with those in the whole model."""
+    """The least mean correlation of the nodes' activations with those in the whole model, weighted
+    by the nodes' effects."""
     max_attention: Share = 0.25
     """The greatest total variation of a kept head's attention from that in the whole model."""
 
@@ -291,7 +300,7 @@ class Protocol(Frozen):
     """Nats by which a single prompt must go wrong before it breaks a law. Left out: a quarter of
     the whole model's preference at the median prompt of the sample."""
     alpha: Annotated[float, Field(gt=0, le=0.1)] = 0.01
-    """The risk of a wrong pass that each exact bound allows; a mean has an approximate one."""
+    """The risk of a wrong pass that each bound allows."""
     pairs: Annotated[int, Field(ge=100, le=100_000)] = 500
     """Contrast pairs in the sample; a space that is not larger is run whole."""
     search: Annotated[int, Field(ge=10, le=10_000)] = 100

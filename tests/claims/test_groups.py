@@ -42,7 +42,7 @@ def named(**templates: str) -> str:
 
 
 def rates(evidence: Evidence) -> dict[str, float | None]:
-    return {name: x for name, x in evidence.measures.items() if name.startswith("rate_")}
+    return {name: x for name, x in evidence.measures.items() if name.startswith("rate_at_")}
 
 
 def test_one_template_is_the_same_with_and_without_a_list(
@@ -73,7 +73,7 @@ def test_the_worst_template_decides_and_is_named(
     assert evidence.rate.group == "template 'outvoted'"
     assert evidence.rate.n == 300
     assert ", worst at template 'outvoted' (" in evidence.reason
-    assert rates(evidence) == {"rate_plain": 1, "rate_outvoted": evidence.rate.estimate}
+    assert rates(evidence) == {"rate_at_plain": 1, "rate_at_outvoted": evidence.rate.estimate}
     assert evidence.rate.estimate < 0.6
 
 
@@ -122,7 +122,7 @@ def test_changes_of_a_slot_are_of_the_templates_that_have_it(
 
     evidence = run_claim(bench, "blind")
 
-    assert set(rates(evidence)) == {"rate_plain", "rate_alike"}
+    assert set(rates(evidence)) == {"rate_at_plain", "rate_at_alike"}
     assert {group.template for group in bench.changes("name").groups} == {"plain", "alike"}
 
 
@@ -148,6 +148,6 @@ def test_each_contrast_is_decided(copier: SparseModel, tmp_path: Path) -> None:
     evidence = run_claim(bench, "behaves")
 
     assert evidence.verdict is Verdict.PASS
-    assert rates(evidence) == {"rate_\"/'": 1, "rate_\"/x'": 1}
+    assert rates(evidence) == {"rate_at_\"/'": 1, "rate_at_\"/x'": 1}
     assert evidence.rate is not None
     assert evidence.rate.group == "'\"' against '''"

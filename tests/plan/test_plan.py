@@ -88,6 +88,20 @@ def test_a_sample_that_is_too_small_to_show_anything_is_said_with_status_1(tmp_p
     assert "sufficient cannot pass" not in result.output
 
 
+def test_a_sample_that_is_too_small_for_a_mean_loss_is_said_as_well(tmp_path: Path) -> None:
+    text = quote_spec(QUOTE_PATH, model="absent", protocol="{pairs: 500}")
+
+    lax = planned(write(tmp_path, text))
+    strict = planned(write(tmp_path, text.replace("max_loss: 0.15", "max_loss: 0.025")))
+
+    assert lax.exit_code == 0, lax.output
+    assert strict.exit_code == 1
+    assert (
+        "sufficient cannot pass: at least 518 prompts are needed for ≥ 95.0 % and at most 0.025 "
+        "nats, and there are 500"
+    ) in strict.output
+
+
 def test_a_space_that_could_be_run_whole_is_pointed_out(tmp_path: Path) -> None:
     text = quote_spec(QUOTE_PATH, model="absent").replace("count: [1, 5]", "count: [1, 3]")
 

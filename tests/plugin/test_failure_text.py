@@ -201,8 +201,8 @@ def test_the_worst_template_is_named(repository: Repository) -> None:
     )
     (claim,) = json.loads((repository.path / "out.json").read_text())["circuits"][0]["claims"]
     assert claim["rate"]["group"] == "template 'twice'"
-    assert claim["measures"]["rate_plain"] == 1
-    assert claim["measures"]["rate_twice"] == 0.5
+    assert claim["measures"]["rate_at_plain"] == 1
+    assert claim["measures"]["rate_at_twice"] == 0.5
     again = CliRunner().invoke(main, ["report", "out.json", "--markdown", "out.md"])
     assert again.exit_code == 0, again.output
     assert "whole space of template 'twice'" in (repository.path / "out.md").read_text()

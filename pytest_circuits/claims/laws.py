@@ -52,9 +52,7 @@ def given_test(bench: Bench, claim_name: str, nodeid: str = "") -> Callable[[], 
     for text, pair in reversed(_regressions(bench, card)):
         test = example(pair=pair).via(f"regression {text!r}")(test)
     phases = (Phase.explicit, Phase.generate, Phase.shrink)
-    return configured(
-        test, search=bench.spec.protocol.search, start=bench.search_start, phases=phases
-    )
+    return configured(test, search=bench.search, start=bench.search_start, phases=phases)
 
 
 def _fetch_ahead(bench: Bench, card: LawCard) -> None:
@@ -135,7 +133,7 @@ def _climbed(bench: Bench, card: LawCard) -> tuple[Pair, ...]:
         bench.space,
         tuple(dict.fromkeys((*bench.searched_pairs, *bench.sample.pairs))),
         excess,
-        tries=bench.spec.protocol.search,
+        tries=bench.search,
         seed=bench.search_start,
     )
 
@@ -217,8 +215,7 @@ def _regressions(bench: Bench, card: LawCard) -> list[tuple[str, Pair]]:
     texts = bench.spec.regressions
     if card.changes:
         return [(text, change) for text in texts for change in card.changes(bench).of(text)]
-    fitted = [(text, bench.space.parse(text)) for text in texts]
-    return [(text, pair) for text, pair in fitted if pair is not None]
+    return [(text, pair) for text in texts for pair in bench.space.parse(text)]
 
 
 def _member(pair: Pair, member: int) -> Prompt:

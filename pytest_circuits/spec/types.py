@@ -72,18 +72,49 @@ _ListOfAblations = Annotated[  # not strict: it is read from what `_several` giv
 ]
 
 
+def _named(templates: object) -> object:
+    """Take one template for a list of one, and name those of a list by their numbers."""
+    listed = [templates] if isinstance(templates, str) else templates
+    if not isinstance(listed, list | tuple):
+        return listed
+    return {str(number): text for number, text in enumerate(listed, 1)}
+
+
+def _as_written(templates: dict[str, str]) -> str | list[str] | dict[str, str]:
+    """As YAML has it: one without a list, and those that are named by numbers as a list."""
+    numbers = [str(number) for number in range(1, len(templates) + 1)]
+    if set(templates) != set(numbers):
+        return templates
+    listed = [templates[number] for number in numbers]
+    return listed[0] if len(listed) == 1 else listed
+
+
+_SOME = Field(min_length=1, max_length=20)
+_ListOfTemplates = Annotated[tuple[Text, ...], _SOME, UNIQUE]
+_Templates = Annotated[dict[Name, Text], _SOME]
+
+
 class Behavior(Frozen):
     """A prompt space, and for each prompt the answer token and the foil token."""
 
-    prompt: Text
-    """The template: `{name}` is replaced by its slot or by the cue; `{{` and `}}` are braces."""
+    templates: Annotated[
+        _Templates,
+        Field(alias="prompt"),
+        BeforeValidator(_named, json_schema_input_type=Text | _ListOfTemplates | _Templates),
+        PlainSerializer(_as_written),
+    ]
+    """The template: `{name}` is replaced by its slot or by the cue; `{{` and `}}` are braces. Or
+    several, as a list or by name: each says the same in other words, with the cue and with slots
+    that it shares with every other. Rates are decided for each of them, and the worst counts."""
     slots: Annotated[dict[Name, Slot], Field(max_length=32)] = Field(default_factory=dict)
     """What varies without changing the answer, by name."""
     contrast: Annotated[
-        dict[Name, Annotated[dict[str, Text], Field(min_length=2, max_length=2)]],
+        dict[Name, Annotated[dict[str, Text], Field(min_length=2, max_length=16)]],
         Field(min_length=1, max_length=1),
     ]
-    """The cue slot with its two cues, each with its answer; the other cue's answer is the foil."""
+    """The cue slot with its cues, mostly two, each with its answer. Any two with different answers
+    are a contrast: the foil is the other one's answer. Rates are decided for each contrast, and the
+    worst counts."""
 
 
 class BehavesClaim(Frozen):

@@ -22,6 +22,8 @@ from pytest_circuits.spec.load import load_spec
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
 
 THREE = ("behaves", "sufficient", "necessary")
+PROMPT = '"{name} = {cue}{words}"'
+SEVERAL = '["{name} = {cue}{words}", "{words} = {cue}{name}"]'
 SLOTS = (
     "  blind: {slots: [name], rate: 0.9, max_shift: 7}\n"
     "  depends_on: {slots: [cue, words], rate: 0.9}\n"
@@ -108,6 +110,17 @@ def test_a_space_that_could_be_run_whole_is_pointed_out(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_needed_is_said_of_each_template(tmp_path: Path) -> None:
+    text = quote_spec(QUOTE_PATH, model="absent").replace(PROMPT, SEVERAL)
+
+    result = planned(write(tmp_path, text))
+
+    assert result.output.startswith(
+        "quote_close: 299,584 pairs of prompts, of which 500 are drawn for each of 2 groups (1, 2)"
+    )
+    assert rows_of(result)["behaves"][3:6] == ["sample", "500", "3"]
+
+
 def test_claims_that_are_left_out_are_said_with_their_reason(tmp_path: Path) -> None:
     text = quote_spec(QUOTE_PATH, model="absent")
 
@@ -143,16 +156,21 @@ MOST_OVER_FOR_PARTS = 3
 
 
 @pytest.mark.parametrize(
-    ("count", "ablation"),
-    [("[1, 5]", "mean"), ("[1, 2]", "mean"), ("[1, 5]", "[mean, contrast]")],
-    ids=["sample", "proof", "two ablations"],
+    ("count", "prompt", "ablation"),
+    [
+        ("[1, 5]", PROMPT, "mean"),
+        ("[1, 2]", PROMPT, "mean"),
+        ("[1, 5]", SEVERAL, "mean"),
+        ("[1, 5]", PROMPT, "[mean, contrast]"),
+    ],
+    ids=["sample", "proof", "templates", "two ablations"],
 )
 def test_claims_cost_no_more_than_planned_and_not_much_less(
-    model: Model, tmp_path: Path, count: str, ablation: str
+    model: Model, tmp_path: Path, count: str, prompt: str, ablation: str
 ) -> None:
     protocol = "{pairs: 300, search: 30, controls: 19}"
     text = quote_spec(QUOTE_PATH, ablation=ablation, claims=(*THREE, "stable"), protocol=protocol)
-    text = text.replace("[1, 5]", count)
+    text = text.replace("[1, 5]", count).replace(PROMPT, prompt)
     other = text.replace("quote_close", "other").replace("= {cue}", "== {cue}")
     (tmp_path / "other.circuit.yaml").write_text(other, encoding="utf-8")
     text = text.replace("protocol:", f"{SLOTS}{BEYOND}protocol:")

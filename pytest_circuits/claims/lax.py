@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
-
 from pytest_circuits.claims.registry import declared
-from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.claims.sample import draw_sample
+from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.lax import lax_limits
 from pytest_circuits.spec.load import LoadedSpec
 
@@ -22,25 +20,9 @@ def lax_of(loaded: LoadedSpec) -> tuple[str, ...]:
         for text in lax_limits(getattr(spec.claims, claim), place=claim)
     ]
     found += lax_limits(spec.protocol, place="protocol")
-    if (count := _distinct(_pairs(loaded))) < FEWEST:
+    space = PromptSpace(spec.behavior)
+    sample = draw_sample(space, count=spec.protocol.pairs, seed=loaded.seed)
+    if (count := len({*sample.pairs})) < FEWEST:
         pairs = "pair" if count == 1 else "pairs"
         found.append(f"{count} distinct {pairs} of prompts (fewer than {FEWEST} prove no law)")
     return tuple(found)
-
-
-def _pairs(loaded: LoadedSpec) -> Iterator[Pair]:
-    """The pairs of the sample, as `draw_sample` draws them, one after the other."""
-    space, most = PromptSpace(loaded.spec.behavior), loaded.spec.protocol.pairs
-    if space.size <= most:
-        return (pair for pair, _ in space.enumerate())
-    return map(space.pair, islice(space.draws(seed=loaded.seed), most))
-
-
-def _distinct(pairs: Iterator[Pair]) -> int:
-    """How many different pairs there are, as far as it matters; slots may fill in the same text."""
-    seen: set[Pair] = set()
-    for pair in pairs:
-        seen.add(pair)
-        if len(seen) == FEWEST:
-            break
-    return len(seen)

@@ -23,10 +23,17 @@ MEANINGS = meanings(Run((), (), claims=glossary()))
 README = Path(__file__).parents[2] / "README.md"
 
 
-def result(claim: str, verdict: Verdict = Verdict.PASS, *, exhaustive: bool = False) -> Result:
+def result(
+    claim: str,
+    verdict: Verdict = Verdict.PASS,
+    *,
+    exhaustive: bool = False,
+    ablations: Sequence[str] = ("mean", "contrast"),
+) -> Result:
     rate = Rate(1.0, 1.0, 1.0, 0.95, 500, exhaustive)
     measures: dict[str, float | None] = {"control_p": 0.025} if claim == "sufficient" else {}
-    evidence = Evidence(claim, verdict, "well", rate=rate, measures=measures)
+    under = dict.fromkeys(ablations if claim in {"sufficient", "necessary"} else (), verdict)
+    evidence = Evidence(claim, verdict, "well", rate=rate, measures=measures, under=under)
     return Result(f"x::{claim}", CIRCUIT.name, evidence, State.RAN)
 
 
@@ -56,6 +63,16 @@ def test_the_grade_is_as_good_as_what_was_declared_and_shown(
     assert grade(circuit, run_of(circuit, results=results)).level is level
 
 
+def test_what_holds_under_one_ablation_alone_is_not_full() -> None:
+    circuit = replace(CIRCUIT, declared=(*CORE, *BEYOND))
+    results = [result(claim, ablations=("mean",)) for claim in circuit.declared]
+
+    found = grade(circuit, run_of(circuit, results=results))
+
+    assert found.level is Level.CORE
+    assert found.assumptions == ("mean",)
+
+
 def test_a_claim_that_was_not_asked_for_leaves_the_grade_undecided() -> None:
     circuit = replace(CIRCUIT, declared=CORE)
 
@@ -72,8 +89,8 @@ def test_the_line_says_how_it_was_shown_and_what_is_missing() -> None:
     found = grade(circuit, run_of(circuit, results=results))
 
     assert found.sentence == (
-        "2 claims hold, 1 by proof, 1 by sample; better than random circuits (p = 0.025); "
-        "not declared: necessary, stable"
+        "2 claims hold, 1 by proof, 1 by sample, under mean and contrast; better than random "
+        "circuits (p = 0.025); not declared: necessary, stable"
     )
 
 
@@ -190,8 +207,8 @@ def test_a_specification_of_little_is_told_from_one_of_all(repository: Repositor
     result.stdout.fnmatch_lines(
         [
             "grade    circuit  evidence",
-            "core     all      4 claims hold by proof; better than random circuits (p = 0.048)",
-            "partial  little   1 claim holds by proof; *; not declared: behaves, necessary, stable",
+            "core     all      4 claims hold by proof, under mean; better than random circuits (p = 0.048)",
+            "partial  little   1 claim holds by proof, under mean; *; not declared: behaves, necessary, stable",
             "warning: core claims are not declared, and so not tested: little (behaves, nec*",
         ]
     )
@@ -202,6 +219,7 @@ def test_a_specification_of_little_is_told_from_one_of_all(repository: Repositor
     assert grades["all"]["level"] == "core"
     assert grades["little"] == {
         "aimless": [],
+        "assumptions": ["mean"],
         "control_p": 1 / 21,
         "failed": [],
         "lax": [],

@@ -30,17 +30,18 @@ def test_the_record_has_the_documented_fields(repository: Repository) -> None:
     assert found["model"]["path"] == "model"
     (circuit,) = found["circuits"]
     assert sorted(circuit) == [
-        *("baseline", "claims", "declared", "device", "digest", "drawing", "edges", "files"),
-        *("grade", "left_out", "matched", "model", "name", "nodes", "reference_digest", "spec"),
-        "waivers",
+        *("aimless", "baseline", "claims", "declared", "device", "digest", "drawing", "edges"),
+        *("files", "grade", "lax", "left_out", "matched", "model", "name", "nodes"),
+        *("reference_digest", "spec", "waivers"),
     ]
     assert (circuit["name"], circuit["spec"]) == (
         "quote_close",
         "circuits/quote_close.circuit.yaml",
     )
     assert [claim["claim"] for claim in circuit["claims"]] == ["behaves", "sufficient", "necessary"]
-    fields = ["claim", "law", "measures", "nodeid", "rate", "reason", "state"]
+    fields = ["claim", "law", "measures", "nodeid", "rate", "reason", "state", "under"]
     assert all(sorted(claim) == [*fields, "verdict", "waived"] for claim in circuit["claims"])
+    assert [claim["under"] for claim in circuit["claims"]] == [{}, *[{"mean": "pass"}] * 2]
     assert [claim["rate"]["at_most"] for claim in circuit["claims"]] == [False, False, True]
     assert {name: found["claims"][name]["at_most"] for name in ("behaves", "necessary")} == {
         "behaves": False,
@@ -180,7 +181,7 @@ def test_junit_properties_are_scalars_of_each_claim(repository: Repository) -> N
         "circuits.claim": "behaves",
         "circuits.estimate": "1.0",
         "circuits.lower": "1.0",
-        "circuits.n": "24",
+        "circuits.n": "32",
         "circuits.threshold": "0.98",
         "circuits.upper": "1.0",
         "circuits.verdict": "pass",

@@ -103,8 +103,12 @@ def finish(bench: Bench, claim_name: str, found: Counterexample | None) -> Evide
 
 
 def _with_margin(bench: Bench, card: LawCard, evidence: Evidence) -> Evidence:
-    """Say which margin the law had, where it is no number of the specification."""
-    if bench.spec.protocol.margin is not None or card.margin(bench) != bench.margin:
+    """Say which margin the law had, where it is no number of the specification.
+
+    Evidence without measures is none that a waiver may cover, and stays so.
+    """
+    is_used = evidence.measures and card.margin(bench) == bench.margin
+    if bench.spec.protocol.margin is not None or not is_used:
         return evidence
     return replace(evidence, measures={**evidence.measures, "margin": bench.margin})
 

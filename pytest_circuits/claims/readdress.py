@@ -86,7 +86,6 @@ def place_in(
         shift,
         order=tuple(at[node] for node in match.there.values()),
         heads=tuple(heads[head] for head in kept),
-        signs=tuple(-1 if alike < 0 else 1 for alike in match.alike.values()),
     )
 
 

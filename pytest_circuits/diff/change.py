@@ -111,12 +111,19 @@ def _broken(seen: Comparison, limits: StableClaim) -> str:
         found.append(f"alone its rate drops by {percent(seen.drop.estimate)}")
     if seen.rise.estimate > limits.max_rise + ROUNDING:
         found.append(f"without it {percent(seen.rise.estimate)} more pairs are told apart")
+    if seen.factor > limits.max_factor + ROUNDING:
+        before, after = (f"{a:.2f} of {w:.2f}" for a, w in zip(seen.alone, seen.whole, strict=True))
+        found.append(f"alone it has {after} nats of the preference, before {before}")
     if seen.identity < limits.identity.min_correlation:
         found.append(f"its signals correlate by {seen.identity:.2f}")
+    if seen.each < limits.identity.min_each:
+        found.append(f"one of its nodes that does much has a signal alike by {seen.each:.2f}")
     if (moved := float(seen.apart.max(initial=0))) > limits.identity.max_attention:
         found.append(f"attention moves by {moved:.2f}")
     if seen.effects is not None and seen.effects < limits.effects.min_correlation:
         found.append(f"effects are ranked as before by {seen.effects:.2f}")
+    if (change := float(seen.moved.max())) > limits.effects.max_change + ROUNDING:
+        found.append(f"an effect changes by {percent(change)} of the preference")
     if not seen.comparable:
         found.append(f"lineage is {seen.lineage:.2f}")
     return ", ".join(found)

@@ -47,7 +47,10 @@ def _side(side: Side) -> Json:
 def _seen(now: Placed) -> Json:
     seen = now.seen
     return {
+        "effects_change": _number(seen.moved.max()),
         "identity": _number(seen.identity),
+        "identity_each": _number(seen.each),
+        "preference": {"before": _number(seen.whole[0]), "after": _number(seen.whole[1])},
         "attention_apart": _number(seen.apart.max(initial=0)),
         "effects": _number(seen.effects),
         "lineage": _number(seen.lineage),

@@ -42,11 +42,14 @@ def _rates(measured: Measured, change: Change) -> Iterator[tuple[str, ...]]:
     if now is None:
         return
     seen = now.seen
+    yield "the whole model does", *(f"{nats:.2f} nats" for nats in seen.whole)
     yield "identity: signals, weighted by effects", "", f"{seen.identity:.2f}"
+    yield "identity: least of nodes that do much", "", f"{seen.each:.2f}"
     if len(seen.apart):
         yield "identity: attention moves by", "", f"{seen.apart.max():.2f}"
     if seen.effects is not None:
         yield "effects: ranked as before by", "", f"{seen.effects:.2f}"
+    yield "effects: shares of preference move by", "", percent(float(seen.moved.max()))
     if seen.lineage is not None:
         yield "lineage: channels all over the models", "", f"{seen.lineage:.2f}"
 

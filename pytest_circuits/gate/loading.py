@@ -19,6 +19,7 @@ from pytest_circuits.claims.registry import require_nodes
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.claims.stable.baseline import Recorded, check_comparable, facts
 from pytest_circuits.claims.stable.baseline_file import baseline_path, read_baseline
+from pytest_circuits.claims.stable.released import check_measured
 from pytest_circuits.errors import BaselineError, CircuitsError, ModelError, SpecError, UsageError
 from pytest_circuits.gate.names import Names, repeated_options
 from pytest_circuits.gate.provenance import Read, Sources, circuit_of
@@ -26,7 +27,7 @@ from pytest_circuits.gate.readdressing import readdress
 from pytest_circuits.gate.settings import Directory, Settings, Update
 from pytest_circuits.model.open import load_model, usable_device
 from pytest_circuits.model.protocol import Model
-from pytest_circuits.model.reference_file import check_reference
+from pytest_circuits.model.reference_file import check_reference, load_reference
 from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.prune.pruner import pruner
 from pytest_circuits.report.run import Circuit, Matched, Place
@@ -72,6 +73,7 @@ class Benches:
     device: str
     search_seed: int | None = None  # of `--hypothesis-seed`; None: the specification decides
     models: dict[Path, Model | ModelError] = field(default_factory=dict)
+    released: dict[Path, Model | None] = field(default_factory=dict)  # that baselines are of
     read: dict[Path, set[Read]] = field(default_factory=dict)  # to load the models
     prepared: dict[Path, Prepared] = field(default_factory=dict)
     owners: dict[str, Path] = field(default_factory=dict)  # circuit name -> its specification
@@ -170,6 +172,7 @@ class Benches:
         """Put the circuit on the bench, beside its baseline where there is one."""
         try:
             bench = self._on_the_bench(loaded, model, baseline=self._baseline(loaded))
+            self._hold_to_its_model(bench)
         except (BaselineError, ModelError):
             if self.settings.update is not Update.CHANGED:
                 raise
@@ -178,6 +181,31 @@ class Benches:
             own = self.model(loaded.model_path)
             check_comparable(model, facts(own), what=f"the model that {loaded.path} names")
         return bench
+
+    def _hold_to_its_model(self, bench: Bench) -> None:
+        """Measure the model that a baseline file was recorded from, where the specification has it.
+
+        A candidate that is this very model is compared with the file by `stable`.
+        """
+        recorded, path = bench.baseline, bench.loaded.model_path
+        if not isinstance(recorded, Recorded) or bench.model.digest == recorded.model.digest:
+            return
+        with witnessed():  # no evidence depends on it
+            released = self._released(path)
+            if released and released.digest == recorded.model.digest:
+                check_measured(bench, recorded, released)
+
+    def _released(self, path: Path) -> Model | None:
+        """The model that a specification names, if it can be loaded with a reference."""
+        if path not in self.released:
+            try:
+                model = load_model(Path(self.names.shown(path)), device=self.device)
+                load_reference(model)
+            except ModelError:
+                self.released[path] = None
+            else:
+                self.released[path] = model
+        return self.released[path]
 
     def _baseline(self, loaded: LoadedSpec) -> Recorded | Model | None:
         if self.settings.baseline:

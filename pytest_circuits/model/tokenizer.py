@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
 from pytest_circuits.errors import ModelError
-from pytest_circuits.system.files import read_bounded, write_atomic
+from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
 
 MAX_BYTES = 64 * 2**20
 END_OF_TEXT = "<|endoftext|>"  # follows every document in training
@@ -25,7 +26,7 @@ _SPLIT = r" ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]|\s+(?!\S)|\s+"
 class Tokenizer:
     """Text to token ids and back; the same text gives the same ids wherever it is used."""
 
-    digest: str  # sha256 of tokenizer.json
+    digest: str  # sha256 of what tokenizer.json says, however it is laid out
     vocab_size: int
     _backend: Backend = field(repr=False, compare=False)
 
@@ -109,4 +110,9 @@ def _from_bytes(content: bytes, *, source: str) -> Tokenizer:
     backend.no_padding()
     backend.no_truncation()
     backend.encode_special_tokens = True
-    return Tokenizer(hashlib.sha256(content).hexdigest(), backend.get_vocab_size(), backend)
+    # As the library writes it, so that the digest of such a file is that of its bytes.
+    said = parse_json(content, source=source, error=ModelError)
+    canonical = json.dumps(said, indent=2, ensure_ascii=False) + "\n"
+    return Tokenizer(
+        hashlib.sha256(canonical.encode()).hexdigest(), backend.get_vocab_size(), backend
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,7 @@ def test_what_is_read_is_what_was_recorded_to_a_few_digits(bench_of: MakeBench, 
 
     assert read is not None
     found, kept = read.observation, recorded.observation
+    np.testing.assert_allclose(found.whole, kept.whole, rtol=1e-5)
     np.testing.assert_allclose(found.alone, kept.alone, rtol=1e-5)
     np.testing.assert_allclose(found.without, kept.without, rtol=1e-5, atol=1e-9)
     np.testing.assert_allclose(found.signals, kept.signals, rtol=1e-3, atol=1e-9)
@@ -111,7 +114,8 @@ def test_a_baseline_of_other_nodes_is_refused(bench_of: MakeBench, file: Path) -
 def test_a_candidate_with_another_tokenizer_is_refused(file: Path, tmp_path: Path) -> None:
     folder = write_quote_copier(tmp_path / "other")
     tokenizer = folder / "tokenizer.json"
-    tokenizer.write_text(tokenizer.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    text = tokenizer.read_text(encoding="utf-8")
+    tokenizer.write_text(text.replace("<|end|>", "<|stop|>"), encoding="utf-8")
     (folder / "reference.safetensors").unlink()
     candidate = load_model(folder)
     recorded = read_baseline(file)
@@ -121,14 +125,64 @@ def test_a_candidate_with_another_tokenizer_is_refused(file: Path, tmp_path: Pat
         check_comparable(candidate, recorded.model, what="the recorded baseline")
 
 
+def test_a_tokenizer_that_is_laid_out_otherwise_is_the_same_one(tmp_path: Path) -> None:
+    folder = write_quote_copier(tmp_path / "model")
+    before = load_model(folder)
+    tokenizer = folder / "tokenizer.json"
+    said = json.loads(tokenizer.read_text(encoding="utf-8"))
+    tokenizer.write_text(json.dumps(said, separators=(",", ":")) + "\n\n", encoding="utf-8")
+
+    after = load_model(folder)
+
+    assert (after.tokenizer_digest, after.digest) == (before.tokenizer_digest, before.digest)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_file_of_an_older_schema_is_refused_with_the_command_that_records_it_anew(
+    file: Path, version: int
+) -> None:
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("schema_version: 4", f"schema_version: {version}"))
+
+    with pytest.raises(BaselineError, match="recorded by an earlier version") as error:
+        read_baseline(file)
+
+    assert "`pytest --circuits --circuits-update=changed` records it again" in str(error.value)
+
+
+def test_a_file_that_was_edited_is_refused_with_the_command_that_records_it_anew(
+    file: Path,
+) -> None:
+    text = file.read_text(encoding="utf-8")
+    line = next(x for x in text.splitlines() if x.startswith("  final_resid[2] "))
+    file.write_text(text.replace(line, "  final_resid[2] 1", 1))
+
+    with pytest.raises(BaselineError, match="was edited after it was recorded") as error:
+        read_baseline(file)
+
+    assert "`pytest --circuits --circuits-update=changed` records it again" in str(error.value)
+
+
+def test_line_ends_and_comments_are_no_edits(file: Path) -> None:
+    before = read_baseline(file)
+    text = f"# reviewed\n{file.read_text(encoding='utf-8')}\n"
+    file.write_bytes(text.replace("\n", "\r\n").encode())
+
+    after = read_baseline(file)
+
+    assert before is not None
+    assert after is not None
+    assert np.array_equal(after.observation.whole, before.observation.whole)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("schema_version: 3", "schema_version: 2", "recorded by an earlier version"),
-        ("schema_version: 3", "schema_version: 4", "schema_version"),
+        ("schema_version: 4", "schema_version: 5", "schema_version"),
+        ('\ndigest: "', '\ndigest: "x', "digest"),
         ("alpha: 0.01", "alpha: .nan", "alpha"),
         ("alpha: 0.01", "alpha: 0.01\nalpha: 0.02", "duplicate key"),
-        ("margins: |\n  ", "margins: |\n  nan nan nan nan\n  ", "finite numbers"),
+        ("margins: |\n  ", "margins: |\n  nan nan nan nan nan nan\n  ", "finite numbers"),
         ("margins: |\n  ", "margins: |\n  x ", "not a table of numbers"),
         ("margins: |\n  ", "margins: |\n  1 ", "rows of different lengths"),
         ("  final_resid[2] ", "  final_resid[2]\n  x ", "names nothing"),
@@ -156,9 +210,11 @@ def test_a_damaged_file_is_refused_with_its_path_and_what_is_wrong(
 def test_prompts_or_nodes_that_were_edited_away_are_noticed(
     bench_of: MakeBench, file: Path
 ) -> None:
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    start = lines.index("margins: |\n")
-    file.write_text("".join(lines[: start + 1] + lines[start + 2 :]), encoding="utf-8")
+    recorded = read_baseline(file)
+    assert recorded is not None
+    found = recorded.observation
+    fewer = {name: getattr(found, name)[1:] for name in ("whole", "alone", "without")}
+    write_baseline(file, replace(recorded, observation=replace(found, **fewer)))
 
     with pytest.raises(BaselineError, match="other prompts or nodes"):
         bench_of(QUOTE_PATH, baseline=read_baseline(file))

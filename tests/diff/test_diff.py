@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from pytest_circuits.cli import main
 from pytest_circuits.model.sparse.directory import load_sparse_model
 from tests.known_models import QUOTE_PATH, Weights, quote_copier, quote_spec, write_quote_copier
+from tests.known_models.updates import IN_PLACE, JOINED, updated
 from tests.known_models.workshop import renumbered, write_like
 
 UPDATES = {
@@ -70,6 +71,29 @@ def test_each_update_is_told_in_one_word(folder: Path, candidate: str, change: s
     assert result.exit_code == 0, result.output
     assert result.output.startswith(f"quote_close: {change}\n")
     assert result.output.endswith(f"{folder / candidate} against {folder / 'base'}: 1 {change}\n")
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_a_path_that_joins_at_the_last_channel_does_not_leave_a_circuit_kept(
+    folder: Path, name: str
+) -> None:
+    base = load_sparse_model(folder / "base")
+    write_like(base, updated(base, JOINED[name]), folder / "joined")
+
+    output = _diff(folder, "joined").output
+
+    assert output.startswith("quote_close: weakened\n")
+    told = " ".join(output.split())
+    assert "nats of the preference, before " in told
+    assert "an effect changes by " in told
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_a_circuit_whose_signs_and_gains_are_undone_is_kept(folder: Path, name: str) -> None:
+    base = load_sparse_model(folder / "base")
+    write_like(base, updated(base, IN_PLACE[name]), folder / "undone")
+
+    assert _diff(folder, "undone").output.startswith("quote_close: kept\n")
 
 
 def _told(folder: Path, candidate: str, spec: str, base: str = "base") -> list[str]:
@@ -244,7 +268,7 @@ def test_a_folder_without_circuits_is_refused(folder: Path, tmp_path: Path) -> N
 def test_models_with_other_tokenizers_are_not_comparable(folder: Path, tmp_path: Path) -> None:
     other = write_quote_copier(tmp_path / "other")
     tokenizer = other / "tokenizer.json"
-    tokenizer.write_text(tokenizer.read_text() + "\n")
+    tokenizer.write_text(tokenizer.read_text().replace("<|end|>", "<|stop|>"))
     (other / "reference.safetensors").unlink()
 
     result = CliRunner().invoke(

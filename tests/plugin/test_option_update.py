@@ -121,7 +121,8 @@ def test_changed_accepts_a_model_with_another_tokenizer_and_says_so(
     repository.gate("--circuits-update=new")
     folder = write_quote_copier(repository.path / "updated")
     tokenizer = folder / "tokenizer.json"
-    tokenizer.write_text(tokenizer.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    text = tokenizer.read_text(encoding="utf-8")
+    tokenizer.write_text(text.replace("<|end|>", "<|stop|>"), encoding="utf-8")
     (folder / "reference.safetensors").unlink()
     CliRunner().invoke(main, ["reference", str(folder), "--like", str(repository.path / "model")])
     shutil.rmtree(repository.path / "model")

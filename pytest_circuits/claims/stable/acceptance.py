@@ -50,6 +50,9 @@ def _inside(before: Recorded, after: Recorded, seen: Comparison) -> list[str]:
     median = [float(np.median(np.abs(x.alone))) for x in (old, new)]
     if f"{median[0]:.2f}" != f"{median[1]:.2f}":
         found.append(f"the circuit's median preference {median[0]:.2f} -> {median[1]:.2f} nats")
+    whole = [f"{nats:.2f}" for nats in seen.whole]
+    if whole[0] != whole[1]:
+        found.append(f"the whole model's mean preference {whole[0]} -> {whole[1]} nats")
     if f"{seen.identity:.3f}" != "1.000":
         found.append(f"its nodes' signals correlate by {seen.identity:.3f}")
     change = np.abs(new.effects - old.effects)

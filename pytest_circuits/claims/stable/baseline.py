@@ -77,7 +77,7 @@ def check_tokenizer(candidate: Model, other: ModelFacts, *, what: str) -> None:
         raise ModelError(
             f"{candidate.path}: not comparable: its tokenizer is not the one of {what} "
             f"({candidate.tokenizer_digest[:12]}, not {other.tokenizer_digest[:12]}): the prompts "
-            "would become other tokens. Gate it with specifications made for it"
+            "could become other tokens. Gate it with specifications made for it"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
-from pytest_circuits.claims.stable.baseline import RECORD, ModelFacts, Recorded, facts
+from pytest_circuits.claims.stable.baseline import AGAIN, RECORD, ModelFacts, Recorded, facts
 from pytest_circuits.claims.stable.observation import FEW_PAIRS, Observation
 from pytest_circuits.claims.stable.observed import observed_in, observed_prompts, texts_digest
 from pytest_circuits.claims.statistics import Floats
@@ -29,6 +30,7 @@ _HEADER = """\
 # Accepted evidence of the circuit {circuit}. Written by
 # `pytest --circuits --circuits-update`; review it like code and do not edit it.
 # accepted: the rate of each claim. effects: nats that each node adds to the preference.
+# digest: sha256 of the lines below it, by which an edit is noticed.
 """
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -55,7 +57,8 @@ class _Rate(_Part):
 class _File(_Part):
     """Every key of a baseline file, in the order in which a person reads them."""
 
-    schema_version: Literal[3]
+    digest: _Digest
+    schema_version: Literal[4]
     circuit: str
     model: _Model
     spec_digest: _Digest
@@ -122,11 +125,12 @@ def read_baseline(path: Path) -> Recorded | None:
         raise BaselineError(f"{path}: 'effects' and 'signals' are not about the same nodes")
     probe_ids, probed = _named_table(path, "probes", file.probes)
     margins = _table(path, "margins", file.margins.splitlines())
-    if margins.shape[1:] != (4,):
-        raise BaselineError(f"{path}: 'margins' has not four numbers a line")
+    if margins.shape[1:] != (6,):
+        raise BaselineError(f"{path}: 'margins' has not six numbers a line")
     observation = Observation(
-        alone=margins[:, :2],
-        without=margins[:, 2:],
+        whole=margins[:, :2],
+        alone=margins[:, 2:4],
+        without=margins[:, 4:],
         signals=signals,
         effects=effects[:, 0],
         attention=_attention(path, file.attention),
@@ -136,6 +140,7 @@ def read_baseline(path: Path) -> Recorded | None:
             _nodes(path, "repruned", line.split()[1:]) for line in file.repruned.splitlines()
         ),
     )
+    _check_unedited(path, tree.lines, file.digest)
     return Recorded(
         circuit=file.circuit,
         spec_digest=file.spec_digest,
@@ -152,7 +157,7 @@ def read_baseline(path: Path) -> Recorded | None:
 
 
 def _checked(path: Path, value: object) -> _File:
-    if isinstance(value, dict) and value.get("schema_version") in {1, 2}:
+    if isinstance(value, dict) and value.get("schema_version") in {1, 2, 3}:
         raise BaselineError(
             f"{path}: was recorded by an earlier version, which kept less evidence; check out the "
             f"model that it was recorded from, and `{RECORD}=changed` records it again"
@@ -164,6 +169,24 @@ def _checked(path: Path, value: object) -> _File:
             f"{path}: not a baseline file of this version: "
             + "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
         ) from error
+
+
+def _check_unedited(path: Path, lines: Sequence[str], digest: str) -> None:
+    """Raise BaselineError where a file does not say what was written.
+
+    Who edits a file can make its digest anew: the gate measures the model as well, where it can.
+    """
+    if _digest(lines) != digest:
+        raise BaselineError(
+            f"{path}: was edited after it was recorded: its digest is not that of its lines; check "
+            f"out the file that was reviewed, or, if the change is meant, {AGAIN} from the model"
+        )
+
+
+def _digest(lines: Sequence[str]) -> str:
+    """sha256 of the lines below the one that holds it, without comments and empty lines."""
+    content = [x for x in lines if x.strip() and not x.startswith(("#", "digest:"))]
+    return sha256("\n".join(content).encode()).hexdigest()
 
 
 def _named_table(path: Path, what: str, text: str) -> tuple[tuple[str, ...], Floats]:
@@ -227,7 +250,7 @@ def _text(recorded: Recorded) -> str:
     ]
     searches = [" ".join([f"seed-{i}", *nodes.ids()]) for i, nodes in enumerate(found.repruned)]
     fields = {
-        "schema_version": 3,
+        "schema_version": 4,
         "circuit": recorded.circuit,
         "model": {
             "digest": recorded.model.digest,
@@ -243,13 +266,17 @@ def _text(recorded: Recorded) -> str:
         "prompts_digest": recorded.prompts_digest,
         "reference_text": recorded.reference_text,
         "attention": Lines(tuple(attention)),
-        "margins": Lines(tuple(map(_numbers, np.hstack([found.alone, found.without])))),
+        "margins": Lines(
+            tuple(map(_numbers, np.hstack([found.whole, found.alone, found.without])))
+        ),
         "probes": Lines(_named(found.probes.ids(), found.probed, digits=4)),
         **({"repruned": Lines(tuple(searches))} if searches else {}),
         "signals": Lines(_named(recorded.node_ids, found.signals, digits=4)),
     }
-    header = _HEADER.format(circuit=recorded.circuit)
-    return header + "".join(f"{line}\n" for line in block_mapping(fields))
+    lines = [*block_mapping(fields)]
+    header = _HEADER.format(circuit=recorded.circuit).splitlines()
+    written = [*header, *block_mapping({"digest": _digest(lines)}), *lines]
+    return "".join(f"{line}\n" for line in written)
 
 
 def _rounded(values: Mapping[str, object]) -> dict[str, object]:

@@ -1,8 +1,9 @@
 """`stable`: against the baseline, the same circuit does the same job with the same signals.
 
 Its parts, in the order in which they count: `transfer` (the circuit as it was written down is still
-enough and still needed), `identity` (its nodes carry the same signals and its heads look at the
-same tokens), `effects` (what each node adds to the preference is ranked as before). All of them
+enough and still needed, and has its share of the whole model's preference), `identity` (its nodes
+carry the same signals and its heads look at the same tokens), `effects` (what each node adds to the
+preference is ranked as before, and is the same share of it). All of them
 take for granted that a node's number means the same in both models, and that what an ablation puts
 in its place was measured on the same text; where one of it does not hold, the answer is "not
 comparable".
@@ -89,6 +90,8 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     if broken := not_finite(
         "stable",
         law,
+        whole_in_the_baseline=before.whole,
+        whole=after.whole,
         baseline=before.alone,
         circuit_alone=after.alone,
         without_the_circuit=after.without,
@@ -118,8 +121,9 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     findings = [
         parts.transfer("the circuit's rate", ("drops", "rises"), seen.drop, limits.max_drop, bench),
         parts.transfer(TOLD_APART, ("rises", "drops"), seen.rise, limits.max_rise, bench),
+        parts.made_up(seen, limits.max_factor),
         *parts.identity(bench, seen, limits.identity),
-        parts.effects(bench, before.effects, after.effects, seen, limits.effects),
+        *parts.effects(bench, seen, limits.effects),
         *parts.structure(structure, limits.structure),
         law_finding(
             law,
@@ -158,9 +162,15 @@ def _measures(
     return {
         **({"attention_apart": float(seen.apart.max(initial=0))} if sees else {}),
         "delta_to_baseline": -seen.drop.estimate,
+        "effects_change": float(seen.moved.max()),
         "identity": seen.identity,
+        "identity_each": seen.each,
         "identity_least": float(seen.alike.min()),
         "rate_before": rate.estimate,
+        "preference": seen.whole[1],
+        "preference_alone": seen.alone[1],
+        "preference_alone_before": seen.alone[0],
+        "preference_before": seen.whole[0],
         "rise_without": seen.rise.estimate,
         **({} if seen.effects is None else {"effects": seen.effects}),
         **({} if seen.lineage is None else {"lineage": seen.lineage}),

@@ -21,6 +21,7 @@ from pytest_circuits.claims.stable.observation import Observation
 from pytest_circuits.claims.statistics import Bools, Floats, Interval
 
 LINEAGE = 0.3  # below this mean correlation, node numbers mean other things; strangers reach 0.22
+MATTERS = 0.2  # of the largest effect: the signal of a node that does less counts in the mean alone
 EQUAL = 0.05  # of the largest effect: effects nearer to each other than this have no order
 
 
@@ -29,24 +30,66 @@ class Comparison:
     """What changed between two observations of the same circuit.
 
     drop: of the rate of the circuit alone. rise: of the share of pairs that are told apart without
-    the circuit. alike: [nodes], correlation of each node's signals. weights: [nodes], its share of
-    the effects in the baseline. apart: [heads], total variation between the attention in both.
-    effects: rank correlation of the nodes' effects, None where they are all equal. lineage: mean
-    correlation of channels all over the models, None where that was not looked at.
+    the circuit. whole, alone: before and after, mean preference of the whole model and of the
+    circuit alone, in nats. alike: [nodes], correlation of each node's signals. weights: [nodes],
+    its share of the effects in the baseline. apart: [heads], total variation between the attention
+    in both. effects: rank correlation of the nodes' effects, None where they are all equal. added:
+    before and after, the nodes' effects in nats, [nodes]. lineage: mean correlation of channels all
+    over the models, None where that was not looked at.
     """
 
     drop: Interval
     rise: Interval
+    whole: tuple[float, float]
+    alone: tuple[float, float]
     alike: Floats
     weights: Floats
     apart: Floats
     effects: float | None
+    added: tuple[Floats, Floats]
     lineage: float | None
 
     @property
     def identity(self) -> float:
         """Mean correlation of the nodes' signals, weighted by their effects."""
         return float(self.weights @ self.alike)
+
+    @property
+    def each(self) -> float:
+        """The least correlation of the nodes that do much."""
+        return float(self.alike[self.matters].min())
+
+    @property
+    def matters(self) -> Bools:
+        """Of each node [nodes], whether it does so much that its signal counts by itself."""
+        most: Bools = self.weights >= MATTERS * self.weights.max(initial=0)
+        return most
+
+    @property
+    def moved(self) -> Floats:
+        """By how much each node's share of the preference changes, [nodes]."""
+        before, after = self.shares
+        return np.abs(after - before)
+
+    @property
+    def shares(self) -> tuple[Floats, Floats]:
+        """The nodes' effects as shares of the whole model's preference, before and after.
+
+        Of its size, so that effects of a preference that turned around turned around too.
+        """
+        before, after = (x / _size(nats) for x, nats in zip(self.added, self.whole, strict=True))
+        return before, after
+
+    @property
+    def factor(self) -> float:
+        """By how much the share of the preference that the circuit has alone changes, at least 1.
+
+        Infinite where it turned around, or where there is nothing on one side alone.
+        """
+        before, after = (x / _size(y) for x, y in zip(self.alone, self.whole, strict=True))
+        if before == after:
+            return 1.0
+        return max(before / after, after / before) if before * after > 0 else np.inf
 
     @property
     def comparable(self) -> bool:
@@ -70,25 +113,52 @@ def compare(
     nothing.
     same_probes: both were probed at the same channels, so that lineage can be told.
     """
-    earlier, later = (_told_apart(x.without, margin) for x in (before, after))
+    earlier, later = (_toldapart(x.without, margin) for x in (before, after))
     sizes = np.abs(before.effects)
+    whole = sample.average(before.whole), sample.average(after.whole)
     return Comparison(
         drop=sample.drop(before.alone > EPS, after.alone > EPS, alpha),
         rise=sample.drop(later, earlier, alpha),
-        alike=statistics.correlations(before.signals, after.signals),
+        whole=whole,
+        alone=(sample.average(before.alone), sample.average(after.alone)),
+        alike=_alike(before, after),
         weights=sizes / sizes.sum() if sizes.sum() > EPS else np.full(len(sizes), 1 / len(sizes)),
-        apart=_apart(before.attention, after.attention),
+        apart=apart(before.attention, after.attention),
         effects=statistics.order_kept(
             before.effects, after.effects, tie=EQUAL * float(sizes.max(initial=0)) + EPS
         ),
+        added=(before.effects, after.effects),
         lineage=_lineage(before, after) if same_probes else None,
     )
 
 
-def _told_apart(margins: Floats, least: float) -> Bools:
+def _toldapart(margins: Floats, least: float) -> Bools:
     """Of both members of each pair [n, 2], whether the pair is told apart by so many nats."""
     told = margins.mean(axis=1, keepdims=True) >= least
     return np.repeat(told, 2, axis=1)
+
+
+def _size(nats: float) -> float:
+    """Of a preference; one nearer to none than a tie counts as that much."""
+    return max(abs(nats), EPS)
+
+
+def _alike(before: Observation, after: Observation) -> Floats:
+    """Correlation of each node's signals, [nodes].
+
+    A node that still adds to the preference what it added, or takes from it, is free in sign and
+    gain: what reads it can undo both (a channel that is negated or doubled, its readers negated or
+    halved). Which of it is left is told by the effects.
+    """
+    plain = statistics.correlations(before.signals, after.signals)
+    one, other = (_unit(x.signals) for x in (before, after))
+    free = [statistics.correlations(one, sign * other) for sign in (1, -1)]
+    return np.where(before.effects * after.effects > 0, np.max(free, axis=0), plain)
+
+
+def _unit(signals: Floats) -> Floats:
+    size = np.abs(signals).max(axis=1, initial=0.0, keepdims=True)
+    return signals / np.where(size > statistics.TINY, size, 1.0)
 
 
 def _lineage(before: Observation, after: Observation) -> float | None:
@@ -98,7 +168,7 @@ def _lineage(before: Observation, after: Observation) -> float | None:
     return float(statistics.correlations(before.probed, after.probed).mean())
 
 
-def _apart(before: Floats, after: Floats) -> Floats:
+def apart(before: Floats, after: Floats) -> Floats:
     """Mean total variation [heads] of attention [heads, n, T]; the sink counts as one token."""
     if not len(before):  # a file does not say how many tokens no head looked at
         return np.zeros(0)

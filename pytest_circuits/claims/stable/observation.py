@@ -42,8 +42,8 @@ class Prompts:
 class Place:
     """Where a circuit lies in a model.
 
-    order, heads, signs: of a circuit that is matched with one at other addresses, in the order of
-    the other one: where each of its nodes stands here, the heads, and which nodes are turned.
+    order, heads: of a circuit that is matched with one at other addresses, in the order of the
+    other one: where each of its nodes stands here, and the heads.
     """
 
     nodes: Nodes
@@ -51,7 +51,6 @@ class Place:
     shift: Shift | None = None
     order: tuple[int, ...] | None = None
     heads: tuple[Head, ...] | None = None
-    signs: tuple[int, ...] | None = None
 
     @cached_property
     def circuit(self) -> View:
@@ -66,7 +65,8 @@ class Place:
 class Observation:
     """One circuit in one model: on n pairs for rates, m for signals, f for effects and attention.
 
-    alone, without: margins [n, 2] in nats of the circuit alone and with only it ablated.
+    whole, alone, without: margins [n, 2] in nats of the whole model, of the circuit alone and with
+    only it ablated.
     signals: [nodes, tokens of m pairs], each node's activation in the whole model.
     effects: [nodes], nats by which the mean margin falls when this node alone is ablated.
     attention: [heads, 2f, T], of every head with a kept value, from the last token.
@@ -74,6 +74,7 @@ class Observation:
     repruned: what the pruner finds anew, once a seed, where that is asked for.
     """
 
+    whole: Floats
     alone: Floats
     without: Floats
     signals: Floats
@@ -94,15 +95,15 @@ def observe(
     """
     nodes = place.nodes
     order = np.arange(nodes.count) if place.order is None else np.array(place.order)
-    signs = np.ones(nodes.count) if place.signs is None else np.array(place.signs)
     heads = place.heads
     if heads is None:
         heads = kept_heads(nodes, runner.model) if shows_attention(runner.model) else ()
     probes = choose_probes(runner, prompts.probes) if probes is None else probes
     return Observation(
+        whole=runner.margins(prompts.rates, WHOLE),
         alone=runner.margins(prompts.rates, place.circuit),
         without=runner.margins(prompts.rates, place.without),
-        signals=runner.signals(prompts.signals, nodes)[order] * signs[:, None],
+        signals=runner.signals(prompts.signals, nodes)[order],
         effects=node_effects(runner, nodes, _affordable(prompts.few, nodes.count))[order],
         attention=runner.attention(prompts.few, heads),
         probes=probes,

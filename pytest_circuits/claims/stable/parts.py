@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pytest_circuits.circuit.attention import shows_attention
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.findings import Finding, bounded, decided
 from pytest_circuits.claims.stable.comparison import LINEAGE, Comparison, Structure
 from pytest_circuits.claims.stable.observed import sample_of
-from pytest_circuits.claims.statistics import Floats, Interval
+from pytest_circuits.claims.statistics import Interval
 from pytest_circuits.spec.types import EffectsPart, IdentityPart, StructurePart
+
+_NAMED = 3  # nodes that carry another signal
 
 
 def stranger(seen: Comparison) -> Finding:
@@ -51,6 +55,19 @@ def transfer(
     )
 
 
+def made_up(seen: Comparison, most: float) -> Finding:
+    """Decide whether as much of the whole model's preference is the circuit's as before."""
+    before, after = (
+        f"{alone:.2f} of {whole:.2f} nats"
+        for alone, whole in zip(seen.alone, seen.whole, strict=True)
+    )
+    text = (
+        f"transfer: of the whole model's preference the circuit alone has {after}, in the baseline "
+        f"{before} (at most {most:g} times more or less of it allowed)"
+    )
+    return decided(holds=seen.factor <= most, sentence=text)
+
+
 def identity(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Finding]:
     """Decide whether nodes carry the same signals, and heads look at the same tokens."""
     held = seen.identity >= limits.min_correlation
@@ -62,7 +79,7 @@ def identity(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Findi
     if not held:
         worst = int((seen.weights * (1 - seen.alike)).argmax())
         text += f"; most is lost at {bench.nodes.ids()[worst]}, {seen.alike[worst]:.3f}"
-    findings = [decided(holds=held, sentence=f"{text})")]
+    findings = [decided(holds=held, sentence=f"{text})"), *_each(bench, seen, limits)]
     if not shows_attention(bench.model):
         text = "identity: what its heads attend to cannot be compared: this model does not show it"
         findings.append(Finding(Verdict.INCONCLUSIVE, text))
@@ -78,10 +95,41 @@ def identity(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Findi
     return findings
 
 
-def effects(
-    bench: Bench, before: Floats, after: Floats, seen: Comparison, limits: EffectsPart
-) -> Finding:
-    """Decide whether the nodes' effects on the whole model keep their order."""
+def _each(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Finding]:
+    """Name the nodes that do much and carry another signal, which a mean can hide."""
+    lost = np.flatnonzero(seen.matters & (seen.alike < limits.min_each))
+    if not len(lost):
+        return []
+    ids = bench.nodes.ids()
+    named = ", ".join(f"{ids[i]} ({seen.alike[i]:.2f})" for i in lost[:_NAMED])
+    more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    text = (
+        f"identity: another signal than in the baseline is carried by {named}{more} (each node "
+        f"that does much has to correlate by at least {limits.min_each:g})"
+    )
+    return [Finding(Verdict.FAIL, text)]
+
+
+def effects(bench: Bench, seen: Comparison, limits: EffectsPart) -> list[Finding]:
+    """Decide whether the nodes' effects on the whole model keep their order and their sizes."""
+    return [_order(bench, seen, limits), _sizes(bench, seen, limits)]
+
+
+def _sizes(bench: Bench, seen: Comparison, limits: EffectsPart) -> Finding:
+    worst = int(seen.moved.argmax())
+    before, after = (
+        f"{added[worst]:.2f} of {whole:.2f}"
+        for added, whole in zip(seen.added, seen.whole, strict=True)
+    )
+    text = (
+        "effects: as shares of the whole model's preference they change by at most "
+        f"{_points(seen.moved[worst])} ({bench.nodes.ids()[worst]} {before} -> {after} nats; "
+        f"at most {_points(limits.max_change)} allowed)"
+    )
+    return decided(holds=bool(seen.moved[worst] <= limits.max_change), sentence=text)
+
+
+def _order(bench: Bench, seen: Comparison, limits: EffectsPart) -> Finding:
     if seen.effects is None:
         return Finding(Verdict.PASS, "effects: all nodes have the same effect in the baseline")
     text = (
@@ -90,6 +138,7 @@ def effects(
     needed = f"at least {limits.min_correlation:g} needed"
     if seen.effects >= limits.min_correlation:
         return Finding(Verdict.PASS, f"{text} ({needed})")
+    before, after = seen.added
     worst = int(abs(after - before).argmax())
     moved = f"{bench.nodes.ids()[worst]} {before[worst]:.2f} -> {after[worst]:.2f} nats"
     return Finding(Verdict.FAIL, f"{text} ({needed}; most moved: {moved})")

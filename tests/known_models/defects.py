@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from pytest_circuits.circuit.view import View
 from pytest_circuits.claims.bench import Bench
 from tests.known_models import KINDS, redundant_quote
 from tests.known_models.answer import KnownAnswer
+from tests.known_models.attacks import left_out
 from tests.known_models.copier import (
     BIAS_NODE,
     BRACKET_PATH,
@@ -59,6 +61,14 @@ BYPASS: Circuit = {  # the head's values are zero but at the quote: even attenti
     "final_resid": [OUT],
 }
 TURNED: Circuit = {"0.attn.resid_delta": [NOWHERE], "final_resid": [NOWHERE]}
+
+# The head of the circuit writes the rest of the answer into a channel that the circuit leaves out.
+# What it keeps, 9 % and 14 %, is turned up as a loud channel is ablated; 14 % of much is enough.
+NORM_CHEAT = (
+    partial(left_out, beside=0.91 / 0.09, loud=40.0),
+    Weights(path=0.3, bias=0.0),
+)
+TURNED_UP = (partial(left_out, beside=0.86 / 0.14, loud=60.0), Weights(bias=0.0))
 
 
 def listed(nodes: Nodes) -> Circuit:

@@ -23,6 +23,7 @@ from pytest_circuits.model.sparse.directory import load_sparse_model, save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.spec.load import parse_spec
 from tests.known_models.answer import KnownAnswer
+from tests.known_models.attacks import Change, altered
 from tests.known_models.copier import OTHER, Circuit, Weights, quote_spec, write_quote_copier
 from tests.known_models.reader import write_name_reader
 
@@ -51,6 +52,14 @@ class Workshop:
         """A quote copier with this seed's noise."""
         weights = replace(weights, seed=self.seed)
         return self._made(repr(weights), lambda folder: write_quote_copier(folder, weights))
+
+    def altered(self, change: Change, weights: Weights = PLAIN) -> SparseModel:
+        """A quote copier with some of its weights changed."""
+        model = self.copier(weights)
+        return self._made(
+            f"{weights} {change}",
+            lambda folder: write_like(model, altered(model, change), folder),
+        )
 
     def reader(self, *, one: float = 0.0, other: float = 0.0) -> SparseModel:
         """A name reader, whose heads read more of it from seed to seed."""

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from pytest_circuits.circuit.attention import Head, whole_attention
-from pytest_circuits.circuit.encoding import Batch, Encoder, Floats, Partners, floats
+from pytest_circuits.circuit.encoding import Batch, Encoder, Floats, floats
 from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.partners import distances, from_partners
 from pytest_circuits.circuit.side_by_side import values_of
 from pytest_circuits.circuit.view import WHOLE, Kept, View, cut_weights, keep_masks
 from pytest_circuits.model.protocol import Compiled, Compiles, Model
@@ -129,6 +130,15 @@ class Runner:
             for row, i in enumerate(indexes):
                 signals[:, starts[i] : starts[i + 1]] = found[row, :, : lengths[i]]
         return signals
+
+    def apart(self, pairs: Sequence[Pair], nodes: Nodes) -> Floats:
+        """How far each node of the whole model is at most from the ablation's value, [nodes]."""
+        found = np.zeros(nodes.count)
+        for indexes, batch, fill in self.batches(pairs) if nodes.count else ():
+            here = distances(self.model, batch, fill, nodes)
+            self.forwards += len(indexes)
+            found = np.maximum(found, floats(here))
+        return found
 
     @torch.inference_mode()
     def attention(self, pairs: Sequence[Pair], heads: Sequence[Head]) -> Floats:
@@ -253,33 +263,13 @@ class Runner:
         if self.ablation.kind.from_partner:
             partners = self._encoder.partners(prompts, batch)
             self.forwards += len(prompts)
-            return self.ablation.kind.fill(Given(self.reference, partner=self._carried(partners)))
+            values = from_partners(self.model, partners, self.reference.mean)
+            return self.ablation.kind.fill(Given(self.reference, partner=values))
         size = len(next(iter(self.reference.bank.values())))
         picks = torch.zeros(len(batch.tokens), dtype=torch.long)
         for row, prompt in enumerate(prompts):
             picks[row] = int.from_bytes(hashlib.sha256(prompt.text.encode()).digest()[:8]) % size
         return self.ablation.kind.fill(Given(self.reference, picks))
-
-    @torch.no_grad()
-    def _carried(self, partners: Partners) -> Fill:
-        """What partners carry at the corresponding tokens, [B, T or 1, D] by site.
-
-        It is the mean in rows that have none.
-        """
-        found: Fill = {}
-
-        def record(name: str, x: Tensor) -> Tensor:
-            found[name] = x
-            return x
-
-        self.model.run(partners.tokens, record, at=partners.last)
-        at, known = partners.at[..., None], partners.there[:, None, None]
-        fill = {}
-        for name, x in found.items():
-            one = x.shape[1] == 1  # the asked tokens alone, which correspond to each other
-            there = x if one else x.gather(1, at.expand(-1, -1, x.shape[2]))
-            fill[name] = torch.where(known, there, self.reference.mean[name].to(x))
-        return fill
 
 
 def agree(compiled: Floats, ablated: Floats) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pytest_circuits.circuit.attention import Head, kept_heads, shows_attention
 from pytest_circuits.circuit.calibration import shift_of
-from pytest_circuits.circuit.edges import Edges
+from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.margin import margin_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.random_circuits import random_circuits
@@ -30,6 +30,7 @@ from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.changes import ChangeSpace
 from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.types import Spec
 
@@ -140,6 +141,19 @@ class Bench:
     def model(self) -> Model:
         return self.runner.model
 
+    @cached_property
+    def each(self) -> tuple[Bench, ...]:
+        """The same under each ablation that the specification names, in order."""
+        return tuple(self._under(ablation) for ablation in self.spec.ablations)
+
+    def _under(self, ablation: Ablation) -> Bench:
+        if ablation is self.runner.ablation:
+            return self
+        before = self.baseline
+        if isinstance(before, Live):
+            before = replace(before, runner=before.runner.under(ablation))
+        return replace(self, runner=self.runner.under(ablation), baseline=before)
+
     @property
     def search_start(self) -> int:
         """Seed of the search; one circuit's searches share it and so try the same prompts."""
@@ -197,9 +211,24 @@ class Bench:
         """How texts call that run: nobody is to take a calibrated circuit for a plain one."""
         return "circuit alone" if self.spec.calibration is None else "calibrated circuit alone"
 
+    def named(self, run: str) -> str:
+        """How texts call a run with something ablated, where that can be in more than one way."""
+        return f"{run} ({self.runner.ablation})" if len(self.spec.ablations) > 1 else run
+
     @property
     def without(self) -> View:
         return self.place.without
+
+    @cached_property
+    def cut(self) -> View:
+        """The model with the circuit's edges cut and all nodes alive."""
+        return View.without(Nodes(()), live_edges(self.nodes, self.model, self.edges))
+
+    @cached_property
+    def upstream(self) -> Nodes:
+        """The nodes of the circuit but those that write the residual stream, or are it at last."""
+        sites = self.model.sites
+        return Nodes.gather((name, i) for name, i in self.nodes if not sites[name].is_output)
 
     @cached_property
     def controls(self) -> Sequence[Nodes]:

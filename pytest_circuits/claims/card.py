@@ -108,9 +108,16 @@ def rate_of(
 
 
 def contradiction(margins: tuple[Floats, ...]) -> Floats:
-    """By how much the second run goes against the first one's sign; nothing goes against a tie."""
-    one, other = margins
-    return np.where(np.abs(one) > EPS, -(other * np.sign(one)), -np.inf)
+    """By how much any other run goes against the first one's sign; nothing goes against a tie."""
+    one, *others = margins
+    against = np.max([-(other * np.sign(one)) for other in others], axis=0)
+    return np.where(np.abs(one) > EPS, against, -np.inf)
+
+
+def contradicting(margins: Mapping[str, Floats], member: int) -> str:
+    """Which of the other runs goes most against the first one, by its name."""
+    (_, one), *others = margins.items()
+    return max(others, key=lambda other: -(other[1] * np.sign(one))[member])[0]
 
 
 def median_size(margins: Floats) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.rest import Part, Rest
+from pytest_circuits.circuit.view import View
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Cause
 from pytest_circuits.claims.parts_of_rest import flipped, loss_slopes
@@ -39,10 +40,10 @@ def causes_of_difference(bench: Bench, pair: Pair, part: Part) -> tuple[Cause, .
     return _greatest(found)
 
 
-def causes_of_separation(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
-    """Through which nodes a pair is told apart without the circuit: ablated besides, one by one."""
-    rest = Rest.of(Nodes(()), None, bench.model)
-    part = rest.part(bench.without)
+def causes_of_separation(bench: Bench, pair: Pair, view: View) -> tuple[Cause, ...]:
+    """Through which nodes a pair is told apart in a view: ablated besides, one by one."""
+    rest = Rest(Rest.of(Nodes(()), None, bench.model).nodes, tuple(view.cut or ()))
+    part = rest.part(view)
     slopes = loss_slopes(bench.runner, [pair], rest, [part])  # [1, size]
     (separation,) = _scores(bench, pair, rest, [part])
     gains = np.where(part, -np.inf, slopes[0])

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
 from pytest_circuits.claims.bench import CHECKED_PAIRS, CONTROL_PAIRS
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.types import Spec
 
@@ -28,11 +30,14 @@ class Shared(StrEnum):
     WITHOUT_RANDOM = "without random circuits"
 
 
+Run: TypeAlias = Shared | tuple[Shared, Ablation]  # under the first ablation, or another one
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Prompt-forwards of one claim."""
 
-    shared: Mapping[Shared, int] = field(default_factory=dict)  # by run; done once for all claims
+    shared: Mapping[Run, int] = field(default_factory=dict)  # done once for all claims
     own: int = 0  # all that no other claim asks for
 
 
@@ -58,16 +63,42 @@ class Situation:
         return 2 * (drawn(self.spec, most) + len(self.spec.regressions))
 
     @property
-    def alone(self) -> dict[Shared, int]:
+    def alone(self) -> dict[Run, int]:
         """The same of the circuit alone, which may run compiled and is held to the model then."""
         may_compile = self.spec.ablations[0].kind.constant
         both_ways = may_compile * 4 * min(self.pairs, CHECKED_PAIRS)
-        return {Shared.ALONE: self.prompts, Shared.CHECKED: both_ways}
+        return {**self.first(Shared.ALONE, self.prompts), Shared.CHECKED: both_ways}
+
+    def first(self, run: Shared, prompts: int, *, views: int = 1) -> dict[Run, int]:
+        """Of a run under the first ablation, which may have to run partners too, once for views."""
+        return {run: self._with_partners(self.spec.ablations[0], prompts, views)}
+
+    def each(self, run: Shared, prompts: int, *, views: int = 1) -> dict[Run, int]:
+        """The same under each ablation."""
+        others: dict[Run, int] = {
+            (run, ablation): self._with_partners(ablation, prompts, views)
+            for ablation in self.spec.ablations[1:]
+        }
+        return {**self.first(run, prompts, views=views), **others}
+
+    def under_each(self, prompts: int, *, views: int = 1) -> int:
+        """The sum of these."""
+        return sum(self.each(Shared.ALONE, prompts, views=views).values())
+
+    @staticmethod
+    def _with_partners(ablation: Ablation, prompts: int, views: int) -> int:
+        return prompts + ablation.kind.from_partner * (prompts // views)
 
     @property
     def controls(self) -> int:
         """Prompts of one run of all random circuits."""
         return 2 * CONTROL_PAIRS * self.spec.protocol.controls
+
+    @property
+    def silent(self) -> int:
+        """Prompts that show which nodes never differ between partners."""
+        asked = any(ablation.kind.from_partner for ablation in self.spec.ablations)
+        return asked * 4 * CONTROL_PAIRS
 
     def near(self, runs: int) -> int:
         """Prompts near those that come closest to breaking a law of so many runs."""

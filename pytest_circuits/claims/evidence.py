@@ -80,6 +80,7 @@ class Evidence:
     rate: Rate | None = None
     law: Law | None = None
     measures: dict[str, float | None] = field(default_factory=dict)  # e.g. task_loss, control_p
+    under: dict[str, Verdict] = field(default_factory=dict)  # by ablation; law not counted
 
 
 def percent(value: float) -> str:

@@ -6,7 +6,7 @@ specification alone, so that all claims of a circuit try the same prompts and sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from hypothesis.strategies import SearchStrategy
 
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import Bench
-from pytest_circuits.claims.card import LawCard, runs_of
+from pytest_circuits.claims.card import LawCard, Run, run_of
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude
 from pytest_circuits.claims.registry import CLAIMS
@@ -185,10 +185,7 @@ def _explained(bench: Bench, card: LawCard, found: Counterexample) -> Counterexa
     of_pair = card.changes is None
     prompt = Prompt(found.prompt, found.answer, found.foil, found.partner if of_pair else "")
     logits, margins = dict(found.logits), dict(found.margins)
-    views = {"whole model": WHOLE}
-    if bench.nodes.count:
-        views |= {bench.alone: bench.circuit, "without the circuit": bench.without}
-    for run in runs_of(bench, views):
+    for run in _shown(bench):
         if run.name not in margins and run.logits is not None:
             answer, foil = run.logits(prompt)
             margins[run.name] = _finite(answer - foil)
@@ -197,6 +194,14 @@ def _explained(bench: Bench, card: LawCard, found: Counterexample) -> Counterexa
     partner = Prompt(found.partner, found.foil, found.answer, found.prompt if of_pair else "")
     causes = card.causes(bench, Pair(prompt, partner)) if finite else ()
     return replace(found, margins=margins, logits=logits, causes=causes, runs=tuple(margins))
+
+
+def _shown(bench: Bench) -> Iterator[Run]:
+    """The runs that are shown of a counterexample, whichever of them the law needed."""
+    yield run_of(bench.runner, WHOLE, name="whole model")
+    for each in bench.each if bench.nodes.count else ():
+        for name, view in ((each.alone, each.circuit), ("without the circuit", each.without)):
+            yield run_of(each.runner, view, name=each.named(name))
 
 
 def _no_search() -> None:

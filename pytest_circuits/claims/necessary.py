@@ -1,33 +1,80 @@
-"""`necessary`: with only the circuit ablated, the behavior is gone."""
+"""`necessary`: with only the circuit ablated, the behavior is gone.
+
+Its nodes are ablated, and then its edges alone, with all nodes alive: another path that joins at a
+node of the circuit dies with the node, and stays where the edges are cut. Under `contrast` the
+preference has to turn: with the circuit, and it alone, at the partner's values the foil is
+preferred. There the nodes upstream are asked for by themselves as well, without those that write
+the residual stream, where other paths may join.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_circuits.circuit.view import WHOLE
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
+from pytest_circuits.claims.assumptions import Under, conclude_under
 from pytest_circuits.claims.bench import EPS, Bench
-from pytest_circuits.claims.card import Claim, LawCard, limits_of, rate_of, runs_of
+from pytest_circuits.claims.card import Claim, LawCard, Run, limits_of, run_of
 from pytest_circuits.claims.causes import causes_of_separation
 from pytest_circuits.claims.cost import Cost, Shared, Situation
-from pytest_circuits.claims.evidence import Evidence, Law
+from pytest_circuits.claims.evidence import Cause, Evidence, Law, Rate, Verdict
 from pytest_circuits.claims.findings import (
+    Finding,
     conclude,
     law_finding,
     most_controls,
     not_finite,
     rate_finding,
 )
-from pytest_circuits.claims.statistics import Floats
+from pytest_circuits.claims.statistics import Floats, Interval
+from pytest_circuits.model.protocol import Wired
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import NecessaryClaim
 
 
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """One way to take the circuit from the model."""
+
+    name: str  # of the measures
+    run: str  # how a list of runs calls it
+    said: str  # how a sentence begins that tells what is left
+    view: View
+
+
+def _losses(bench: Bench) -> Iterator[_Loss]:
+    """The nodes; the edges, where they can be cut; what is upstream, where the flip shows it."""
+    turned = bench.runner.ablation.kind.from_partner
+    put = "at the partner's values" if turned else "ablated"
+    yield _Loss("nodes", "without the circuit", f"with only the circuit {put}", bench.without)
+    wired = isinstance(bench.model, Wired)
+    if wired:
+        text = "carrying the partner's values" if turned else "cut"
+        yield _Loss("edges", f"its edges {text}", f"with only its edges {text}", bench.cut)
+    if turned or not wired:
+        said = f"with only its nodes upstream of what it writes {put}"
+        yield _Loss("upstream", "without what is upstream", said, View.without(bench.upstream))
+
+
+def _runs(bench: Bench) -> tuple[Run, ...]:
+    return (
+        run_of(bench.runner, WHOLE, name="whole model"),
+        *(
+            run_of(each.runner, loss.view, name=each.named(loss.run))
+            for each in bench.each
+            for loss in _losses(each)
+        ),
+    )
+
+
 def _excess(margins: tuple[Floats, ...]) -> Floats:
-    _, without = margins
-    apart = _separation(without)  # [n]
+    _, *others = margins
+    apart = np.max([_separation(other) for other in others], axis=0)  # [n]
     return np.stack([apart, apart], axis=1)
 
 
@@ -42,68 +89,134 @@ def _separation(margins: Floats) -> Floats:
 
 
 def _violation(_pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
-    _, without = margins.values()
-    here, there = without[member], without[1 - member]
+    _, *others = margins.items()
+    name, left = max(others, key=lambda other: float(_separation(other[1])))
     return (
-        "without the circuit the two prompts of the pair are still told apart, by "
-        f"{_separation(without):.2f} nats (answer minus foil {here:.2f} here, {there:.2f} on the "
-        "other prompt): another path does the same job"
+        f"{name} the prompts of the pair are still told apart, by {_separation(left):.2f} nats "
+        f"(answer minus foil {left[member]:.2f} here, {left[1 - member]:.2f} on the other prompt): "
+        "another path does the same job"
     )
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    protocol, sample = bench.spec.protocol, bench.sample
-    limits = limits_of(bench.spec, NecessaryClaim)
-    whole = bench.runner.margins(sample.pairs, WHOLE)
-    without = bench.runner.margins(sample.pairs, bench.without)
-    random = bench.controls_without
+    if not bench.nodes.count:
+        return conclude("necessary", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
+    whole = bench.runner.margins(bench.sample.pairs, WHOLE)
+    left = [
+        each.runner.margins(bench.sample.pairs, loss.view)
+        for each in bench.each
+        for loss in _losses(each)
+    ]
+    random = [each.controls_without for each in bench.each]
     if broken := not_finite(
-        "necessary", law, whole_model=whole, without_the_circuit=without, random_circuits=random
+        "necessary",
+        law,
+        whole_model=whole,
+        without_the_circuit=np.concatenate(left),
+        random_circuits=np.stack(random),
     ):
         return broken
-    rate, delta = rate_of(
-        bench, "necessary", lambda bench: bench.without, limits.max_rate, at_most=True
+    # A backup path that keeps half of the separation has to be able to break the law.
+    typical = float(np.median(_separation(whole))) / 2
+    whose = "half of what tells the prompts of a pair apart in the whole model"
+    found = law_finding(law, margin=bench.margin, typical=typical, whose=whose)
+    return conclude_under(
+        "necessary", [_under(each) for each in bench.each], law=law, besides=[found]
     )
+
+
+def _under(bench: Bench) -> Under:
+    """What it finds under the ablation of the bench."""
+    limits, alpha = limits_of(bench.spec, NecessaryClaim), bench.spec.protocol.alpha
+    turned = bench.runner.ablation.kind.from_partner
+    losses = list(_losses(bench))
+    rates = [_rate(bench, loss.view, limits, turned=turned) for loss in losses]
+    what = "the foil is preferred" if turned else "the answer is preferred"
     own = _separation(bench.runner.margins(bench.control_pairs, bench.without)).mean()
-    others = _separation(random).mean(axis=1)  # [K]
+    others = _separation(bench.controls_without).mean(axis=1)  # [K]
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
-    left = (random > EPS).mean(axis=(1, 2)) > limits.max_rate  # [K]
+    left = _left(bench.controls_without, limits, turned=turned)
     findings = [
-        rate_finding(
-            rate, what="without the circuit the answer is preferred", alpha=protocol.alpha
+        *(
+            rate_finding(rate, what=f"{loss.said} {what}", alpha=alpha)
+            for loss, rate in zip(losses, rates, strict=True)
         ),
         most_controls(
             left,
             f"{int(left.sum())} of {len(left)} random circuits of the same shape can be ablated "
             "without that",
-            alpha=protocol.alpha,
+            alpha=alpha,
             failed=": removing any circuit of this size breaks the model, not this one",
             undecided=(
                 ", so that most might not: undecided (a smaller circuit, or more protocol.controls)"
             ),
         ),
-        law_finding(
-            law,
-            margin=bench.margin,
-            # A backup path that keeps half of the separation has to be able to break the law.
-            typical=float(np.median(_separation(whole))) / 2,
-            whose="half of what tells the prompts of a pair apart in the whole model",
-        ),
     ]
+    mean = bench.sample.mean
     measures = {
         "control_left": float(left.mean()),
         "control_p": p,
         "control_separation": float(np.median(others)),
-        "delta_to_baseline": delta,
-        "separation": sample.mean(without, protocol.alpha).estimate,
-        "separation_whole": sample.mean(whole, protocol.alpha).estimate,
+        "delta_to_baseline": _delta(bench, turned=turned),
+        "separation_whole": mean(bench.runner.margins(bench.sample.pairs, WHOLE), alpha).estimate,
     }
-    return conclude("necessary", findings, rate=rate, law=law, measures=measures)
+    for loss, rate in zip(losses, rates, strict=True):
+        end = "" if loss.name == "nodes" else f"_{loss.name}"
+        margins = bench.runner.margins(bench.sample.pairs, loss.view)
+        measures |= {f"separation{end}": mean(margins, alpha).estimate}
+        measures |= {f"rate{end}": rate.estimate} if end else {}
+    return Under(bench.runner.ablation, findings, rates[0], measures)
+
+
+def _rate(bench: Bench, view: View, limits: NecessaryClaim, *, turned: bool) -> Rate:
+    """How often the answer is kept or, under `contrast`, turned."""
+    sample, interval = bench.sample, _interval(bench, bench.runner, view, turned=turned)
+    threshold = limits.min_flip if turned else limits.max_rate
+    return interval.against(threshold, n=sample.n, exhaustive=sample.exhaustive, at_most=not turned)
+
+
+def _interval(bench: Bench, runner: Runner, view: View, *, turned: bool) -> Interval:
+    margins = runner.margins(bench.sample.pairs, view)
+    holds = margins < -EPS if turned else margins > EPS
+    return bench.sample.rate(holds, bench.spec.protocol.alpha)
+
+
+def _left(margins: Floats, limits: NecessaryClaim, *, turned: bool) -> statistics.Bools:
+    """Which random circuits [K] can be ablated without that, from margins [K, n, 2]."""
+    if turned:
+        flipped: statistics.Bools = (margins < -EPS).mean(axis=(1, 2)) < limits.min_flip
+        return flipped
+    kept: statistics.Bools = (margins > EPS).mean(axis=(1, 2)) > limits.max_rate
+    return kept
+
+
+def _delta(bench: Bench, *, turned: bool) -> float | None:
+    def measure(bench: Bench, runner: Runner) -> Interval:
+        return _interval(bench, runner, bench.without, turned=turned)
+
+    return bench.delta("necessary", measure(bench, bench.runner), measure)
+
+
+def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
+    """Through what a pair is told apart, where it is most, by the nodes or edges that are left."""
+    losses = [(each, loss) for each in bench.each for loss in _losses(each)]
+    worst, loss = max(
+        losses, key=lambda one: float(_separation(one[0].runner.margins([pair], one[1].view))[0])
+    )
+    return causes_of_separation(worst, pair, loss.view)
 
 
 def _cost(situation: Situation) -> Cost:
-    shared = dict.fromkeys((Shared.WHOLE, Shared.WITHOUT), situation.prompts)
-    return Cost(shared | {Shared.WITHOUT_RANDOM: situation.controls}, situation.near(runs=2))
+    controls = situation.spec.protocol.controls
+    shared = {
+        Shared.WHOLE: situation.prompts,
+        **situation.each(Shared.WITHOUT, situation.prompts),
+        **situation.each(Shared.WITHOUT_RANDOM, situation.controls, views=controls),
+    }
+    # Its edges besides, and what is upstream where the preference has to turn.
+    more = 1 + any(ablation.kind.from_partner for ablation in situation.spec.ablations)
+    near = situation.near(runs=1) + situation.under_each((1 + more) * situation.near(runs=1))
+    return Cost(shared, situation.under_each(more * situation.prompts) + near)
 
 
 NECESSARY = Claim(
@@ -111,12 +224,7 @@ NECESSARY = Claim(
     "with only the circuit ablated, the preference is gone",
     _decide,
     _cost,
-    law=LawCard(
-        lambda bench: runs_of(bench, {"whole model": WHOLE, "without the circuit": bench.without}),
-        _excess,
-        _violation,
-        causes=causes_of_separation,
-    ),
+    law=LawCard(_runs, _excess, _violation, causes=_causes),
     tier="core",
     at_most=True,
 )

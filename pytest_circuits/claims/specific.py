@@ -243,7 +243,7 @@ def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[
 
 
 def _cost(situation: Situation) -> Cost:
-    shared = dict.fromkeys((Shared.WHOLE, Shared.WITHOUT), situation.prompts)
+    shared = {Shared.WHOLE: situation.prompts, **situation.first(Shared.WITHOUT, situation.prompts)}
     controls = situation.spec.protocol.controls
     text = 2 * WINDOWS + FEW * (2 + controls)
     ablated = len(situation.others) * 2 * (PAIRS + FEW * controls)

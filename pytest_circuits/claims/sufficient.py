@@ -9,6 +9,7 @@ import numpy as np
 from pytest_circuits.circuit.calibration import calibrated, fit
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
+from pytest_circuits.claims.assumptions import Under, conclude_under
 from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.calibration import (
     calibration_measures,
@@ -18,44 +19,83 @@ from pytest_circuits.claims.calibration import (
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
+    Run,
+    contradicting,
     contradiction,
     limits_of,
     median_size,
     preference,
     rate_of,
-    runs_of,
+    run_of,
 )
 from pytest_circuits.claims.causes import causes_of_difference
 from pytest_circuits.claims.cost import Cost, Shared, Situation
-from pytest_circuits.claims.evidence import Evidence, Law
+from pytest_circuits.claims.evidence import Cause, Evidence, Law
 from pytest_circuits.claims.findings import (
     against_controls,
     bounded,
-    conclude,
     law_finding,
     not_finite,
     rate_finding,
+    some,
 )
 from pytest_circuits.claims.statistics import Floats, softplus
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import SufficientClaim
 
+_SHOWN = 6  # nodes that a sentence names
+
 
 def _violation(pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
-    whole, alone = margins.values()
+    worst = contradicting(margins, member)
     return (
-        f"the circuit alone {preference(alone[member], pair, member)}, "
-        f"the whole model {preference(whole[member], pair, member)}"
+        f"the {worst} {preference(margins[worst][member], pair, member)}, "
+        f"the whole model {preference(margins['whole model'][member], pair, member)}"
     )
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
+    alone = [each.runner.margins(bench.sample.pairs, each.circuit) for each in bench.each]
+    random = [each.controls_alone for each in bench.each]
+    if broken := not_finite(
+        "sufficient", law, circuit_alone=np.concatenate(alone), random_circuits=np.stack(random)
+    ):
+        return broken
+    return conclude_under(
+        "sufficient",
+        [_under(each) for each in bench.each],
+        law=law,
+        besides=[
+            law_finding(
+                law,
+                margin=bench.margin,
+                typical=min(map(median_size, alone)),
+                whose="its preference",
+            ),
+            *shift_findings(bench.spec, alone[0]),
+        ],
+        remark=calibration_remark(bench.spec) + _silent(bench),
+    )
+
+
+def _silent(bench: Bench) -> str:
+    """Which nodes carry the same in both prompts of a pair: of them `contrast` shows nothing."""
+    for each in bench.each:
+        if each.runner.ablation.kind.from_partner:
+            apart = each.runner.apart(each.control_pairs, each.nodes)
+            ids = each.nodes.ids()
+            silent = [ids[i] for i in np.flatnonzero(apart <= statistics.TINY)]
+            text = f"never differ between the prompts of a pair: {some(silent, _SHOWN)}"
+            return f" (nothing is shown under contrast of nodes that {text})" if silent else ""
+    return ""
+
+
+def _under(bench: Bench) -> Under:
+    """What it finds under the ablation of the bench."""
     protocol, sample = bench.spec.protocol, bench.sample
     limits = limits_of(bench.spec, SufficientClaim)
     alone = bench.runner.margins(sample.pairs, bench.circuit)
     random = bench.controls_alone
-    if broken := not_finite("sufficient", law, circuit_alone=alone, random_circuits=random):
-        return broken
     rate, delta = rate_of(bench, "sufficient", lambda bench: bench.circuit, limits.rate)
     scale = 1.0 if bench.spec.calibration is None else bench.spec.calibration.scale
     loss = sample.mean(softplus(scale * alone), protocol.alpha)
@@ -77,8 +117,6 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             advice="raise protocol.pairs",
         ),
         against_controls(p, controls=len(others), what="the circuit's task loss is lower than"),
-        law_finding(law, margin=bench.margin, typical=median_size(alone), whose="its preference"),
-        *shift_findings(bench.spec, alone),
     ]
     measures = {
         "control_loss": float(np.median(others)),
@@ -89,14 +127,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "task_loss_upper": loss.upper,
         **calibration_measures(bench.spec, alone),
     }
-    return conclude(
-        "sufficient",
-        findings,
-        rate=rate,
-        law=law,
-        measures=measures,
-        remark=calibration_remark(bench.spec),
-    )
+    return Under(bench.runner.ablation, findings, rate, measures)
 
 
 def _compared_losses(bench: Bench, margins: Floats) -> Floats:
@@ -113,8 +144,30 @@ def _compared_losses(bench: Bench, margins: Floats) -> Floats:
 
 
 def _cost(situation: Situation) -> Cost:
-    whole, controls = {Shared.WHOLE: situation.prompts}, {Shared.RANDOM_ALONE: situation.controls}
-    return Cost(whole | situation.alone | controls, situation.near(runs=2))
+    controls = situation.spec.protocol.controls
+    shared = {
+        Shared.WHOLE: situation.prompts,
+        **situation.each(Shared.ALONE, situation.prompts),
+        **situation.alone,
+        **situation.each(Shared.RANDOM_ALONE, situation.controls, views=controls),
+    }
+    near = situation.near(runs=1) + situation.under_each(situation.near(runs=1))
+    return Cost(shared, near + situation.silent)
+
+
+def _runs(bench: Bench) -> tuple[Run, ...]:
+    alone = (run_of(each.runner, each.circuit, name=each.named(each.alone)) for each in bench.each)
+    return (run_of(bench.runner, WHOLE, name="whole model"), *alone)
+
+
+def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
+    """Why it is not as the whole model, under the ablation under which it is furthest from it."""
+    whole = bench.runner.margins([pair], WHOLE)[0, 0]
+    worst = min(
+        bench.each,
+        key=lambda each: float(whole * each.runner.margins([pair], each.circuit)[0, 0]),
+    )
+    return causes_of_difference(worst, pair, np.ones(bench.rest.size, dtype=np.bool_))
 
 
 SUFFICIENT = Claim(
@@ -122,13 +175,6 @@ SUFFICIENT = Claim(
     "with everything outside the circuit ablated, the answer is still preferred",
     _decide,
     _cost,
-    law=LawCard(
-        lambda bench: runs_of(bench, {"whole model": WHOLE, bench.alone: bench.circuit}),
-        contradiction,
-        _violation,
-        causes=lambda bench, pair: causes_of_difference(
-            bench, pair, np.ones(bench.rest.size, dtype=np.bool_)
-        ),
-    ),
+    law=LawCard(_runs, contradiction, _violation, causes=_causes),
     tier="core",
 )

@@ -54,6 +54,11 @@ class Site:
     channels: int = 1  # that one node covers, side by side: D = width * channels
     writes: bool = False  # it is what a sublayer adds to the residual stream
 
+    @property
+    def is_output(self) -> bool:
+        """Whether it is what a sublayer adds to the residual stream, or what is read out."""
+        return self.writes or (self.kind is Kind.RESIDUAL and self.layer is None)
+
     def head_of(self, node: int) -> int | None:
         """Which head of its layer a node belongs to."""
         if self.kind is Kind.HEAD:

@@ -16,7 +16,7 @@ from scipy.special import bdtr
 
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import MOST_CHANGES, Bench
-from pytest_circuits.claims.cost import Shared, Situation
+from pytest_circuits.claims.cost import Run, Situation
 from pytest_circuits.claims.evidence import percent
 from pytest_circuits.claims.registry import CLAIMS, declared
 from pytest_circuits.claims.stable.observation import MOST_PAIRS
@@ -160,7 +160,7 @@ def costs_of(
     others: those of `specific`. None: what a claim adds is not known before the run.
     """
     situation = Situation(spec, model, tuple(others))
-    counted: dict[Shared, int] = {}  # prompts of the shared runs so far
+    counted: dict[Run, int] = {}  # prompts of the shared runs so far
     found: dict[str, int | None] = {}
     for claim in declared(spec):
         cost = CLAIMS[claim].cost(situation)

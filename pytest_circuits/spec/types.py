@@ -92,10 +92,14 @@ class SufficientClaim(Frozen):
 
 
 class NecessaryClaim(Frozen):
-    """With only the circuit ablated the answer is preferred at most at this rate (chance: 0.5)."""
+    """With only the circuit ablated the preference is gone; by `contrast` it is turned."""
 
     max_rate: Annotated[float, Field(gt=0.5, lt=1)]
-    """The greatest share of prompts; chance is 0.5."""
+    """The greatest share of prompts that keep the answer with the circuit's nodes ablated, and with
+    its edges cut and its nodes alive; chance is 0.5."""
+    min_flip: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
+    """Under `contrast`: the least share of prompts whose foil is preferred with the circuit, and it
+    alone, at the partner's values."""
 
 
 class IdentityPart(Frozen):

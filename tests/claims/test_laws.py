@@ -50,7 +50,7 @@ def test_every_claim_of_a_circuit_tries_the_same_prompts(bench_of: MakeBench) ->
 
 def test_what_the_search_tries_is_evaluated_ahead_in_one_go(bench_of: MakeBench) -> None:
     bench = bench_of(QUOTE_PATH)
-    bench.runner.margins(bench.searched_pairs, WHOLE)
+    bench.runner.margins([*bench.searched_pairs, *bench.sample.pairs], WHOLE)
     before = bench.runner.forwards
 
     given_test(bench, "behaves")()

@@ -174,8 +174,8 @@ def _measures(
 def _cost(situation: Situation) -> Cost:
     ablated = Nodes.of(situation.spec.nodes).count  # one node after the other
     own = 2 * (SIGNAL_PAIRS + PROBE_PAIRS + FEW_PAIRS * (ablated + 1))
-    others = dict.fromkeys((Shared.WHOLE, Shared.WITHOUT), situation.prompts)
-    return Cost(situation.alone | others, own)
+    without = situation.first(Shared.WITHOUT, situation.prompts)
+    return Cost({**situation.alone, **without, Shared.WHOLE: situation.prompts}, own)
 
 
 STABLE = Claim(

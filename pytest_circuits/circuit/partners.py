@@ -1,0 +1,54 @@
+"""What the other prompts of contrast pairs carry at the corresponding tokens.
+
+It is what the ablation `contrast` puts in place of a node, and what shows whether a node answers to
+the cue at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from pytest_circuits.circuit.encoding import Batch, Partners
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.model.protocol import Model
+
+
+@torch.no_grad()
+def carried(model: Model, tokens: Tensor, at: Tensor) -> dict[str, Tensor]:
+    """What the whole model carries at each site, [B, T or 1, D]; tokens [B, T] asked at [B]."""
+    found: dict[str, Tensor] = {}
+
+    def record(name: str, x: Tensor) -> Tensor:
+        found[name] = x
+        return x
+
+    model.run(tokens, record, at=at)
+    return found
+
+
+def from_partners(
+    model: Model, partners: Partners, instead: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What partners carry at the corresponding tokens, [B, T or 1, D]; `instead` where none is."""
+    at, known, fill = partners.at[..., None], partners.there[:, None, None], {}
+    for name, x in carried(model, partners.tokens, partners.last).items():
+        one = x.shape[1] == 1  # the asked tokens alone, which correspond to each other
+        there = x if one else x.gather(1, at.expand(-1, -1, x.shape[2]))
+        fill[name] = torch.where(known, there, instead[name].to(x))
+    return fill
+
+
+def distances(model: Model, batch: Batch, fill: Mapping[str, Tensor], nodes: Nodes) -> Tensor:
+    """How far each node of the whole model is at most from a fill in a batch, [nodes]."""
+    own, found = carried(model, batch.tokens, batch.last), []
+    for name in nodes.shape:
+        apart = (own[name] - fill[name]).abs()  # [B, T or 1, D]
+        if apart.shape[1] > 1:
+            real = torch.arange(apart.shape[1], device=batch.last.device) <= batch.last[:, None]
+            apart = apart * real[..., None]
+        by_node = apart.amax(dim=(0, 1)).view(model.sites[name].width, -1).amax(dim=1)
+        found.append(by_node[list(nodes.at(name))])
+    return torch.cat(found)

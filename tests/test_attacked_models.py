@@ -16,6 +16,7 @@ from pytest_circuits.claims.faithful.internals import look_inside
 from pytest_circuits.claims.statistics import softplus
 from pytest_circuits.spec.ablations import Ablation
 from tests.known_models import D_MODEL, Weights, merged
+from tests.known_models.attack_rows import NORM_CHEAT, TURNED_UP
 from tests.known_models.attacks import (
     SPREAD,
     Change,
@@ -26,7 +27,7 @@ from tests.known_models.attacks import (
     cancelling,
     left_out,
 )
-from tests.known_models.defects import NORM_CHEAT, QUOTE, TURNED_UP
+from tests.known_models.rows import QUOTE
 from tests.known_models.workshop import PLAIN, Workshop
 
 MEAN, CONTRAST = Ablation.MEAN, Ablation.CONTRAST

@@ -36,6 +36,8 @@ CONTROLS = "controls: 59"
 ALL = tuple(claim for claim in CLAIMS if claim != "blind")
 MORE = "  faithful: {rate: 0.9, max_gap: 0.2}\n  minimal: {quantile: 0.9}\n"
 PLAIN = Weights()
+BOTH = "[mean, contrast]"
+EQUAL = '"[": ', '"[ alpha": '  # the other cue of a bracket counter has two tokens
 SPECIFIC = "  specific: {others: [other], max_drop: 0.1}\n"
 
 
@@ -111,8 +113,11 @@ class Workshop:
         answer: KnownAnswer,
         nodes: Circuit,
         then: Callable[[SparseModel], SparseModel] | None = None,
+        ablation: str = "mean",
     ) -> Bench:
         """A circuit of a model of `KINDS`, with all claims that its behaviors allow."""
+        if ablation == BOTH:
+            answer = replace(answer, behavior=answer.behavior.replace(*EQUAL))
         folder = self.folder / answer.name
         model = self._made(answer.name, lambda _: answer.write(folder / "model"))
         more = MORE
@@ -122,6 +127,9 @@ class Workshop:
             more += SPECIFIC
         protocol = self._protocol(answer.protocol.strip("{}"))
         text = replace(answer, protocol=protocol).spec_with(nodes)
+        if ablation == BOTH:
+            text = text.replace("ablation: mean", f"ablation: {BOTH}")
+            text = text.replace("max_loss: 0.15", "max_loss: 0.25")  # the whole model's is 0.13
         text = text.replace(
             "protocol:", f"{more}  depends_on: {{slots: [cue], rate: 0.9}}\nprotocol:"
         )

@@ -18,6 +18,7 @@ from pytest_circuits.circuit.view import View
 from pytest_circuits.claims.bench import Bench
 from tests.known_models import KINDS, redundant_quote
 from tests.known_models.answer import KnownAnswer
+from tests.known_models.attack_rows import ATTACKS
 from tests.known_models.copier import (
     BIAS_NODE,
     NOISE,

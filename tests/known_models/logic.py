@@ -7,13 +7,8 @@ write outweighs a constant preference for the other answer.
 
 from __future__ import annotations
 
-from functools import cache
-
-from tests.known_models import decoys
 from tests.known_models.answer import KnownAnswer
-from tests.known_models.copier import Circuit, merged
-from tests.known_models.draft import MARK, Draft, head, neuron, output
-from tests.known_models.text import ReferenceText, generator, pick, read, some
+from tests.known_models.draft import MARK
 
 FIRST, SECOND = {"red": 1.0, "blue": -1.0}, {"up": 1.0, "down": -1.0}
 WORDS = ("alpha", "beta", "gamma", "delta", "kappa", "sigma", "omega", "theta")

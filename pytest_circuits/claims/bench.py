@@ -17,11 +17,11 @@ from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.margin import margin_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.random_circuits import random_circuits
-from pytest_circuits.circuit.rest import Part, Rest
+from pytest_circuits.circuit.rest import Rest
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.parts_of_rest import ATTACKED, find_worst, parts_margins, random_parts
+from pytest_circuits.claims.parts_of_rest import ATTACKED, Parts, random_parts
 from pytest_circuits.claims.search import stream
 from pytest_circuits.claims.stable.baseline import Live, Recorded
 from pytest_circuits.claims.stable.observation import Place
@@ -32,13 +32,14 @@ from pytest_circuits.prompts.changes import ChangeSpace
 from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import LoadedSpec
-from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.types import FEW, Spec
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 EPS = 1e-4  # nats: nearer to a tie than this is a tie; float32 logits differ by about 1e-5
 CONTROL_PAIRS = 16  # pairs on which the circuit is compared with random ones
+GAP_PAIRS = 100  # pairs on which losses are held against the whole model's
 CHECKED_PAIRS = 32  # pairs on which a compiled circuit is held against the ablated model
 MOST_CHANGES = 20_000  # that are all run where the space is
 
@@ -271,23 +272,36 @@ class Bench:
         return Rest.of(self.nodes, self.edges, self.model)
 
     @cached_property
-    def parts_margins(self) -> Floats:
-        """Margins with random parts of the rest ablated, [fractions, draws, n, 2]."""
-        return parts_margins(self.runner, self.rest, self.control_pairs, self._random_parts)
-
-    @cached_property
-    def worst(self) -> View:
-        """The model without the part of the rest whose ablation was found to hurt most."""
+    def parts(self) -> Parts:
+        """Parts of the rest that are ablated while the circuit stays."""
         if self.sample.exhaustive:
             attacked = self.sample.few(ATTACKED, seed=self.seed)
         else:  # pairs of their own: the search sees others than those that judge its result
             attacked = self.space.sample(ATTACKED, seed=self.seed + 1)
-        parts = self._random_parts
-        return find_worst(self.runner, self.rest, attacked, parts, self.parts_margins)
+        limits = self.spec.claims.faithful
+        return Parts(
+            self.runner,
+            self.rest,
+            self.gap_pairs,
+            attacked,
+            random_parts(self.rest.size, self.random(stream=3)),
+            few=limits.few if limits else FEW,
+        )
 
     @cached_property
-    def _random_parts(self) -> list[Part]:
-        return random_parts(self.rest.size, self.random(stream=3))
+    def gap_pairs(self) -> tuple[Pair, ...]:
+        """Pairs on which what a circuit does is held against what the whole model does."""
+        return self.sample.few_by_weight(GAP_PAIRS, seed=self.seed)
+
+    @property
+    def gaps_see_all(self) -> bool:
+        return self.sample.exhaustive and len(self.gap_pairs) == len(self.sample.pairs)
+
+    def gap_mean(self, values: Floats, alpha: float | None = None) -> Interval:
+        """Mean of a value of each of these pairs, [n]; alpha: the protocol's."""
+        if self.gaps_see_all:
+            return statistics.whole(values, self.sample.weights)
+        return statistics.mean(values, self.spec.protocol.alpha if alpha is None else alpha)
 
     def at(self, place: Place | None) -> Bench:
         """The bench with the circuit where it lies in another model; None: at the same place."""

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from pytest_circuits.circuit.runner import Runner
-from pytest_circuits.circuit.view import View
+from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.cost import Cost, Situation
 from pytest_circuits.claims.evidence import Cause, Evidence, Law, Rate
@@ -118,6 +118,16 @@ def contradicting(margins: Mapping[str, Floats], member: int) -> str:
     """Which of the other runs goes most against the first one, by its name."""
     (_, one), *others = margins.items()
     return max(others, key=lambda other: -(other[1] * np.sign(one))[member])[0]
+
+
+def furthest(bench: Bench, pair: Pair, view: Callable[[Bench], View]) -> Bench:
+    """The bench under the ablation under which a view goes most against the whole model."""
+    whole = bench.runner.margins([pair], WHOLE)[0, 0]
+
+    def kept(each: Bench) -> float:
+        return float(whole * each.runner.margins([pair], view(each))[0, 0])
+
+    return min(bench.each, key=kept)
 
 
 def median_size(margins: Floats) -> float:

@@ -179,6 +179,13 @@ def correlations(before: Floats, after: Floats) -> Floats:
     return np.array([correlation(b, a) for b, a in both], dtype=np.float64)
 
 
+def shares(effects: Floats) -> Floats:
+    """What each effect [n] is of the sum of their sizes; of effects that are none, the same."""
+    sizes = np.abs(effects)
+    total = float(sizes.sum())
+    return sizes / total if total > TINY else np.full(len(sizes), 1 / len(sizes))
+
+
 def order_kept(before: Floats, after: Floats, *, tie: float) -> float | None:
     """How far two rankings of the same things [n] agree: 1 the same order, -1 the opposite one.
 

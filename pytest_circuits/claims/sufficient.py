@@ -22,6 +22,7 @@ from pytest_circuits.claims.card import (
     Run,
     contradicting,
     contradiction,
+    furthest,
     limits_of,
     median_size,
     preference,
@@ -161,12 +162,7 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
 
 
 def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
-    """Why it is not as the whole model, under the ablation under which it is furthest from it."""
-    whole = bench.runner.margins([pair], WHOLE)[0, 0]
-    worst = min(
-        bench.each,
-        key=lambda each: float(whole * each.runner.margins([pair], each.circuit)[0, 0]),
-    )
+    worst = furthest(bench, pair, lambda each: each.circuit)
     return causes_of_difference(worst, pair, np.ones(bench.rest.size, dtype=np.bool_))
 
 

@@ -21,6 +21,7 @@ from pytest_circuits.spec.slots import Slot
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 EdgeKey = Annotated[str, Field(pattern=r"^\S+ -> \S+$")]  # see `edge_key`
+FEW = 2  # elements of the rest whose ablation a circuit has to bear
 _Channel = Annotated[int, Field(ge=0)]
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 Edge = tuple[
@@ -151,8 +152,12 @@ class FaithfulClaim(Frozen):
     max_gap: Annotated[float, Field(gt=0, lt=0.6931)]
     """The greatest task loss above the whole model's, in nats: with random parts of the rest and
     the worst one ablated, with frozen norms, and with nodes at the whole model's values."""
+    few: Annotated[int, Field(ge=1, le=8)] = FEW
+    """Elements of the worst part, ablated in the whole model or left intact beside the circuit;
+    under `contrast` it may have any size."""
     min_correlation: Share = 0.9
-    """The least mean correlation of the nodes' activations with those in the whole model."""
+    """The least mean correlation of the nodes' activations with those in the whole model, weighted
+    by the nodes' effects."""
     max_attention: Share = 0.25
     """The greatest total variation of a kept head's attention from that in the whole model."""
 

@@ -7,251 +7,170 @@ role (J. Drori 2026, "Weight-Sparse Circuits May Be Interpretable Yet Unfaithful
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from pytest_circuits.circuit.attention import shows_attention
-from pytest_circuits.circuit.view import WHOLE
-from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, Bench
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.view import WHOLE, View
+from pytest_circuits.claims.assumptions import Under, conclude_under
+from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, GAP_PAIRS, Bench
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
+    Run,
+    contradicting,
     contradiction,
+    furthest,
     limits_of,
     median_size,
     preference,
-    preferred,
     rate_of,
-    runs_of,
+    run_of,
 )
 from pytest_circuits.claims.causes import causes_of_difference
 from pytest_circuits.claims.cost import Cost, Shared, Situation
-from pytest_circuits.claims.evidence import Evidence, Law, Verdict
+from pytest_circuits.claims.evidence import Cause, Evidence, Law, Verdict
+from pytest_circuits.claims.faithful.beside import (
+    attention_distance,
+    beside_findings,
+    gaps_beside,
+    greatest,
+    unseen,
+)
 from pytest_circuits.claims.faithful.formal import distance_p, equivalence, independence
-from pytest_circuits.claims.faithful.internals import DRAWS, SHARES, Inside, look_inside
+from pytest_circuits.claims.faithful.internals import DRAWS, SHARES, look_inside
 from pytest_circuits.claims.findings import (
     Finding,
     conclude,
-    decided,
     gap_finding,
     law_finding,
     not_finite,
     rate_finding,
-    some,
 )
-from pytest_circuits.claims.parts_of_rest import FRACTIONS, PER_FRACTION, SEARCHED
+from pytest_circuits.claims.parts_of_rest import FRACTIONS, PER_FRACTION, SEARCHED, searched_few
 from pytest_circuits.claims.statistics import Floats, Interval, softplus
-from pytest_circuits.model.protocol import Kind, Shows, gauges_of, sites_of
-from pytest_circuits.prompts.space import Pair, Prompt
+from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import FaithfulClaim
 
 FORMAL_PAIRS = 100  # at most: the test of independence costs their square
-_SHOWN = 2  # prompts that a sentence names
-WORST = "with the worst part found of the rest ablated"
 
 
 def _violation(pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
-    whole, worst = margins.values()
+    worst = contradicting(margins, member)
     return (
-        f"with the circuit kept and a part of the rest ablated, the model "
-        f"{preference(worst[member], pair, member)}, whole it "
-        f"{preference(whole[member], pair, member)}"
+        f"with the circuit kept and the {worst}, the model "
+        f"{preference(margins[worst][member], pair, member)}, whole it "
+        f"{preference(margins['whole model'][member], pair, member)}"
     )
 
 
 def _decide(bench: Bench, law: Law) -> Evidence:
-    protocol, sample = bench.spec.protocol, bench.sample
-    limits = limits_of(bench.spec, FaithfulClaim)
     if not bench.nodes.count:
         return conclude("faithful", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
-    whole = bench.runner.margins(sample.pairs, WHOLE)
-    worst = bench.runner.margins(sample.pairs, bench.worst)
-    if broken := not_finite(
-        "faithful",
-        law,
-        whole_model=whole,
-        worst_part_ablated=worst,
-        parts_ablated=bench.parts_margins,
-    ):
-        return broken
+    worst = [each.runner.margins(bench.sample.pairs, _worst(each)) for each in bench.each]
     inside = look_inside(bench)
     if broken := not_finite(
         "faithful",
         law,
+        whole_model=bench.runner.margins(bench.sample.pairs, WHOLE),
+        worst_part_ablated=np.concatenate(worst),
+        parts_ablated=np.concatenate([each.parts.random.reshape(-1, 2) for each in bench.each]),
         frozen_norms=inside.frozen[:, None],
         nodes_interchanged=inside.interchanged,
         attention=inside.attention,
     ):
         return broken
-    rate, delta = rate_of(bench, "faithful", lambda bench: bench.worst, limits.rate)
-    gaps = _gaps(bench, inside)
-    gaps["worst"] = sample.mean(softplus(worst) - softplus(whole), protocol.alpha)
-    seen = {name: gap for name, gap in gaps.items() if name not in _unseen(bench)}
+    limits = limits_of(bench.spec, FaithfulClaim)
+    first, *others = (_under(each) for each in bench.each)
+    inner = gaps_beside(bench, inside)
+    measures = {
+        **_gap_measures({name: x for name, x in inner.items() if name not in unseen(bench)}),
+        **attention_distance(bench, inside),
+        "correlation": inside.correlation,
+        "correlation_least": float(inside.correlations.min()),
+        "disambiguated": float(len(bench.spec.disambiguate)),
+        **_formal(bench),
+    }
+    return conclude_under(
+        "faithful",
+        [replace(first, measures={**first.measures, **measures}), *others],
+        law=law,
+        besides=[
+            *beside_findings(bench, inside, limits),
+            law_finding(
+                law,
+                margin=bench.margin,
+                typical=min(map(median_size, worst)),
+                whose="that preference",
+            ),
+        ],
+    )
+
+
+def _worst(bench: Bench) -> View:
+    return bench.parts.without_worst
+
+
+def _under(bench: Bench) -> Under:
+    """What ablating parts of the rest does, under the ablation of the bench."""
+    alpha, sample, parts = bench.spec.protocol.alpha, bench.sample, bench.parts
+    limits = limits_of(bench.spec, FaithfulClaim)
+    rate, delta = rate_of(bench, "faithful", _worst, limits.rate)
+    own = softplus(bench.runner.margins(bench.gap_pairs, WHOLE)).mean(axis=1)  # [n]
+    random = softplus(parts.random).mean(axis=(1, 3))  # [fractions, n]
+    whole, worst = (bench.runner.margins(sample.pairs, v) for v in (WHOLE, _worst(bench)))
+    gaps = {
+        "worst": sample.mean(softplus(worst) - softplus(whole), alpha),
+        "parts": greatest([bench.gap_mean(x - own) for x in random]),
+    }
+    least, last = FRACTIONS[0], FRACTIONS[-1]
+    drawn = f"with a random part of the rest ablated, {least:.0%} to {last:.0%} of it"
     findings = [
-        rate_finding(rate, what=f"{WORST}, the answer is preferred", alpha=protocol.alpha),
-        *_gap_findings(bench, gaps, limits.max_gap),
-        _correlation(bench, inside, limits.min_correlation),
-        _roles(bench, inside),
-        *_attention(bench, inside, limits.max_attention),
-        *_disambiguated(bench),
-        law_finding(law, margin=bench.margin, typical=median_size(worst), whose="that preference"),
+        rate_finding(rate, what=f"{parts.named}, the answer is preferred", alpha=alpha),
+        gap_finding(
+            gaps["worst"],
+            limits.max_gap,
+            what=parts.named,
+            alpha=alpha,
+            exhaustive=sample.exhaustive,
+        ),
+        gap_finding(
+            gaps["parts"], limits.max_gap, what=drawn, alpha=alpha, exhaustive=bench.gaps_see_all
+        ),
     ]
     measures = {
-        **{f"gap_{name}": gap.estimate for name, gap in seen.items()},
-        **{f"gap_{name}_upper": gap.upper for name, gap in seen.items()},
-        **_attention_distance(bench, inside),
-        "correlation": float(inside.correlations.mean()),
-        "correlation_least": float(inside.correlations.min()),
-        **_formal(bench),
+        **_gap_measures(gaps),
+        **_any_size(bench),
         "delta_to_baseline": delta,
-        "disambiguated": float(len(bench.spec.disambiguate)),
-        "worst_part": float(bench.worst.nodes.count),
+        "worst_part": float(parts.worst.sum()),
     }
-    return conclude("faithful", findings, rate=rate, law=law, measures=measures)
+    return Under(bench.runner.ablation, findings, rate, measures)
 
 
-def _gaps(bench: Bench, inside: Inside) -> dict[str, Interval]:
-    """How much higher the task loss is than the whole model's, on the pairs of the controls."""
-    own = softplus(bench.runner.margins(bench.control_pairs, WHOLE)).mean(axis=1)  # [n]
-    parts = softplus(bench.parts_margins).mean(axis=(1, 3))  # [fractions, n]
-    return {
-        "frozen_norms": bench.control_mean(inside.frozen - own),
-        "interchange": _greatest([bench.control_mean(x - own) for x in inside.interchanged]),
-        "parts": _greatest([bench.control_mean(x - own) for x in parts]),
-    }
+def _any_size(bench: Bench) -> dict[str, float]:
+    """What a part of any size does where it does not decide, in nats, split in two.
 
-
-def _greatest(intervals: Sequence[Interval]) -> Interval:
-    return max(intervals, key=lambda interval: interval.upper)
-
-
-def _gap_findings(bench: Bench, gaps: dict[str, Interval], most: float) -> list[Finding]:
-    alpha = bench.spec.protocol.alpha
-    least, last = FRACTIONS[0], FRACTIONS[-1]
-    what = {
-        "worst": WORST,
-        "parts": f"with a random part of the rest ablated, {least:.0%} to {last:.0%} of it",
-        "frozen_norms": "with the norm scales of the whole model",
-        "interchange": (
-            f"with the whole model's values in {SHARES[0]:.0%} to {SHARES[-1]:.0%} of its nodes"
-        ),
-    }
-    whole = dict.fromkeys(what, bench.controls_see_all) | {"worst": bench.sample.exhaustive}
-    found = [
-        gap_finding(gaps[name], most, what=text, alpha=alpha, exhaustive=whole[name])
-        for name, text in what.items()
-    ]
-    for name in _unseen(bench):
-        text = "its norms cannot be given the scales of the whole model: it does not show them"
-        found[list(what).index(name)] = Finding(Verdict.INCONCLUSIVE, text)
-    return found
-
-
-def _unseen(bench: Bench) -> tuple[str, ...]:
-    """The gap that a model does not show: its norms, unless there is a scale wherever nodes are."""
-    layers = {site.layer for site in bench.model.sites.values()}
-    shown = {gauge.layer for gauge in gauges_of(bench.model, Shows.SCALE).values()}
-    return () if layers <= shown else ("frozen_norms",)
-
-
-def _attention_distance(bench: Bench, inside: Inside) -> dict[str, float]:
-    if not shows_attention(bench.model):
+    Separation is what still tells the prompts of a pair apart; bias is what one member wins and the
+    other loses, by the same preference for one token.
+    """
+    if bench.parts.any_size:
         return {}
-    return {"attention_distance": float(inside.attention.mean(axis=1).max(initial=0))}
+    view = bench.rest.without(bench.parts.worst_any)
+    whole, worst = (bench.runner.margins(bench.gap_pairs, v) for v in (WHOLE, view))
+    return {
+        "gap_worst_any": float((softplus(worst) - softplus(whole)).mean()),
+        "separation_worst_any": float(worst.mean()),
+        "bias_worst_any": float((worst[:, 0] - worst[:, 1]).mean() / 2),
+    }
 
 
-def _correlation(bench: Bench, inside: Inside, least: float) -> Finding:
-    alike = inside.correlations
-    mean = float(alike.mean())
-    ids = bench.nodes.ids()
-    worst = ", ".join(f"{ids[i]} {alike[i]:.2f}" for i in np.argsort(alike, kind="stable")[:3])
-    return decided(
-        holds=mean >= least,
-        sentence="alone, its nodes carry what they carry in the whole model with a mean "
-        f"correlation of {mean:.3f} (at least {least:g} needed; least: {worst})",
-    )
-
-
-def _roles(bench: Bench, inside: Inside) -> Finding:
-    """Nodes that tell the two cues apart the other way round than in the whole model."""
-    alpha = bench.spec.protocol.alpha / max(1, 2 * bench.nodes.count)
-    turned = [
-        node
-        for node, (whole, alone) in zip(
-            bench.nodes.ids(), inside.contrasts.swapaxes(0, 1), strict=True
-        )
-        if _shown_sign(bench, whole, alpha) * _shown_sign(bench, alone, alpha) < 0
-    ]
-    if not turned:
-        return Finding(Verdict.PASS, "no node changes its role")
-    text = f"nodes that answer to the cue the other way round than whole: {some(turned, 3)}"
-    return Finding(Verdict.FAIL, text)
-
-
-def _shown_sign(bench: Bench, contrast: Floats, alpha: float) -> int:
-    """Sign of a node's mean difference between the cues [n], 0 where it is not sure."""
-    interval = bench.control_mean(contrast, alpha)
-    return int(interval.lower > 0) - int(interval.upper < 0)
-
-
-def _attention(bench: Bench, inside: Inside, most: float) -> list[Finding]:
-    if not shows_attention(bench.model):
-        text = "what its heads attend to cannot be compared: this model does not show it"
-        return [Finding(Verdict.INCONCLUSIVE, text)]
-    if not inside.heads:
-        text = "it keeps no value of a head, so that there is no attention to compare"
-        return [Finding(Verdict.PASS, text)]
-    findings = []
-    for (layer, head), apart, uneven in zip(
-        inside.heads, inside.attention, inside.uneven, strict=True
-    ):
-        interval = bench.control_mean(apart)
-        verdict = statistics.at_most(interval, most)
-        text = (
-            f"head {layer}.{head} attends elsewhere than in the whole model, by a total variation "
-            f"of {interval.estimate:.2f} (at most {most:g} allowed)"
-        )
-        if _bypassed(bench, layer, head) and float(uneven.mean()) > most:
-            text += ": its values are kept without its queries and keys"
-        if verdict is not Verdict.PASS:
-            findings.append(Finding(verdict, text))
-    return findings or [Finding(Verdict.PASS, "its heads attend as in the whole model")]
-
-
-def _bypassed(bench: Bench, layer: int, head: int) -> bool:
-    """Whether the circuit keeps nothing of what aims a head."""
-    aims = sites_of(bench.model, Kind.QUERY, Kind.KEY)
-    mine = {name: site for name, site in aims.items() if site.layer == layer}
-    return bool(mine) and not any(
-        site.head_of(node) == head for name, site in mine.items() for node in bench.nodes.at(name)
-    )
-
-
-def _disambiguated(bench: Bench) -> list[Finding]:
-    """Decide whether circuit and whole model agree where two rules that fit the behavior do not."""
-    apart, unsure = [], []
-    for item in bench.spec.disambiguate:
-        prompt = Prompt(item.prompt, *item.between)
-        logits = (bench.runner.logits(prompt, view) for view in (WHOLE, bench.plain))
-        whole, alone = (first - second for first, second in logits)
-        if not abs(whole) > EPS:
-            unsure.append(f"{prompt.text!r}")
-        elif not whole * alone > 0 or not abs(alone) > EPS:
-            said = f"whole {preferred(whole, prompt)}, {preferred(alone, prompt)}"
-            apart.append(f"{prompt.text!r} ({said})")
-    seen = f"{len(bench.spec.disambiguate)} prompts that tell rules apart"
-    if apart:
-        named = some(apart, _SHOWN, separator="; ")
-        text = f"of {seen}, circuit and whole model disagree on {len(apart)}: {named}"
-        return [Finding(Verdict.FAIL, text)]
-    if unsure:
-        named = some(unsure, _SHOWN, separator="; ")
-        text = f"of {seen}, the whole model itself prefers neither token on {named}"
-        return [Finding(Verdict.INCONCLUSIVE, text)]
-    agreed = Finding(Verdict.PASS, f"circuit and whole model agree on all {seen}")
-    return [agreed] if bench.spec.disambiguate else []
+def _gap_measures(gaps: Mapping[str, Interval]) -> dict[str, float | None]:
+    return {
+        **{f"gap_{name}": gap.estimate for name, gap in gaps.items()},
+        **{f"gap_{name}_upper": gap.upper for name, gap in gaps.items()},
+    }
 
 
 def _formal(bench: Bench) -> dict[str, float | None]:
@@ -277,19 +196,45 @@ def _formal(bench: Bench) -> dict[str, float | None]:
     }
 
 
+def _runs(bench: Bench) -> tuple[Run, ...]:
+    worst = (
+        run_of(each.runner, _worst(each), name=each.named("worst part of the rest ablated"))
+        for each in bench.each
+    )
+    return (run_of(bench.runner, WHOLE, name="whole model"), *worst)
+
+
+def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
+    worst = furthest(bench, pair, _worst)
+    return causes_of_difference(worst, pair, worst.parts.worst)
+
+
 def _cost(situation: Situation) -> Cost:
-    formal = 2 * min(situation.pairs, FORMAL_PAIRS + CONTROL_PAIRS)
-    shared = situation.alone | {
+    formal, spec = 2 * min(situation.pairs, FORMAL_PAIRS + CONTROL_PAIRS), situation.spec
+    controls = spec.protocol.controls
+    shared = {
+        **situation.alone,
         Shared.WHOLE: situation.prompts,
-        Shared.ALONE: formal,
-        Shared.WITHOUT: formal,
-        Shared.RANDOM_ALONE: situation.controls,
-        Shared.WITHOUT_RANDOM: situation.controls,
+        **situation.first(Shared.ALONE, formal),
+        **situation.first(Shared.WITHOUT, formal),
+        **situation.first(Shared.RANDOM_ALONE, situation.controls, views=controls),
+        **situation.first(Shared.WITHOUT_RANDOM, situation.controls, views=controls),
     }
-    agreed = 2 * len(situation.spec.disambiguate)
-    beside = 3 + len(SHARES) * DRAWS  # circuits that run beside the whole model, and it
-    ablated = situation.prompts + 2 * CONTROL_PAIRS * (len(FRACTIONS) * PER_FRACTION + beside)
-    return Cost(shared, ablated + SEARCHED + agreed + situation.near(runs=2))
+    agreed = 2 * len(spec.disambiguate)
+    effects = 2 * CONTROL_PAIRS * Nodes.of(spec.nodes).count
+    beside = 2 * GAP_PAIRS * (3 + len(SHARES) * DRAWS)  # beside the whole model, and it
+    views = len(FRACTIONS) * PER_FRACTION
+    random = situation.under_each(2 * GAP_PAIRS * views, views=views)
+    few = limits_of(spec, FaithfulClaim).few
+    searched = sum(
+        SEARCHED + (not ablation.kind.from_partner) * (searched_few(few) + 2 * GAP_PAIRS)
+        for ablation in spec.ablations
+    )
+    worst = situation.under_each(situation.prompts + situation.near(runs=1))
+    return Cost(
+        shared,
+        situation.near(runs=1) + worst + random + beside + effects + searched + agreed,
+    )
 
 
 FAITHFUL = Claim(
@@ -297,13 +242,6 @@ FAITHFUL = Claim(
     "the circuit does it as the whole model does, whatever part of the rest is ablated",
     _decide,
     _cost,
-    law=LawCard(
-        lambda bench: runs_of(
-            bench, {"whole model": WHOLE, "worst part of the rest ablated": bench.worst}
-        ),
-        contradiction,
-        _violation,
-        causes=lambda bench, pair: causes_of_difference(bench, pair, bench.rest.part(bench.worst)),
-    ),
+    law=LawCard(_runs, contradiction, _violation, causes=_causes),
     tier="beyond",
 )

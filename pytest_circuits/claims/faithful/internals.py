@@ -16,6 +16,7 @@ from pytest_circuits.circuit.side_by_side import Seen, run_beside
 from pytest_circuits.circuit.view import WHOLE, View, cut_weights, keep_masks
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.stable.observation import node_effects
 from pytest_circuits.claims.statistics import softplus
 
 SHARES = (0.25, 0.5, 0.75)  # of the kept nodes that are given the whole model's values
@@ -28,7 +29,8 @@ class Inside:
     """One circuit beside the whole model, on n pairs.
 
     frozen: task loss [n] with the norm scales of the whole model. interchanged: [shares, n], with
-    some nodes given its values. correlations: [nodes]. contrasts: [2, nodes, n], first minus
+    some nodes given its values. correlations: [nodes]; weights: [nodes], each one's share of the
+    effects on the whole model. contrasts: [2, nodes, n], first minus
     second member of each pair, in the whole model and in the circuit; zero where it is no signal.
     attention: [heads, n], how far the heads' attention is from that in the whole model, in total
     variation; uneven: the same between the whole model's attention and an even one.
@@ -37,17 +39,23 @@ class Inside:
     frozen: Floats
     interchanged: Floats
     correlations: Floats
+    weights: Floats
     contrasts: Floats
     heads: tuple[Head, ...]  # of every kept value
     attention: Floats
     uneven: Floats
 
+    @property
+    def correlation(self) -> float:
+        """Mean correlation of the nodes' activations, weighted by their effects."""
+        return float(self.weights @ self.correlations)
+
 
 @torch.inference_mode()
 def look_inside(bench: Bench) -> Inside:
-    """Run the circuit beside the whole model on the pairs of the controls."""
+    """Run the circuit beside the whole model."""
     model, runner, nodes = bench.model, bench.runner, bench.nodes
-    pairs = bench.control_pairs
+    pairs = bench.gap_pairs
     given = [Nodes.of({}), Nodes.of({}), *_interchanges(bench)]
     views = [WHOLE, *[bench.circuit] * len(given)]
     keep, cuts = keep_masks(views, model), cut_weights(views, model)
@@ -81,6 +89,7 @@ def look_inside(bench: Bench) -> Inside:
         frozen=by_pair[2],
         interchanged=by_pair[3:].reshape(len(SHARES), DRAWS, -1).mean(axis=1),
         correlations=statistics.correlations(*np.concatenate(tokens, axis=2)),
+        weights=statistics.shares(node_effects(runner, nodes, bench.control_pairs)),
         contrasts=_contrasts(means),
         heads=heads,
         attention=attention.reshape(len(heads), len(pairs), 2).mean(axis=2),

@@ -33,7 +33,7 @@ from tests.known_models.workshop import PLAIN, Workshop
 MEAN, CONTRAST = Ablation.MEAN, Ablation.CONTRAST
 ALONE, WITHOUT, CUT = "circuit alone", "without its nodes", "its edges cut"
 SEED, PAIRS = 1, 100
-COMMON = [(1, 8.0), (16, 32.0), (24, 32.0)]  # pairs that cancel for both cues, and how much
+COMMON = [(1, 8.0), (16, 16.0), (24, 16.0)]  # pairs that cancel for both cues, and how much
 Run = tuple[Ablation, str]
 # Of each model the runs in which the answer is still preferred; in all others it is not.
 CIRCUIT_HOLDS = {(MEAN, ALONE), (CONTRAST, ALONE)}

@@ -28,8 +28,10 @@ from tests.known_models.copier import (
     merged,
 )
 from tests.known_models.rows import QUOTE, Row
-from tests.known_models.workshop import BOTH, ENOUGH, PLAIN, Workshop
+from tests.known_models.workshop import ALL, BOTH, ENOUGH, PLAIN, Workshop
 
+# Of 64 channels 24 pairs leave 16: too few for random nodes and circuits to compare with.
+CORE = tuple(claim for claim in ALL if claim not in {"minimal", "specific"})
 LAST: Circuit = {"0.attn.resid_delta": [OUT], "final_resid": [OUT]}
 BACKUP: Circuit = {  # of the last channel, without its query
     "0.attn.act_in": [DETECT_AGAIN, TYPE_AGAIN],
@@ -56,9 +58,15 @@ def two_circuits(shop: Workshop) -> Bench:
     return shop.bench(merged(quarter, BACKUP, LAST), model)
 
 
-def _spread(shop: Workshop, *, pairs: int) -> Bench:
-    model = shop.copier(Weights(cancel=32.0, pairs=pairs))
-    return replace(shop, pairs=ENOUGH).bench(QUOTE, model, ablation=BOTH)
+def spread(pairs: int, *, claims: tuple[str, ...] = ALL) -> Callable[[Workshop], Bench]:
+    """The circuit of quotes beside pairs of channels that cancel, with prompts enough to pass."""
+
+    def plant(shop: Workshop) -> Bench:
+        model = shop.copier(Weights(cancel=16.0, pairs=pairs))
+        more = replace(shop, pairs=ENOUGH)
+        return more.bench(QUOTE, model, ablation=BOTH, claims=claims)
+
+    return plant
 
 
 def altered_by(
@@ -114,12 +122,6 @@ ATTACKS = (
         )
         for pairs in (16, 24)
     ),
-    *(
-        Row(
-            f"{pairs} pairs that cancel for both cues alike",
-            partial(_spread, pairs=pairs),
-            missed=True,
-        )
-        for pairs in (16, 24)
-    ),
+    Row("16 pairs that cancel for both cues alike", spread(16), missed=True),
+    Row("24 pairs that cancel for both cues alike", spread(24, claims=CORE), missed=True),
 )

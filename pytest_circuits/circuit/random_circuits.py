@@ -13,20 +13,31 @@ from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.model.protocol import Kind, Model, sites_of, wires_of
 from pytest_circuits.model.reference import Reference
 
+NONE = Nodes.of({})
+
 
 def random_circuits(
-    nodes: Nodes, model: Model, reference: Reference, *, count: int, seed: int
+    nodes: Nodes,
+    model: Model,
+    reference: Reference,
+    *,
+    count: int,
+    seed: int,
+    avoid: Nodes = NONE,
 ) -> list[Nodes]:
     """`count` circuits with as many nodes at each hook point as `nodes` has.
 
     The channels are drawn without replacement among those that vary over the reference text (a
     dead channel would make a control too easy to beat), and among all where too few vary.
+    avoid: nodes that are not drawn at hook points where enough others vary.
     """
     rng = np.random.Generator(np.random.Philox(key=seed))
     pools = {}
     for name, needed in nodes.shape.items():
         alive = varying(model, reference, name)
-        pools[name] = alive if len(alive) >= needed else np.arange(model.sites[name].width)
+        outside = np.setdiff1d(alive, np.array(avoid.at(name), dtype=np.int64))
+        every = np.arange(model.sites[name].width)
+        pools[name] = next(x for x in (outside, alive, every) if len(x) >= needed)
     return [
         Nodes.of(
             {

@@ -43,7 +43,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     ]
     measures = {
         "delta_to_baseline": delta,
-        "task_loss": sample.mean(softplus(whole), protocol.alpha).estimate,
+        "task_loss": sample.average(softplus(whole)),
     }
     return conclude("behaves", findings, rate=rate, law=law, measures=measures)
 

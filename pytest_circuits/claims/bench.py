@@ -16,7 +16,7 @@ from pytest_circuits.circuit.calibration import shift_of
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.margin import margin_of
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.circuit.random_circuits import random_circuits
+from pytest_circuits.circuit.random_circuits import NONE, random_circuits
 from pytest_circuits.circuit.rest import Rest
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
@@ -25,7 +25,7 @@ from pytest_circuits.claims.parts_of_rest import ATTACKED, Parts, random_parts
 from pytest_circuits.claims.search import stream
 from pytest_circuits.claims.stable.baseline import Live, Recorded
 from pytest_circuits.claims.stable.observation import Place
-from pytest_circuits.claims.statistics import Bools, Floats, Interval
+from pytest_circuits.claims.statistics import Bools, Floats, Interval, Span
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.changes import ChangeSpace
@@ -77,12 +77,16 @@ class Sample:
             return statistics.whole(lost.mean(axis=1), self.weights)
         return statistics.drop(self.chosen(before), self.chosen(after), alpha)
 
-    def mean(self, values: Floats, alpha: float) -> Interval:
-        """Mean over pairs of a value of each prompt: [n, 2]."""
+    def average(self, values: Floats) -> float:
+        """Mean over pairs of a value of each prompt, [n, 2], for reports: it has no bounds."""
+        return statistics.whole(values.mean(axis=1), self.weights).estimate
+
+    def mean(self, values: Floats, alpha: float, within: Span) -> Interval:
+        """The same with bounds, those of pairs of which each counts as `within` says."""
         per_pair = values.mean(axis=1)
         if self.exhaustive:
             return statistics.whole(per_pair, self.weights)
-        return statistics.mean(per_pair, alpha)
+        return statistics.mean(per_pair, alpha, within)
 
     def chosen(self, values: Bools) -> Bools:
         """The values [n] of the prompt of each pair that counts, from those of both [n, 2]."""
@@ -162,11 +166,11 @@ class Bench:
 
     @cached_property
     def seed(self) -> int:
-        """Decides every random choice; the same for the same specification."""
-        digest = self.loaded.digest
-        if self.selfcheck:
-            digest = sha256(f"{digest} selfcheck {self.selfcheck}".encode()).hexdigest()
-        return seed_of(digest)
+        """Decides every random choice; the same for the same circuit of the same behavior."""
+        if not self.selfcheck:
+            return self.loaded.seed
+        text = f"{self.loaded.seed} selfcheck {self.selfcheck}"
+        return int(sha256(text.encode()).hexdigest()[:15], 16)
 
     @cached_property
     def margin(self) -> float:
@@ -235,10 +239,21 @@ class Bench:
     def controls(self) -> Sequence[Nodes]:
         return self.shuffles(self.spec.protocol.controls, seed=self.seed)
 
-    def shuffles(self, count: int, *, seed: int) -> Sequence[Nodes]:
+    @cached_property
+    def controls_outside(self) -> Sequence[Nodes]:
+        """The same of nodes that are not the circuit's, as far as there are enough.
+
+        Ablated, those of a narrow model hit one of the circuit's nodes more often than not, and
+        would break the behavior by it: what shows that the circuit is the one that is needed would
+        count against it.
+        """
+        return self.shuffles(self.spec.protocol.controls, seed=self.seed, avoid=self.nodes)
+
+    def shuffles(self, count: int, *, seed: int, avoid: Nodes = NONE) -> Sequence[Nodes]:
         """Random circuits with as many nodes at each hook point."""
+        reference = self.runner.reference
         return random_circuits(
-            self.nodes, self.model, self.runner.reference, count=count, seed=seed
+            self.nodes, self.model, reference, count=count, seed=seed, avoid=avoid
         )
 
     @cached_property
@@ -249,23 +264,13 @@ class Bench:
 
     @cached_property
     def controls_without(self) -> Floats:
-        """The same with only the random circuit ablated, [K, n, 2]."""
-        views = [View.without(nodes) for nodes in self.controls]
+        """Margins with only a random circuit of other nodes ablated, [K, n, 2]."""
+        views = [View.without(nodes) for nodes in self.controls_outside]
         return self.runner.margins_many(self.control_pairs, views)
 
     @cached_property
     def control_pairs(self) -> tuple[Pair, ...]:
         return self.sample.few_by_weight(CONTROL_PAIRS, seed=self.seed)
-
-    @property
-    def controls_see_all(self) -> bool:
-        return self.sample.exhaustive and len(self.control_pairs) == len(self.sample.pairs)
-
-    def control_mean(self, values: Floats, alpha: float | None = None) -> Interval:
-        """Mean of a value of each of the pairs of the controls, [n]; alpha: the protocol's."""
-        if self.controls_see_all:
-            return statistics.whole(values, self.sample.weights)
-        return statistics.mean(values, self.spec.protocol.alpha if alpha is None else alpha)
 
     @cached_property
     def rest(self) -> Rest:
@@ -297,11 +302,11 @@ class Bench:
     def gaps_see_all(self) -> bool:
         return self.sample.exhaustive and len(self.gap_pairs) == len(self.sample.pairs)
 
-    def gap_mean(self, values: Floats, alpha: float | None = None) -> Interval:
-        """Mean of a value of each of these pairs, [n]; alpha: the protocol's."""
+    def gap_mean(self, values: Floats, within: Span) -> Interval:
+        """Mean of a value of each of these pairs, [n], of which each counts as `within` says."""
         if self.gaps_see_all:
             return statistics.whole(values, self.sample.weights)
-        return statistics.mean(values, self.spec.protocol.alpha if alpha is None else alpha)
+        return statistics.mean(values, self.spec.protocol.alpha, within)
 
     def at(self, place: Place | None) -> Bench:
         """The bench with the circuit where it lies in another model; None: at the same place."""
@@ -330,10 +335,6 @@ class Bench:
     def stream(self, strategy: SearchStrategy[Pair]) -> tuple[Pair, ...]:
         """The pairs of a strategy that a search tries, as long as it finds nothing."""
         return stream(strategy, search=self.spec.protocol.search, start=self.search_start)
-
-
-def seed_of(digest: str) -> int:
-    return int(digest[:15], 16)
 
 
 def draw_sample(space: PromptSpace, *, count: int, seed: int) -> Sample:

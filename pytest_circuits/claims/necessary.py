@@ -31,7 +31,7 @@ from pytest_circuits.claims.findings import (
     not_finite,
     rate_finding,
 )
-from pytest_circuits.claims.statistics import Floats, Interval
+from pytest_circuits.claims.statistics import Bools, Floats, Interval
 from pytest_circuits.model.protocol import Wired
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import NecessaryClaim
@@ -143,27 +143,25 @@ def _under(bench: Bench) -> Under:
         ),
         most_controls(
             left,
-            f"{int(left.sum())} of {len(left)} random circuits of the same shape can be ablated "
+            f"{int(left.sum())} of {len(left)} random circuits of other nodes can be ablated "
             "without that",
             alpha=alpha,
             failed=": removing any circuit of this size breaks the model, not this one",
-            undecided=(
-                ", so that most might not: undecided (a smaller circuit, or more protocol.controls)"
-            ),
+            undecided=": undecided (a smaller circuit, or more protocol.controls)",
         ),
     ]
-    mean = bench.sample.mean
+    average = bench.sample.average
     measures = {
         "control_left": float(left.mean()),
         "control_p": p,
         "control_separation": float(np.median(others)),
         "delta_to_baseline": _delta(bench, turned=turned),
-        "separation_whole": mean(bench.runner.margins(bench.sample.pairs, WHOLE), alpha).estimate,
+        "separation_whole": average(bench.runner.margins(bench.sample.pairs, WHOLE)),
     }
     for loss, rate in zip(losses, rates, strict=True):
         end = "" if loss.name == "nodes" else f"_{loss.name}"
         margins = bench.runner.margins(bench.sample.pairs, loss.view)
-        measures |= {f"separation{end}": mean(margins, alpha).estimate}
+        measures |= {f"separation{end}": average(margins)}
         measures |= {f"rate{end}": rate.estimate} if end else {}
     return Under(bench.runner.ablation, findings, rates[0], measures)
 
@@ -181,13 +179,26 @@ def _interval(bench: Bench, runner: Runner, view: View, *, turned: bool) -> Inte
     return bench.sample.rate(holds, bench.spec.protocol.alpha)
 
 
-def _left(margins: Floats, limits: NecessaryClaim, *, turned: bool) -> statistics.Bools:
+def _left(margins: Floats, limits: NecessaryClaim, *, turned: bool) -> Bools:
     """Which random circuits [K] can be ablated without that, from margins [K, n, 2]."""
     if turned:
-        flipped: statistics.Bools = (margins < -EPS).mean(axis=(1, 2)) < limits.min_flip
+        flipped: Bools = (margins < -EPS).mean(axis=(1, 2)) < limits.min_flip
         return flipped
-    kept: statistics.Bools = (margins > EPS).mean(axis=(1, 2)) > limits.max_rate
+    kept: Bools = (margins > EPS).mean(axis=(1, 2)) > limits.max_rate
     return kept
+
+
+def still_there(bench: Bench, margins: Floats) -> bool:
+    """Whether margins [n, 2] without a circuit show that the model still has the behavior."""
+    limits, alpha = limits_of(bench.spec, NecessaryClaim), bench.spec.protocol.alpha
+    if float(_separation(margins).max()) >= bench.margin:
+        return True
+    one_of_each = margins[np.arange(len(margins)), np.arange(len(margins)) % 2]  # independent
+    if bench.runner.ablation.kind.from_partner:
+        flips = statistics.rate(one_of_each < -EPS, alpha)
+        return statistics.at_least(flips, limits.min_flip) is Verdict.FAIL
+    kept = statistics.rate(one_of_each > EPS, alpha)
+    return statistics.at_most(kept, limits.max_rate) is Verdict.FAIL
 
 
 def _delta(bench: Bench, *, turned: bool) -> float | None:

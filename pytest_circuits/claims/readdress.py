@@ -12,7 +12,7 @@ from pytest_circuits.circuit.matching import MATCH_PAIRS, Match, match_nodes
 from pytest_circuits.circuit.nodes import Nodes, grouped
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import Shift
-from pytest_circuits.claims.bench import Bench, draw_sample, seed_of
+from pytest_circuits.claims.bench import Bench, draw_sample
 from pytest_circuits.claims.stable.baseline import Live, check_tokenizer, facts
 from pytest_circuits.claims.stable.observation import Place
 from pytest_circuits.model.protocol import Kind, Model
@@ -32,7 +32,7 @@ def find_again(loaded: LoadedSpec, candidate: Model, base: Model) -> Match:
         Runner(model, load_reference(model), loaded.spec.ablations[0])
         for model in (base, candidate)
     )
-    seed, space = seed_of(loaded.digest), PromptSpace(loaded.spec.behavior)
+    seed, space = loaded.seed, PromptSpace(loaded.spec.behavior)
     sample = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
     pairs = sample.few(MATCH_PAIRS, seed=seed)
     return match_nodes(here, there, Nodes.of(loaded.spec.nodes), pairs)

@@ -14,20 +14,20 @@ import numpy as np
 from pytest_circuits.circuit.text_loss import text_losses
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample, seed_of
+from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample
 from pytest_circuits.claims.card import Claim, limits_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation, drawn
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
 from pytest_circuits.claims.findings import (
     Finding,
-    about,
     between,
+    capped_confidence,
     conclude,
     confidence,
     most_controls,
     not_finite,
 )
-from pytest_circuits.claims.statistics import Bools, Floats, Interval, softplus
+from pytest_circuits.claims.statistics import GAPS, Bools, Floats, Interval, softplus
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.types import SpecificClaim
@@ -36,7 +36,7 @@ PAIRS = 100  # of each other behavior, ablated; a space that is not larger is ru
 HAD = 0.9  # rate of another behavior in the whole model, where its file has no claim `behaves`
 CHANCE = 0.5
 FEW = 4  # pairs of it, and windows of text, on which random circuits are ablated
-WINDOWS = 32  # of reference text
+WINDOWS = 100  # of reference text
 TEXT = "general text"
 
 
@@ -76,7 +76,7 @@ class _Other:
         own = before[:few].mean()
         return _Harm(
             self.loaded.spec.circuit,
-            self.sample.mean(after - before, alpha),
+            self.sample.mean(after - before, alpha, GAPS),
             float(after[:few].mean() - own),
             softplus(self.random).mean(axis=(1, 2)) - own,
         )
@@ -98,7 +98,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         if broken := not_finite("specific", law, **{name.replace(" ", "_"): margins}):
             return broken
     drops = [o.sample.drop(o.whole > EPS, o.without > EPS, alpha) for o in others]
-    own = bench.sample.mean(softplus(without) - softplus(whole), alpha / 2)
+    own = bench.sample.mean(softplus(without) - softplus(whole), alpha / 2, GAPS)
     harms = [*(other.harm(alpha / 2) for other in others), text]
     outdone = _outdone(bench, harms)
     rates = [other.rate(alpha) for other in others]
@@ -109,7 +109,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         most_controls(
             outdone,
             "ablated, it hurts this behavior beyond what it does elsewhere, more than "
-            f"{int(outdone.sum())} of {len(outdone)} random circuits of the same shape",
+            f"{int(outdone.sum())} of {len(outdone)} random circuits of other nodes",
             alpha=alpha,
             failed=": no more specific than chance",
             undecided=": undecided (more protocol.controls)",
@@ -132,10 +132,10 @@ def _decide(bench: Bench, law: Law) -> Evidence:
 
 
 def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
-    seed, space = seed_of(loaded.digest), PromptSpace(loaded.spec.behavior)
+    seed, space = loaded.seed, PromptSpace(loaded.spec.behavior)
     declared = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
     sample = draw_sample(space, count=PAIRS, seed=seed)
-    views = [View.without(nodes) for nodes in bench.controls]
+    views = [View.without(nodes) for nodes in bench.controls_outside]
     return _Other(
         loaded,
         declared,
@@ -149,11 +149,11 @@ def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
 
 def _text(bench: Bench, alpha: float) -> _Harm:
     whole, without = text_losses(bench.runner, [WHOLE, bench.without], windows=WINDOWS)
-    views = [WHOLE, bench.without, *(View.without(nodes) for nodes in bench.controls)]
+    views = [WHOLE, bench.without, *(View.without(nodes) for nodes in bench.controls_outside)]
     few = text_losses(bench.runner, views, windows=FEW).mean(axis=1)
     if not np.isfinite(without - whole).all():
         return _Harm(TEXT, statistics.Interval(np.nan, np.nan, np.nan), np.nan, few[2:])
-    loss = statistics.mean(without - whole, alpha)
+    loss = statistics.mean(without - whole, alpha, GAPS)
     return _Harm(TEXT, loss, float(few[1] - few[0]), few[2:] - few[0])
 
 
@@ -225,7 +225,7 @@ def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[
     """Decide whether everything else is hurt less than this behavior."""
     endings = {
         Verdict.PASS: "",
-        Verdict.FAIL: f": not less (with {about(alpha)})",
+        Verdict.FAIL: f": not less (with {capped_confidence(alpha)})",
         Verdict.INCONCLUSIVE: ": not shown to be less (raise protocol.pairs)",
     }
     by_verdict: dict[Verdict, list[str]] = {}

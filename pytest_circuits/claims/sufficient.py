@@ -37,10 +37,11 @@ from pytest_circuits.claims.findings import (
     bounded,
     law_finding,
     not_finite,
+    pairs_that_settle,
     rate_finding,
     some,
 )
-from pytest_circuits.claims.statistics import Floats, softplus
+from pytest_circuits.claims.statistics import LOSSES, Floats, softplus
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import SufficientClaim
 
@@ -99,7 +100,8 @@ def _under(bench: Bench) -> Under:
     random = bench.controls_alone
     rate, delta = rate_of(bench, "sufficient", lambda bench: bench.circuit, limits.rate)
     scale = 1.0 if bench.spec.calibration is None else bench.spec.calibration.scale
-    loss = sample.mean(softplus(scale * alone), protocol.alpha)
+    losses = softplus(scale * alone)
+    loss = sample.mean(losses, protocol.alpha, LOSSES)
     own = _compared_losses(bench, bench.runner.margins(bench.control_pairs, bench.circuit)[None])
     others = _compared_losses(bench, random)  # [K]
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
@@ -114,8 +116,10 @@ def _under(bench: Bench) -> Under:
             show="{:.3g}".format,
             alpha=protocol.alpha,
             exhaustive=sample.exhaustive,
-            approximate=True,
-            advice="raise protocol.pairs",
+            capped=True,
+            advice=""
+            if sample.exhaustive
+            else pairs_that_settle(losses.mean(axis=1), limits.max_loss, protocol.alpha),
         ),
         against_controls(p, controls=len(others), what="the circuit's task loss is lower than"),
     ]

@@ -110,7 +110,7 @@ def _side(found: Observation, sample: Sample) -> Side:
     alone, without = (
         sample.rate(margins > EPS, alpha=0.5).estimate for margins in (found.alone, found.without)
     )
-    separation = sample.mean(found.alone, alpha=0.5).estimate
+    separation = sample.average(found.alone)
     return Side(alone, without, separation, found.effects)
 
 

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from scipy.special import bdtr
 
 from pytest_circuits.circuit.view import WHOLE
+from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import MOST_CHANGES, Bench
 from pytest_circuits.claims.cost import Run, Situation
 from pytest_circuits.claims.evidence import percent
 from pytest_circuits.claims.registry import CLAIMS, declared
 from pytest_circuits.claims.stable.observation import MOST_PAIRS
+from pytest_circuits.claims.statistics import LOSSES
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.prompts.changes import ChangeSpace
 from pytest_circuits.prompts.space import PromptSpace
@@ -41,6 +43,7 @@ class Threshold:
     share: float  # of the prompts that may go wrong
     alpha: float
     supposed: tuple[tuple[str, float], ...]  # true rates, as text, and as a share that goes wrong
+    max_loss: float | None = None  # nats; what the claim asks of a mean besides
 
     def prompts(self) -> tuple[str, ...]:
         """How many prompts each supposed rate needs: `99.0 %: 1142`."""
@@ -69,12 +72,19 @@ class Need:
     @property
     def fewest(self) -> int:
         limit = self.threshold
-        return (limit and least(limit.share, alpha=limit.alpha)) or 0
+        if limit is None:
+            return 0
+        prompts = least(limit.share, alpha=limit.alpha) or 0
+        if limit.max_loss is None:
+            return prompts
+        return max(prompts, statistics.fewest_draws(limit.max_loss, limit.alpha, LOSSES))
 
     @property
     def is_hopeless(self) -> bool:
         """Say whether the sample is too small for a pass, whatever the model does."""
-        return self.threshold is not None and not self.proof and self.wrong is None
+        if self.threshold is None or self.proof:
+            return False
+        return self.wrong is None or self.n < self.fewest
 
 
 def needs_of(spec: Spec) -> tuple[Need, ...]:
@@ -108,7 +118,8 @@ def _threshold(spec: Spec, claim: str) -> Threshold | None:
     if hasattr(limits, "rate"):
         share = 1 - limits.rate
         supposed = tuple((percent(1 - part * share), part * share) for part in (0.5, 0.1))
-        return Threshold(f"≥ {percent(limits.rate)}", share, alpha, supposed)
+        loss = getattr(limits, "max_loss", None)
+        return Threshold(f"≥ {percent(limits.rate)}", share, alpha, supposed, loss)
     if hasattr(limits, "max_rate"):
         shares = ((CHANCE + limits.max_rate) / 2, CHANCE)
         supposed = tuple((percent(share), share) for share in shares)

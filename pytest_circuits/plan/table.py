@@ -66,10 +66,11 @@ def _total(costs: Mapping[str, int | None], seconds: float | None) -> str:
 
 def _advice(spec: Spec, needs: Sequence[Need]) -> Iterator[str]:
     for need in needs:
-        if need.is_hopeless:
+        if need.is_hopeless and (limit := need.threshold):
+            loss = "" if limit.max_loss is None else f" and at most {limit.max_loss:g} nats"
             yield (
                 f"{need.claim} cannot pass: at least {need.fewest:,} prompts are needed for "
-                f"{need.threshold and need.threshold.text}, and there are {need.n:,}"
+                f"{limit.text}{loss}, and there are {need.n:,}"
             )
     size = PromptSpace(spec.behavior).size
     if spec.protocol.pairs < size <= _GREATEST:

@@ -15,7 +15,7 @@ from pytest_circuits.prompts.space import Pair, PromptSpace, prompts_of
 
 WHOLE_SPACE = 192  # pairs up to which a space is searched and judged as a whole
 TRAINING = 1024  # pairs that masks learn from, where the space is larger
-# Neither shares a seed with the claims, which derive theirs from the specification's digest.
+# Neither shares a seed with the claims, see `spec.load.spec_seed`.
 _TRAINING_SEED, _EVALUATION_SEED = 1_000_003, 9_000_000_000_019
 
 

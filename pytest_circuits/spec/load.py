@@ -28,6 +28,8 @@ _DECISIVE = (
     *("version", "circuit", "behavior", "ablations", "nodes", "edges", "calibration"),
     *("protocol", "disambiguate"),
 )
+# What random choices are about: see `spec_seed`.
+_DRAWN_FROM = ("behavior", "nodes", "edges")
 # Stands in for the parts of a broken file, so that its other parts are checked all the same.
 _STAND_IN: dict[str, Any] = {
     "version": 1,
@@ -54,6 +56,7 @@ class LoadedSpec:
     spec: Spec
     path: Path
     digest: str  # of all that decides the evidence, see `spec_digest`
+    seed: int  # of every random choice, see `spec_seed`
     tree: Tree = field(repr=False, compare=False)
 
     @property
@@ -91,16 +94,36 @@ def spec_digest(spec: Spec) -> str:
     path. A specification without a newer key (edges, calibration, disambiguate) has the digest that
     it had before there was any.
     """
-    decisive: dict[str, Any] = spec.model_dump(mode="json", by_alias=True, include=set(_DECISIVE))
-    decisive["nodes"] = {hook: sorted(indexes) for hook, indexes in decisive["nodes"].items()}
-    if not decisive["disambiguate"]:
-        del decisive["disambiguate"]
-    listed = decisive.pop("edges")
+    decisive = _ordered(spec, _DECISIVE)
+    for newer in ("disambiguate", "calibration"):
+        if not decisive[newer]:
+            del decisive[newer]
+    return _digest(decisive)
+
+
+def spec_seed(spec: Spec) -> int:
+    """Return the seed of every random choice about a circuit.
+
+    It comes from the behavior and the circuit alone. With a name, a limit or a protocol in it,
+    whoever does not like the prompts that were drawn could draw again by changing a word, or a
+    limit by a millionth; and a limit that is changed would ask for other prompts than the baseline
+    holds.
+    """
+    return int(_digest(_ordered(spec, _DRAWN_FROM))[:15], 16)
+
+
+def _ordered(spec: Spec, keys: Iterable[str]) -> dict[str, Any]:
+    """These parts of a specification as JSON has them, whatever the order of nodes and edges."""
+    found: dict[str, Any] = spec.model_dump(mode="json", by_alias=True, include=set(keys))
+    found["nodes"] = {hook: sorted(indexes) for hook, indexes in found["nodes"].items()}
+    listed = found.pop("edges")
     if listed is not None:
-        decisive["edges"] = {key: sorted(pairs) for key, pairs in listed.items()}
-    if decisive["calibration"] is None:
-        del decisive["calibration"]
-    text = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        found["edges"] = {key: sorted(pairs) for key, pairs in listed.items()}
+    return found
+
+
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return sha256(text.encode()).hexdigest()
 
 
@@ -150,7 +173,7 @@ def _load(tree: Tree) -> LoadedSpec:
             found.append(fault)
     if spec is None or found or tree.problems:
         raise _refusal(tree, found)
-    return LoadedSpec(spec=spec, path=tree.path, digest=spec_digest(spec), tree=tree)
+    return LoadedSpec(spec, tree.path, spec_digest(spec), spec_seed(spec), tree)
 
 
 def _mended(value: Value, broken: set[str | int | None]) -> Spec:

@@ -269,7 +269,7 @@ class Protocol(Frozen):
     """Nats by which a single prompt must go wrong before it breaks a law. Left out: a quarter of
     the whole model's preference at the median prompt of the sample."""
     alpha: Annotated[float, Field(gt=0, le=0.1)] = 0.01
-    """The risk of a wrong pass that each exact bound allows; a mean has an approximate one."""
+    """The risk of a wrong pass that each bound allows."""
     pairs: Annotated[int, Field(ge=100, le=100_000)] = 500
     """Contrast pairs in the sample; a space that is not larger is run whole."""
     search: Annotated[int, Field(ge=10, le=10_000)] = 100

@@ -163,6 +163,19 @@ def test_controls_are_drawn_among_the_nodes_that_vary(model: SparseModel) -> Non
     assert {c for control in controls for c in control.at(hook)} <= alive
 
 
+def test_controls_avoid_nodes_where_enough_others_vary(model: SparseModel) -> None:
+    reference, hooks = load_reference(model), ("0.mlp.post_act", "final_resid")
+    alive = np.flatnonzero(reference.std[hooks[0]].numpy() > 0).tolist()
+    wide = range(1, model.sites[hooks[1]].width)  # leaves no room beside it
+    nodes = Nodes.of({hooks[0]: alive[:2], hooks[1]: wide})
+
+    controls = random_circuits(nodes, model, reference, count=50, seed=0, avoid=nodes)
+
+    assert {c for control in controls for c in control.at(hooks[0])} <= set(alive[2:])
+    assert all(control.shape == nodes.shape for control in controls)
+    assert {c for control in controls for c in control.at(hooks[1])} & set(wide)
+
+
 def test_edges_are_the_nonzero_weights_between_kept_nodes(model: SparseModel) -> None:
     attn = model.module.layers()[0][0]
     channels = {"0.attn.act_in": [0, 1, 2], "0.attn.q": [0], "0.attn.k": [0], "0.attn.v": [0, 8]}

@@ -58,15 +58,15 @@ def test_what_the_search_tries_is_evaluated_ahead_in_one_go(bench_of: MakeBench)
     assert bench.runner.forwards == before
 
 
-def test_the_search_depends_on_the_specification_and_on_the_seed_that_was_asked_for(
+def test_the_search_depends_on_the_circuit_and_on_the_seed_that_was_asked_for(
     bench_of: MakeBench,
 ) -> None:
     first, again = bench_of(QUOTE_PATH).searched_pairs, bench_of(QUOTE_PATH).searched_pairs
-    renamed = bench_of(QUOTE_PATH, name="other").searched_pairs
+    other = bench_of(BRACKET_PATH).searched_pairs
     seeded = bench_of(QUOTE_PATH, search_seed=1).searched_pairs
 
     assert first == again
-    assert len({first, renamed, seeded}) == 3
+    assert len({first, other, seeded}) == 3
 
 
 def test_a_loaded_profile_changes_nothing(bench_of: MakeBench) -> None:

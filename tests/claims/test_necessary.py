@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from pytest_circuits.circuit.nodes import all_nodes
@@ -17,7 +20,9 @@ from tests.known_models import (
     Circuit,
     Weights,
     merged,
+    two_hop,
 )
+from tests.known_models.workshop import ENOUGH, Workshop
 
 
 def test_the_path_of_the_quote_is_necessary(bench_of: MakeBench) -> None:
@@ -101,3 +106,18 @@ def test_a_margin_above_half_of_the_separation_is_no_evidence(bench_of: MakeBenc
 
     assert evidence.verdict is Verdict.INCONCLUSIVE
     assert "no evidence" in evidence.reason
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_circuits_of_a_narrow_model_do_not_count_for_hitting_the_true_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seed: int
+) -> None:
+    """Of 18 random nodes among 64 channels, one is the true circuit's more often than not."""
+    monkeypatch.setattr(two_hop, "WIDTH", 64)
+    answer = replace(two_hop.two_hop_lookup(seed), protocol="{controls: 59}")
+    shop = Workshop(tmp_path, seed, pairs=ENOUGH)
+
+    evidence = run_claim(shop.answer_bench(answer, answer.nodes), "necessary")
+
+    assert evidence.verdict is Verdict.PASS
+    assert evidence.measures["control_left"] == 1.0

@@ -23,9 +23,11 @@ from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import load_reference, save_reference
+from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.spec.load import parse_spec
 from tests.claims.conftest import QUICK, MakeBench, MakeModel
 from tests.known_models import BRACKET_PATH, QUOTE_PATH, WEAK_PATH, Weights, merged, quote_spec
+from tests.known_models.workshop import write_like
 
 MOVED = Weights(path=0.01, weak=1.5)  # the same behavior, by the other path
 
@@ -200,10 +202,11 @@ def test_listed_edges_are_those_of_the_baselines_circuit_too(
 
 
 def test_models_whose_nodes_carry_other_signals_are_not_comparable(
-    bench_of: MakeBench, make_model: MakeModel
+    bench_of: MakeBench, copier: SparseModel, tmp_path: Path
 ) -> None:
     with_noise = merged(QUOTE_PATH, {"0.mlp.post_act": range(12, 60)})
-    stranger = make_model(Weights(seed=5))
+    shuffled = copier.shuffled(seed=5).module
+    stranger = load_model(write_like(copier, shuffled, tmp_path / "stranger"))
 
     evidence = run_claim(bench_of(with_noise, baseline=stranger), "stable")
 

@@ -18,7 +18,10 @@ def test_the_path_of_the_quote_is_sufficient(bench_of: MakeBench) -> None:
 
     assert evidence.verdict is Verdict.PASS
     assert evidence.measures["task_loss"] == pytest.approx(0, abs=0.01)
-    assert "with about 99 % confidence, by normal approximation; at most 0.15" in evidence.reason
+    assert (
+        "with 99 % confidence, losses beyond 2.5 nats counted as 2.5; at most 0.15"
+        in evidence.reason
+    )
     assert evidence.measures["control_p"] == pytest.approx(1 / 40)
 
 

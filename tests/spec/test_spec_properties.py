@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_circuits.errors import SpecError
-from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec, spec_digest
+from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec, spec_digest, spec_seed
 from pytest_circuits.spec.problems import Problem
 from pytest_circuits.spec.types import Spec
 from pytest_circuits.spec.write import dump_spec
@@ -208,6 +208,41 @@ def test_what_does_not_decide_the_evidence_is_not_in_the_digest(
     assert spec_digest(spec_of(reworded)) == spec_digest(spec)
 
 
+@SLOW
+@given(contents(), names, st.sampled_from(["mean", "zero", "resample"]))
+def test_neither_names_nor_limits_are_in_the_seed(
+    content: dict[str, Any], other: str, ablation: str
+) -> None:
+    spec = spec_of(content)
+    turned = content | {
+        "circuit": other,
+        "description": other,
+        "model": other,
+        "ablation": ablation,
+        "claims": {"behaves": {"rate": 0.5}, "specific": {"others": [other], "max_drop": 0.1}},
+        "protocol": {"margin": 0.1, "alpha": 0.001, "pairs": 101, "search": 11, "controls": 20},
+        "calibration": {"scale": 1, "shift": 0},
+        "nodes": {hook: indexes[::-1] for hook, indexes in content["nodes"].items()},
+    }
+
+    assert spec_seed(spec_of(turned)) == spec_seed(spec)
+
+
+def test_behavior_nodes_and_edges_are_in_the_seed(load: Load, quote: str) -> None:
+    changes = {
+        "{name} = {quote}": "{name}= {quote}",
+        "count: [1, 5]": "count: [1, 6]",
+        "'\"': '\"'": "'\"': '\\'",
+        "[31, 406]": "[31, 407]",
+        "ablation:": "edges: {}\nablation:",
+        "regressions:": "edges: {1.attn.k -> 0.mlp.post_act: [[30, 31]]}\nregressions:",
+    }
+
+    seeds = {load(quote.replace(old, new, 1)).seed for old, new in changes.items()}
+
+    assert len(seeds | {load(quote).seed}) == len(changes) + 1
+
+
 def test_what_decides_the_evidence_is_in_the_digest(load: Load, quote: str) -> None:
     changes = {
         "quote_close": "quote_shut",
@@ -233,7 +268,7 @@ def test_what_decides_the_evidence_is_in_the_digest(load: Load, quote: str) -> N
 def test_a_specification_without_edges_or_calibration_has_the_digest_that_it_had_before_them(
     load: Load, quote: str
 ) -> None:
-    assert load(quote).digest == DIGEST
+    assert load(quote.replace("claims:", "protocol: {margin: 1.0}\nclaims:")).digest == DIGEST
 
 
 def refused(text: str) -> tuple[Problem, ...]:

@@ -14,7 +14,7 @@ from pytest_circuits.claims.card import preferred
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.faithful.internals import SHARES, Inside
 from pytest_circuits.claims.findings import Finding, decided, gap_finding, some
-from pytest_circuits.claims.statistics import Bools, Floats, Interval, softplus
+from pytest_circuits.claims.statistics import GAPS, Bools, Floats, Interval, softplus
 from pytest_circuits.model.protocol import Kind, Shows, gauges_of, sites_of
 from pytest_circuits.prompts.space import Prompt
 from pytest_circuits.spec.types import FaithfulClaim
@@ -38,8 +38,8 @@ def gaps_beside(bench: Bench, inside: Inside) -> dict[str, Interval]:
     """How much higher the task loss is as the circuit alone is brought nearer to the model."""
     own = softplus(bench.runner.margins(bench.gap_pairs, WHOLE)).mean(axis=1)  # [n]
     return {
-        "frozen_norms": bench.gap_mean(inside.frozen - own),
-        "interchange": greatest([bench.gap_mean(x - own) for x in inside.interchanged]),
+        "frozen_norms": bench.gap_mean(inside.frozen - own, GAPS),
+        "interchange": greatest([bench.gap_mean(x - own, GAPS) for x in inside.interchanged]),
     }
 
 
@@ -130,7 +130,7 @@ def _attention(bench: Bench, inside: Inside, most: float) -> list[Finding]:
     for (layer, head), apart, uneven in zip(
         inside.heads, inside.attention, inside.uneven, strict=True
     ):
-        interval = bench.gap_mean(apart)
+        interval = bench.gap_mean(apart, statistics.SHARES)
         verdict = statistics.at_most(interval, most)
         text = (
             f"head {layer}.{head} attends elsewhere than in the whole model, by a total variation "

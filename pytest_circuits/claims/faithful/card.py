@@ -50,7 +50,7 @@ from pytest_circuits.claims.findings import (
     rate_finding,
 )
 from pytest_circuits.claims.parts_of_rest import FRACTIONS, PER_FRACTION, SEARCHED, searched_few
-from pytest_circuits.claims.statistics import Floats, Interval, softplus
+from pytest_circuits.claims.statistics import GAPS, Floats, Interval, softplus
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import FaithfulClaim
 
@@ -122,8 +122,8 @@ def _under(bench: Bench) -> Under:
     random = softplus(parts.random).mean(axis=(1, 3))  # [fractions, n]
     whole, worst = (bench.runner.margins(sample.pairs, v) for v in (WHOLE, _worst(bench)))
     gaps = {
-        "worst": sample.mean(softplus(worst) - softplus(whole), alpha),
-        "parts": greatest([bench.gap_mean(x - own) for x in random]),
+        "worst": sample.mean(softplus(worst) - softplus(whole), alpha, GAPS),
+        "parts": greatest([bench.gap_mean(x - own, GAPS) for x in random]),
     }
     least, last = FRACTIONS[0], FRACTIONS[-1]
     drawn = f"with a random part of the rest ablated, {least:.0%} to {last:.0%} of it"

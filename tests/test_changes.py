@@ -29,7 +29,7 @@ def unordered(change: Pair) -> frozenset[str]:
 
 @pytest.mark.parametrize("slots", [("a",), ("b",), ("a", "b")])
 def test_a_sample_of_changes_is_like_all_of_them(slots: tuple[str, ...]) -> None:
-    changes = ChangeSpace(SPACE, slots)
+    (changes,) = ChangeSpace(SPACE, slots).groups
     expected = {unordered(change): weight for change, weight in changes.enumerate()}
     members = [index % 2 for index in range(4_000)]
 
@@ -44,7 +44,9 @@ def test_a_sample_of_changes_is_like_all_of_them(slots: tuple[str, ...]) -> None
 def test_a_change_keeps_the_cue_and_with_it_the_answer() -> None:
     answers = {"(": (")", "]"), "[": ("]", ")")}
 
-    for change, _ in ChangeSpace(SPACE, ("a",)).enumerate():
+    (changes,) = ChangeSpace(SPACE, ("a",)).groups
+
+    for change, _ in changes.enumerate():
         assert change.first.text != change.second.text
         for prompt in (change.first, change.second):
             (cue,) = {"(", "["} & set(prompt.text)
@@ -56,7 +58,7 @@ def test_a_change_keeps_the_cue_and_with_it_the_answer() -> None:
 
 
 def test_equal_seeds_give_equal_changes_and_the_prompts_of_the_space() -> None:
-    changes = ChangeSpace(SPACE, ("b",))
+    (changes,) = ChangeSpace(SPACE, ("b",)).groups
 
     first, again = (changes.sample([0, 0, 0], seed=7, other_seed=8) for _ in range(2))
 

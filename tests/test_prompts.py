@@ -21,7 +21,7 @@ QUOTES = {"quote": {"'": "'", '"': '"'}}
 
 
 def space(prompt: str, **slots: Slot) -> PromptSpace:
-    return PromptSpace(Behavior(prompt=prompt, slots=slots, contrast=QUOTES))
+    return PromptSpace(Behavior(templates={"1": prompt}, slots=slots, contrast=QUOTES))
 
 
 def words(*texts: str, least: int, most: int) -> WordsSlot:
@@ -103,7 +103,7 @@ def test_the_sample_of_a_seed_is_the_same_in_every_release() -> None:
 def test_the_order_of_slots_and_cues_changes_no_prompt() -> None:
     slots = dict(reversed(SMALL.behavior.slots.items()))
     cues = {"quote": dict(reversed(QUOTES["quote"].items()))}
-    turned = PromptSpace(Behavior(prompt=SMALL.behavior.prompt, slots=slots, contrast=cues))
+    turned = PromptSpace(Behavior(templates=SMALL.behavior.templates, slots=slots, contrast=cues))
 
     assert turned.sample(20, seed=3) == SMALL.sample(20, seed=3)
 
@@ -147,11 +147,11 @@ def test_the_search_shrinks_to_the_simplest_prompt(
 @settings(deadline=None)
 @given(SMALL.strategy(), st.booleans())
 def test_a_prompt_of_the_space_parses_into_its_pair(pair: Pair, first: bool) -> None:  # noqa: FBT001
-    assert SMALL.parse(pair.first.text if first else pair.second.text) == pair
+    assert SMALL.parse(pair.first.text if first else pair.second.text) == (pair,)
 
 
 def test_a_prompt_that_no_slot_lists_parses_all_the_same() -> None:
-    pair = SMALL.parse("zz = 'q7")
+    (pair,) = SMALL.parse("zz = 'q7")
 
     assert pair == Pair(
         Prompt('zz = "q7', answer='"', foil="'", partner="zz = 'q7"),
@@ -161,7 +161,92 @@ def test_a_prompt_that_no_slot_lists_parses_all_the_same() -> None:
 
 @pytest.mark.parametrize("text", ["", "x = ", "x: 'a", "x = q"])
 def test_a_prompt_of_another_shape_does_not_parse(text: str) -> None:
-    assert SMALL.parse(text) is None
+    assert SMALL.parse(text) == ()
+
+
+WORDINGS = PromptSpace(
+    Behavior(
+        templates={"set": "{name} = {quote}{words}", "call": "print({quote}{words}"},
+        slots=SMALL.behavior.slots,
+        contrast=QUOTES,
+    )
+)
+XOR = PromptSpace(
+    Behavior(
+        templates={"1": "{name} {bits} "},
+        slots={"name": ChoiceSlot(choice=("x", "y"))},
+        contrast={"bits": {"1 1": "F", "0 1": "T", "0 0": "F", "1 0": "T"}},
+    )
+)
+
+
+def test_each_template_has_prompts_of_its_own_with_the_slots_that_it_names() -> None:
+    pairs = list(WORDINGS.enumerate())
+    texts = [pair.first.text for pair, _ in pairs]
+
+    assert [(group.key, group.size) for group in WORDINGS.groups] == [("set", 26), ("call", 13)]
+    assert WORDINGS.size == len(set(texts)) == 26 + 13
+    assert texts[:3] == ['x = "', 'print("', 'x = "a']
+    assert sum(weight for _, weight in pairs) == pytest.approx(1)
+    called = sum(weight for pair, weight in pairs if pair.first.text.startswith("print"))
+    assert called == pytest.approx(1 / 2)
+
+
+def test_a_sample_takes_the_templates_in_turn() -> None:
+    sample = WORDINGS.sample(41, seed=3)
+
+    assert [pair.first.text.startswith("print") for pair in sample[:4]] == [False, True] * 2
+    for group, drawn in zip(WORDINGS.groups, (sample[::2], sample[1::2]), strict=True):
+        assert drawn == group.sample(len(drawn), seed=3)
+
+
+def test_a_pair_and_a_prompt_are_found_in_their_template() -> None:
+    for group in WORDINGS.groups:
+        for pair in group.sample(20, seed=1):
+            place = WORDINGS.locate(pair)
+            assert place is not None
+            assert place[0] == group
+            assert WORDINGS.parse(pair.second.text) == (pair,)
+
+
+def test_an_input_that_is_constant_in_one_contrast_varies_in_another() -> None:
+    pairs = {pair for pair, _ in XOR.enumerate() if pair.first.text.startswith("x")}
+
+    found = {(pair.first.text, pair.second.text) for pair in pairs}
+
+    assert found == {
+        ("x 0 0 ", "x 0 1 "),
+        ("x 0 0 ", "x 1 0 "),
+        ("x 1 1 ", "x 0 1 "),
+        ("x 1 1 ", "x 1 0 "),
+    }
+    for pair in pairs:
+        assert (pair.first.answer, pair.first.foil) == ("F", "T")
+        assert (pair.second.answer, pair.second.foil) == ("T", "F")
+        assert pair.first.partner == pair.second.text
+        assert pair.second.partner == pair.first.text
+
+
+def test_a_prompt_has_a_partner_for_every_foil() -> None:
+    partners = [pair.second.text for pair in XOR.parse("y 0 0 ")]
+
+    assert partners == ["y 0 1 ", "y 1 0 "]
+    assert [pair.first.text for pair in XOR.parse("z 1 0 ")] == ["z 0 0 ", "z 1 1 "]
+
+
+@settings(deadline=None)
+@given(XOR.strategy())
+def test_the_search_is_over_every_contrast(pair: Pair) -> None:
+    assert pair in {member for member, _ in XOR.enumerate()}
+
+
+@pytest.mark.parametrize(("wanted", "simplest"), [("print", 'print("'), ("yy", 'yy = "')])
+def test_the_search_shrinks_within_each_template(wanted: str, simplest: str) -> None:
+    quiet = settings(database=None, deadline=None, max_examples=1000)
+
+    pair = find(WORDINGS.strategy(), lambda pair: wanted in pair.first.text, settings=quiet)
+
+    assert pair.first.text == simplest
 
 
 SPEC = """\
@@ -255,6 +340,33 @@ def test_answers_that_are_one_token_are_named() -> None:
 
     assert checked(loaded(), unknown) == [
         "q.circuit.yaml:9:5: a contrast that asks nothing: '\"' and ''' are the same token"
+    ]
+
+
+def test_what_one_template_makes_of_answers_is_named_with_it() -> None:
+    several = '{plain: "x = {quote}{words}", call: "f({quote}{words}b"}'
+    text = SPEC.replace('"x = {quote}{words}"', several).replace("ANSWER", "'\"'")
+    spec = parse_spec(text, path=Path("q.circuit.yaml"))
+
+    def merging(text: str) -> list[int]:
+        return letters(text.replace("bb'", "B"))
+
+    assert checked(spec, merging) == [
+        (
+            "q.circuit.yaml:10:12: the answer ''' is not one token after 'f(\"abb': it merges with "
+            "the end of the prompt into 'B' (template 'call'); choose an answer that is one token "
+            "there"
+        )
+    ]
+    assert checked(spec, letters, max_tokens=9) == [
+        (
+            "q.circuit.yaml:5:19: the prompt 'x = \"ababab' has 11 tokens; the model reads at most "
+            "9 (template 'plain'); shorten its slots"
+        ),
+        (
+            "q.circuit.yaml:5:47: the prompt 'f(\"abababb' has 10 tokens; the model reads at most "
+            "9 (template 'call'); shorten its slots"
+        ),
     ]
 
 

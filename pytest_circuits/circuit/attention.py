@@ -14,6 +14,7 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.protocol import Gauge, Kind, Model, Shows, gauges_of, sites_of
 
 Head = tuple[int, int]  # its layer, and its index there
+AIMS = {Kind.QUERY: "queries", Kind.KEY: "keys"}  # what decides where a head looks
 
 
 def kept_heads(nodes: Nodes, model: Model) -> tuple[Head, ...]:
@@ -23,6 +24,26 @@ def kept_heads(nodes: Nodes, model: Model) -> tuple[Head, ...]:
         heads = {site.head_of(node) for node in nodes.at(name)}
         found |= {(site.layer or 0, head) for head in heads if head is not None}
     return tuple(sorted(found))
+
+
+def aimless_heads(nodes: Nodes, model: Model) -> dict[Head, tuple[str, ...]]:
+    """Each head of which a circuit keeps a value but no query, or no key: what it lacks.
+
+    Where it looks is left to what ablation puts in their place.
+    """
+    lacking = {
+        head: tuple(what for kind, what in AIMS.items() if _lacks(nodes, model, kind, *head))
+        for head in kept_heads(nodes, model)
+    }
+    return {head: missing for head, missing in lacking.items() if missing}
+
+
+def _lacks(nodes: Nodes, model: Model, kind: Kind, layer: int, head: int) -> bool:
+    """Whether a circuit keeps no node of this kind of a head that has some."""
+    mine = {name: site for name, site in sites_of(model, kind).items() if site.layer == layer}
+    return bool(mine) and not any(
+        site.head_of(node) == head for name, site in mine.items() for node in nodes.at(name)
+    )
 
 
 def shows_attention(model: Model) -> bool:

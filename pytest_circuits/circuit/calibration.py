@@ -21,20 +21,20 @@ import numpy as np
 
 from pytest_circuits.circuit.encoding import Floats
 from pytest_circuits.circuit.view import Shift
-from pytest_circuits.spec.template import cues
+from pytest_circuits.spec.template import answers
 from pytest_circuits.spec.types import Calibration, Spec
 
 STEPS = 16  # of LBFGS
 DIGITS = 4  # of a scale or a shift
 LARGEST_SCALE, LARGEST_SHIFT = 10.0, 20.0  # as in a specification
-_SIDES = np.array([1.0, -1.0])  # a pair's first member has the cue that sorts first
+_SIDES = np.array([1.0, -1.0])  # a pair's first member has the answer of the cue that sorts first
 
 
 def shift_of(spec: Spec) -> Shift | None:
     """What a specification adds to a logit of its circuit alone."""
     if spec.calibration is None:
         return None
-    (_, first), _ = cues(spec.behavior)
+    first, _ = answers(spec.behavior)
     return Shift(first, spec.calibration.shift)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_circuits.circuit.attention import Head, kept_heads, shows_attention
 from pytest_circuits.circuit.calibration import shift_of
@@ -20,12 +19,12 @@ from pytest_circuits.circuit.random_circuits import NONE, random_circuits
 from pytest_circuits.circuit.rest import Rest
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
-from pytest_circuits.claims import statistics
 from pytest_circuits.claims.parts_of_rest import ATTACKED, Parts, random_parts
+from pytest_circuits.claims.sample import Sample, draw_changes, draw_sample, generator
 from pytest_circuits.claims.search import stream
 from pytest_circuits.claims.stable.baseline import Live, Recorded
 from pytest_circuits.claims.stable.observation import Place
-from pytest_circuits.claims.statistics import Bools, Floats, Interval, Span
+from pytest_circuits.claims.statistics import Floats, Interval, Span
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.changes import ChangeSpace
@@ -39,87 +38,10 @@ if TYPE_CHECKING:
 
 EPS = 1e-4  # nats: nearer to a tie than this is a tie; float32 logits differ by about 1e-5
 CONTROL_PAIRS = 16  # pairs on which the circuit is compared with random ones
-GAP_PAIRS = 100  # pairs on which losses are held against the whole model's
+GAP_PAIRS = 100  # pairs of each group on which losses are held against the whole model's
 CHECKED_PAIRS = 32  # pairs on which a compiled circuit is held against the ablated model
-MOST_CHANGES = 20_000  # that are all run where the space is
 
 Pruner = Callable[[Spec, Model, Reference, int], tuple[Nodes, ...]]  # and how many searches
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Prompts for the rates: independent draws, or the whole space with its probabilities."""
-
-    pairs: tuple[Pair, ...]
-    weights: Floats  # [n], sums to one
-    member: NDArray[np.int64]  # [n], 0 or 1: which prompt of a sampled pair counts
-    exhaustive: bool
-
-    @property
-    def n(self) -> int:
-        """Prompts that a rate is made of."""
-        return 2 * len(self.pairs) if self.exhaustive else len(self.pairs)
-
-    def rate(self, holds: Bools, alpha: float) -> Interval:
-        """Rate of a property of prompts, given for both members of each pair: [n, 2].
-
-        Of a sampled pair one prompt counts, chosen by a seeded coin: the two are correlated, and
-        exact bounds want independent draws.
-        """
-        if self.exhaustive:
-            return statistics.whole(holds.mean(axis=1), self.weights)
-        return statistics.rate(self.chosen(holds), alpha)
-
-    def drop(self, before: Bools, after: Bools, alpha: float) -> Interval:
-        """Drop of a rate between two runs on the same prompts, each [n, 2]."""
-        if self.exhaustive:
-            lost = before.astype(np.float64) - after.astype(np.float64)
-            return statistics.whole(lost.mean(axis=1), self.weights)
-        return statistics.drop(self.chosen(before), self.chosen(after), alpha)
-
-    def average(self, values: Floats) -> float:
-        """Mean over pairs of a value of each prompt, [n, 2], for reports: it has no bounds."""
-        return statistics.whole(values.mean(axis=1), self.weights).estimate
-
-    def mean(self, values: Floats, alpha: float, within: Span) -> Interval:
-        """The same with bounds, those of pairs of which each counts as `within` says."""
-        per_pair = values.mean(axis=1)
-        if self.exhaustive:
-            return statistics.whole(per_pair, self.weights)
-        return statistics.mean(per_pair, alpha, within)
-
-    def chosen(self, values: Bools) -> Bools:
-        """The values [n] of the prompt of each pair that counts, from those of both [n, 2]."""
-        return values[np.arange(len(values)), self.member]
-
-    def shortened(self, count: int) -> Sample:
-        """The first draws; a whole space stays whole."""
-        if self.exhaustive or count >= len(self.pairs):
-            return self
-        return _draws(self.pairs[:count], self.member[:count])
-
-    def few(self, count: int, *, seed: int) -> tuple[Pair, ...]:
-        """Some of the pairs, for measurements that need fewer: draws, or a spread of the space."""
-        if not self.exhaustive or count >= len(self.pairs):
-            return self.pairs[:count]
-        chosen = _generator(seed, stream=2).permutation(len(self.pairs))[:count]
-        return tuple(self.pairs[i] for i in np.sort(chosen))
-
-    def few_by_weight(self, count: int, *, seed: int) -> tuple[Pair, ...]:
-        """The same for plain means: a pair is there as often as its probability says.
-
-        Of a space whose pairs are not equally likely, a systematic sample in random order: each
-        pair is taken `count` times its probability, up or down to a whole number.
-        """
-        alike = float(np.ptp(self.weights)) < statistics.ROUNDING
-        if alike or not self.exhaustive or count >= len(self.pairs):
-            return self.few(count, seed=seed)
-        generator = _generator(seed, stream=2)
-        order = generator.permutation(len(self.pairs))
-        ends = np.cumsum(self.weights[order])
-        ticks = (np.arange(count) + generator.random()) / count * ends[-1]
-        chosen = order[np.searchsorted(ends, ticks)]
-        return tuple(self.pairs[i] for i in np.sort(chosen))
 
 
 @dataclass(frozen=True)
@@ -181,6 +103,11 @@ class Bench:
     def space(self) -> PromptSpace:
         return PromptSpace(self.spec.behavior)
 
+    @property
+    def search(self) -> int:
+        """Examples that a search tries: as many as there would be for each group of prompts."""
+        return self.spec.protocol.search * len(self.space.groups)
+
     @cached_property
     def sample(self) -> Sample:
         return draw_sample(self.space, count=self.spec.protocol.pairs, seed=self.seed)
@@ -189,7 +116,7 @@ class Bench:
         """Changes of what these slots hold: one from each draw of the sample, or all there are."""
         if slots not in self.changed:
             space = ChangeSpace(self.space, slots)
-            self.changed[slots] = _draw_changes(space, self.sample, seed=self.seed)
+            self.changed[slots] = draw_changes(space, self.sample, seed=self.seed)
         return self.changed[slots]
 
     @cached_property
@@ -294,19 +221,21 @@ class Bench:
         )
 
     @cached_property
-    def gap_pairs(self) -> tuple[Pair, ...]:
+    def gap_sample(self) -> Sample:
         """Pairs on which what a circuit does is held against what the whole model does."""
-        return self.sample.few_by_weight(GAP_PAIRS, seed=self.seed)
+        return self.sample.part(GAP_PAIRS, seed=self.seed)
+
+    @property
+    def gap_pairs(self) -> tuple[Pair, ...]:
+        return self.gap_sample.pairs
 
     @property
     def gaps_see_all(self) -> bool:
-        return self.sample.exhaustive and len(self.gap_pairs) == len(self.sample.pairs)
+        return self.gap_sample.exhaustive
 
     def gap_mean(self, values: Floats, within: Span) -> Interval:
         """Mean of a value of each of these pairs, [n], of which each counts as `within` says."""
-        if self.gaps_see_all:
-            return statistics.whole(values, self.sample.weights)
-        return statistics.mean(values, self.spec.protocol.alpha, within)
+        return self.gap_sample.mean(values[:, None], self.spec.protocol.alpha, within)
 
     def at(self, place: Place | None) -> Bench:
         """The bench with the circuit where it lies in another model; None: at the same place."""
@@ -325,7 +254,7 @@ class Bench:
                 return None
 
     def random(self, *, stream: int) -> np.random.Generator:
-        return _generator(self.seed, stream=stream)
+        return generator(self.seed, stream=stream)
 
     @cached_property
     def searched_pairs(self) -> tuple[Pair, ...]:
@@ -334,36 +263,4 @@ class Bench:
 
     def stream(self, strategy: SearchStrategy[Pair]) -> tuple[Pair, ...]:
         """The pairs of a strategy that a search tries, as long as it finds nothing."""
-        return stream(strategy, search=self.spec.protocol.search, start=self.search_start)
-
-
-def draw_sample(space: PromptSpace, *, count: int, seed: int) -> Sample:
-    """The whole space where it has at most `count` pairs, else `count` independent draws."""
-    if space.size <= count:
-        return _all(space.enumerate())
-    pairs = space.sample(count, seed=seed)
-    return _draws(pairs, _generator(seed, stream=1).integers(2, size=count))
-
-
-def _all(weighted: Iterable[tuple[Pair, float]]) -> Sample:
-    pairs, weights = zip(*weighted, strict=True)
-    return Sample(pairs, np.array(weights), np.zeros(len(pairs), dtype=np.int64), exhaustive=True)
-
-
-def _draws(pairs: Sequence[Pair], member: NDArray[np.int64]) -> Sample:
-    return Sample(tuple(pairs), np.full(len(pairs), 1 / len(pairs)), member, exhaustive=False)
-
-
-def _draw_changes(space: ChangeSpace, sample: Sample, *, seed: int) -> Sample:
-    """Changes of the prompts of a sample; of a whole space all, unless they are very many."""
-    if sample.exhaustive and space.most <= MOST_CHANGES:
-        return _all(space.enumerate())
-    members = sample.member.tolist()
-    if sample.exhaustive:
-        members = _generator(seed, stream=3).integers(2, size=len(members)).tolist()
-    pairs = space.sample(members, seed=seed, other_seed=seed + 1)
-    return _draws(pairs, np.zeros(len(pairs), dtype=np.int64))
-
-
-def _generator(seed: int, *, stream: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=np.array([seed, stream], dtype=np.uint64)))
+        return stream(strategy, search=self.search, start=self.search_start)

@@ -15,7 +15,7 @@ from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.exchange import aligned, everything, margins_with_sent, parts_of
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
-from pytest_circuits.claims.bench import EPS, Bench, Sample
+from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
@@ -28,6 +28,7 @@ from pytest_circuits.claims.card import (
 from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude, law_finding, not_finite, rate_finding
+from pytest_circuits.claims.sample import Sample
 from pytest_circuits.claims.statistics import Floats, Interval
 from pytest_circuits.prompts.changes import FEW, ChangeSpace
 from pytest_circuits.prompts.space import Pair, Prompt
@@ -87,7 +88,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     if broken := not_finite("blind", law, whole_model=whole):
         return broken
     interval = _interval(bench, bench.runner)
-    rate = interval.against(limits.rate, n=changes.n, exhaustive=changes.exhaustive)
+    rate = changes.against(interval, limits.rate)
     what = f"other values of {listed(limits.slots)} leave the preference with the same token"
     inside, measures = _inside(bench, most)
     findings = [
@@ -189,7 +190,7 @@ def _cost(situation: Situation) -> Cost | None:
         return None
     exchanged = INSIDE * (len(parts_of(situation.model, seed=0)) + 3)  # none, all, the partner
     protocol = situation.spec.protocol
-    changed = situation.is_sampled * (protocol.pairs + 2 * protocol.search)
+    changed = situation.is_sampled * (protocol.pairs + 2 * protocol.search) * situation.groups
     changed += 2 * FEW * len(situation.spec.regressions)
     return Cost({Shared.WHOLE: situation.prompts}, own=exchanged + changed)
 

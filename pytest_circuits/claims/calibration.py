@@ -9,7 +9,7 @@ from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.findings import Finding
 from pytest_circuits.claims.statistics import Floats, softplus
 from pytest_circuits.spec.problems import quoted
-from pytest_circuits.spec.template import cues
+from pytest_circuits.spec.template import answers
 from pytest_circuits.spec.types import Calibration, Spec
 
 
@@ -51,7 +51,7 @@ def calibration_remark(spec: Spec) -> str:
     """The calibration in words, as the end of a reason; empty for a plain circuit."""
     if spec.calibration is None:
         return ""
-    (_, first), _ = cues(spec.behavior)
+    first, _ = answers(spec.behavior)
     found = spec.calibration
     return (
         f" (the circuit is calibrated: {found.shift:+g} nats for {quoted(first)}, and the task "

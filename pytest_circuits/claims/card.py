@@ -100,10 +100,10 @@ def rate_of(
 
     def measure(bench: Bench, runner: Runner) -> Interval:
         holds = runner.margins(bench.sample.pairs, view(bench)) > EPS
-        return bench.sample.rate(holds, bench.spec.protocol.alpha)
+        return bench.sample.rate(holds, bench.spec.protocol.alpha, at_most=at_most)
 
-    interval, sample = measure(bench, bench.runner), bench.sample
-    rate = interval.against(threshold, n=sample.n, exhaustive=sample.exhaustive, at_most=at_most)
+    interval = measure(bench, bench.runner)
+    rate = bench.sample.against(interval, threshold, at_most=at_most)
     return rate, bench.delta(claim, interval, measure)
 
 

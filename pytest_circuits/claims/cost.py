@@ -48,8 +48,14 @@ class Situation:
     others: tuple[LoadedSpec, ...] = ()  # behaviors that `specific` compares with
 
     @property
+    def groups(self) -> int:
+        """Groups of prompts, for each of which a rate is decided."""
+        return len(PromptSpace(self.spec.behavior).groups)
+
+    @property
     def is_sampled(self) -> bool:
-        return PromptSpace(self.spec.behavior).size > self.spec.protocol.pairs
+        groups = PromptSpace(self.spec.behavior).groups
+        return any(group.size > self.spec.protocol.pairs for group in groups)
 
     @property
     def pairs(self) -> int:
@@ -102,8 +108,9 @@ class Situation:
 
     def near(self, runs: int) -> int:
         """Prompts near those that come closest to breaking a law of so many runs."""
-        return self.is_sampled * 2 * self.spec.protocol.search * runs
+        return self.is_sampled * 2 * self.spec.protocol.search * self.groups * runs
 
 
 def drawn(spec: Spec, most: int) -> int:
-    return min(PromptSpace(spec.behavior).size, most)
+    """Pairs of each group that can be drawn, at most so many of each."""
+    return sum(min(group.size, most) for group in PromptSpace(spec.behavior).groups)

@@ -8,11 +8,12 @@ import numpy as np
 
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
-from pytest_circuits.claims.bench import EPS, Bench, Sample
+from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.card import Claim, LawCard, limits_of, runs_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law
 from pytest_circuits.claims.findings import conclude, law_finding, not_finite, rate_finding
+from pytest_circuits.claims.sample import Sample
 from pytest_circuits.claims.statistics import Floats, Interval
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.problems import quoted
@@ -67,7 +68,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         whole = bench.runner.margins(changes.pairs, WHOLE)
         if broken := not_finite("depends_on", law, whole_model=whole):
             return broken
-        rate = interval.against(limits.rate, n=changes.n, exhaustive=changes.exhaustive)
+        rate = changes.against(interval, limits.rate)
         to = " to the other answer" if slot == cue_name(bench.spec.behavior) else ""
         what = f"changing {quoted(slot)} moves the preference{to} by {bench.margin:g} nats"
         findings.append(rate_finding(rate, what=what, alpha=protocol.alpha))
@@ -93,7 +94,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
 def _cost(situation: Situation) -> Cost:
     spec = situation.spec
     slots = {*limits_of(spec, DependsOnClaim).slots} - {cue_name(spec.behavior)}
-    changed = situation.is_sampled * spec.protocol.pairs * len(slots)
+    changed = situation.is_sampled * spec.protocol.pairs * situation.groups * len(slots)
     return Cost({Shared.WHOLE: situation.prompts}, own=changed + situation.near(runs=1))
 
 

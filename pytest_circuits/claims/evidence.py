@@ -35,6 +35,8 @@ class Rate:
     n: int
     exhaustive: bool
     at_most: bool = False  # the threshold is the most that is allowed, and not the least
+    group: str = ""  # of several groups of prompts, the worst, of which it is
+    groups: tuple[tuple[str, Number], ...] = ()  # what was estimated for each, by its key
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,10 +53,11 @@ def conclude(
         return Evidence(claim, Verdict.INCONCLUSIVE, "nothing was tested", rate, law)
     verdict = min((finding.verdict for finding in findings), key=WORST_FIRST.index)
     reason = "; ".join(f.sentence for f in findings if f.verdict is verdict) + remark
+    of_groups = {f"rate_at_{key}": estimate for key, estimate in (rate.groups if rate else ())}
     finite = {
         # Adding zero makes a negative zero a plain one, so that equal evidence has equal bytes.
         name: value + 0.0 if value is not None and np.isfinite(value) else None
-        for name, value in (measures or {}).items()
+        for name, value in {**(measures or {}), **of_groups}.items()
     }
     return Evidence(claim, verdict, reason, rate, law, finite)
 
@@ -90,6 +91,7 @@ def bounded(
     and there is no error. capped: it is a mean of losses. advice: where undecided.
     """
     verdict = (statistics.at_most if at_most else statistics.at_least)(interval, limit)
+    seen += worst_of(interval.group)
     if exhaustive:
         return Finding(verdict, f"{seen} ({needed})")
     sure = f"with {capped_confidence(alpha) if capped else confidence(alpha)}"
@@ -102,10 +104,15 @@ def bounded(
     return Finding(verdict, f"{seen} ({bound} {sure}; {needed})")
 
 
+def worst_of(group: str) -> str:
+    """What to say of a figure that is the worst of several groups of prompts; empty for one."""
+    return f", worst at {group}" * bool(group)
+
+
 def rate_finding(rate: Rate, *, what: str, alpha: float) -> Finding:
     return bounded(
         f"{what} on {percent(rate.estimate)} of {'all ' * rate.exhaustive}{rate.n} prompts",
-        Interval(rate.estimate, rate.lower, rate.upper),
+        Interval(rate.estimate, rate.lower, rate.upper, rate.group),
         rate.threshold,
         needed=f"at {'most' if rate.at_most else 'least'} {percent(rate.threshold)} needed",
         show=percent,

@@ -52,9 +52,7 @@ def given_test(bench: Bench, claim_name: str, nodeid: str = "") -> Callable[[], 
     for text, pair in reversed(_regressions(bench, card)):
         test = example(pair=pair).via(f"regression {text!r}")(test)
     phases = (Phase.explicit, Phase.generate, Phase.shrink)
-    return configured(
-        test, search=bench.spec.protocol.search, start=bench.search_start, phases=phases
-    )
+    return configured(test, search=bench.search, start=bench.search_start, phases=phases)
 
 
 def _fetch_ahead(bench: Bench, card: LawCard) -> None:
@@ -105,8 +103,12 @@ def finish(bench: Bench, claim_name: str, found: Counterexample | None) -> Evide
 
 
 def _with_margin(bench: Bench, card: LawCard, evidence: Evidence) -> Evidence:
-    """Say which margin the law had, where it is no number of the specification."""
-    if bench.spec.protocol.margin is not None or card.margin(bench) != bench.margin:
+    """Say which margin the law had, where it is no number of the specification.
+
+    Evidence without measures is none that a waiver may cover, and stays so.
+    """
+    is_used = evidence.measures and card.margin(bench) == bench.margin
+    if bench.spec.protocol.margin is not None or not is_used:
         return evidence
     return replace(evidence, measures={**evidence.measures, "margin": bench.margin})
 
@@ -135,7 +137,7 @@ def _climbed(bench: Bench, card: LawCard) -> tuple[Pair, ...]:
         bench.space,
         tuple(dict.fromkeys((*bench.searched_pairs, *bench.sample.pairs))),
         excess,
-        tries=bench.spec.protocol.search,
+        tries=bench.search,
         seed=bench.search_start,
     )
 
@@ -217,8 +219,7 @@ def _regressions(bench: Bench, card: LawCard) -> list[tuple[str, Pair]]:
     texts = bench.spec.regressions
     if card.changes:
         return [(text, change) for text in texts for change in card.changes(bench).of(text)]
-    fitted = [(text, bench.space.parse(text)) for text in texts]
-    return [(text, pair) for text, pair in fitted if pair is not None]
+    return [(text, pair) for text in texts for pair in bench.space.parse(text)]
 
 
 def _member(pair: Pair, member: int) -> Prompt:

@@ -169,7 +169,9 @@ def _cost(situation: Situation) -> Cost:
     others = (1 + (situation.model is None or isinstance(situation.model, Wired))) * bool(
         situation.spec.claims.necessary
     ) + bool(situation.spec.claims.faithful)
-    broken = others * situation.under_each(2 * GAP_PAIRS * (1 + parts), views=1 + parts)
+    broken = others * situation.under_each(
+        2 * GAP_PAIRS * situation.groups * (1 + parts), views=1 + parts
+    )
     return Cost(own=alone + offered + broken)
 
 

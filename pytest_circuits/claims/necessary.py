@@ -170,13 +170,13 @@ def _rate(bench: Bench, view: View, limits: NecessaryClaim, *, turned: bool) -> 
     """How often the answer is kept or, under `contrast`, turned."""
     sample, interval = bench.sample, _interval(bench, bench.runner, view, turned=turned)
     threshold = limits.min_flip if turned else limits.max_rate
-    return interval.against(threshold, n=sample.n, exhaustive=sample.exhaustive, at_most=not turned)
+    return sample.against(interval, threshold, at_most=not turned)
 
 
 def _interval(bench: Bench, runner: Runner, view: View, *, turned: bool) -> Interval:
     margins = runner.margins(bench.sample.pairs, view)
     holds = margins < -EPS if turned else margins > EPS
-    return bench.sample.rate(holds, bench.spec.protocol.alpha)
+    return bench.sample.rate(holds, bench.spec.protocol.alpha, at_most=not turned)
 
 
 def _left(margins: Floats, limits: NecessaryClaim, *, turned: bool) -> Bools:

@@ -12,7 +12,8 @@ from pytest_circuits.circuit.matching import MATCH_PAIRS, Match, match_nodes
 from pytest_circuits.circuit.nodes import Nodes, grouped
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import Shift
-from pytest_circuits.claims.bench import Bench, draw_sample
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.sample import draw_sample
 from pytest_circuits.claims.stable.baseline import Live, check_tokenizer, facts
 from pytest_circuits.claims.stable.observation import Place
 from pytest_circuits.model.protocol import Kind, Model

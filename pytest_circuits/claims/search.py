@@ -16,7 +16,7 @@ from hypothesis.strategies import SearchStrategy
 
 from pytest_circuits.claims.statistics import Floats
 from pytest_circuits.prompts.space import Pair, PromptSpace
-from pytest_circuits.spec.template import fit_prompt
+from pytest_circuits.spec.template import is_listed
 
 ROUNDS = 4
 STARTS = 3  # pairs of each round, whose neighbors are tried
@@ -89,10 +89,11 @@ def neighbors(space: PromptSpace, pair: Pair) -> Iterator[Pair]:
     None for a pair of which that is not clear: its text may hold what no slot lists, as that of a
     regression, or be read in more ways than one. A law is about the declared space alone.
     """
-    values = fit_prompt(space.behavior, pair.first.text) or {}
-    slots = {name: slot for name, slot in space.behavior.slots.items() if name in values}
-    if not all(slot.holds(values[name]) for name, slot in slots.items()):
+    place = space.locate(pair)
+    if place is None or not is_listed(space.behavior, place[1]):
         return
+    group, values = place
+    slots = {name: slot for name, slot in space.behavior.slots.items() if name in values}
     for name, slot in slots.items():
         for text in slot.neighbors(values[name]):
-            yield space.pair({**values, name: text})
+            yield group.pair({**values, name: text})

@@ -14,7 +14,7 @@ import numpy as np
 from pytest_circuits.circuit.text_loss import text_losses
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import EPS, Bench, Sample, draw_sample
+from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.card import Claim, limits_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation, drawn
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
@@ -26,7 +26,9 @@ from pytest_circuits.claims.findings import (
     confidence,
     most_controls,
     not_finite,
+    worst_of,
 )
+from pytest_circuits.claims.sample import Sample, draw_sample
 from pytest_circuits.claims.statistics import GAPS, Bools, Floats, Interval, softplus
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec
@@ -98,7 +100,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         if broken := not_finite("specific", law, **{name.replace(" ", "_"): margins}):
             return broken
     drops = [o.sample.drop(o.whole > EPS, o.without > EPS, alpha) for o in others]
-    own = bench.sample.mean(softplus(without) - softplus(whole), alpha / 2, GAPS)
+    own = bench.sample.mean(softplus(without) - softplus(whole), alpha / 2, GAPS, at_most=False)
     harms = [*(other.harm(alpha / 2) for other in others), text]
     outdone = _outdone(bench, harms)
     rates = [other.rate(alpha) for other in others]
@@ -116,10 +118,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         ),
     ]
     worst = max(range(len(drops)), key=lambda place: drops[place].upper)
-    sample = others[worst].sample
-    rate = drops[worst].against(
-        limits.max_drop, n=sample.n, exhaustive=sample.exhaustive, at_most=True
-    )
+    rate = others[worst].sample.against(drops[worst], limits.max_drop, at_most=True)
     measures = {
         "control_p": statistics.control_p(int((~outdone).sum()), len(outdone)),
         "harm": own.estimate,
@@ -178,10 +177,10 @@ def _presence_finding(
     """
     absent, there = [], []
     for other, rate in zip(others, rates, strict=True):
-        behaves, n = other.loaded.spec.claims.behaves, other.declared.n
+        behaves, n = other.loaded.spec.claims.behaves, other.declared.prompts(rate)
         least, floor = behaves.rate if behaves else HAD, CHANCE + most
         is_there = statistics.at_least(rate, least) is Verdict.PASS
-        seen = f"{other.named} {percent(rate.estimate)} of {n} prompts"
+        seen = f"{other.named} {percent(rate.estimate)} of {n} prompts{worst_of(rate.group)}"
         if is_there and rate.lower > floor + statistics.ROUNDING:
             there.append(seen)
             continue
@@ -209,9 +208,10 @@ def _drop_findings(
         if verdict is Verdict.PASS:
             kept.append(f"{other.named} {percent(max(0.0, drop.estimate))}")
             continue
-        seen = f"without the circuit, the rate of {other.named} drops by {percent(drop.estimate)}"
+        size = f"{percent(drop.estimate)}{worst_of(drop.group)}"
+        seen = f"without the circuit, the rate of {other.named} drops by {size}"
         if other.sample.exhaustive:
-            sure = f"over all {other.sample.n} prompts"
+            sure = f"over all {other.sample.prompts(drop)} prompts"
         else:
             sure = f"{between(drop, percent)} with {confidence(alpha)}"
         findings.append(Finding(verdict, f"{seen} ({sure}; at most {percent(most)} allowed)"))
@@ -246,7 +246,7 @@ def _cost(situation: Situation) -> Cost:
     shared = {Shared.WHOLE: situation.prompts, **situation.first(Shared.WITHOUT, situation.prompts)}
     controls = situation.spec.protocol.controls
     text = 2 * WINDOWS + FEW * (2 + controls)
-    ablated = len(situation.others) * 2 * (PAIRS + FEW * controls)
+    ablated = 2 * sum(drawn(x.spec, PAIRS) + FEW * controls for x in situation.others)
     intact = sum(2 * drawn(other.spec, other.spec.protocol.pairs) for other in situation.others)
     return Cost(shared | {Shared.WITHOUT_RANDOM: situation.controls}, own=text + ablated + intact)
 

@@ -13,7 +13,7 @@ from math import fsum, log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_circuits.claims.evidence import Rate, Verdict
+from pytest_circuits.claims.evidence import Verdict
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -49,9 +49,8 @@ class Interval:
     estimate: float
     lower: float
     upper: float
-
-    def against(self, threshold: float, *, n: int, exhaustive: bool, at_most: bool = False) -> Rate:
-        return Rate(self.estimate, self.lower, self.upper, threshold, n, exhaustive, at_most)
+    group: str = ""  # of several groups of prompts, the one that it is of: the worst
+    groups: tuple[tuple[str, float], ...] = ()  # what was estimated for each
 
 
 def lower_bound(hits: int, n: int, alpha: float) -> float:

@@ -101,7 +101,7 @@ def _under(bench: Bench) -> Under:
     rate, delta = rate_of(bench, "sufficient", lambda bench: bench.circuit, limits.rate)
     scale = 1.0 if bench.spec.calibration is None else bench.spec.calibration.scale
     losses = softplus(scale * alone)
-    loss = sample.mean(losses, protocol.alpha, LOSSES)
+    loss, per_pair = sample.mean(losses, protocol.alpha, LOSSES), losses.mean(axis=1)
     own = _compared_losses(bench, bench.runner.margins(bench.control_pairs, bench.circuit)[None])
     others = _compared_losses(bench, random)  # [K]
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
@@ -119,7 +119,7 @@ def _under(bench: Bench) -> Under:
             capped=True,
             advice=""
             if sample.exhaustive
-            else pairs_that_settle(losses.mean(axis=1), limits.max_loss, protocol.alpha),
+            else pairs_that_settle(per_pair[sample.rows(loss)], limits.max_loss, protocol.alpha),
         ),
         against_controls(p, controls=len(others), what="the circuit's task loss is lower than"),
     ]

@@ -12,8 +12,9 @@ from pytest_circuits.circuit.matching import Match
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
-from pytest_circuits.claims.bench import EPS, Sample
+from pytest_circuits.claims.bench import EPS
 from pytest_circuits.claims.readdress import find_again, place_in
+from pytest_circuits.claims.sample import Sample
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.claims.stable.baseline import check_tokenizer, facts
 from pytest_circuits.claims.stable.comparison import Comparison, compare

@@ -235,11 +235,11 @@ def _refuse(problems: Sequence[Problem]) -> None:
 
 def _check_prompts(bench: Bench) -> tuple[Problem, ...]:
     """Problems of the prompts that the claims are going to ask, with this model's tokenizer."""
-    regressions = [bench.space.parse(text) for text in bench.spec.regressions]
+    regressions = (pair for text in bench.spec.regressions for pair in bench.space.parse(text))
     return check_prompts(
         bench.loaded,
         bench.model.encode,
         max_tokens=bench.model.max_tokens,
-        pairs=[*filter(None, regressions), *bench.sample.pairs],
+        pairs=[*regressions, *bench.sample.pairs],
         decode=bench.model.decode_token,
     )

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from pytest_circuits.circuit.attention import aimless_heads
 from pytest_circuits.circuit.edges import count_edges, live_edges
 from pytest_circuits.circuit.nodes import Node
 from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.lax import lax_of
 from pytest_circuits.claims.registry import CLAIMS, declared
 from pytest_circuits.claims.selfcheck import SELFCHECK
 from pytest_circuits.claims.stable.baseline import Live
@@ -74,6 +76,11 @@ def circuit_of(bench: Bench, sources: Sources, names: Names, *, device: str) -> 
         files=_files(sources, names, model, baseline),
         drawing=drawing_of(bench),
         left_out=dict(bench.spec.undeclared.items()),
+        lax=lax_of(bench.loaded),
+        aimless=tuple(
+            f"{layer}.{head} without {' and '.join(missing)}"
+            for (layer, head), missing in aimless_heads(bench.nodes, bench.model).items()
+        ),
         waivers=_waivers(sources, names),
         matched=sources.matched,
     )

@@ -16,10 +16,11 @@ from scipy.special import bdtr
 
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import MOST_CHANGES, Bench
+from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.cost import Run, Situation
 from pytest_circuits.claims.evidence import percent
 from pytest_circuits.claims.registry import CLAIMS, declared
+from pytest_circuits.claims.sample import MOST_CHANGES
 from pytest_circuits.claims.stable.observation import MOST_PAIRS
 from pytest_circuits.claims.statistics import LOSSES
 from pytest_circuits.model.protocol import Model
@@ -61,7 +62,7 @@ class Need:
     claim: str
     threshold: Threshold | None  # None: it is not decided by a rate
     proof: bool
-    n: int  # prompts that its rate will be made of
+    n: int  # prompts that its rate will be made of, for each group of prompts
 
     @property
     def wrong(self) -> int | None:
@@ -93,24 +94,24 @@ def needs_of(spec: Spec) -> tuple[Need, ...]:
 
 def _need(spec: Spec, claim: str) -> Need:
     space, pairs = PromptSpace(spec.behavior), spec.protocol.pairs
-    proof = space.size <= pairs
-    n = 2 * space.size if proof else pairs
+    most = max(group.size for group in space.groups)
+    proof = most <= pairs
+    n = 2 * most if proof else pairs
     if not proof and claim == "stable":
         n = min(n, MOST_PAIRS)  # a baseline file holds no more
-    if proof and (most := _most_changes(spec, claim, space)):
-        proof = most <= MOST_CHANGES
-        n = most if proof else space.size
+    if proof and (changes := _most_changes(spec, claim, space)):
+        proof = changes <= MOST_CHANGES
+        n = changes if proof else most
     return Need(claim, _threshold(spec, claim), proof, n)
 
 
 def _most_changes(spec: Spec, claim: str, space: PromptSpace) -> int:
-    """How many changes of slots a claim is about, at most; 0 for a claim about prompts."""
+    """How many changes of slots a claim is about in a group, at most; 0: it is about prompts."""
     slots = tuple(getattr(getattr(spec.claims, claim), "slots", ()))
     together = [slots] if claim == "blind" else [(slot,) for slot in slots]
     cue = (cue_name(spec.behavior),)
-    return max(
-        (ChangeSpace(space, some).most for some in together if some != cue and some), default=0
-    )
+    spaces = (ChangeSpace(space, some) for some in together if some != cue and some)
+    return max((changes.most for each in spaces for changes in each.groups), default=0)
 
 
 def _threshold(spec: Spec, claim: str) -> Threshold | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_circuits.plan.needs import POWER, Need
 from pytest_circuits.prompts.space import PromptSpace
-from pytest_circuits.spec.problems import visible
+from pytest_circuits.spec.problems import listed, visible
 from pytest_circuits.spec.types import Spec
 
 _HEAD = (
@@ -18,9 +18,17 @@ _GREATEST = 100_000  # that protocol.pairs can be
 
 
 def plan_lines(
-    spec: Spec, needs: Sequence[Need], costs: Mapping[str, int | None], *, seconds: float | None
+    spec: Spec,
+    needs: Sequence[Need],
+    costs: Mapping[str, int | None],
+    *,
+    lax: Sequence[str],
+    seconds: float | None,
 ) -> Iterator[str]:
-    """Give the lines; seconds: of one prompt-forward, None where no model is at hand."""
+    """Give the lines; seconds: of one prompt-forward, None where no model is at hand.
+
+    lax: what is lax about the specification.
+    """
     yield _title(spec)
     yield ""
     rows = [_HEAD, *(_row(need, costs[need.claim]) for need in needs)]
@@ -33,13 +41,19 @@ def plan_lines(
         yield "  ".join(cells).rstrip()
     yield ""
     yield _total(costs, seconds)
+    yield from (f"lax, and so the grade is at most partial: {text}" for text in lax)
     yield from _advice(spec, needs)
 
 
 def _title(spec: Spec) -> str:
-    space, pairs = PromptSpace(spec.behavior).size, spec.protocol.pairs
-    how = "all of which are run" if space <= pairs else f"of which {pairs:,} are drawn"
-    return f"{spec.circuit}: {space:,} pairs of prompts, {how}; alpha {spec.protocol.alpha:g}"
+    space, pairs = PromptSpace(spec.behavior), spec.protocol.pairs
+    groups = space.groups
+    whole = max(group.size for group in groups) <= pairs
+    how = "all of which are run" if whole else f"of which {pairs:,} are drawn"
+    if len(groups) > 1:
+        how += " in" if whole else " for each of"
+        how += f" {len(groups)} groups ({listed(group.key for group in groups)})"
+    return f"{spec.circuit}: {space.size:,} pairs of prompts, {how}; alpha {spec.protocol.alpha:g}"
 
 
 def _row(need: Need, forwards: int | None) -> tuple[str, ...]:
@@ -72,7 +86,7 @@ def _advice(spec: Spec, needs: Sequence[Need]) -> Iterator[str]:
                 f"{need.claim} cannot pass: at least {need.fewest:,} prompts are needed for "
                 f"{limit.text}{loss}, and there are {need.n:,}"
             )
-    size = PromptSpace(spec.behavior).size
+    size = max(group.size for group in PromptSpace(spec.behavior).groups)
     if spec.protocol.pairs < size <= _GREATEST:
         yield f"with protocol.pairs: {size} the whole space is run, and rates are proven"
     for claim, reason in spec.undeclared.items():

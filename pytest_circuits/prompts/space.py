@@ -1,32 +1,39 @@
 """A prompt space: one definition gives the search, the sample and the proof their prompts.
 
 A slot that stands twice in the template has the same value in both places. Nothing here depends on
-the order in which a specification lists its slots or its cues.
+the order in which a specification lists its slots, its templates or its cues.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, product
 from math import prod
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 
+from pytest_circuits.spec.problems import quoted, visible
 from pytest_circuits.spec.slots import Slot
 from pytest_circuits.spec.template import (
+    Cue,
+    contrasts,
     cue_name,
-    cues,
     fill,
     fit_prompt,
+    fit_template,
     hole_names,
+    is_listed,
     parse_template,
+    templates,
 )
 from pytest_circuits.spec.types import Behavior
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
+T = TypeVar("T")
 Values: TypeAlias = "Mapping[str, str]"  # what each slot holds
 
 
@@ -54,10 +61,31 @@ def prompts_of(pairs: Iterable[Pair]) -> list[Prompt]:
 
 
 @dataclass(frozen=True, slots=True)
-class PromptSpace:
-    """All contrast pairs of a behavior; in each, `first` holds the cue that sorts first."""
+class Group:
+    """The contrast pairs of one template and two cues; rates are decided for each group.
+
+    In each pair `first` holds the first of the two cues, see `contrasts`.
+    """
 
     behavior: Behavior
+    template: str  # its name
+    contrast: tuple[Cue, Cue]
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other groups of its behavior; empty where there is no other."""
+        (cue, _), (other, _) = self.contrast
+        parts = [self.template] * (len(self.behavior.templates) > 1)
+        parts += [f"{visible(cue)}/{visible(other)}"] * (len(contrasts(self.behavior)) > 1)
+        return " ".join(parts)
+
+    @property
+    def name(self) -> str:
+        """The same in a sentence."""
+        (cue, _), (other, _) = self.contrast
+        parts = [f"template {quoted(self.template)}"] * (len(self.behavior.templates) > 1)
+        against = f"{quoted(cue)} against {quoted(other)}"
+        return ", ".join(parts + [against] * (len(contrasts(self.behavior)) > 1))
 
     @property
     def size(self) -> int:
@@ -100,28 +128,111 @@ class PromptSpace:
         yield from _fillings(self._slots(names))
 
     def pair(self, values: Values) -> Pair:
-        parts = parse_template(self.behavior.prompt)
+        parts = parse_template(self.behavior.templates[self.template])
         name = cue_name(self.behavior)
-        (cue, answer), (other_cue, other_answer) = cues(self.behavior)
+        (cue, answer), (other_cue, other_answer) = self.contrast
         first, second = (fill(parts, {**values, name: held}) for held in (cue, other_cue))
         return Pair(
             Prompt(first, answer, other_answer, partner=second),
             Prompt(second, other_answer, answer, partner=first),
         )
 
-    def parse(self, text: str) -> Pair | None:
-        """Return the pair of which a literal prompt is one member, if it fits the template.
-
-        The text may hold values that its slots do not list; only the cue has to be one of the two.
-        """
-        values = fit_prompt(self.behavior, text)
-        return None if values is None else self.pair(values)
+    def uses(self, *names: str) -> bool:
+        """Whether its template has any of these slots."""
+        return bool(self._slots(names))
 
     def _slots(self, only: Sequence[str] = ()) -> list[tuple[str, Slot]]:
         """Return the slots in the order of the template: these, or all."""
-        names = hole_names(parse_template(self.behavior.prompt))
+        names = hole_names(parse_template(self.behavior.templates[self.template]))
         known = [name for name in names if name in self.behavior.slots]
         return [(name, self.behavior.slots[name]) for name in known if name in only or not only]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSpace:
+    """All contrast pairs of a behavior, of one group or several."""
+
+    behavior: Behavior
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Every template with every contrast: each has prompts of its own."""
+        every = product(templates(self.behavior), contrasts(self.behavior))
+        return tuple(Group(self.behavior, template, contrast) for template, contrast in every)
+
+    @property
+    def size(self) -> int:
+        """The number of pairs, counting each way to fill the slots of each template once."""
+        return sum(group.size for group in self.groups)
+
+    def strategy(self) -> SearchStrategy[Pair]:
+        """Return the strategy of all pairs; it shrinks as those of the groups."""
+        return either(group.strategy() for group in self.groups)
+
+    def sample(self, n: int, *, seed: int) -> tuple[Pair, ...]:
+        """Return pairs from the declared distribution, of the groups in turn."""
+        groups = self.groups
+        each = (group.sample(-(-n // len(groups)), seed=seed) for group in groups)
+        return tuple(islice(in_turn(each), n))
+
+    def enumerate(self) -> Iterator[tuple[Pair, float]]:
+        """Give every pair of each group once with its probability, the groups in turn.
+
+        The groups are equally likely, so that the probabilities sum to one.
+        """
+        groups = self.groups
+        every = in_turn(group.enumerate() for group in groups)
+        yield from ((pair, weight / len(groups)) for pair, weight in every)
+
+    def parse(self, text: str) -> tuple[Pair, ...]:
+        """Return the pairs of which a literal prompt is one member: one for each of its foils.
+
+        None if it fits no template. The text may hold values that its slots do not list; only the
+        cue has to be one of those that are.
+        """
+        return tuple(group.pair(values) for group, values in self.fitting(text))
+
+    def fitting(self, text: str) -> Iterator[tuple[Group, Values]]:
+        """Give the groups that a literal prompt is in, with what its slots hold."""
+        template, values = fit_prompt(self.behavior, text) or ("", {})
+        cue = values.get(cue_name(self.behavior))
+        for group in self.groups:
+            if group.template == template and cue in dict(group.contrast):
+                yield group, values
+
+    def locate(self, pair: Pair) -> tuple[Group, Values] | None:
+        """Return the group that a pair is of, and what its slots hold, as far as that is clear."""
+        found = [
+            (group, values)
+            for group in self.groups
+            if (values := self._fitted(group, pair.first.text)) and group.pair(values) == pair
+        ]
+        listed = (place for place in found if is_listed(self.behavior, place[1]))
+        return next(listed, found[0] if found else None)
+
+    def _fitted(self, group: Group, text: str) -> Values | None:
+        return fit_template(self.behavior, self.behavior.templates[group.template], text)
+
+
+def in_turn(several: Iterable[Iterable[T]]) -> Iterator[T]:
+    """Give the items of several, one of each in turn, as long as there are any."""
+    left = [iter(items) for items in several]
+    while left:
+        ended = []
+        for items in left:
+            try:
+                yield next(items)
+            except StopIteration:
+                ended.append(items)
+        left = [items for items in left if items not in ended]
+
+
+def either(strategies: Iterable[SearchStrategy[T]]) -> SearchStrategy[T]:
+    """Return the strategy of what any of these draws."""
+    from hypothesis import strategies as st  # noqa: PLC0415
+
+    first, *others = strategies
+    return st.one_of(first, *others) if others else first
 
 
 def _fillings(slots: list[tuple[str, Slot]]) -> Iterator[tuple[dict[str, str], float]]:

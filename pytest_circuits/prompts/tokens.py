@@ -9,10 +9,10 @@ from itertools import zip_longest
 from typing import TypeAlias
 
 from pytest_circuits.prompts.correspondence import apart, correspondence
-from pytest_circuits.prompts.space import Pair, Prompt
+from pytest_circuits.prompts.space import Pair, Prompt, PromptSpace
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.problems import Loc, Problem, listed, quoted
-from pytest_circuits.spec.template import Hole, cue_name, cues, parse_template
+from pytest_circuits.spec.template import Hole, cue_name, cues, parse_template, template_loc
 from pytest_circuits.spec.types import Ambiguous, Behavior
 
 _PROMPT: Loc = ("behavior", "prompt")
@@ -38,23 +38,33 @@ def check_prompts(
     pairs: Iterable[Pair],
     decode: Callable[[int], str] | None = None,
 ) -> tuple[Problem, ...]:
-    """Return why prompts cannot work with a tokenizer: of each kind one, by the shortest prompt.
+    """Return why prompts cannot work with a tokenizer, by the shortest prompt.
 
+    Of each kind one, and of each template where there are several.
     max_tokens: of the longest prompt that the model can read.
     decode: names the tokens in problems; without it they are numbers.
     """
-    reader = _Reader(cache(encode), decode)
-    found: dict[tuple[str, Loc], Problem] = {}
+    reader, behavior = _Reader(cache(encode), decode), loaded.spec.behavior
+    found: dict[tuple[str, Loc, str], Problem] = {}
     for pair in sorted(pairs, key=lambda pair: len(pair.first.text)):
-        faults = [*_faults(pair, reader, loaded.spec.behavior, max_tokens)]
+        faults = [*_faults(pair, reader, behavior, max_tokens)]
         if any(ablation.kind.from_partner for ablation in loaded.spec.ablations):
-            faults += _not_corresponding(pair, reader, loaded.spec.behavior)
-        for kind, loc, text, hint in faults:
-            problem = loaded.problem_at(loc, text, hint, key=kind == "contrast")
-            found.setdefault((kind, loc), problem)
+            faults += _not_corresponding(pair, reader, behavior)
+        template = _template_of(pair, behavior) if faults else ""
+        for kind, place, text, hint in faults:
+            loc = template_loc(behavior, template) if template and place == _PROMPT else place
+            said = text + f" (template {quoted(template)})" * bool(template)
+            problem = loaded.problem_at(loc, said, hint, key=kind == "contrast")
+            found.setdefault((kind, loc, template), problem)
     for loc, text in _ambiguous_faults(loaded.spec.disambiguate, reader, max_tokens):
-        found["ambiguous", loc] = loaded.problem_at(loc, text)
+        found["ambiguous", loc, ""] = loaded.problem_at(loc, text)
     return tuple(sorted(found.values(), key=lambda problem: (problem.line, problem.col)))
+
+
+def _template_of(pair: Pair, behavior: Behavior) -> str:
+    """Return the template that made a pair; empty where there is one, or it is not clear."""
+    place = PromptSpace(behavior).locate(pair) if len(behavior.templates) > 1 else None
+    return place[0].template if place else ""
 
 
 def _ambiguous_faults(
@@ -102,15 +112,19 @@ def _not_corresponding(pair: Pair, reader: _Reader, behavior: Behavior) -> Itera
     hint = "give both cues as many tokens, or leave 'contrast' out of 'ablation'"
     if first and second and correspondence(first, second) is None:
         yield "apart", ("ablation",), apart(pair.first), hint
-    elif (
-        len(first) != len(second)
-        and parse_template(behavior.prompt).count(Hole(cue_name(behavior))) > 1
-    ):
+    elif len(first) != len(second) and _cues_in(pair, behavior) > 1:
         text = (
             f"{quoted(pair.first.text)} has {len(first)} tokens and its partner {len(second)}, and "
             "the cue stands in more than one place, so that it is not clear which correspond"
         )
         yield "apart", ("ablation",), text, hint
+
+
+def _cues_in(pair: Pair, behavior: Behavior) -> int:
+    """Return in how many places of its template the cue stands."""
+    name = _template_of(pair, behavior)
+    texts = [behavior.templates[name]] if name else behavior.templates.values()
+    return max(parse_template(text).count(Hole(cue_name(behavior))) for text in texts)
 
 
 def _not_one_token(prompt: Prompt, word: str, reader: _Reader) -> str | None:

@@ -23,6 +23,7 @@ from pytest_circuits.prune.pool import split
 from pytest_circuits.prune.quality import Quality
 from pytest_circuits.prune.stages import Case, stage
 from pytest_circuits.prune.subject import NotFoundError, bar_of
+from pytest_circuits.spec.template import answers
 from pytest_circuits.spec.types import Calibration, Spec
 
 FITTED_PAIRS = 256
@@ -44,6 +45,10 @@ def with_calibration(case: Case, nodes: Nodes, edges: Edges | None, plain: Quali
     plain: its quality without.
     """
     spec, runner = case.subject.spec, case.subject.judge.runner
+    if len(answers(spec.behavior)) > 2:
+        raise _not_good_enough(
+            spec, nodes, "a calibration is between two answers, and there are more"
+        )
     view = View.circuit(nodes, edges)
     parts = split(PromptSpace(spec.behavior), evaluation=case.plan.evaluation_pairs)
     fitted = parts.training[:FITTED_PAIRS]

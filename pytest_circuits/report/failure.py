@@ -96,7 +96,8 @@ def _claim_block(evidence: Evidence, sentence: str) -> list[Line]:
         where = (
             f"all {rate.n} prompts (the whole space)" if rate.exhaustive else f"{rate.n} prompts"
         )
-        lines += _block("observed", [f"{words.observed(rate)} of {where}"])
+        worst = f", worst at {clean(rate.group)}" if rate.group else ""
+        lines += _block("observed", [f"{words.observed(rate)} of {where}{worst}"])
         lines += _block("bound", [words.bound(rate)])
     lines += _block("reason", wrapped(evidence.reason, _WIDTH - _LABEL))
     measures = ", ".join(

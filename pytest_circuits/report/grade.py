@@ -5,14 +5,16 @@ A specification that declares little passes easily. Its grade says so, in every 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.evidence import Evidence, Verdict
 from pytest_circuits.report.run import Circuit, Run
 from pytest_circuits.report.safe_text import clean
 
+LEAST = 2  # ablations: what holds under one may be an artefact of it
+ATTENTION = "faithful"  # the claim that holds the attention of heads to the whole model's
 _SHORT = 40  # characters of a reason that the line of a grade holds
 
 
@@ -35,10 +37,13 @@ class Grade:
     meaning: str
     proven: tuple[str, ...]  # claims that hold, with rates over the whole space
     sampled: tuple[str, ...]  # the others that hold
+    assumptions: tuple[str, ...]  # ablations under each of which the core claims hold
     failed: tuple[str, ...]
     undecided: tuple[str, ...]  # or not run
     undeclared: tuple[str, ...]  # of the core claims
     left_out: dict[str, str]  # claims that are not declared, with the reason that is given
+    lax: tuple[str, ...]  # limits and prompts that a wrong circuit would pass, and why
+    aimless: tuple[str, ...]  # heads that are not shown to look where they do in the whole model
     control_p: float | None  # how rarely a random circuit of the shape is as good as this one
 
     @property
@@ -49,7 +54,8 @@ class Grade:
         if self.proven and self.sampled:
             how = f", {len(self.proven)} by proof, {len(self.sampled)} by sample"
         count = "1 claim holds" if held == 1 else f"{held} claims hold"
-        parts = [count + how] if held else []
+        under = f", under {' and '.join(self.assumptions)}" if self.assumptions else ""
+        parts = [count + how + under] if held else []
         parts += [
             f"{what}: {', '.join(names)}"
             for what, names in (("failed", self.failed), ("not decided", self.undecided))
@@ -61,6 +67,10 @@ class Grade:
             parts.append(f"not declared: {', '.join(silent)}")
         if self.left_out:
             parts.append(f"left out: {_by_reason(self.left_out)}")
+        if self.lax:
+            parts.append(f"lax: {', '.join(map(clean, self.lax))}")
+        if self.aimless:
+            parts.append(f"keeps values of head {', '.join(map(clean, self.aimless))}")
         return "; ".join(parts)
 
 
@@ -72,16 +82,21 @@ def grade(circuit: Circuit, run: Run) -> Grade:
     failed = [name for name in circuit.declared if verdicts.get(name) is Verdict.FAIL]
     undecided = [name for name in circuit.declared if name not in (*held, *failed)]
     proven = [name for name in held if (rate := found[name].rate) and rate.exhaustive]
-    level = _level(circuit, run, held=held, failed=failed)
+    core = {*run.of_tier("core")}
+    assumptions = _assumptions(found[name] for name in held if name in core)
+    level = _level(circuit, run, held=held, failed=failed, assumptions=assumptions)
     return Grade(
         level=level,
         meaning=meanings(run)[level],
         proven=tuple(proven),
         sampled=tuple(name for name in held if name not in proven),
+        assumptions=assumptions,
         failed=tuple(failed),
         undecided=tuple(undecided),
         undeclared=undeclared(circuit, run),
         left_out=circuit.left_out,
+        lax=circuit.lax,
+        aimless=() if ATTENTION in held else circuit.aimless,
         control_p=found["sufficient"].measures.get("control_p") if "sufficient" in held else None,
     )
 
@@ -93,9 +108,11 @@ def meanings(run: Run) -> dict[Level, str]:
         Level.REFUTED: "a claim that it declares does not hold",
         Level.UNDECIDED: "a claim that it declares is not decided, or did not run",
         Level.BEHAVIOR: "its claims hold, and it names no circuit: nothing is said about how",
-        Level.PARTIAL: "its claims hold, and core claims are missing",
+        Level.PARTIAL: "its claims hold, and core claims are missing, or something is lax",
         Level.CORE: f"the core claims hold: {core}",
-        Level.FULL: f"the core claims hold, and {beyond} besides",
+        Level.FULL: (
+            f"the core claims hold under {LEAST} ablations at least, and {beyond} besides"
+        ),
     }
 
 
@@ -132,13 +149,24 @@ def _short(reason: str) -> str:
     return head if len(head) <= _SHORT else f"{head[:_SHORT].rstrip()}..."
 
 
-def _level(circuit: Circuit, run: Run, *, held: list[str], failed: list[str]) -> Level:
+def _assumptions(found: Iterable[Evidence]) -> tuple[str, ...]:
+    """The ablations under which each of these claims holds that is about what is ablated."""
+    asked = [evidence.under for evidence in found if evidence.under]
+    every = dict.fromkeys(name for under in asked for name in under)
+    held = (all(under.get(name) is Verdict.PASS for under in asked) for name in every)
+    return tuple(name for name, holds in zip(every, held, strict=True) if holds)
+
+
+def _level(
+    circuit: Circuit, run: Run, *, held: list[str], failed: list[str], assumptions: Sequence[str]
+) -> Level:
     if failed:
         return Level.REFUTED
     if len(held) < len(circuit.declared) or not held:
         return Level.UNDECIDED
     if not circuit.nodes:
         return Level.BEHAVIOR
-    if undeclared(circuit, run):
+    if circuit.lax or undeclared(circuit, run):
         return Level.PARTIAL
-    return Level.FULL if {*run.of_tier("beyond")} <= {*held} else Level.CORE
+    besides = {*run.of_tier("beyond")} <= {*held}
+    return Level.FULL if besides and len(assumptions) >= LEAST else Level.CORE

@@ -47,6 +47,10 @@ def evidence_to_json(evidence: Evidence) -> Json:
     fields: Json = _finite(_fields(_EVIDENCE, evidence), "", lost)
     if fields["measures"].get(DELTA, 0) is None:
         del fields["measures"][DELTA]  # there is no baseline to differ from
+    if rate := fields["rate"]:
+        del rate["groups"]  # they are measures
+        if not rate["group"]:
+            del rate["group"]  # there is one group
     lost += [f"measures.{name}" for name, value in fields["measures"].items() if value is None]
     missing = sorted({name for name in lost if name not in evidence.reason})
     if missing:

@@ -114,6 +114,8 @@ class Circuit:
     files: tuple[File, ...] = ()  # all that its evidence depends on
     drawing: Drawing | None = None  # None: there is nothing to draw, or too much
     left_out: Ordered = field(default_factory=dict)  # claims not declared, with the reason
+    lax: tuple[str, ...] = ()  # limits and prompts that a wrong circuit would pass, and why
+    aimless: tuple[str, ...] = ()  # heads with kept values, and what of their aim is not kept
     waivers: dict[str, Waiver] = field(default_factory=dict)  # by claim
     matched: Matched | None = None  # None: the nodes are those that the specification names
 

@@ -92,7 +92,8 @@ def bound(rate: Rate | None, *, ascii_only: bool = False) -> str:
 def count(rate: Rate | None) -> str:
     if rate is None:
         return "-"
-    return "whole space" if rate.exhaustive else str(rate.n)
+    count = "whole space" if rate.exhaustive else str(rate.n)
+    return f"{count} of {clean(rate.group)}" if rate.group else count
 
 
 def measured(result: Result, *, ascii_only: bool = False) -> tuple[str, str, str, str]:

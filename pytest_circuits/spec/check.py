@@ -8,12 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pytest_circuits.spec.problems import Fault, listed, quoted, repeated, shown, suggest, visible
 from pytest_circuits.spec.template import (
     Hole,
+    answers,
     cue_name,
     cues,
     fit_prompt,
     hole_names,
     parse_template,
+    shape_of,
     stray_braces,
+    template_loc,
+    templates,
 )
 from pytest_circuits.spec.types import Behavior, Spec, edge_ends
 
@@ -25,12 +29,12 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 def check_spec(spec: Spec) -> Iterator[Fault]:
     """Give every fault of a specification whose types are right."""
     yield from _check_model(spec.model)
-    in_template = list(_check_template(spec.behavior))
-    yield from in_template
-    yield from _check_contrast(spec.behavior)
+    in_templates = list(_check_templates(spec.behavior))
+    yield from in_templates
+    yield from _check_contrast(spec)
     for name, slot in spec.behavior.slots.items():
         yield from slot.faults(("behavior", "slots", name))
-    if not in_template:
+    if not in_templates:
         yield from _check_length(spec.behavior)
         yield from _check_regressions(spec)
     yield from repeated(("ablation",), spec.ablations, what="ablation")
@@ -60,55 +64,103 @@ def _check_model(model: str) -> Iterator[Fault]:
         yield Fault(("model",), text, "write it relative to this file, as in '../models/name'")
 
 
-def _check_template(behavior: Behavior) -> Iterator[Fault]:
-    loc = ("behavior", "prompt")
-    strays = stray_braces(behavior.prompt)
-    for at in strays[:3]:
-        brace = behavior.prompt[at]
-        yield Fault(
-            loc,
-            f"the '{brace}' at character {at + 1} of the prompt has no partner",
-            f"write '{brace * 2}' for a brace",
-        )
-    if strays:
-        return
-    parts = parse_template(behavior.prompt)
-    cue = cue_name(behavior)
-    names = hole_names(parts)
-    known = [*behavior.slots, cue]
-    for name in names:
-        if name not in known:
-            hint = suggest(name, known) or f"known: {listed(known)}"
-            yield Fault(loc, f"the prompt names a slot {quoted(name)} that is not declared", hint)
-    for name in behavior.slots:
-        if name not in names:
-            hint = f"put '{{{name}}}' into the prompt or remove the slot"
+def _check_templates(behavior: Behavior) -> Iterator[Fault]:
+    holes: dict[str, list[str]] = {}  # of each template whose braces are right
+    for name, text in templates(behavior).items():
+        strays = stray_braces(text)
+        for at in strays[:3]:
             yield Fault(
-                ("behavior", "slots", name), f"slot {quoted(name)} is never used", hint, key=True
+                template_loc(behavior, name),
+                f"the '{text[at]}' at character {at + 1} of {_called(behavior, name)} has no "
+                "partner",
+                f"write '{text[at] * 2}' for a brace",
             )
+        if not strays:
+            holes[name] = hole_names(parse_template(text))
+            yield from _check_holes(behavior, name)
+    if len(holes) < len(behavior.templates):
+        return
+    used = {hole for named in holes.values() for hole in named}
+    for slot in behavior.slots:
+        if slot not in used:
+            hint = f"put '{{{slot}}}' into the prompt or remove the slot"
+            yield Fault(
+                ("behavior", "slots", slot), f"slot {quoted(slot)} is never used", hint, key=True
+            )
+    yield from _check_alike(behavior, holes)
+
+
+def _called(behavior: Behavior, name: str) -> str:
+    return "the prompt" if len(behavior.templates) == 1 else f"template {quoted(name)}"
+
+
+def _check_holes(behavior: Behavior, name: str) -> Iterator[Fault]:
+    loc, what = template_loc(behavior, name), _called(behavior, name)
+    parts = parse_template(behavior.templates[name])
+    known = [*behavior.slots, cue_name(behavior)]
+    for hole in hole_names(parts):
+        if hole not in known:
+            hint = suggest(hole, known) or f"known: {listed(known)}"
+            yield Fault(loc, f"{what} names a slot {quoted(hole)} that is not declared", hint)
     if sum(isinstance(part, Hole) for part in parts) > _MAX_HOLES:
-        yield Fault(loc, f"the prompt has more than {_MAX_HOLES} places to fill")
+        yield Fault(loc, f"{what} has more than {_MAX_HOLES} places to fill")
 
 
-def _check_contrast(behavior: Behavior) -> Iterator[Fault]:
+def _check_alike(behavior: Behavior, holes: Mapping[str, list[str]]) -> Iterator[Fault]:
+    """Templates say the same in other words: no two are equal, and any two share a slot."""
+    seen: dict[str, str] = {}  # names by text
+    for name in holes:
+        loc, text = template_loc(behavior, name), behavior.templates[name]
+        if text in seen:
+            yield Fault(
+                loc,
+                f"template {quoted(name)} is the same text as {quoted(seen[text])}",
+                "keep one of them",
+            )
+            continue
+        for other in seen.values() if behavior.slots else ():
+            if not set(holes[name]) & set(holes[other]) & set(behavior.slots):
+                yield Fault(
+                    loc,
+                    f"template {quoted(name)} shares no slot with {quoted(other)}: it is no other "
+                    "wording of it",
+                    "put the same slots into both, or give it a specification of its own",
+                )
+                break
+        seen[text] = name
+
+
+def _check_contrast(spec: Spec) -> Iterator[Fault]:
+    behavior = spec.behavior
     cue = cue_name(behavior)
     loc = ("behavior", "contrast", cue)
     if cue in behavior.slots:
         hint = "give the slot or the cue another name"
         yield Fault(loc, f"{quoted(cue)} is both the cue and a slot", hint, key=True)
-    if not stray_braces(behavior.prompt) and cue not in hole_names(parse_template(behavior.prompt)):
+    for name, text in templates(behavior).items():
+        if not stray_braces(text) and cue not in hole_names(parse_template(text)):
+            what = _called(behavior, name)
+            yield Fault(
+                loc if what == "the prompt" else template_loc(behavior, name),
+                f"a contrast that changes nothing: the cue {quoted(cue)} is not in {what}",
+                f"put '{{{cue}}}' into {'the prompt' if what == 'the prompt' else 'it'}",
+                key=what == "the prompt",
+            )
+    first, *others = answers(behavior)
+    if not others:
+        both = "both" if len(cues(behavior)) == 2 else "all"
         yield Fault(
             loc,
-            f"a contrast that changes nothing: the cue {quoted(cue)} is not in the prompt",
-            f"put '{{{cue}}}' into the prompt",
+            f"a contrast that changes nothing: {both} cues have the answer {quoted(first)}",
+            "give each cue its own answer",
             key=True,
         )
-    (_, first), (_, second) = cues(behavior)
-    if first == second:
+    elif len(others) > 1 and spec.calibration is not None:
         yield Fault(
-            loc,
-            f"a contrast that changes nothing: both cues have the answer {quoted(first)}",
-            "give each cue its own answer",
+            ("calibration",),
+            f"a calibration shifts a circuit towards one of two answers, and the contrast has "
+            f"{1 + len(others)}: {listed(map(quoted, (first, *others)))}",
+            "remove it, or make a specification of two answers",
             key=True,
         )
 
@@ -117,13 +169,14 @@ def _check_length(behavior: Behavior) -> Iterator[Fault]:
     """Refuse spaces whose prompts could fill the memory, before one is made."""
     longest = {name: slot.longest for name, slot in behavior.slots.items()}
     longest[cue_name(behavior)] = max(len(cue) for cue, _ in cues(behavior))
-    parts = parse_template(behavior.prompt)
-    total = sum(
-        longest.get(part.name, 0) if isinstance(part, Hole) else len(part) for part in parts
-    )
-    if total > _MAX_PROMPT:
-        text = f"prompts can be {total:,} characters long; at most {_MAX_PROMPT:,} are allowed"
-        yield Fault(("behavior", "prompt"), text)
+    for name, template in templates(behavior).items():
+        total = sum(
+            longest.get(part.name, 0) if isinstance(part, Hole) else len(part)
+            for part in parse_template(template)
+        )
+        if total > _MAX_PROMPT:
+            text = f"prompts can be {total:,} characters long; at most {_MAX_PROMPT:,} are allowed"
+            yield Fault(template_loc(behavior, name), text)
 
 
 def _check_nodes(spec: Spec) -> Iterator[Fault]:
@@ -201,7 +254,7 @@ def _check_regressions(spec: Spec) -> Iterator[Fault]:
             yield Fault(
                 ("regressions", index),
                 f"the regression {quoted(text)} does not fit the prompt",
-                f"prompts look like {quoted(spec.behavior.prompt)}",
+                f"prompts look like {shape_of(spec.behavior)}",
             )
 
 

@@ -74,11 +74,20 @@ def _loc(detail: ErrorDetails, tree: Tree) -> Loc:
     loc = tuple(detail["loc"])
     if loc[:1] == ("ablation",) and loc[1:] and not isinstance(_value_at(tree, loc[:1]), list):
         return loc[:1]  # one, which is read as a list of one
+    if loc[:2] == ("behavior", "prompt") and loc[2:]:
+        return _place_of_template(loc, _value_at(tree, loc[:2]))
     if loc[:2] == ("behavior", "slots") and len(loc) > 3 and loc[3] in SLOT_KINDS:
         loc = (*loc[:3], *loc[4:])
     if loc[:1] == ("found_by",):
         return loc[:2]
     return loc[:-1] if loc[-1:] == ("[key]",) else loc
+
+
+def _place_of_template(loc: Loc, value: Value) -> Loc:
+    """Return where a template stands: they are read as if each had a name."""
+    if isinstance(value, list):
+        return (*loc[:2], *(int(number) - 1 for number in loc[2:3]))
+    return loc[:3] if isinstance(value, dict) else loc[:2]
 
 
 def _fault(loc: Loc, kind: str, file: _File) -> Fault | None:
@@ -101,14 +110,15 @@ def _fault(loc: Loc, kind: str, file: _File) -> Fault | None:
         wanted = "a specification" if is_spec else "a configuration"
         begin = "begin it with 'version: 1'" if is_spec else None
         return Fault(loc, f"{text}, not {wanted}", begin)
-    if isinstance(value, str):
-        part = next((kind for kind in part.get("anyOf", ()) if "enum" in kind), part)
+    if isinstance(value, str | int | float):
+        texts = (kind for kind in part.get("anyOf", ()) if kind.get("type") == "string")
+        part = next(texts, part)
     text = f"{name_of(loc)} must be {wanted}, not {_actual(value, part)}"
     return Fault(loc, text, _hint(value, part, file.tree, loc))
 
 
 def _no_name(loc: Loc, value: Value) -> Fault:
-    is_key = isinstance(value, (dict, list))
+    is_key = isinstance(value, (dict, list)) or loc[:2] == ("behavior", "prompt")
     name = quoted(str(loc[-1] if is_key else value))
     text = f"{name} is not a name: a name {_NAME_RULE}, at most 100 in all"
     return Fault(loc, text, key=is_key)
@@ -194,7 +204,7 @@ def _actual(value: Value, part: dict[str, Any]) -> str:
             return f"{len(value):,} characters"
         return quoted(value) if "enum" in part else f"the text {quoted(value)}"
     if isinstance(value, list):
-        return f"of {len(value)}" if kind == "array" else "a list"
+        return f"of {len(value)}" if kind == "array" else "a list" if value else "an empty list"
     return f"of {len(value or ())}" if kind == "object" else "a mapping"
 
 

@@ -10,6 +10,7 @@ from pytest_circuits.spec.slots import SLOT_KINDS
 _COUNTS = {1: "one", 2: "two"}
 _ANY = None  # in a pattern: any key or index
 _NAMES: tuple[tuple[tuple[str | None, ...], str], ...] = (
+    (("behavior", "prompt", _ANY), "template {0}"),
     (("behavior", "slots", _ANY), "slot {0}"),
     (("behavior", "contrast", _ANY), "the contrast of cue {0}"),
     (("behavior", "contrast", _ANY, _ANY), "the answer for cue {1}"),
@@ -109,6 +110,8 @@ def _expected_mapping(part: dict[str, Any]) -> str:
     least, most = part.get("minProperties"), part.get("maxProperties")
     if least and least == most:
         return f"a mapping of exactly {_COUNTS[least]} key{'s' * (least > 1)}"
+    if least and most:
+        return f"a mapping of {least} to {most} keys"
     if "properties" in part:
         keys = list(part["properties"])
         return f"a mapping with the key{'s' * (len(keys) > 1)} {listed(keys)}"

@@ -56,8 +56,9 @@ class Schema:
         for kind in part.get("oneOf", ()):
             if step in self._resolved(kind).get("properties", {}):
                 part = self._resolved(kind)
+        held = "items" if isinstance(step, int) else "patternProperties"
+        part = next((kind for kind in part.get("anyOf", ()) if held in kind), part)
         if isinstance(step, int):
-            part = next((kind for kind in part.get("anyOf", ()) if "items" in kind), part)
             first = part.get("prefixItems", [])
             found: dict[str, Any] = first[step] if step < len(first) else part.get("items", {})
             return found

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import combinations, groupby
 from typing import TypeAlias
 
+from pytest_circuits.spec.problems import Loc, quoted
 from pytest_circuits.spec.types import Behavior
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -21,6 +22,7 @@ class Hole:
 
 
 Part: TypeAlias = str | Hole
+Cue: TypeAlias = tuple[str, str]  # with its answer
 
 
 @lru_cache(maxsize=64)
@@ -50,23 +52,74 @@ def fill(parts: tuple[Part, ...], values: Mapping[str, str]) -> str:
     return "".join(values[part.name] if isinstance(part, Hole) else part for part in parts)
 
 
+def templates(behavior: Behavior) -> dict[str, str]:
+    """Return the templates by name, sorted, numbers as such: the order of lines changes nothing."""
+    return dict(sorted(behavior.templates.items(), key=lambda item: (len(item[0]), item[0])))
+
+
+def template_loc(behavior: Behavior, name: str) -> Loc:
+    """Return where a template stands in a specification."""
+    if len(behavior.templates) == 1:
+        return ("behavior", "prompt")
+    return ("behavior", "prompt", int(name) - 1 if name.isdecimal() else name)
+
+
+def shape_of(behavior: Behavior) -> str:
+    """Return what prompts look like, in words."""
+    return " or ".join(map(quoted, templates(behavior).values()))
+
+
 def cue_name(behavior: Behavior) -> str:
     return next(iter(behavior.contrast))
 
 
-def cues(behavior: Behavior) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Return both cues, each with its answer, sorted: the order of lines changes nothing."""
-    first, second = sorted(behavior.contrast[cue_name(behavior)].items())
-    return first, second
+def cues(behavior: Behavior) -> tuple[Cue, ...]:
+    """Return the cues, each with its answer, sorted: the order of lines changes nothing."""
+    return tuple(sorted(behavior.contrast[cue_name(behavior)].items()))
 
 
-def fit_prompt(behavior: Behavior, text: str) -> dict[str, str] | None:
-    """Return what each hole must hold so that the template gives this text, if anything does.
+def answers(behavior: Behavior) -> tuple[str, ...]:
+    """Return each answer once, in the order of the cues."""
+    return tuple(dict.fromkeys(answer for _, answer in cues(behavior)))
+
+
+def contrasts(behavior: Behavior) -> tuple[tuple[Cue, Cue], ...]:
+    """Return every two cues with different answers, first the one whose answer comes first."""
+    order = answers(behavior).index
+    apart = ((a, b) for a, b in combinations(cues(behavior), 2) if a[1] != b[1])
+    return tuple((a, b) if order(a[1]) < order(b[1]) else (b, a) for a, b in apart)
+
+
+def fit_prompt(behavior: Behavior, text: str) -> tuple[str, dict[str, str]] | None:
+    """Return a template and what each of its holes must hold to give this text, if any does.
+
+    Of several templates it is the first that fits with values that its slots list, or else the
+    first that fits.
+    """
+    fitted = (
+        (name, values)
+        for name, template in templates(behavior).items()
+        if (values := fit_template(behavior, template, text)) is not None
+    )
+    first = next(fitted, None)
+    if first is None or len(behavior.templates) == 1:
+        return first
+    return next((found for found in (first, *fitted) if is_listed(behavior, found[1])), first)
+
+
+def is_listed(behavior: Behavior, values: Mapping[str, str]) -> bool:
+    """Whether every slot can hold the text that it is given."""
+    slots = behavior.slots
+    return all(slots[name].holds(text) for name, text in values.items() if name in slots)
+
+
+def fit_template(behavior: Behavior, template: str, text: str) -> dict[str, str] | None:
+    """Return what each hole must hold so that a template gives this text, if anything does.
 
     The cue slot holds one of its cues; other slots may hold any text, the same wherever they
-    appear. Where both cues fit, the cue that stands first wins, then the longer one.
+    appear. Where several cues fit, the cue that stands first wins, then the longer one.
     """
-    parts = parse_template(behavior.prompt)
+    parts = parse_template(template)
     name = cue_name(behavior)
     found = []
     for cue, _ in cues(behavior):

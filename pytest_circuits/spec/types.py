@@ -17,9 +17,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.frozen import UNIQUE, Frozen, Name, Text
 from pytest_circuits.spec.installed import with_fields, with_installed
+from pytest_circuits.spec.lax import Lax
 from pytest_circuits.spec.slots import Slot
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+_Known = Annotated[Share, Lax("what knows half of the answers would pass", below=0.75)]
+_Lost = Annotated[Share, Lax("half of what is known may be lost", above=0.25)]
+_Loss = Annotated[
+    float,
+    Field(gt=0, lt=0.6931),
+    Lax("what knows half of the answers would pass", above=0.3466),  # half of chance
+]
+_Alike = Annotated[Share, Lax("what shares a quarter of the variance would pass", below=0.5)]
+_Attention = Annotated[Share, Lax("half of a head's attention may be elsewhere", above=0.5)]
 EdgeKey = Annotated[str, Field(pattern=r"^\S+ -> \S+$")]  # see `edge_key`
 FEW = 2  # elements of the rest whose ablation a circuit has to bear
 _Channel = Annotated[int, Field(ge=0)]
@@ -62,43 +72,76 @@ _ListOfAblations = Annotated[  # not strict: it is read from what `_several` giv
 ]
 
 
+def _named(templates: object) -> object:
+    """Take one template for a list of one, and name those of a list by their numbers."""
+    listed = [templates] if isinstance(templates, str) else templates
+    if not isinstance(listed, list | tuple):
+        return listed
+    return {str(number): text for number, text in enumerate(listed, 1)}
+
+
+def _as_written(templates: dict[str, str]) -> str | list[str] | dict[str, str]:
+    """As YAML has it: one without a list, and those that are named by numbers as a list."""
+    numbers = [str(number) for number in range(1, len(templates) + 1)]
+    if set(templates) != set(numbers):
+        return templates
+    listed = [templates[number] for number in numbers]
+    return listed[0] if len(listed) == 1 else listed
+
+
+_SOME = Field(min_length=1, max_length=20)
+_ListOfTemplates = Annotated[tuple[Text, ...], _SOME, UNIQUE]
+_Templates = Annotated[dict[Name, Text], _SOME]
+
+
 class Behavior(Frozen):
     """A prompt space, and for each prompt the answer token and the foil token."""
 
-    prompt: Text
-    """The template: `{name}` is replaced by its slot or by the cue; `{{` and `}}` are braces."""
+    templates: Annotated[
+        _Templates,
+        Field(alias="prompt"),
+        BeforeValidator(_named, json_schema_input_type=Text | _ListOfTemplates | _Templates),
+        PlainSerializer(_as_written),
+    ]
+    """The template: `{name}` is replaced by its slot or by the cue; `{{` and `}}` are braces. Or
+    several, as a list or by name: each says the same in other words, with the cue and with slots
+    that it shares with every other. Rates are decided for each of them, and the worst counts."""
     slots: Annotated[dict[Name, Slot], Field(max_length=32)] = Field(default_factory=dict)
     """What varies without changing the answer, by name."""
     contrast: Annotated[
-        dict[Name, Annotated[dict[str, Text], Field(min_length=2, max_length=2)]],
+        dict[Name, Annotated[dict[str, Text], Field(min_length=2, max_length=16)]],
         Field(min_length=1, max_length=1),
     ]
-    """The cue slot with its two cues, each with its answer; the other cue's answer is the foil."""
+    """The cue slot with its cues, mostly two, each with its answer. Any two with different answers
+    are a contrast: the foil is the other one's answer. Rates are decided for each contrast, and the
+    worst counts."""
 
 
 class BehavesClaim(Frozen):
     """The whole model prefers the answer to the foil at least at this rate."""
 
-    rate: Share
+    rate: _Known
     """The least share of prompts, shown at the confidence of the protocol."""
 
 
 class SufficientClaim(Frozen):
     """With everything outside the circuit ablated the answer is still preferred."""
 
-    rate: Share
+    rate: _Known
     """The least share of prompts, shown at the confidence of the protocol."""
-    max_loss: Annotated[float, Field(gt=0, lt=0.6931)]
+    max_loss: _Loss
     """The greatest task loss in nats; chance is ln 2 = 0.693."""
 
 
 class NecessaryClaim(Frozen):
     """With only the circuit ablated the preference is gone; by `contrast` it is turned."""
 
-    max_rate: Annotated[float, Field(gt=0.5, lt=1)]
+    max_rate: Annotated[
+        float, Field(gt=0.5, lt=1), Lax("half of the answers may still be known", above=0.75)
+    ]
     """The greatest share of prompts that keep the answer with the circuit's nodes ablated, and with
     its edges cut and its nodes alive; chance is 0.5."""
-    min_flip: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
+    min_flip: Annotated[float, Field(gt=0.5, lt=1), Lax("half may stay", below=0.75)] = 0.9
     """Under `contrast`: the least share of prompts whose foil is preferred with the circuit, and it
     alone, at the partner's values."""
 
@@ -106,16 +149,18 @@ class NecessaryClaim(Frozen):
 class IdentityPart(Frozen):
     """The nodes carry the same signals as in the baseline."""
 
-    min_correlation: Share = 0.9
+    min_correlation: _Alike = 0.9
     """The least mean correlation of the nodes' activations, weighted by the nodes' effects."""
-    max_attention: Share = 0.25
+    max_attention: _Attention = 0.25
     """The greatest total variation of a kept head's attention from that in the baseline."""
 
 
 class EffectsPart(Frozen):
     """What each node adds to the preference is ranked as in the baseline."""
 
-    min_correlation: Share = 0.5
+    min_correlation: Annotated[
+        Share, Lax("every third pair of nodes may be in another order", below=1 / 3)
+    ] = 0.5
     """The least rank correlation of the nodes' effects."""
 
 
@@ -131,9 +176,11 @@ class StructurePart(Frozen):
 class StableClaim(Frozen):
     """Against the baseline: the circuit does the same job, with the same signals and effects."""
 
-    max_drop: Share
+    max_drop: _Lost
     """Transfer: the greatest drop of the rate of the circuit alone."""
-    max_rise: Share = 0.1
+    max_rise: Annotated[Share, Lax("half of the pairs may be told apart without it", above=0.5)] = (
+        0.1
+    )
     """Transfer: the greatest rise of the share of pairs that are told apart, by the margin of the
     protocol, with only the circuit ablated."""
     identity: IdentityPart = IdentityPart()
@@ -147,25 +194,25 @@ class StableClaim(Frozen):
 class FaithfulClaim(Frozen):
     """The circuit does the job as the whole model does it, whatever part of the rest is ablated."""
 
-    rate: Share
+    rate: _Known
     """The least share of prompts with the worst part of the rest ablated that was found."""
-    max_gap: Annotated[float, Field(gt=0, lt=0.6931)]
+    max_gap: _Loss
     """The greatest task loss above the whole model's, in nats: with random parts of the rest and
     the worst one ablated, with frozen norms, and with nodes at the whole model's values."""
     few: Annotated[int, Field(ge=1, le=8)] = FEW
     """Elements of the worst part, ablated in the whole model or left intact beside the circuit;
     under `contrast` it may have any size."""
-    min_correlation: Share = 0.9
+    min_correlation: _Alike = 0.9
     """The least mean correlation of the nodes' activations with those in the whole model, weighted
     by the nodes' effects."""
-    max_attention: Share = 0.25
+    max_attention: _Attention = 0.25
     """The greatest total variation of a kept head's attention from that in the whole model."""
 
 
 class MinimalClaim(Frozen):
     """Each node and each listed edge of the circuit earns its place against random ones."""
 
-    quantile: Share
+    quantile: Annotated[Share, Lax("a part may do less than half of random nodes", below=0.5)]
     """Of random nodes that are added: the share that each part, taken out, has to outdo."""
 
 
@@ -174,7 +221,7 @@ class SpecificClaim(Frozen):
 
     others: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50), UNIQUE]
     """Other behaviors of the same model: `NAME` is `NAME.circuit.yaml` beside this file."""
-    max_drop: Share
+    max_drop: _Lost
     """The greatest drop of another behavior's share of prompts with this circuit ablated."""
 
 
@@ -183,7 +230,7 @@ class BlindClaim(Frozen):
 
     slots: Annotated[tuple[Name, ...], Field(min_length=1, max_length=32), UNIQUE]
     """The slots that must not matter, changed together."""
-    rate: Share
+    rate: Annotated[Share, Lax("what the slots decide half of the time would pass", below=0.75)]
     """The least share of changes that leave the preference with the same token."""
     max_shift: Annotated[float, Field(gt=0, le=100)] | None = None
     """Nats that a change may move the preference by; left out: the margin of the protocol."""
@@ -194,7 +241,7 @@ class DependsOnClaim(Frozen):
 
     slots: Annotated[tuple[Name, ...], Field(min_length=1, max_length=32), UNIQUE]
     """The slots, or the cue, that must matter, each by itself."""
-    rate: Share
+    rate: Annotated[Share, Lax("half of the changes may move nothing", below=0.5)]
     """The least share of changes that move the preference by the margin of the protocol."""
 
 
@@ -268,13 +315,17 @@ class Protocol(Frozen):
     margin: Annotated[float, Field(gt=0, le=100)] | None = None
     """Nats by which a single prompt must go wrong before it breaks a law. Left out: a quarter of
     the whole model's preference at the median prompt of the sample."""
-    alpha: Annotated[float, Field(gt=0, le=0.1)] = 0.01
+    alpha: Annotated[
+        float, Field(gt=0, le=0.1), Lax("a pass in twenty may be wrong", above=0.05)
+    ] = 0.01
     """The risk of a wrong pass that each bound allows."""
     pairs: Annotated[int, Field(ge=100, le=100_000)] = 500
     """Contrast pairs in the sample; a space that is not larger is run whole."""
     search: Annotated[int, Field(ge=10, le=10_000)] = 100
     """Examples that the search for a counterexample tries."""
-    controls: Annotated[int, Field(ge=19, le=999)] = 59
+    controls: Annotated[
+        int, Field(ge=19, le=999), Lax("beating them all is p = 0.05", below=20)
+    ] = 59
     """Random circuits of the same shape that the circuit has to beat."""
 
 

@@ -14,7 +14,7 @@ import yaml
 from pytest_circuits.errors import SpecError
 from pytest_circuits.spec.load import LoadedSpec, load_spec, parse_spec
 from pytest_circuits.spec.problems import quoted, visible
-from pytest_circuits.spec.template import fit_prompt
+from pytest_circuits.spec.template import fit_prompt, shape_of
 from pytest_circuits.spec.types import Behavior, Spec
 from pytest_circuits.spec.yaml_text import flow_list, flow_mapping, indented, scalar_text, wrapped
 from pytest_circuits.system.files import write_atomic
@@ -73,15 +73,27 @@ def save_text(path: Path, text: str) -> None:
 
 
 def _behavior(behavior: Behavior) -> Iterator[str]:
-    yield f"prompt: {scalar_text(behavior.prompt)}"
+    yield from _templates(behavior.model_dump(by_alias=True)["prompt"])
     if behavior.slots:
         yield "slots:"
         for name, slot in behavior.slots.items():
             yield from indented(slot.lines(scalar_text(name)))
     ((cue, answers),) = behavior.contrast.items()
     yield "contrast:"
-    yield f"  {scalar_text(cue)}:  # cue: answer; the other cue's answer is the foil"
+    foil = "the other cue's answer is the foil" if len(answers) == 2 else "other answers are foils"
+    yield f"  {scalar_text(cue)}:  # cue: answer; {foil}"
     yield from (f"    {scalar_text(text)}: {scalar_text(answers[text])}" for text in answers)
+
+
+def _templates(written: str | list[str] | dict[str, str]) -> Iterator[str]:
+    if isinstance(written, str):
+        yield f"prompt: {scalar_text(written)}"
+        return
+    yield "prompt:  # the same in other words: rates are decided for each, and the worst counts"
+    if isinstance(written, list):
+        yield from (f"  - {scalar_text(text)}" for text in written)
+    else:
+        yield from (f"  {scalar_text(name)}: {scalar_text(written[name])}" for name in written)
 
 
 def _lists(parts: Mapping[str, list[Any]]) -> Iterator[str]:
@@ -119,7 +131,7 @@ def keep_prompt(path: Path, prompt: str) -> bool:
     loaded = load_spec(path)
     if fit_prompt(loaded.spec.behavior, prompt) is None:
         text = f"the prompt {quoted(prompt)} does not fit, so that it cannot be kept"
-        hint = f"prompts look like {quoted(loaded.spec.behavior.prompt)}"
+        hint = f"prompts look like {shape_of(loaded.spec.behavior)}"
         raise SpecError(loaded.problem_at(("behavior", "prompt"), text, hint))
     if prompt in loaded.spec.regressions:
         return False

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_circuits.claims.bench import Sample, draw_sample
+from pytest_circuits.claims.sample import Sample, draw_sample
+from pytest_circuits.claims.statistics import Interval
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.types import Behavior
 
@@ -20,6 +21,7 @@ SMALL = {
     },
     "contrast": {"quote": {"'": "'", '"': '"'}},
 }
+EVERY = Interval(0.5, 0.5, 0.5)
 
 
 def space_of(fields: Mapping[str, object]) -> PromptSpace:
@@ -31,7 +33,7 @@ def test_a_space_that_is_small_enough_is_taken_whole() -> None:
 
     assert sample.exhaustive
     assert len(sample.pairs) == 2 * (1 + 3 + 9)
-    assert sample.n == 2 * len(sample.pairs)
+    assert sample.prompts(EVERY) == 2 * len(sample.pairs)
     assert sample.weights.sum() == pytest.approx(1)
 
 
@@ -50,7 +52,7 @@ def test_of_a_sampled_pair_one_prompt_counts() -> None:
     holds = np.stack([sample.member == 0, sample.member == 1], axis=1)
 
     assert not sample.exhaustive
-    assert sample.n == 20
+    assert sample.prompts(EVERY) == 20
     assert set(sample.member) == {0, 1}
     assert sample.rate(holds, 0.01).estimate == 1
     assert sample.rate(~holds, 0.01).estimate == 0

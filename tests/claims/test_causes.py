@@ -82,8 +82,7 @@ def test_the_nodes_of_a_backup_are_named(bench_of: MakeBench, make_model: MakeMo
 
 def test_neighbors_differ_in_one_word_or_slot(bench_of: MakeBench) -> None:
     space = bench_of(QUOTE_PATH).space
-    pair = space.parse("x = 'alpha beta")
-    assert pair is not None
+    (pair,) = space.parse("x = 'alpha beta")
 
     near = [other.first.text for other in neighbors(space, pair)]
 
@@ -97,7 +96,7 @@ def test_climbing_never_leaves_the_declared_space(between: str) -> None:
     """Without a mark between them, two slots that hold spaces can be told apart in many ways."""
     space = PromptSpace(
         Behavior(
-            prompt=f"{{facts}}{between} {{words}} {{cue}}",
+            templates={"1": f"{{facts}}{between} {{words}} {{cue}}"},
             slots={
                 "facts": ChoiceSlot(choice=("rain here", "here rain")),
                 "words": WordsSlot(words=WordList(from_=("rain", "sun"), count=(1, 3))),

@@ -38,6 +38,11 @@ def test_a_margin_that_is_named_is_what_it_says(bench_of: MakeBench) -> None:
     assert "margin" not in evidence.measures
 
 
+def test_evidence_that_measured_nothing_has_no_margin_either(bench_of: MakeBench) -> None:
+    """Numbers make it a measurement, which a waiver may cover; there is no baseline here."""
+    assert run_claim(bench_of(QUOTE_PATH, protocol=QUICK), "stable").measures == {}
+
+
 @pytest.mark.parametrize("size", [0.0, 1e-6, np.nan, np.inf])
 def test_a_model_that_prefers_nothing_still_has_a_margin(
     bench_of: MakeBench, monkeypatch: pytest.MonkeyPatch, size: float

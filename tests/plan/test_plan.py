@@ -22,6 +22,8 @@ from pytest_circuits.spec.load import load_spec
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
 
 THREE = ("behaves", "sufficient", "necessary")
+PROMPT = '"{name} = {cue}{words}"'
+SEVERAL = '["{name} = {cue}{words}", "{words} = {cue}{name}"]'
 SLOTS = (
     "  blind: {slots: [name], rate: 0.9, max_shift: 7}\n"
     "  depends_on: {slots: [cue, words], rate: 0.9}\n"
@@ -108,12 +110,35 @@ def test_a_space_that_could_be_run_whole_is_pointed_out(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_needed_is_said_of_each_template(tmp_path: Path) -> None:
+    text = quote_spec(QUOTE_PATH, model="absent").replace(PROMPT, SEVERAL)
+
+    result = planned(write(tmp_path, text))
+
+    assert result.output.startswith(
+        "quote_close: 299,584 pairs of prompts, of which 500 are drawn for each of 2 groups (1, 2)"
+    )
+    assert rows_of(result)["behaves"][3:6] == ["sample", "500", "3"]
+
+
 def test_claims_that_are_left_out_are_said_with_their_reason(tmp_path: Path) -> None:
     text = quote_spec(QUOTE_PATH, model="absent")
 
     result = planned(write(tmp_path, text + "undeclared: {minimal: 'undecided: 3 parts'}\n"))
 
     assert result.output.splitlines()[-1] == "minimal is not declared: undecided: 3 parts"
+
+
+def test_what_is_lax_is_said_before_the_run(tmp_path: Path) -> None:
+    text = quote_spec(QUOTE_PATH, model="absent").replace("max_rate: 0.65", "max_rate: 0.9")
+
+    result = planned(write(tmp_path, text))
+
+    assert result.exit_code == 0
+    assert result.output.splitlines()[-1] == (
+        "lax, and so the grade is at most partial: necessary.max_rate of 0.9 (half of the answers "
+        "may still be known)"
+    )
 
 
 def test_a_circuit_without_nodes_cannot_be_planned(tmp_path: Path) -> None:
@@ -127,20 +152,25 @@ def test_a_circuit_without_nodes_cannot_be_planned(tmp_path: Path) -> None:
 # twice; `depends_on` and `blind`, whose prompts are to a large part those of other claims, 1.6.
 # `minimal` looks at the rest of the model only where a part is not shown to be needed alone.
 MOST_OVER = 1.7
-MOST_OVER_FOR_PARTS = 3
+MOST_OVER_FOR_PARTS = 4
 
 
 @pytest.mark.parametrize(
-    ("count", "ablation"),
-    [("[1, 5]", "mean"), ("[1, 2]", "mean"), ("[1, 5]", "[mean, contrast]")],
-    ids=["sample", "proof", "two ablations"],
+    ("count", "prompt", "ablation"),
+    [
+        ("[1, 5]", PROMPT, "mean"),
+        ("[1, 2]", PROMPT, "mean"),
+        ("[1, 5]", SEVERAL, "mean"),
+        ("[1, 5]", PROMPT, "[mean, contrast]"),
+    ],
+    ids=["sample", "proof", "templates", "two ablations"],
 )
 def test_claims_cost_no_more_than_planned_and_not_much_less(
-    model: Model, tmp_path: Path, count: str, ablation: str
+    model: Model, tmp_path: Path, count: str, prompt: str, ablation: str
 ) -> None:
     protocol = "{pairs: 300, search: 30, controls: 19}"
     text = quote_spec(QUOTE_PATH, ablation=ablation, claims=(*THREE, "stable"), protocol=protocol)
-    text = text.replace("[1, 5]", count)
+    text = text.replace("[1, 5]", count).replace(PROMPT, prompt)
     other = text.replace("quote_close", "other").replace("= {cue}", "== {cue}")
     (tmp_path / "other.circuit.yaml").write_text(other, encoding="utf-8")
     text = text.replace("protocol:", f"{SLOTS}{BEYOND}protocol:")

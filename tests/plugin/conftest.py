@@ -35,16 +35,17 @@ def spec_text(
     claims: tuple[str, ...] = THREE,
     model: str = "../model",
 ) -> str:
-    """A specification over a space of twelve pairs, all of which are run."""
+    """A specification over a space of sixteen pairs, all of which are run."""
     listed = "".join(f"  {hook}: {list(channels)}\n" for hook, channels in nodes.items())
     declared = "".join(f"  {claim}: {THRESHOLDS[claim]}\n" for claim in claims)
     return (
         f"version: 1\ncircuit: {name}\nmodel: {model}\nbehavior:\n"
         '  prompt: "{name} = {cue}{word}"\n  slots:\n'
-        "    name: {choice: [x, name, value]}\n    word: {choice: [alpha, beta, gamma, delta]}\n"
+        "    name: {choice: [x, name, value, user_id]}\n"
+        "    word: {choice: [alpha, beta, gamma, delta]}\n"
         "  contrast:\n    cue:\n      \"'\": \"'\"\n      '\"': '\"'\n"
         f"ablation: mean\nnodes:\n{listed}claims:\n{declared}"
-        "protocol: {pairs: 100, search: 10, controls: 19}\n"
+        "protocol: {pairs: 100, search: 10, controls: 20}\n"
     )
 
 

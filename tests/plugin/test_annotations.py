@@ -60,7 +60,7 @@ def test_a_claim_that_fails_is_marked_at_its_line(
         },
     )
     said = message.splitlines()
-    assert said[0].startswith("the circuit alone prefers the answer on 50.0 % of all 24 prompts")
+    assert said[0].startswith("the circuit alone prefers the answer on 50.0 % of all 32 prompts")
     assert said[1].startswith("prompt: 'x = ")
     assert said[2].startswith("reproduce: pytest --circuits circuits/weak_path.circuit.yaml::")
 

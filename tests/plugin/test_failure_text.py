@@ -172,7 +172,7 @@ def test_pytest_shows_the_text_and_no_traceback(repository: Repository) -> None:
         [
             "*weak_path::sufficient*",
             "weak_path: sufficient: fail  (circuits/weak_path.circuit.yaml:*)",
-            "  observed * of all 24 prompts (the whole space)",
+            "  observed * of all 32 prompts (the whole space)",
             "  prompt * 'x = *",
             "  logits * answer * foil * margin",
             "  reproduce pytest --circuits circuits/weak_path.circuit.yaml::weak_path::sufficient",
@@ -182,6 +182,30 @@ def test_pytest_shows_the_text_and_no_traceback(repository: Repository) -> None:
     assert "Falsifying" not in result.stdout.str()
     assert "Traceback" not in result.stdout.str()
     assert "git apply" not in result.stdout.str()
+
+
+def test_the_worst_template_is_named(repository: Repository) -> None:
+    several = 'prompt: {plain: "{name} = {cue}{word}", twice: "{name} = \\"\\"{cue}{word}"}'
+    text = spec_text(claims=("behaves",)).replace('prompt: "{name} = {cue}{word}"', several)
+    repository.write("circuits/quote_close.circuit.yaml", text)
+
+    result = repository.gate("--circuits-report=out.json")
+
+    result.stdout.fnmatch_lines(
+        [
+            "*observed  50.0 % of all 24 prompts (the whole space), worst at template 'twice'",
+            "*reason    * prefers the answer on 50.0 % of all 24 prompts, worst at template",
+            "*'twice' (at least 98.0 % needed)*",
+            "fail*behaves*50.0 %*whole space of template 'twice'*",
+        ]
+    )
+    (claim,) = json.loads((repository.path / "out.json").read_text())["circuits"][0]["claims"]
+    assert claim["rate"]["group"] == "template 'twice'"
+    assert claim["measures"]["rate_at_plain"] == 1
+    assert claim["measures"]["rate_at_twice"] == 0.5
+    again = CliRunner().invoke(main, ["report", "out.json", "--markdown", "out.md"])
+    assert again.exit_code == 0, again.output
+    assert "whole space of template 'twice'" in (repository.path / "out.md").read_text()
 
 
 def test_the_command_reproduces_the_failure(repository: Repository) -> None:

@@ -13,6 +13,7 @@ from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
 from pytest_circuits.gate.provenance import glossary
 from pytest_circuits.report.grade import Level, grade, meanings, warning
 from pytest_circuits.report.run import Circuit, Result, Run, State
+from tests.known_models import QUOTE_PATH
 from tests.plugin.conftest import FOUR, Repository, spec_text
 from tests.plugin.test_summary import CIRCUIT
 
@@ -94,6 +95,68 @@ def test_the_line_says_what_is_left_out_and_shortly_why() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("declared", "nodes", "level"),
+    [
+        ((*CORE, *BEYOND), 7, Level.PARTIAL),
+        (CORE, 7, Level.PARTIAL),
+        (("behaves",), 0, Level.BEHAVIOR),
+    ],
+)
+def test_what_is_lax_caps_the_grade_and_is_named(
+    declared: tuple[str, ...], nodes: int, level: Level
+) -> None:
+    circuit = replace(CIRCUIT, declared=declared, nodes=nodes, lax=("a of 1 (x)", "b of 2 (y)"))
+
+    found = grade(circuit, run_of(circuit, results=[result(claim) for claim in declared]))
+
+    assert found.level is level
+    assert found.sentence.endswith("; lax: a of 1 (x), b of 2 (y)")
+
+
+def test_a_limit_that_lets_chance_pass_is_no_core_evidence(repository: Repository) -> None:
+    spec = repository.write_good_spec(claims=FOUR)
+    spec.write_text(spec.read_text().replace("max_loss: 0.15", "max_loss: 0.69"))
+    repository.gate("--circuits-update=new")
+
+    result = repository.gate("--circuits-markdown=out.md")
+
+    said = "lax: sufficient.max_loss of 0.69 (what knows half of the answers would pass)"
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([f"partial  quote_close  4 claims hold *; {said}*"])
+    text = (repository.path / "out.md").read_text().replace("\\", "")
+    assert said in text
+
+
+def test_a_circuit_that_keeps_values_alone_says_so_in_its_line(repository: Repository) -> None:
+    nodes = {
+        hook: kept for hook, kept in QUOTE_PATH.items() if hook not in ("0.attn.q", "0.attn.k")
+    }
+    repository.write("circuits/quote_close.circuit.yaml", spec_text(nodes=nodes))
+
+    result = repository.gate("--circuits-report=out.json")
+
+    result.stdout.fnmatch_lines(
+        ["*  quote_close  *; keeps values of head 0.0 without queries and keys"]
+    )
+    (circuit,) = json.loads((repository.path / "out.json").read_text())["circuits"]
+    assert circuit["aimless"] == circuit["grade"]["aimless"] == ["0.0 without queries and keys"]
+
+
+def test_heads_without_what_aims_them_are_named_unless_it_is_shown_where_they_look() -> None:
+    circuit = replace(CIRCUIT, declared=CORE, aimless=("1.8 without queries and keys",))
+    more = replace(circuit, declared=(*CORE, "faithful"))
+
+    plain, shown = (
+        grade(each, run_of(each, results=[result(claim) for claim in each.declared]))
+        for each in (circuit, more)
+    )
+
+    assert plain.level is Level.CORE
+    assert plain.sentence.endswith("; keeps values of head 1.8 without queries and keys")
+    assert shown.aimless == ()
+
+
 def test_a_core_claim_that_is_left_out_with_a_reason_is_not_warned_about() -> None:
     said = replace(CIRCUIT, left_out={"stable": "no baseline yet"})
 
@@ -127,7 +190,7 @@ def test_a_specification_of_little_is_told_from_one_of_all(repository: Repositor
     result.stdout.fnmatch_lines(
         [
             "grade    circuit  evidence",
-            "core     all      4 claims hold by proof; better than random circuits (p = 0.050)",
+            "core     all      4 claims hold by proof; better than random circuits (p = 0.048)",
             "partial  little   1 claim holds by proof; *; not declared: behaves, necessary, stable",
             "warning: core claims are not declared, and so not tested: little (behaves, nec*",
         ]
@@ -138,8 +201,10 @@ def test_a_specification_of_little_is_told_from_one_of_all(repository: Repositor
     }
     assert grades["all"]["level"] == "core"
     assert grades["little"] == {
-        "control_p": 0.05,
+        "aimless": [],
+        "control_p": 1 / 21,
         "failed": [],
+        "lax": [],
         "left_out": {},
         "level": "partial",
         "meaning": MEANINGS[Level.PARTIAL],

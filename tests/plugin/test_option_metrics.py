@@ -32,7 +32,7 @@ def test_every_number_of_a_run_has_a_name(repository: Repository) -> None:
         "ci_high": 0.5,
         "ci_low": 0.5,
         "estimate": 0.5,
-        "n": 24,
+        "n": 32,
     }
     assert (sufficient["passed"], sufficient["threshold"]) == (0, 0.95)
     assert sufficient["task_loss"] > 5

@@ -131,7 +131,7 @@ def test_a_contrast_of_equal_cues_is_refused(first_lines: FirstLines, quote: str
 
     assert first_lines(bad) == [
         (
-            "q.circuit.yaml:13:7: the contrast of cue 'quote' must be a mapping of exactly two "
+            "q.circuit.yaml:13:7: the contrast of cue 'quote' must be a mapping of 2 to 16 "
             "keys, not of 1"
         ),
         "q.circuit.yaml:14:7: duplicate key ''': first given on line 13; keep one",

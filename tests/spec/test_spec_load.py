@@ -206,7 +206,7 @@ def test_the_example_loads_into_types(load: Load, quote: str) -> None:
         pytest.param(
             "      '\"': '\"'\n",
             "",
-            "13:7: the contrast of cue 'quote' must be a mapping of exactly two keys, not of 1",
+            "13:7: the contrast of cue 'quote' must be a mapping of 2 to 16 keys, not of 1",
             id="one cue text",
         ),
         pytest.param(

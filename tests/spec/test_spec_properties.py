@@ -52,6 +52,7 @@ slots = (
         texts,
     )
 )
+NUMBERS = {"scale": st.floats(0, 10, exclude_min=True), "shift": st.floats(-20, 20)}
 figures = texts | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
 
 
@@ -79,8 +80,18 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
     cue, *slot_names = draw(st.lists(names, min_size=1, max_size=4, unique=True))
     holes = [f"{{{name}}}" for name in draw(st.permutations([cue, *slot_names]))]
     between = [escape(draw(texts)) for _ in holes]
-    first, second = draw(st.lists(texts, min_size=2, max_size=2, unique=True))
-    answers = draw(st.lists(st.text(min_size=1, max_size=4), min_size=2, max_size=2, unique=True))
+    prompt = "".join(text + hole for text, hole in zip(between, holes, strict=True))
+    ends = draw(st.lists(texts.map(escape), max_size=3, unique=True))
+    listed = [prompt + end for end in ends]
+    named = st.lists(names, min_size=len(ends), max_size=len(ends), unique=True)
+    templates = st.just(listed) | named.map(lambda keys: dict(zip(keys, listed, strict=True)))
+    calibration = draw(st.none() | st.fixed_dictionaries(NUMBERS))
+    most = 2 if calibration else 4
+    cue_texts = draw(st.lists(texts, min_size=2, max_size=most, unique=True))
+    count = len(cue_texts)
+    answers = draw(
+        st.lists(st.text(min_size=1, max_size=4), min_size=count, max_size=count, unique=True)
+    )
     claims: dict[str, Any] = {
         "behaves": {"rate": draw(shares)},
         "sufficient": {"rate": draw(shares), "max_loss": draw(st.floats(0.01, 0.69))},
@@ -103,17 +114,15 @@ def contents(draw: st.DrawFn) -> dict[str, Any]:
         )
     )
     edges = draw(st.none() | edges_among(nodes))
-    numbers = {"scale": st.floats(0, 10, exclude_min=True), "shift": st.floats(-20, 20)}
-    calibration = draw(st.none() | st.fixed_dictionaries(numbers))
     return {
         "version": 1,
         "circuit": draw(names),
         "description": draw(texts),
         "model": "../models/x",
         "behavior": {
-            "prompt": "".join(text + hole for text, hole in zip(between, holes, strict=True)),
+            "prompt": draw(templates) if ends else prompt,
             "slots": {name: draw(slots) for name in slot_names},
-            "contrast": {cue: {first: answers[0], second: answers[1]}},
+            "contrast": {cue: dict(zip(cue_texts, answers, strict=True))},
         },
         "ablation": draw(st.sampled_from(["mean", "zero", "resample"])),
         "nodes": nodes,

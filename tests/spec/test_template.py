@@ -67,20 +67,21 @@ def test_a_slot_that_stands_twice_must_hold_the_same_text() -> None:
 
 
 def behavior(prompt: str, first: str, second: str) -> Behavior:
-    return Behavior(prompt=prompt, contrast={"cue": {first: "yes", second: "no"}})
+    return Behavior(templates={"1": prompt}, contrast={"cue": {first: "yes", second: "no"}})
 
 
 def test_the_longer_cue_wins_where_both_fit_at_one_place() -> None:
-    assert fit_prompt(behavior("x = {cue}{rest}", "", "f"), "x = fab") == {"cue": "f", "rest": "ab"}
-    assert fit_prompt(behavior("x = {cue}{rest}", "", "f"), "x = ab") == {"cue": "", "rest": "ab"}
+    either = behavior("x = {cue}{rest}", "", "f")
+
+    assert fit_prompt(either, "x = fab") == ("1", {"cue": "f", "rest": "ab"})
+    assert fit_prompt(either, "x = ab") == ("1", {"cue": "", "rest": "ab"})
 
 
 def test_the_cue_that_stands_first_wins_where_both_fit() -> None:
-    assert fit_prompt(behavior("{a} = {cue}{b}", "'", '"'), "x = \"y = 'z") == {
-        "cue": '"',
-        "a": "x",
-        "b": "y = 'z",
-    }
+    assert fit_prompt(behavior("{a} = {cue}{b}", "'", '"'), "x = \"y = 'z") == (
+        "1",
+        {"cue": '"', "a": "x", "b": "y = 'z"},
+    )
 
 
 def test_a_text_without_a_cue_fits_nothing() -> None:
@@ -98,4 +99,7 @@ def test_a_regression_may_hold_values_that_no_slot_lists(
 ) -> None:
     loaded = load(quote)
 
-    assert fit_prompt(loaded.spec.behavior, "x = 'a") == {"name": "x", "quote": "'", "words": "a"}
+    assert fit_prompt(loaded.spec.behavior, "x = 'a") == (
+        "1",
+        {"name": "x", "quote": "'", "words": "a"},
+    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pytest_circuits.circuit.attention import shows_attention
+from pytest_circuits.circuit.attention import AIMS, aimless_heads, shows_attention
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench
@@ -15,7 +15,7 @@ from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.faithful.internals import SHARES, Inside
 from pytest_circuits.claims.findings import Finding, decided, gap_finding, some
 from pytest_circuits.claims.statistics import GAPS, Bools, Floats, Interval, softplus
-from pytest_circuits.model.protocol import Kind, Shows, gauges_of, sites_of
+from pytest_circuits.model.protocol import Shows, gauges_of
 from pytest_circuits.prompts.space import Prompt
 from pytest_circuits.spec.types import FaithfulClaim
 
@@ -126,7 +126,7 @@ def _attention(bench: Bench, inside: Inside, most: float) -> list[Finding]:
     if not inside.heads:
         text = "it keeps no value of a head, so that there is no attention to compare"
         return [Finding(Verdict.PASS, text)]
-    findings = []
+    findings, aimless = [], aimless_heads(bench.nodes, bench.model)
     for (layer, head), apart, uneven in zip(
         inside.heads, inside.attention, inside.uneven, strict=True
     ):
@@ -136,20 +136,12 @@ def _attention(bench: Bench, inside: Inside, most: float) -> list[Finding]:
             f"head {layer}.{head} attends elsewhere than in the whole model, by a total variation "
             f"of {interval.estimate:.2f} (at most {most:g} allowed)"
         )
-        if _bypassed(bench, layer, head) and float(uneven.mean()) > most:
+        bypassed = len(aimless.get((layer, head), ())) == len(AIMS)
+        if bypassed and float(uneven.mean()) > most:
             text += ": its values are kept without its queries and keys"
         if verdict is not Verdict.PASS:
             findings.append(Finding(verdict, text))
     return findings or [Finding(Verdict.PASS, "its heads attend as in the whole model")]
-
-
-def _bypassed(bench: Bench, layer: int, head: int) -> bool:
-    """Whether the circuit keeps nothing of what aims a head."""
-    aims = sites_of(bench.model, Kind.QUERY, Kind.KEY)
-    mine = {name: site for name, site in aims.items() if site.layer == layer}
-    return bool(mine) and not any(
-        site.head_of(node) == head for name, site in mine.items() for node in bench.nodes.at(name)
-    )
 
 
 def _disambiguated(bench: Bench) -> list[Finding]:

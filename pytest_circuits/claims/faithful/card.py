@@ -222,12 +222,13 @@ def _cost(situation: Situation) -> Cost:
     }
     agreed = 2 * len(spec.disambiguate)
     effects = 2 * CONTROL_PAIRS * Nodes.of(spec.nodes).count
-    beside = 2 * GAP_PAIRS * (3 + len(SHARES) * DRAWS)  # beside the whole model, and it
+    gaps = 2 * GAP_PAIRS * situation.groups
+    beside = gaps * (3 + len(SHARES) * DRAWS)  # beside the whole model, and it
     views = len(FRACTIONS) * PER_FRACTION
-    random = situation.under_each(2 * GAP_PAIRS * views, views=views)
+    random = situation.under_each(gaps * views, views=views)
     few = limits_of(spec, FaithfulClaim).few
     searched = sum(
-        SEARCHED + (not ablation.kind.from_partner) * (searched_few(few) + 2 * GAP_PAIRS)
+        SEARCHED + (not ablation.kind.from_partner) * (searched_few(few) + gaps)
         for ablation in spec.ablations
     )
     worst = situation.under_each(situation.prompts + situation.near(runs=1))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_circuits.claims.bench import Sample
 from pytest_circuits.claims.evidence import percent
+from pytest_circuits.claims.sample import Sample
 from pytest_circuits.claims.stable.baseline import Recorded
 from pytest_circuits.claims.stable.comparison import Comparison, compare
 

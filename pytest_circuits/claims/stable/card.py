@@ -106,9 +106,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         margin=bench.margin,
         same_probes=not bench.baseline.is_elsewhere,
     )
-    drop = seen.drop.against(
-        limits.max_drop, n=sample.n, exhaustive=sample.exhaustive, at_most=True
-    )
+    drop = sample.against(seen.drop, limits.max_drop, at_most=True)
     structure = None
     if before.repruned and not bench.baseline.is_elsewhere:
         structure = structure_of(before.repruned, after.repruned, widths_of(bench.model))

@@ -15,7 +15,8 @@ import numpy as np
 
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import EPS, Sample
+from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.sample import Sample
 from pytest_circuits.claims.stable.observation import Observation
 from pytest_circuits.claims.statistics import Bools, Floats, Interval
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
-from pytest_circuits.claims.bench import Bench, Sample
+from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.sample import Sample
 from pytest_circuits.claims.stable.baseline import AGAIN, Live, Recorded, check_specification
 from pytest_circuits.claims.stable.observation import (
     FEW_PAIRS,
@@ -49,7 +50,7 @@ def check_recorded(bench: Bench, recorded: Recorded) -> None:
 
 
 def sample_of(bench: Bench) -> Sample:
-    """The prompts whose margins a baseline holds: the first draws, or the whole space."""
+    """The prompts whose margins a baseline holds: first draws of each group, or the whole space."""
     return bench.sample.shortened(MOST_PAIRS)
 
 

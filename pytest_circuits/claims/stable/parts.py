@@ -38,7 +38,7 @@ def transfer(
 ) -> Finding:
     sample, alpha = sample_of(bench), bench.spec.protocol.alpha
     verb, size = verbs[change.estimate < 0], _points(abs(change.estimate))
-    seen = f"transfer: {what} {verb} by {size} on {sample.n} prompts"
+    seen = f"transfer: {what} {verb} by {size} on {sample.prompts(change)} prompts"
     return bounded(
         seen + ", the whole space" * sample.exhaustive,
         change,

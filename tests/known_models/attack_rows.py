@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -27,6 +27,7 @@ from tests.known_models.copier import (
     Weights,
     merged,
 )
+from tests.known_models.logic import JUST_ONE, just_one
 from tests.known_models.rows import QUOTE, Row
 from tests.known_models.workshop import ALL, BOTH, ENOUGH, PLAIN, Workshop
 
@@ -56,6 +57,18 @@ def two_circuits(shop: Workshop) -> Bench:
         for hook, site in model.sites.items()
     }
     return shop.bench(merged(quarter, BACKUP, LAST), model)
+
+
+def without_first_input(cues: Mapping[str, str]) -> Callable[[Workshop], Bench]:
+    """An exclusive or of one input; cues: those of its prompts."""
+
+    def plant(shop: Workshop) -> Bench:
+        answer = just_one(shop.seed, cues=cues)
+        first = answer.paths[0]
+        kept = {h: [i for i in c if i not in first.get(h, ())] for h, c in answer.nodes.items()}
+        return shop.answer_bench(answer, kept)
+
+    return plant
 
 
 def spread(pairs: int, *, claims: tuple[str, ...] = ALL) -> Callable[[Workshop], Bench]:
@@ -95,6 +108,16 @@ ATTACKS = (
     Row(
         "the same with 14 % of a stronger path",
         altered_by(*TURNED_UP, ablation=BOTH),
+        "sufficient",
+    ),
+    Row(
+        "one input of an exclusive or, the other one constant",
+        without_first_input({cue: JUST_ONE[cue] for cue in ("red up", "red down")}),
+        "faithful",
+    ),
+    Row(
+        "the same with cues that ask for either",
+        without_first_input(JUST_ONE),
         "sufficient",
     ),
     Row(

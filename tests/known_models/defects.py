@@ -31,6 +31,7 @@ from tests.known_models.copier import (
     Weights,
     merged,
 )
+from tests.known_models.logic import both, just_one
 from tests.known_models.rows import BRACKET, QUOTE, Row
 from tests.known_models.workshop import BOTH, ENOUGH, Workshop
 
@@ -243,7 +244,7 @@ TRUE_CIRCUITS = (
         "quotes, blind to the name",
         lambda shop: shop.bench(QUOTE, shop.reader(), claims=AUDIT),
     ),
-    *(_right(f"a model of {kind.__name__}", _answer(kind)) for kind in KINDS),
+    *(_right(f"a model of {kind.__name__}", _answer(kind)) for kind in (*KINDS, both, just_one)),
     _right("quotes, two ablations", lambda shop: shop.bench(QUOTE, shop.copier(), ablation=BOTH)),
     _right(
         "brackets, two ablations",

@@ -20,29 +20,24 @@ from tests.known_models.text import ReferenceText, generator, pick, read, some
 INPUTS = ({"red": 1.0, "blue": -1.0}, {"up": 1.0, "down": -1.0})
 WORDS = ("alpha", "beta", "gamma", "delta", "kappa", "sigma", "omega", "theta")
 YES, NO = " yes", " no"
-BOTH = {"red up": YES, "red down": NO, "blue up": NO, "blue down": NO}
+TWO = {"red up": YES, "red down": NO, "blue up": NO, "blue down": NO}
 JUST_ONE = {"red up": NO, "red down": YES, "blue up": YES, "blue down": NO}
 CONSTANT = 4.0  # nats, by which the answer is preferred that no neuron speaks for
 THRESHOLD = 0.7 * MARK  # of a neuron: between the sum of two that differ and of two that agree
 
 
-def both(seed: int, *, width: int = 128, cues: Mapping[str, str] = BOTH) -> KnownAnswer:
+def both(seed: int, *, cues: Mapping[str, str] = TWO) -> KnownAnswer:
     """Yes where both are on; cues: those that the behavior has, with their answers."""
-    return _model(seed, "both", width, cues)
+    return _model(seed, "both", cues)
 
 
-def just_one(seed: int, *, width: int = 128, cues: Mapping[str, str] = JUST_ONE) -> KnownAnswer:
+def just_one(seed: int, *, cues: Mapping[str, str] = JUST_ONE) -> KnownAnswer:
     """Yes where one is on and the other is off; cues: as above."""
-    return _model(seed, "just_one", width, cues)
+    return _model(seed, "just_one", cues)
 
 
-def of_input(answer: KnownAnswer, index: int) -> Circuit:
-    """The nodes of such a circuit that carry one of the inputs."""
-    return answer.paths[index]
-
-
-def _model(seed: int, name: str, width: int, cues: Mapping[str, str]) -> KnownAnswer:
-    draft = Draft(_text(), seed, width=width)
+def _model(seed: int, name: str, cues: Mapping[str, str]) -> KnownAnswer:
+    draft = Draft(_text(), seed)
     inputs, carried = zip(*(_input(draft, says) for says in INPUTS), strict=True)
     out = draft.channels.pop()
     signs = (1.0,) if name == "both" else (1.0, -1.0)
@@ -55,7 +50,7 @@ def _model(seed: int, name: str, width: int, cues: Mapping[str, str]) -> KnownAn
     decoys.idle_neurons(draft, layer=1, read=(*carried, out))
     decoys.bias(draft, last=WORDS, answer=YES, foil=NO)
     decoys.noise(draft)
-    nodes = merged(*inputs, *agree, output(out))
+    nodes = merged(*inputs, *agree, output(out))  # the paths are those of the inputs
     return KnownAnswer(name, _behavior(cues), nodes, inputs, draft.module(), draft.text)
 
 

@@ -77,6 +77,16 @@ def test_a_space_without_slots_is_one_pair() -> None:
     assert [weight for _, weight in alone.enumerate()] == [1.0]
 
 
+def test_ways_that_make_the_same_text_are_one_pair() -> None:
+    joined = WordsSlot(words=WordList(from_=("a", "aa"), count=(1, 2), separator=""))
+    alike = space("{quote}{words}", words=joined)
+
+    found = {pair.first.text: weight for pair, weight in alike.enumerate()}
+
+    assert found == pytest.approx({'"a': 1 / 4, '"aa': 3 / 8, '"aaa': 1 / 4, '"aaaa': 1 / 8})
+    assert alike.size == len(list(alike.enumerate())) == 4
+
+
 def test_a_huge_space_is_counted_and_enumerated_lazily() -> None:
     huge = space(
         "{quote}{a}{b}",

@@ -37,6 +37,7 @@ class Rate:
     at_most: bool = False  # the threshold is the most that is allowed, and not the least
     group: str = ""  # of several groups of prompts, the worst, of which it is
     groups: tuple[tuple[str, Number], ...] = ()  # what was estimated for each, by its key
+    distinct: int | None = None  # prompts among its draws; None: each is another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,12 @@ class Evidence:
     law: Law | None = None
     measures: dict[str, float | None] = field(default_factory=dict)  # e.g. task_loss, control_p
     under: dict[str, Verdict] = field(default_factory=dict)  # by ablation; law not counted
+
+
+def prompts_of(rate: Rate) -> str:
+    """How many prompts a rate is made of: `500 prompts (312 distinct)`."""
+    count = f"{rate.n} prompts"
+    return count if rate.distinct is None else f"{count} ({rate.distinct} distinct)"
 
 
 def percent(value: float) -> str:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Law, Rate, Verdict, percent
+from pytest_circuits.claims.evidence import (
+    WORST_FIRST,
+    Evidence,
+    Law,
+    Rate,
+    Verdict,
+    percent,
+    prompts_of,
+)
 from pytest_circuits.claims.statistics import LOSS_CAP, LOSSES, Bools, Floats, Interval
 
 CONTROL_LEVEL = 0.05  # better than the 95th percentile of random circuits
@@ -111,7 +119,7 @@ def worst_of(group: str) -> str:
 
 def rate_finding(rate: Rate, *, what: str, alpha: float) -> Finding:
     return bounded(
-        f"{what} on {percent(rate.estimate)} of {'all ' * rate.exhaustive}{rate.n} prompts",
+        f"{what} on {percent(rate.estimate)} of {'all ' * rate.exhaustive}{prompts_of(rate)}",
         Interval(rate.estimate, rate.lower, rate.upper, rate.group),
         rate.threshold,
         needed=f"at {'most' if rate.at_most else 'least'} {percent(rate.threshold)} needed",

@@ -95,7 +95,14 @@ class Sample:
             at_most=at_most,
             group=interval.group,
             groups=interval.groups,
+            distinct=self._distinct(interval),
         )
+
+    def _distinct(self, interval: Interval) -> int | None:
+        """How many of the prompts are distinct, where not all are."""
+        rows = np.flatnonzero(self.rows(interval))
+        distinct = len({(self.pairs[i], self.member[i]) for i in rows})
+        return None if self.exhaustive or distinct == len(rows) else distinct
 
     def prompts(self, interval: Interval) -> int:
         """How many prompts something that was found is made of: those of its group."""

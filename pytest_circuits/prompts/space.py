@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice, product
 from math import prod
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -32,6 +33,8 @@ from pytest_circuits.spec.types import Behavior
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
+
+MOST_WAYS = 20_000  # to fill the slots, of which it is seen which make the same texts
 
 T = TypeVar("T")
 Values: TypeAlias = "Mapping[str, str]"  # what each slot holds
@@ -89,8 +92,11 @@ class Group:
 
     @property
     def size(self) -> int:
-        """The number of pairs, counting each way to fill the slots once."""
-        return self.ways()
+        """The number of distinct pairs; of more than MOST_WAYS ways to fill the slots, of ways."""
+        ways = self.ways()
+        if ways > MOST_WAYS:
+            return ways
+        return _distinct(self.behavior.model_dump_json(by_alias=True), self.template, self.contrast)
 
     def ways(self, *names: str) -> int:
         """Return the number of ways to fill these slots, or all."""
@@ -120,8 +126,19 @@ class Group:
             yield {name: slot.draw(below) for name, slot in slots}
 
     def enumerate(self) -> Iterator[tuple[Pair, float]]:
-        """Give every pair once with its probability, the simplest first; these sum to one."""
-        yield from ((self.pair(values), weight) for values, weight in self.fillings())
+        """Give every pair with its probability, the simplest first; these sum to one.
+
+        A pair that several ways to fill the slots make is given once, unless there are more than
+        MOST_WAYS ways: then it is given for each.
+        """
+        every = ((self.pair(values), weight) for values, weight in self.fillings())
+        if self.ways() > MOST_WAYS:
+            yield from every
+            return
+        shares: dict[Pair, float] = {}
+        for pair, weight in every:
+            shares[pair] = shares.get(pair, 0.0) + weight
+        yield from shares.items()
 
     def fillings(self, *names: str) -> Iterator[tuple[Values, float]]:
         """Give every way to fill these slots, or all, once with its probability."""
@@ -162,7 +179,7 @@ class PromptSpace:
 
     @property
     def size(self) -> int:
-        """The number of pairs, counting each way to fill the slots of each template once."""
+        """The number of pairs, those of each group."""
         return sum(group.size for group in self.groups)
 
     def strategy(self) -> SearchStrategy[Pair]:
@@ -176,7 +193,7 @@ class PromptSpace:
         return tuple(islice(in_turn(each), n))
 
     def enumerate(self) -> Iterator[tuple[Pair, float]]:
-        """Give every pair of each group once with its probability, the groups in turn.
+        """Give every pair of each group with its probability, the groups in turn.
 
         The groups are equally likely, so that the probabilities sum to one.
         """
@@ -212,6 +229,12 @@ class PromptSpace:
 
     def _fitted(self, group: Group, text: str) -> Values | None:
         return fit_template(self.behavior, self.behavior.templates[group.template], text)
+
+
+@lru_cache(maxsize=1000)
+def _distinct(behavior: str, template: str, contrast: tuple[Cue, Cue]) -> int:
+    """Return the number of distinct pairs of a group, remembered, of a behavior as JSON."""
+    return len({*Group(Behavior.model_validate_json(behavior), template, contrast).enumerate()})
 
 
 def in_turn(several: Iterable[Iterable[T]]) -> Iterator[T]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pytest_circuits.claims.evidence import Counterexample, Evidence
+from pytest_circuits.claims.evidence import Counterexample, Evidence, prompts_of
 from pytest_circuits.report import words
 from pytest_circuits.report.run import Meaning, Place
 from pytest_circuits.report.safe_text import clean, number, wrapped
@@ -93,9 +93,7 @@ def plain(lines: Iterable[Line]) -> str:
 def _claim_block(evidence: Evidence, sentence: str) -> list[Line]:
     lines, rate = _block("claim", [sentence]), evidence.rate
     if rate is not None:
-        where = (
-            f"all {rate.n} prompts (the whole space)" if rate.exhaustive else f"{rate.n} prompts"
-        )
+        where = f"all {rate.n} prompts (the whole space)" if rate.exhaustive else prompts_of(rate)
         worst = f", worst at {clean(rate.group)}" if rate.group else ""
         lines += _block("observed", [f"{words.observed(rate)} of {where}{worst}"])
         lines += _block("bound", [words.bound(rate)])

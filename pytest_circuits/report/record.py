@@ -49,8 +49,9 @@ def evidence_to_json(evidence: Evidence) -> Json:
         del fields["measures"][DELTA]  # there is no baseline to differ from
     if rate := fields["rate"]:
         del rate["groups"]  # they are measures
-        if not rate["group"]:
-            del rate["group"]  # there is one group
+        for name in ("group", "distinct"):  # there is one group, and no prompt twice
+            if not rate[name]:
+                del rate[name]
     lost += [f"measures.{name}" for name, value in fields["measures"].items() if value is None]
     missing = sorted({name for name in lost if name not in evidence.reason})
     if missing:

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.frozen import UNIQUE, Frozen, Name, Text
 from pytest_circuits.spec.installed import with_fields, with_installed
 from pytest_circuits.spec.lax import Lax
+from pytest_circuits.spec.one_or_several import Ablations, Templates
 from pytest_circuits.spec.slots import Slot
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -54,55 +54,10 @@ def _calendar_day(value: object) -> object:
         return None
 
 
-def _several(value: object) -> object:
-    """Take one ablation for a list of one."""
-    return [value] if isinstance(value, str) else value
-
-
-def _one_or_several(ablations: tuple[Ablation, ...]) -> str | list[str]:
-    """As YAML has it: one without a list."""
-    named = [ablation.value for ablation in ablations]
-    return named[0] if len(named) == 1 else named
-
-
-_ListOfAblations = Annotated[  # not strict: it is read from what `_several` gives, not from JSON
-    tuple[Annotated[Ablation, Field(strict=False)], ...],
-    Field(min_length=1, max_length=len(Ablation), strict=False),
-    UNIQUE,
-]
-
-
-def _named(templates: object) -> object:
-    """Take one template for a list of one, and name those of a list by their numbers."""
-    listed = [templates] if isinstance(templates, str) else templates
-    if not isinstance(listed, list | tuple):
-        return listed
-    return {str(number): text for number, text in enumerate(listed, 1)}
-
-
-def _as_written(templates: dict[str, str]) -> str | list[str] | dict[str, str]:
-    """As YAML has it: one without a list, and those that are named by numbers as a list."""
-    numbers = [str(number) for number in range(1, len(templates) + 1)]
-    if set(templates) != set(numbers):
-        return templates
-    listed = [templates[number] for number in numbers]
-    return listed[0] if len(listed) == 1 else listed
-
-
-_SOME = Field(min_length=1, max_length=20)
-_ListOfTemplates = Annotated[tuple[Text, ...], _SOME, UNIQUE]
-_Templates = Annotated[dict[Name, Text], _SOME]
-
-
 class Behavior(Frozen):
     """A prompt space, and for each prompt the answer token and the foil token."""
 
-    templates: Annotated[
-        _Templates,
-        Field(alias="prompt"),
-        BeforeValidator(_named, json_schema_input_type=Text | _ListOfTemplates | _Templates),
-        PlainSerializer(_as_written),
-    ]
+    templates: Annotated[Templates, Field(alias="prompt")]
     """The template: `{name}` is replaced by its slot or by the cue; `{{` and `}}` are braces. Or
     several, as a list or by name: each says the same in other words, with the cue and with slots
     that it shares with every other. Rates are decided for each of them, and the worst counts."""
@@ -165,7 +120,7 @@ class EffectsPart(Frozen):
     ] = 0.5
     """The least rank correlation of the nodes' effects."""
     max_change: Annotated[
-        float, Field(gt=0, le=2), Lax("half of the preference may have moved", above=0.5)
+        float, Field(gt=0, le=2), Lax("a node may do as much as the whole model", above=1)
     ] = 0.4
     """The greatest change of a node's effect as a share of the whole model's preference."""
 
@@ -190,7 +145,7 @@ class StableClaim(Frozen):
     """Transfer: the greatest rise of the share of pairs that are told apart, by the margin of the
     protocol, with only the circuit ablated."""
     max_factor: Annotated[
-        float, Field(ge=1, le=100), Lax("a path twice as strong may join", above=3)
+        float, Field(ge=1, le=100), Lax("another path may do three quarters of the job", above=4)
     ] = 2.0
     """Transfer: the greatest factor by which the share of the whole model's preference that the
     circuit has alone may fall or rise."""
@@ -361,12 +316,7 @@ class Spec(Frozen):
     model: Text
     """The directory of the model, relative to this file."""
     behavior: Behavior
-    ablations: Annotated[
-        _ListOfAblations,
-        Field(alias="ablation"),
-        BeforeValidator(_several, json_schema_input_type=Ablation | _ListOfAblations),
-        PlainSerializer(_one_or_several),
-    ]
+    ablations: Annotated[Ablations, Field(alias="ablation")]
     """What an excluded node becomes: one ablation, or a list of several, under each of which
     `sufficient` and `necessary` have to hold; the same circuit scores differently under each."""
     nodes: dict[str, Annotated[tuple[_Channel, ...], UNIQUE]] = Field(default_factory=dict)

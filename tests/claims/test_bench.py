@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pytest_circuits.claims.evidence import prompts_of
 from pytest_circuits.claims.sample import Sample, draw_sample
 from pytest_circuits.claims.statistics import Interval
 from pytest_circuits.prompts.space import PromptSpace
@@ -56,6 +57,31 @@ def test_of_a_sampled_pair_one_prompt_counts() -> None:
     assert set(sample.member) == {0, 1}
     assert sample.rate(holds, 0.01).estimate == 1
     assert sample.rate(~holds, 0.01).estimate == 0
+
+
+def test_a_space_of_few_texts_is_taken_whole_however_many_ways_there_are_to_them() -> None:
+    words = {"words": {"from": ["a", "aa", "aaa"], "count": [1, 6], "separator": ""}}
+    joined = {**SMALL, "prompt": "{quote}{words}", "slots": {"words": words}}
+
+    sample = draw_sample(space_of(joined), count=100, seed=7)
+    rate = sample.against(EVERY, 0.5)
+
+    assert sample.exhaustive
+    assert len(sample.pairs) == 18
+    assert sample.weights.sum() == pytest.approx(1)
+    assert (rate.n, rate.distinct) == (36, None)
+    assert prompts_of(rate) == "36 prompts"
+
+
+def test_a_sample_counts_its_distinct_prompts() -> None:
+    sample = draw_sample(space_of(SMALL), count=20, seed=7)
+    drawn = {(pair, member) for pair, member in zip(sample.pairs, sample.member, strict=True)}
+
+    rate = sample.against(EVERY, 0.5)
+
+    assert len(drawn) < 20
+    assert (rate.n, rate.distinct) == (20, len(drawn))
+    assert prompts_of(rate) == f"20 prompts ({len(drawn)} distinct)"
 
 
 def test_equal_seeds_give_equal_samples_and_other_seeds_others() -> None:

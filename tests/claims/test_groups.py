@@ -29,8 +29,11 @@ MORE_CUES = '      "\'": "\'"\n      "x\'": "\'"\n'
 CLAIMS = ("behaves", "sufficient", "necessary", "stable", "blind", "depends_on")
 
 
-def bench_of(model: SparseModel, prompt: str, folder: Path, *, cues: str = "") -> Bench:
-    text = quote_spec(QUOTE_PATH, claims=CLAIMS, protocol=QUICK).replace(ONE, prompt)
+def bench_of(
+    model: SparseModel, prompt: str, folder: Path, *, cues: str = "", ablation: str = "mean"
+) -> Bench:
+    text = quote_spec(QUOTE_PATH, claims=CLAIMS, protocol=QUICK, ablation=ablation)
+    text = text.replace(ONE, prompt)
     if cues:
         text = text.replace('      "\'": "\'"\n', cues)
     return make_bench(parse_spec(text, path=folder / "q.circuit.yaml"), model)
@@ -143,11 +146,11 @@ def test_every_few_pairs_are_of_every_template(copier: SparseModel, tmp_path: Pa
 
 
 def test_each_contrast_is_decided(copier: SparseModel, tmp_path: Path) -> None:
-    bench = bench_of(copier, ONE, tmp_path, cues=MORE_CUES)
+    bench = bench_of(copier, ONE, tmp_path, cues=MORE_CUES, ablation="[mean, contrast]")
 
-    evidence = run_claim(bench, "behaves")
+    evidence, *others = (run_claim(bench, claim) for claim in ("behaves", "sufficient"))
 
-    assert evidence.verdict is Verdict.PASS
+    assert {found.verdict for found in (evidence, *others)} == {Verdict.PASS}
     assert rates(evidence) == {"rate_at_\"/'": 1, "rate_at_\"/x'": 1}
     assert evidence.rate is not None
     assert evidence.rate.group == "'\"' against '''"

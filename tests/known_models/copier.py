@@ -30,7 +30,6 @@ DETECT, TYPE, OUT = 0, 1, 2
 DETECT_AGAIN, TYPE_AGAIN, WEAK_OUT = 3, 4, 5
 DETECT_BRACKET, TYPE_BRACKET, OUT_BRACKET = 6, 7, 8
 NOWHERE, BIAS = 9, 10
-CANCEL = (62, 63)  # two channels of the noise, where they are made to cancel
 # Channels and neurons that carry something, and of the cue no more than that it is another token.
 NOISE = slice(11, D_MLP)
 NOISE_HEADS = slice(3 * D_HEAD, D_MODEL)
@@ -83,8 +82,9 @@ class Weights:
     sharp: float = 8.0  # constant query of the copying heads
     bias: float = 8.0  # how much a channel of the last word adds to one of the two quotes
     cancel: float = (
-        0.0  # what each of two more channels of the words adds, to one quote and the other
+        0.0  # what more channels of the words add to one of the quotes, and as many take from it
     )
+    pairs: int = 1  # of such channels
     turned: float = (
         0.0  # how much head 0 takes from a channel that head 1 writes, where nothing reads
     )
@@ -198,12 +198,12 @@ def _module(tokenizer: Tokenizer, weights: Weights) -> SparseGPT:
             ((DETECT_BRACKET, TYPE_BRACKET), OUT_BRACKET, weights.bracket),
         )
     ):
-        _copying_head(state, head=head, read=read, write=write, size=size, sharp=weights.sharp)
+        copying_head(state, head=head, read=read, write=write, size=size, sharp=weights.sharp)
     state["mlp.1.up.weight"][0, OUT], state["mlp.1.up.weight"][1, OUT] = 1.0, -1.0
     state["mlp.1.down.weight"][NOWHERE, 0], state["mlp.1.down.weight"][NOWHERE, 1] = 1.0, -1.0
     _unembed(state["unembed.weight"], tokenizer, bias=weights.bias)
     if weights.cancel:
-        _cancelling(state, tokenizer, size=weights.cancel)
+        _cancelling(state, tokenizer, size=weights.cancel, pairs=weights.pairs)
     if weights.turned:
         state["attn.0.out.weight"][NOWHERE, 0] = -weights.turned
         state["attn.0.out.weight"][NOWHERE, D_HEAD] = 3 * weights.turned
@@ -248,7 +248,7 @@ def _embed(embed: Tensor, tokenizer: Tokenizer) -> None:
             embed[index, BIAS] = 2.0
 
 
-def _copying_head(
+def copying_head(
     state: dict[str, Tensor],
     *,
     head: int,
@@ -266,17 +266,18 @@ def _copying_head(
     state["attn.0.out.weight"][write, channel] = size
 
 
-def _cancelling(state: dict[str, Tensor], tokenizer: Tokenizer, *, size: float) -> None:
-    """Two channels that all words have, one for a quote and one against it: ablate both or none."""
-    channels = list(CANCEL)
+def _cancelling(state: dict[str, Tensor], tokenizer: Tokenizer, *, size: float, pairs: int) -> None:
+    """Channels that all words have, half for a quote and half against it: ablate all or none."""
+    channels = list(range(D_MODEL - 2 * pairs, D_MODEL))  # of the noise
     for index in range(tokenizer.vocab_size):
         state["embed.weight"][index, channels] = 2.0 * tokenizer.token(index).strip().isalpha()
-    for layer in range(2):  # nothing else may write there, or the two would differ
+    for layer in range(2):  # nothing else may write there, or they would differ
         state[f"attn.{layer}.out.weight"][channels] = 0.0
         state[f"mlp.{layer}.down.weight"][channels] = 0.0
     state["unembed.weight"][:, channels] = 0.0
     single = tokenizer.encode("'")[0]
-    state["unembed.weight"][single, channels] = torch.tensor([size, -size])
+    signs = torch.tensor([1.0, -1.0]).repeat(pairs)
+    state["unembed.weight"][single, channels] = size / pairs * signs
 
 
 def _unembed(unembed: Tensor, tokenizer: Tokenizer, *, bias: float) -> None:

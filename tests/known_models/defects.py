@@ -8,7 +8,7 @@ to all claims under many seeds, `tests/claims/test_defects.py` to the claim that
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,9 +18,9 @@ from pytest_circuits.circuit.view import View
 from pytest_circuits.claims.bench import Bench
 from tests.known_models import KINDS, redundant_quote
 from tests.known_models.answer import KnownAnswer
+from tests.known_models.attack_rows import ATTACKS
 from tests.known_models.copier import (
     BIAS_NODE,
-    BRACKET_PATH,
     NOISE,
     NOWHERE,
     OUT,
@@ -31,27 +31,12 @@ from tests.known_models.copier import (
     Weights,
     merged,
 )
-from tests.known_models.workshop import ENOUGH, Workshop
+from tests.known_models.logic import both, just_one
+from tests.known_models.rows import BRACKET, QUOTE, Row
+from tests.known_models.workshop import BOTH, ENOUGH, Workshop
 
 # In a name reader nothing varies but what the paths read, and there is no second behavior.
 AUDIT = ("behaves", "sufficient", "necessary", "stable", "faithful", "blind", "depends_on")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One kind of defect, or of right circuit where no claim is named."""
-
-    name: str
-    plant: Callable[[Workshop], Bench]
-    claim: str = ""
-
-
-def without_query(path: Circuit) -> Circuit:
-    """A path without its query, which is constant: mean ablation leaves it what it is."""
-    return {hook: nodes for hook, nodes in path.items() if hook != "0.attn.q"}
-
-
-QUOTE, BRACKET = without_query(QUOTE_PATH), without_query(BRACKET_PATH)
 BYPASS: Circuit = {  # the head's values are zero but at the quote: even attention finds it as well
     "0.attn.act_in": [TYPE],
     "0.attn.v": [0],
@@ -223,13 +208,16 @@ DEFECTS = (
         lambda shop: shop.bench(QUOTE, shop.copier(), depends_on="cue, name"),
         "depends_on",
     ),
+    *ATTACKS,
 )
 
 
-def _answer(kind: Callable[[int], KnownAnswer]) -> Callable[[Workshop], Bench]:
+def _answer(
+    kind: Callable[[int], KnownAnswer], ablation: str = "mean"
+) -> Callable[[Workshop], Bench]:
     def plant(shop: Workshop) -> Bench:
         answer = kind(shop.seed)
-        return shop.answer_bench(answer, answer.nodes)
+        return shop.answer_bench(answer, answer.nodes, ablation=ablation)
 
     return plant
 
@@ -256,5 +244,11 @@ TRUE_CIRCUITS = (
         "quotes, blind to the name",
         lambda shop: shop.bench(QUOTE, shop.reader(), claims=AUDIT),
     ),
-    *(_right(f"a model of {kind.__name__}", _answer(kind)) for kind in KINDS),
+    *(_right(f"a model of {kind.__name__}", _answer(kind)) for kind in (*KINDS, both, just_one)),
+    _right("quotes, two ablations", lambda shop: shop.bench(QUOTE, shop.copier(), ablation=BOTH)),
+    _right(
+        "brackets, two ablations",
+        lambda shop: shop.bench(BRACKET, shop.copier(), behavior="bracket", ablation=BOTH),
+    ),
+    *(_right(f"a model of {kind.__name__}, two ablations", _answer(kind, BOTH)) for kind in KINDS),
 )

@@ -23,6 +23,7 @@ from pytest_circuits.model.sparse.directory import load_sparse_model, save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.spec.load import parse_spec
 from tests.known_models.answer import KnownAnswer
+from tests.known_models.attacks import Change, altered
 from tests.known_models.copier import OTHER, Circuit, Weights, quote_spec, write_quote_copier
 from tests.known_models.reader import write_name_reader
 
@@ -35,6 +36,8 @@ CONTROLS = "controls: 59"
 ALL = tuple(claim for claim in CLAIMS if claim != "blind")
 MORE = "  faithful: {rate: 0.9, max_gap: 0.2}\n  minimal: {quantile: 0.9}\n"
 PLAIN = Weights()
+BOTH = "[mean, contrast]"
+EQUAL = '"[": ', '"[ alpha": '  # the other cue of a bracket counter has two tokens
 SPECIFIC = "  specific: {others: [other], max_drop: 0.1}\n"
 
 
@@ -51,6 +54,14 @@ class Workshop:
         """A quote copier with this seed's noise."""
         weights = replace(weights, seed=self.seed)
         return self._made(repr(weights), lambda folder: write_quote_copier(folder, weights))
+
+    def altered(self, change: Change, weights: Weights = PLAIN) -> SparseModel:
+        """A quote copier with some of its weights changed."""
+        model = self.copier(weights)
+        return self._made(
+            f"{weights} {change}",
+            lambda folder: write_like(model, altered(model, change), folder),
+        )
 
     def reader(self, *, one: float = 0.0, other: float = 0.0) -> SparseModel:
         """A name reader, whose heads read more of it from seed to seed."""
@@ -102,8 +113,11 @@ class Workshop:
         answer: KnownAnswer,
         nodes: Circuit,
         then: Callable[[SparseModel], SparseModel] | None = None,
+        ablation: str = "mean",
     ) -> Bench:
         """A circuit of a model of `KINDS`, with all claims that its behaviors allow."""
+        if ablation == BOTH:
+            answer = replace(answer, behavior=answer.behavior.replace(*EQUAL))
         folder = self.folder / answer.name
         model = self._made(answer.name, lambda _: answer.write(folder / "model"))
         more = MORE
@@ -113,6 +127,9 @@ class Workshop:
             more += SPECIFIC
         protocol = self._protocol(answer.protocol.strip("{}"))
         text = replace(answer, protocol=protocol).spec_with(nodes)
+        if ablation == BOTH:
+            text = text.replace("ablation: mean", f"ablation: {BOTH}")
+            text = text.replace("max_loss: 0.15", "max_loss: 0.25")  # the whole model's is 0.13
         text = text.replace(
             "protocol:", f"{more}  depends_on: {{slots: [cue], rate: 0.9}}\nprotocol:"
         )

@@ -193,8 +193,8 @@ def test_the_worst_template_is_named(repository: Repository) -> None:
 
     result.stdout.fnmatch_lines(
         [
-            "*observed  50.0 % of all 24 prompts (the whole space), worst at template 'twice'",
-            "*reason    * prefers the answer on 50.0 % of all 24 prompts, worst at template",
+            "*observed  50.0 % of all 32 prompts (the whole space), worst at template 'twice'",
+            "*reason    * prefers the answer on 50.0 % of all 32 prompts, worst at template",
             "*'twice' (at least 98.0 % needed)*",
             "fail*behaves*50.0 %*whole space of template 'twice'*",
         ]

@@ -207,8 +207,8 @@ def test_a_specification_of_little_is_told_from_one_of_all(repository: Repositor
     result.stdout.fnmatch_lines(
         [
             "grade    circuit  evidence",
-            "core     all      4 claims hold by proof, under mean; better than random circuits (p = 0.048)",
-            "partial  little   1 claim holds by proof, under mean; *; not declared: behaves, necessary, stable",
+            "core     all      4 claims hold by proof, under mean; better than random *(p = 0.048)",
+            "partial  little   1 claim holds by proof, under mean; *; not declared: behaves, nec*",
             "warning: core claims are not declared, and so not tested: little (behaves, nec*",
         ]
     )

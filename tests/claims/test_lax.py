@@ -50,6 +50,18 @@ LAX = {
         "stable: {effects: {min_correlation: 0.1}, max_drop",
         "stable.effects.min_correlation of 0.1 (every third pair of nodes may be in another order)",
     ),
+    "necessary: {max_rate: 0.65": (
+        "necessary: {max_rate: 0.65, min_flip: 0.6",
+        "necessary.min_flip of 0.6 (half may stay)",
+    ),
+    "stable: {": (
+        "stable: {effects: {max_change: 1.5}, ",
+        "stable.effects.max_change of 1.5 (a node may do as much as the whole model)",
+    ),
+    "  stable: {": (
+        "  stable: {max_factor: 9, ",
+        "stable.max_factor of 9 (another path may do three quarters of the job)",
+    ),
     "faithful: {rate: 0.9": ("faithful: {rate: 0.55", f"faithful.rate of 0.55 ({KNOWN})"),
     "max_gap: 0.2": ("max_gap: 0.6", f"faithful.max_gap of 0.6 ({KNOWN})"),
     "quantile: 0.9": (

@@ -230,11 +230,14 @@ def test_neither_names_nor_limits_are_in_the_seed(
         "ablation": ablation,
         "claims": {"behaves": {"rate": 0.5}, "specific": {"others": [other], "max_drop": 0.1}},
         "protocol": {"margin": 0.1, "alpha": 0.001, "pairs": 101, "search": 11, "controls": 20},
-        "calibration": {"scale": 1, "shift": 0},
         "nodes": {hook: indexes[::-1] for hook, indexes in content["nodes"].items()},
     }
 
     assert spec_seed(spec_of(turned)) == spec_seed(spec)
+
+
+def test_a_calibration_is_not_in_the_seed(load: Load, quote: str) -> None:
+    assert load(f"{quote}calibration: {{scale: 2, shift: 0.5}}\n").seed == load(quote).seed
 
 
 def test_behavior_nodes_and_edges_are_in_the_seed(load: Load, quote: str) -> None:

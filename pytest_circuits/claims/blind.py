@@ -191,7 +191,7 @@ def _cost(situation: Situation) -> Cost | None:
     exchanged = INSIDE * (len(parts_of(situation.model, seed=0)) + 3)  # none, all, the partner
     protocol = situation.spec.protocol
     changed = situation.is_sampled * (protocol.pairs + 2 * protocol.search) * situation.groups
-    changed += 2 * FEW * len(situation.spec.regressions)
+    changed += 2 * FEW * situation.regressions
     return Cost({Shared.WHOLE: situation.prompts}, own=exchanged + changed)
 
 

@@ -16,6 +16,7 @@ from pytest_circuits.model.protocol import Model
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.template import contrasts
 from pytest_circuits.spec.types import Spec
 
 
@@ -66,7 +67,12 @@ class Situation:
         """Prompts of one run over the sample and the search, or over all there are."""
         protocol = self.spec.protocol
         most = protocol.pairs + self.is_sampled * protocol.search
-        return 2 * (drawn(self.spec, most) + len(self.spec.regressions))
+        return 2 * (drawn(self.spec, most) + self.regressions)
+
+    @property
+    def regressions(self) -> int:
+        """Pairs of the prompts that once broke a law: at most one for each contrast."""
+        return len(self.spec.regressions) * len(contrasts(self.spec.behavior))
 
     @property
     def alone(self) -> dict[Run, int]:

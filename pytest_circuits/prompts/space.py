@@ -154,6 +154,15 @@ class Group:
             Prompt(second, other_answer, answer, partner=first),
         )
 
+    def texts(self) -> Iterator[tuple[str, ...]]:
+        """Give both texts of every pair, once for each way to fill the slots, and fast."""
+        parts = parse_template(self.behavior.templates[self.template])
+        name, slots = cue_name(self.behavior), self._slots()
+        names = [slot for slot, _ in slots]
+        for held in product(*([text for text, _ in slot.values()] for _, slot in slots)):
+            values = dict(zip(names, held, strict=True))
+            yield tuple(fill(parts, {**values, name: cue}) for cue, _ in self.contrast)
+
     def uses(self, *names: str) -> bool:
         """Whether its template has any of these slots."""
         return bool(self._slots(names))
@@ -234,7 +243,7 @@ class PromptSpace:
 @lru_cache(maxsize=1000)
 def _distinct(behavior: str, template: str, contrast: tuple[Cue, Cue]) -> int:
     """Return the number of distinct pairs of a group, remembered, of a behavior as JSON."""
-    return len({*Group(Behavior.model_validate_json(behavior), template, contrast).enumerate()})
+    return len({*Group(Behavior.model_validate_json(behavior), template, contrast).texts()})
 
 
 def in_turn(several: Iterable[Iterable[T]]) -> Iterator[T]:

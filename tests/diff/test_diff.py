@@ -141,7 +141,7 @@ def test_what_was_below_its_rate_before_can_fall_further(folder: Path) -> None:
 def test_reasons_are_wrapped_and_keep_percent_signs_with_their_numbers(folder: Path) -> None:
     lines = _diff(folder, "replaced").output.partition("\n\n")[0].splitlines()
 
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert all(len(line) <= 100 for line in lines)
     assert all(line.startswith("  ") and not line.startswith("  %") for line in lines[1:])
     assert re.search(r"alone its rate drops by \d\d\.\d %", lines[1])

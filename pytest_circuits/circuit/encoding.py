@@ -109,7 +109,7 @@ class Encoder:
         """The partners of the prompts of a batch; SpecError where tokens do not correspond."""
         others = [self._partner(prompt) for prompt in prompts]
         rows, length = batch.tokens.shape
-        tokens = torch.zeros(rows, max(map(_padded, others)), dtype=torch.long)
+        tokens = torch.zeros(rows, max(1, *map(_padded, others)), dtype=torch.long)
         last, there = torch.zeros(rows, dtype=torch.long), torch.zeros(rows, dtype=torch.bool)
         at = torch.zeros(rows, length, dtype=torch.long)
         for row, (prompt, other) in enumerate(zip(prompts, others, strict=True)):

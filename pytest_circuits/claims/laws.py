@@ -21,7 +21,7 @@ from pytest_circuits.claims.findings import Finding, conclude
 from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.search import climb, configured
 from pytest_circuits.claims.statistics import Bools, Floats
-from pytest_circuits.prompts.space import Pair, Prompt
+from pytest_circuits.prompts.space import Pair, Prompt, prompts_of
 
 
 class LawBroken(AssertionError):  # noqa: N818  (it is a finding, not an error)
@@ -185,7 +185,9 @@ def _explained(bench: Bench, card: LawCard, found: Counterexample) -> Counterexa
     Only the one prompt that is shown is worth this.
     """
     of_pair = card.changes is None
-    prompt = Prompt(found.prompt, found.answer, found.foil, found.partner if of_pair else "")
+    prompt = Prompt(found.prompt, found.answer, found.foil, found.partner)
+    if not of_pair:
+        prompt = replace(prompt, partner=_other_cue(bench, prompt))
     logits, margins = dict(found.logits), dict(found.margins)
     for run in _shown(bench):
         if run.name not in margins and run.logits is not None:
@@ -204,6 +206,12 @@ def _shown(bench: Bench) -> Iterator[Run]:
     for each in bench.each if bench.nodes.count else ():
         for name, view in ((each.alone, each.circuit), ("without the circuit", each.without)):
             yield run_of(each.runner, view, name=each.named(name))
+
+
+def _other_cue(bench: Bench, prompt: Prompt) -> str:
+    """The other prompt of the contrast pair of a prompt; empty if it is in none."""
+    alike = (p for p in prompts_of(bench.space.parse(prompt.text)) if p.text == prompt.text)
+    return next((p.partner for p in alike if p.foil == prompt.foil), "")
 
 
 def _no_search() -> None:

@@ -13,6 +13,7 @@ from hypothesis import settings
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.laws import LawBroken, finish, given_test, run_claim
 from pytest_circuits.claims.registry import CLAIMS, declared
+from pytest_circuits.prompts.space import Prompt
 from tests.claims.conftest import MakeBench
 from tests.known_models import BRACKET_PATH, QUOTE_PATH, quote_spec
 
@@ -130,3 +131,26 @@ def test_evidence_is_the_same_in_every_run_and_order(bench_of: MakeBench, tmp_pa
     backwards = {claim: run_claim(again, claim) for claim in reversed(declared(again.spec))}
 
     assert forwards == backwards
+
+
+def test_a_change_is_shown_with_the_partner_of_its_prompt(bench_of: MakeBench) -> None:
+    bench = bench_of(QUOTE_PATH, claims=("blind",), ablation="contrast")
+
+    law = run_claim(bench, "blind").law
+
+    assert law is not None
+    found = law.counterexample
+    assert found is not None
+    (pair,) = bench.space.parse(found.prompt)
+    member = [pair.first.text, pair.second.text].index(found.prompt)
+    alone = bench.runner.margins([pair], bench.circuit)[0, member]
+    assert found.margins["circuit alone"] == pytest.approx(alone)
+
+
+def test_a_prompt_without_a_partner_is_ablated_by_the_mean(bench_of: MakeBench) -> None:
+    mean, contrast = (bench_of(QUOTE_PATH, ablation=kind) for kind in ("mean", "contrast"))
+    prompt = Prompt("x = 'alpha", "'", '"')
+
+    found = contrast.runner.logits(prompt, contrast.circuit)
+
+    assert found == pytest.approx(mean.runner.logits(prompt, mean.circuit), abs=1e-4)

@@ -12,7 +12,8 @@ A defect is missed when every claim passes (of some rows it is known that none c
 false alarm is a right circuit of which one does not.
 The model itself is the baseline, but for updates.
 
-Run: python tests/benchmarks/defects.py [--seeds N] [--circuits circuits] [--zero SPEC ...]
+Run: python tests/benchmarks/defects.py [--seeds N] [--first SEED] [--circuits circuits]
+    [--zero SPEC ...]
 """
 
 from __future__ import annotations
@@ -74,9 +75,9 @@ class Tally:
         return [str(self.caught[claim]) if claim in self.caught else "" for claim in CLAIMS]
 
 
-def planted(seeds: int) -> Iterator[Trial]:
+def planted(seeds: range) -> Iterator[Trial]:
     """Every row of known-answer models under every seed."""
-    for seed in range(seeds):
+    for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             shop = Workshop(Path(folder), seed)
             for row in (*DEFECTS, *TRUE_CIRCUITS):
@@ -185,11 +186,12 @@ def main() -> None:
     """Print the matrix and the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--circuits", type=Path, default=ROOT / "circuits")
     parser.add_argument("--zero", type=Path, nargs="*", default=NOT_NEEDED)
     options = parser.parse_args()
     tallies: dict[str, Tally] = {}
-    for trial in planted(options.seeds):
+    for trial in planted(range(options.first, options.first + options.seeds)):
         put_to_the_test(trial, tallies)
     for trial in specified(options.circuits, options.zero, seeds=options.seeds):
         put_to_the_test(trial, tallies)

@@ -14,7 +14,7 @@ from tests.loaded import check_once
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CIRCUITS = (ROOT / "circuits" / "README.md").read_text(encoding="utf-8")
-QUOTE = "circuits/single_double_quote.circuit.yaml"
+SHOWN = "circuits/var_swap.circuit.yaml"
 NOT_NEEDED = (
     "examples/not_needed/else_elif_not_needed.circuit.yaml::else_elif_not_needed::necessary"
 )
@@ -38,7 +38,7 @@ def _rows(text: str) -> list[tuple[str, ...]]:
 
 def test_the_specification_that_is_shown_is_the_bundled_one() -> None:
     shown = README.split("```yaml\n")[1].split("```")[0]
-    assert (ROOT / QUOTE).read_text(encoding="utf-8").startswith(shown)
+    assert (ROOT / SHOWN).read_text(encoding="utf-8").startswith(shown)
 
 
 def test_the_table_lists_the_bundled_circuits_with_their_sizes() -> None:
@@ -68,8 +68,8 @@ def test_the_red_run_is_red_for_the_reason_that_is_shown(gate: Gate) -> None:
 
 def test_the_green_run_is_green(gate: Gate) -> None:
     shown = README.split("```text\n")[2].split("```")[0]
-    result = gate(QUOTE)
+    result = gate(SHOWN)
     printed = str(result.stdout)
     assert result.ret == 0
-    assert _rows(printed) == [row for row in _rows(shown) if row[1] == "single_double_quote"]
+    assert _rows(printed) == [row for row in _rows(shown) if row[1] == "var_swap"]
     assert len(_rows(printed)) == 7

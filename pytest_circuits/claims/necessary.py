@@ -92,7 +92,7 @@ def _violation(_pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:
     _, *others = margins.items()
     name, left = max(others, key=lambda other: float(_separation(other[1])))
     return (
-        f"{name} the prompts of the pair are still told apart, by {_separation(left):.2f} nats "
+        f"{name}: the prompts of the pair are still told apart, by {_separation(left):.2f} nats "
         f"(answer minus foil {left[member]:.2f} here, {left[1 - member]:.2f} on the other prompt): "
         "another path does the same job"
     )

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_circuits.circuit.edges import live_edges
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
 from pytest_circuits.compile.family import Family, Member
+from pytest_circuits.model.protocol import Wired
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import Pair, prompts_of
 from pytest_circuits.spec.ablations import Given
@@ -107,6 +109,17 @@ class Judge:
         views = [View.circuit(*member), View.without(member[0])]
         alone, rest = (self.runner.margins_many(self.pairs, [view])[0] for view in views)
         return self._with_complement(self._alone(alone), rest)
+
+    def left_by_edges(self, member: Member) -> float:
+        """Nats by which a pair is told apart at most with only its edges cut; 0 where none can be.
+
+        The claim `necessary` asks this besides; the search does not.
+        """
+        if not isinstance(self.runner.model, Wired):
+            return 0.0
+        nodes, edges = member
+        cut = View.without(Nodes.of({}), live_edges(nodes, self.runner.model, edges))
+        return float(self.runner.margins_many(self.pairs, [cut])[0].mean(axis=1).max())
 
     def alone(self, members: Sequence[Member]) -> list[Quality]:
         """Quality of several circuits, each with its edges, as if nothing were left without."""

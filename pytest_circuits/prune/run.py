@@ -21,6 +21,7 @@ from pytest_circuits.model.open import load_model, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prune.plan import MaskPlan, Method, PrunePlan, Start
+from pytest_circuits.prune.quality import Judge
 from pytest_circuits.prune.request import Request
 from pytest_circuits.prune.search import Found, find_circuits
 from pytest_circuits.prune.stages import Notes
@@ -119,13 +120,26 @@ def _search_together(
     subjects = [subject for *_, subject in ready]
     folders = [each.folder for each, *_ in ready]
     results = find_circuits(subjects, reference, plan, folders=folders)
-    for (each, spec, _), found in zip(ready, results, strict=True):
+    for (each, spec, subject), found in zip(ready, results, strict=True):
         if isinstance(found, NotFoundError):
             failed = _tell(found)
             continue
         _write(each, spec, completed(spec, found, plan, model, each.target), plan)
         report(each.target, found, plan, before=spec)
+        _warn(subject.judge, found)
+        click.echo(f"Put it to the test: pytest --circuits {each.target}")
     return failed
+
+
+def _warn(judge: Judge, found: Found) -> None:
+    """Say what `necessary` is going to find, and the search did not ask for."""
+    if judge.bar.asks_for_necessity:
+        left = judge.left_by_edges((found.nodes, found.edges))
+        if left > judge.bar.max_separation:
+            click.echo(
+                f"  with only its edges cut, and its nodes alive, a pair is still told apart by "
+                f"{left:.2f} nats: another path joins at its nodes, and `necessary` may fail"
+            )
 
 
 def _with_start(each: _Asked, plan: PrunePlan, model: Model) -> Spec:
@@ -206,7 +220,6 @@ def report(target: Path, found: Found, plan: PrunePlan, *, before: Spec) -> None
             f"  what it says under `undeclared` ({', '.join(outdated)}) was measured on the "
             "circuit that it had before: measure it again"
         )
-    click.echo(f"Put it to the test: pytest --circuits {target}")
 
 
 def completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: Path) -> Spec:

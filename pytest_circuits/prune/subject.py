@@ -22,6 +22,8 @@ from pytest_circuits.prune.refine import Proposer
 from pytest_circuits.spec.ablations import Given, first_constant
 from pytest_circuits.spec.types import NecessaryClaim, Spec, SufficientClaim
 
+ENOUGH = 1.0  # nats: what tells the prompts of a pair apart by so much does the task
+
 
 class NotFoundError(CircuitsError):
     """No circuit reaches the bar."""
@@ -88,7 +90,7 @@ def _require_nodes(spec: Spec, judge: Judge, *, margin: float) -> None:
     """Refuse what the model does without any node: the bigram table alone can do some behaviors."""
     nothing = View.without(all_nodes(judge.runner.model))
     apart = float(judge.runner.margins(judge.pairs, nothing).mean(axis=1).max())
-    if judge.bar.asks_for_necessity and apart >= margin:
+    if judge.bar.asks_for_necessity and apart >= min(margin, ENOUGH):
         raise NotFoundError(
             f"{spec.circuit}: with every node ablated the model still tells the prompts of a pair "
             f"apart by {apart:.2f} nats: what it adds to the logits without any node, such as the "

@@ -74,7 +74,7 @@ def test_a_counterexample_names_the_ablation_and_shows_the_runs_of_each(
 
     assert law is not None
     assert law.counterexample is not None
-    assert "(mean) the prompts of the pair are still told apart" in law.counterexample.violation
+    assert "(mean): the prompts of the pair are still told apart" in law.counterexample.violation
     assert {"circuit alone (mean)", "circuit alone (contrast)"} <= set(law.counterexample.margins)
 
 

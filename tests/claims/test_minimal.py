@@ -53,7 +53,7 @@ def test_under_zero_ablation_the_constant_query_is_needed_too(bench_of: MakeBenc
 def test_a_node_that_is_not_needed_is_named_and_the_smaller_circuit_offered(
     bench_of: MakeBench, more: Circuit, names: list[str]
 ) -> None:
-    bench = circuit(bench_of, merged(NEEDED, more))
+    bench = circuit(bench_of, merged(NEEDED, more), protocol=PROTOCOL.replace("300", "1000"))
 
     evidence = found(bench)
 

@@ -63,7 +63,7 @@ def test_each_claim_has_one_aligned_row() -> None:
         "",
         "grade    circuit      evidence",
         (
-            "partial  quote_close  2 claims hold, 1 by proof, 1 by sample, under mean; "
+            "partial  quote_close  2 claims hold, 1 by proof, 1 by sample; "
             "not declared: sufficient, stable"
         ),
         "",

@@ -51,7 +51,7 @@ def test_a_circuit_is_pruned_again_once_a_seed_and_nothing_where_there_is_none(
     spec, model = case.subject.spec, case.subject.model
 
     assert reprune(spec, model, case.reference, 1) == (case.nodes,)
-    unsearchable = spec.model_copy(update={"ablation": Ablation.RESAMPLE})
+    unsearchable = spec.model_copy(update={"ablations": (Ablation.RESAMPLE,)})
     found = reprune(unsearchable, model, case.reference, 2)
     assert found == (Nodes.of({}), Nodes.of({}))
 
@@ -218,6 +218,6 @@ def test_a_control_counts_where_it_is_not_clearly_larger() -> None:
 
 def test_what_cannot_be_searched_is_refused(known: Callable[..., Known]) -> None:
     case = known(quote_copier(0))
-    spec = case.subject.spec.model_copy(update={"ablation": Ablation.RESAMPLE})
+    spec = case.subject.spec.model_copy(update={"ablations": (Ablation.RESAMPLE,)})
     with pytest.raises(NotFoundError, match="needs mean or zero ablation"):
         type(case.subject).of(spec, case.subject.model, case.reference, PLAIN)

@@ -408,15 +408,32 @@ def test_changed_token_files_are_refused(
         _made(tmp_path, source)
 
 
-@pytest.mark.parametrize("name", ["00-jsonl.training.bin", "tokenizer.json"])
-def test_a_changed_byte_is_found(tmp_path: Path, name: str) -> None:
+def test_a_changed_byte_is_found(tmp_path: Path) -> None:
     source = _jsonl(tmp_path)
     _made(tmp_path, source)
-    path = tmp_path / "tokens" / name
+    path = tmp_path / "tokens" / "00-jsonl.training.bin"
     content = bytearray(path.read_bytes())
-    content[-1] = content[-1] ^ 1 if name.endswith("bin") else ord(" ")
+    content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=f"{name}: not as corpus.json .* its sha256 differs"):
+    with pytest.raises(UsageError, match=r"bin: not as corpus.json .* its sha256 differs"):
+        _made(tmp_path, source)
+
+
+def test_another_tokenizer_is_found_and_another_layout_of_it_is_none(tmp_path: Path) -> None:
+    source = _jsonl(tmp_path)
+    _made(tmp_path, source)
+    path = tmp_path / "tokens" / "tokenizer.json"
+    says = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(says, indent=4), encoding="utf-8")
+    _made(tmp_path, source)
+
+    says["model"]["vocab"]["a"], says["model"]["vocab"]["b"] = (
+        says["model"]["vocab"][name] for name in "ba"
+    )
+    path.write_text(json.dumps(says), encoding="utf-8")
+    with pytest.raises(
+        UsageError, match=r"tokenizer.json: not as corpus.json .* its sha256 differs"
+    ):
         _made(tmp_path, source)
 
 

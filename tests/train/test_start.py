@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -100,8 +101,10 @@ def test_a_run_is_not_resumed_when_another_model_lies_where_it_started_from(
 def test_what_the_model_does_not_have_is_refused(
     base: SparseModel, run_train: Train, key: str, value: str, message: str
 ) -> None:
-    tokenizer = (base.path / "tokenizer.json").read_text()
-    (base.path.parent / "other.json").write_text(f"{tokenizer}\n")
+    says = json.loads((base.path / "tokenizer.json").read_text(encoding="utf-8"))
+    vocab = says["model"]["vocab"]
+    vocab["a"], vocab["b"] = vocab["b"], vocab["a"]
+    (base.path.parent / "other.json").write_text(json.dumps(says), encoding="utf-8")
     result = run_train(**{**ALSO, key: value})
     assert result.exit_code == 4
     assert message in result.output

@@ -67,7 +67,9 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             random[part.kind] < effect - EPS for part, effect in zip(parts, here, strict=True)
         ]
         few = [statistics.share_p(int(o.sum()), len(o), limits.quantile) for o in outdone]
-        rates = [statistics.at_least(statistics.rate(o, alpha), limits.quantile) for o in outdone]
+        # It may be shown under any of them, which each get their part of the risk.
+        risk = alpha / len(bench.each)
+        rates = [statistics.at_least(statistics.rate(o, risk), limits.quantile) for o in outdone]
         effects, p = np.maximum(effects, here), np.maximum(p, few)
         shown |= np.array([rate is Verdict.PASS for rate in rates])
         largest.append(np.quantile(np.concatenate([*random.values()]), limits.quantile))

@@ -73,6 +73,11 @@ class Bench:
         """The same under each ablation that the specification names, in order."""
         return tuple(self._under(ablation) for ablation in self.spec.ablations)
 
+    @property
+    def constant(self) -> Bench:
+        """The same under the first constant ablation, if there is one: it takes the most away."""
+        return next((each for each in self.each if each.runner.ablation.kind.constant), self)
+
     def _under(self, ablation: Ablation) -> Bench:
         if ablation is self.runner.ablation:
             return self

@@ -55,6 +55,17 @@ def test_measures_of_each_ablation_stand_beside_each_other(bench_of: MakeBench) 
     assert "under contrast: the circuit alone prefers" in evidence.reason
 
 
+def test_the_order_of_ablations_does_not_change_what_is_seen_inside(bench_of: MakeBench) -> None:
+    claims = ("faithful",)
+    benches = (
+        bench_of(QUOTE_PATH, ablation=order, claims=claims) for order in (BOTH, "[contrast, mean]")
+    )
+    one, other = (run_claim(bench, "faithful").measures for bench in benches)
+
+    for name in ("attention_distance", "correlation", "gap_frozen_norms", "gap_interchange"):
+        assert one[name] == pytest.approx(other[name])
+
+
 def test_nodes_that_never_differ_between_partners_are_named(bench_of: MakeBench) -> None:
     bench = bench_of(merged(NEEDED, BIAS_NODE), ablation=BOTH, protocol=PROTOCOL)
 

@@ -70,7 +70,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     if not bench.nodes.count:
         return conclude("faithful", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
     worst = [each.runner.margins(bench.sample.pairs, _worst(each)) for each in bench.each]
-    inside = look_inside(bench)
+    inside = look_inside(bench.constant)
     if broken := not_finite(
         "faithful",
         law,

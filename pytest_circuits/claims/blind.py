@@ -19,9 +19,11 @@ from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
+    Ranked,
     Run,
     limits_of,
     median_size,
+    on_the_partner,
     preference,
     run_of,
 )
@@ -57,8 +59,7 @@ def _sample(bench: Bench) -> Sample:
 
 
 def _runs(bench: Bench) -> tuple[Run, ...]:
-    whole = run_of(bench.runner, WHOLE, name="whole model")
-    return whole, Run("on the partner", lambda changes: whole.margins(changes)[:, ::-1], None)
+    return run_of(bench.runner, WHOLE, name="whole model"), on_the_partner(bench)
 
 
 def _excess(margins: tuple[Floats, ...]) -> Floats:
@@ -195,6 +196,18 @@ def _cost(situation: Situation) -> Cost | None:
     return Cost({Shared.WHOLE: situation.prompts}, own=exchanged + changed)
 
 
+def _worst(bench: Bench) -> Ranked:
+    """Those that turn the preference; where none does, those that move it most."""
+    changes, slots = _sample(bench), listed(_limits(bench).slots)
+    before, after = bench.runner.margins(changes.pairs, WHOLE).T  # each [n]
+    kept = np.maximum(np.minimum(before, after), -np.maximum(before, after))
+    if (kept > EPS).all():
+        shift, where = np.abs(before - after), f"other values of {slots} move the preference most"
+        return Ranked(where, changes, shift, _runs(bench))
+    where = f"other values of {slots} keep the preference least"
+    return Ranked(where, changes, -kept, _runs(bench))
+
+
 BLIND = Claim(
     "blind",
     "whatever the slots hold, the preference is the same",
@@ -210,4 +223,5 @@ BLIND = Claim(
     ),
     needs_nodes=False,
     partner="the same with other values of the slots",
+    worst=_worst,
 )

@@ -76,6 +76,35 @@ class Law:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What one run made of a prompt, in nats; None: not a number, or only margins are known."""
+
+    run: str
+    answer: float | None
+    foil: float | None
+    margin: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One prompt, and what each run preferred there."""
+
+    prompt: str
+    answer: str
+    foil: str
+    partner: str  # the other prompt of the pair
+    seen: tuple[Seen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The prompts that went worst for a claim, the worst first."""
+
+    where: str  # by what: "the whole model prefers the answer least"
+    prompts: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     claim: str
     verdict: Verdict
@@ -84,6 +113,7 @@ class Evidence:
     law: Law | None = None
     measures: dict[str, float | None] = field(default_factory=dict)  # e.g. task_loss, control_p
     under: dict[str, Verdict] = field(default_factory=dict)  # by ablation; law not counted
+    worst: Worst | None = None  # None: it passes, or is not about single prompts
 
 
 def prompts_of(rate: Rate) -> str:

@@ -15,7 +15,7 @@ from pytest_circuits.circuit.text_loss import text_losses
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench
-from pytest_circuits.claims.card import Claim, limits_of
+from pytest_circuits.claims.card import Claim, Ranked, least_preferred, limits_of, runs_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation, drawn
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
 from pytest_circuits.claims.findings import (
@@ -242,6 +242,17 @@ def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[
     ]
 
 
+def _worst(bench: Bench) -> Ranked:
+    """Of the behavior that is kept least without the circuit, which it may not have with it."""
+    views = {"whole model": WHOLE, "without the circuit": bench.without}
+    (whole, without), found = runs_of(bench, views), []
+    for loaded in bench.others:
+        sample = draw_sample(PromptSpace(loaded.spec.behavior), count=PAIRS, seed=loaded.seed)
+        where = f"the answer of {loaded.spec.circuit} is preferred least without this circuit"
+        found.append(least_preferred(where, sample, [without], whole))
+    return max(found, key=lambda ranked: float((ranked.badness > -EPS).mean()))
+
+
 def _cost(situation: Situation) -> Cost:
     shared = {Shared.WHOLE: situation.prompts, **situation.first(Shared.WITHOUT, situation.prompts)}
     controls = situation.spec.protocol.controls
@@ -258,4 +269,5 @@ SPECIFIC = Claim(
     _cost,  # no law: it is about other prompts than those of its behavior
     tier="beyond",
     at_most=True,
+    worst=_worst,
 )

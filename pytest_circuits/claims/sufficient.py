@@ -19,10 +19,12 @@ from pytest_circuits.claims.calibration import (
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
+    Ranked,
     Run,
     contradicting,
     contradiction,
     furthest,
+    least_preferred,
     limits_of,
     median_size,
     preference,
@@ -170,6 +172,12 @@ def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
     return causes_of_difference(worst, pair, np.ones(bench.rest.size, dtype=np.bool_))
 
 
+def _worst(bench: Bench) -> Ranked:
+    whole, *alone = _runs(bench)
+    where = f"the {bench.alone} prefers the answer least"
+    return least_preferred(where, bench.sample, alone, whole)
+
+
 SUFFICIENT = Claim(
     "sufficient",
     "with everything outside the circuit ablated, the answer is still preferred",
@@ -177,4 +185,5 @@ SUFFICIENT = Claim(
     _cost,
     law=LawCard(_runs, contradiction, _violation, causes=_causes),
     tier="core",
+    worst=_worst,
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.errors import UsageError
 from pytest_circuits.report import words
-from pytest_circuits.report.failure import account, commands, plain
+from pytest_circuits.report.failure import account, commands, plain, worst_prompts
 from pytest_circuits.report.grade import grade, warning
 from pytest_circuits.report.run import Circuit, Drawing, Result, Run
 from pytest_circuits.report.safe_text import code, fenced, html_code, prose
@@ -110,7 +110,8 @@ def _account(run: Run, result: Result) -> str:
     place, claim = result.place, result.evidence.claim
     title = f"{sign_of(result)} {html_code(result.circuit)} {claim}: "
     title += f"{words.state_of(result)} ({html_code(f'{place.path}:{place.line}')})"
-    told = fenced(textwrap.dedent(plain(account(result.evidence, run.meaning_of(claim)))), "text")
+    lines = [*account(result.evidence, run.meaning_of(claim)), *worst_prompts(result.evidence)]
+    told = fenced(textwrap.dedent(plain(lines)), "text")
     said = "\n".join(commands(result.evidence, place).values())
     return _folded(title, f"{told}\n{fenced(said, 'sh')}")
 

@@ -19,10 +19,12 @@ from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, GAP_PAIRS, Bench
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
+    Ranked,
     Run,
     contradicting,
     contradiction,
     furthest,
+    least_preferred,
     limits_of,
     median_size,
     preference,
@@ -238,6 +240,12 @@ def _cost(situation: Situation) -> Cost:
     )
 
 
+def _least(bench: Bench) -> Ranked:
+    whole, *ablated = _runs(bench)
+    where = "the answer is preferred least, with the worst part of the rest ablated"
+    return least_preferred(where, bench.sample, ablated, whole)
+
+
 FAITHFUL = Claim(
     "faithful",
     "the circuit does it as the whole model does, whatever part of the rest is ablated",
@@ -245,4 +253,5 @@ FAITHFUL = Claim(
     _cost,
     law=LawCard(_runs, contradiction, _violation, causes=_causes),
     tier="beyond",
+    worst=_least,
 )

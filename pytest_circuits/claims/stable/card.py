@@ -27,6 +27,7 @@ from pytest_circuits.claims.calibration import (
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
+    Ranked,
     Run,
     contradiction,
     limits_of,
@@ -186,6 +187,15 @@ def _cost(situation: Situation) -> Cost:
     return Cost({**situation.alone, **without, Shared.WHOLE: situation.prompts}, own)
 
 
+def _worst(bench: Bench) -> Ranked | None:
+    if bench.baseline is None:
+        return None
+    sample, runs = sample_of(bench), _runs(bench)
+    before, after = (run.margins(sample.pairs) for run in runs)
+    where = "the answer is preferred in the baseline, and here least"
+    return Ranked(where, sample, np.minimum(before, -after), runs)
+
+
 STABLE = Claim(
     "stable",
     "the circuit is not worse than in the baseline, and its nodes do the same",
@@ -201,4 +211,5 @@ STABLE = Claim(
     ),
     tier="core",
     at_most=True,
+    worst=_worst,
 )

@@ -122,7 +122,7 @@ class Sample:
 
         each_once: one prompt of each pair, also where the space is whole.
         """
-        both = np.arange(2) == self.member[:, None]
+        both: Rows = np.arange(2) == self.member[:, None]
         if self.exhaustive and not each_once:
             both = np.ones_like(both)
         names = [each.name for each in self.groups]

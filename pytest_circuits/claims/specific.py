@@ -130,10 +130,15 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     return conclude("specific", findings, rate=rate, measures=measures)
 
 
+def asked_of(other: LoadedSpec) -> Sample:
+    """The prompts of another behavior at which the circuit is ablated."""
+    return draw_sample(PromptSpace(other.spec.behavior), count=PAIRS, seed=other.seed)
+
+
 def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
     seed, space = loaded.seed, PromptSpace(loaded.spec.behavior)
     declared = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
-    sample = draw_sample(space, count=PAIRS, seed=seed)
+    sample = asked_of(loaded)
     views = [View.without(nodes) for nodes in bench.controls_outside]
     return _Other(
         loaded,
@@ -247,7 +252,7 @@ def _worst(bench: Bench) -> Ranked:
     views = {"whole model": WHOLE, "without the circuit": bench.without}
     (whole, without), found = runs_of(bench, views), []
     for loaded in bench.others:
-        sample = draw_sample(PromptSpace(loaded.spec.behavior), count=PAIRS, seed=loaded.seed)
+        sample = asked_of(loaded)
         where = f"the answer of {loaded.spec.circuit} is preferred least without this circuit"
         found.append(least_preferred(where, sample, [without], whole))
     return max(found, key=lambda ranked: float((ranked.badness > -EPS).mean()))

@@ -30,7 +30,7 @@ def plan(spec: Path, model_path: Path | None) -> None:
     # What needs torch is imported after the file has been checked.
     from pytest_circuits.claims.lax import lax_of  # noqa: PLC0415
     from pytest_circuits.claims.registry import require_nodes  # noqa: PLC0415
-    from pytest_circuits.claims.setup import load_others, make_bench  # noqa: PLC0415
+    from pytest_circuits.claims.setup import checked_bench, load_others  # noqa: PLC0415
     from pytest_circuits.model.open import load_model  # noqa: PLC0415
     from pytest_circuits.plan.needs import costs_of, needs_of, seconds_per_prompt  # noqa: PLC0415
     from pytest_circuits.plan.table import plan_lines  # noqa: PLC0415
@@ -40,7 +40,7 @@ def plan(spec: Path, model_path: Path | None) -> None:
     model = load_model(place) if model_path or place.is_dir() else None
     needs = needs_of(loaded.spec)
     costs = costs_of(loaded.spec, model, load_others(loaded))
-    seconds = seconds_per_prompt(make_bench(loaded, model)) if model else None
+    seconds = seconds_per_prompt(checked_bench(loaded, model)) if model else None
     for line in plan_lines(loaded.spec, needs, costs, lax=lax_of(loaded), seconds=seconds):
         click.echo(line)
     if any(need.is_hopeless for need in needs):

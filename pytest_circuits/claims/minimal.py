@@ -179,8 +179,10 @@ def _smaller(bench: Bench, unneeded: Sequence[Part]) -> tuple[str, dict[str, flo
     return text, {"smaller_nodes": float(nodes.count), "smaller_task_loss": float(losses[last])}
 
 
-def _cost(situation: Situation) -> Cost:
+def _cost(situation: Situation) -> Cost | None:
     nodes, edges = Nodes.of(situation.spec.nodes), edges_of(situation.spec)
+    if not nodes.count:  # they are still to be found
+        return None
     parts = nodes.count + (edges.count if edges else 0)
     sites = situation.model.sites if situation.model else {}
     kinds = {sites[name].point if name in sites else name for name in nodes.shape}

@@ -211,7 +211,9 @@ def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
     return causes_of_difference(worst, pair, worst.parts.worst)
 
 
-def _cost(situation: Situation) -> Cost:
+def _cost(situation: Situation) -> Cost | None:
+    if not (nodes := Nodes.of(situation.spec.nodes).count):  # they are still to be found
+        return None
     formal, spec = 2 * min(situation.pairs, FORMAL_PAIRS + CONTROL_PAIRS), situation.spec
     controls = spec.protocol.controls
     shared = {
@@ -223,7 +225,7 @@ def _cost(situation: Situation) -> Cost:
         **situation.first(Shared.WITHOUT_RANDOM, situation.controls, views=controls),
     }
     agreed = 2 * len(spec.disambiguate)
-    effects = 2 * CONTROL_PAIRS * Nodes.of(spec.nodes).count
+    effects = 2 * CONTROL_PAIRS * nodes
     gaps = 2 * GAP_PAIRS * situation.groups
     beside = gaps * (3 + len(SHARES) * DRAWS)  # beside the whole model, and it
     views = len(FRACTIONS) * PER_FRACTION

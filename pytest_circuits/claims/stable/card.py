@@ -180,8 +180,10 @@ def _measures(
     }
 
 
-def _cost(situation: Situation) -> Cost:
+def _cost(situation: Situation) -> Cost | None:
     ablated = Nodes.of(situation.spec.nodes).count  # one node after the other
+    if not ablated:  # they are still to be found
+        return None
     own = 2 * (SIGNAL_PAIRS + PROBE_PAIRS + FEW_PAIRS * (ablated + 1))
     without = situation.first(Shared.WITHOUT, situation.prompts)
     return Cost({**situation.alone, **without, Shared.WHOLE: situation.prompts}, own)

@@ -78,4 +78,4 @@ def _sensitive(parts: Sequence[Under]) -> list[Finding]:
     if not (holds and fails):
         return []
     text = f"assumption-sensitive: it holds under {', '.join(holds)} and not under"
-    return [Finding(Verdict.FAIL, f"{text} {', '.join(fails)}")]
+    return [Finding(Verdict.FAIL, f"{text} {', '.join(fails)}", "assumption-sensitive")]

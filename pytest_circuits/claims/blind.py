@@ -132,7 +132,7 @@ def _exchanged(bench: Bench, changes: Sequence[Pair], most: float) -> tuple[Find
             f"what the tokens of {listed(_limits(bench).slots)} send could not be exchanged: this "
             "model does not show the keys and values of every layer, and what is read out"
         )
-        return Finding(Verdict.INCONCLUSIVE, text), np.nan
+        return Finding(Verdict.INCONCLUSIVE, text, "the model does not show what is sent"), np.nan
     before, partner = bench.runner.margins(changes, WHOLE).T  # each [n]
     *found, whole = margins_with_sent(bench.runner, changes, [*parts, everything(bench.model)])
     if not_all := _left_behind(bench, changes, np.abs(whole - partner)):
@@ -152,7 +152,7 @@ def _exchanged(bench: Bench, changes: Sequence[Pair], most: float) -> tuple[Find
         f"nats, after {quoted(change.first.text)} with what {quoted(change.second.text)} sends "
         f"(less than {most:g} needed): a path uses them"
     )
-    return Finding(Verdict.FAIL, sentence), shift
+    return Finding(Verdict.FAIL, sentence, "a path uses the slots"), shift
 
 
 def _left_behind(bench: Bench, changes: Sequence[Pair], apart: Floats) -> Finding | None:
@@ -171,7 +171,7 @@ def _left_behind(bench: Bench, changes: Sequence[Pair], apart: Floats) -> Findin
         "exchanging all that this model shows of what tokens send does not give the other prompt's "
         f"preference (by {most:.2f} nats): something else is sent, which could not be exchanged"
     )
-    return Finding(Verdict.INCONCLUSIVE, text)
+    return Finding(Verdict.INCONCLUSIVE, text, "the model does not show all that is sent")
 
 
 def _lonely(lonely: Sequence[Prompt], encoder: Encoder, bench: Bench) -> Finding:
@@ -183,7 +183,7 @@ def _lonely(lonely: Sequence[Prompt], encoder: Encoder, bench: Bench) -> Finding
         f"{quoted(shortest.text)} ({len(encoder.tokens(shortest))} tokens): no other values were "
         f"found that have as many tokens; give {slots} values that have, or leave this one out"
     )
-    return Finding(Verdict.INCONCLUSIVE, sentence)
+    return Finding(Verdict.INCONCLUSIVE, sentence, "no other values of as many tokens")
 
 
 def _cost(situation: Situation) -> Cost | None:

@@ -99,7 +99,8 @@ def _decided(bench: Bench, claim: Claim, card: LawCard, found: Counterexample | 
         found = _broken(bench, card, climbed)
     if found is None and card.searchable(bench) and not tried:
         sentence = "the search for a counterexample did not run (-p no:python, a conftest.py?)"
-        return conclude(claim.name, [Finding(Verdict.INCONCLUSIVE, sentence)])
+        found_nothing = Finding(Verdict.INCONCLUSIVE, sentence, "the search did not run")
+        return conclude(claim.name, [found_nothing])
     searched = 2 * len({*scanned, *tried, *climbed})
     evidence = claim.decide(bench, Law(searched, found and _explained(bench, card, found)))
     return _with_margin(bench, card, evidence)

@@ -53,7 +53,8 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             f"outside of the circuit no node of the kind {' or '.join(full)} varies over the "
             "reference text: there is nothing to compare its own with (a smaller circuit)"
         )
-        return conclude("minimal", [Finding(Verdict.INCONCLUSIVE, text)], law=law)
+        found = Finding(Verdict.INCONCLUSIVE, text, "nothing to compare its nodes with")
+        return conclude("minimal", [found], law=law)
     parts = parts_of(bench.nodes, bench.edges, bench.model.sites)
     views = [View.circuit(*part.taken_from(bench.nodes, bench.edges)) for part in parts]
     effects, p = np.zeros(len(parts)), np.zeros(len(parts))
@@ -142,14 +143,15 @@ def _finding(
             f"taking out {len(unneeded)} of {len(parts)} parts changes no more than {bar} do: "
             f"{some([part.name for part in unneeded], _SHOWN)}; {offer}"
         )
-        return Finding(Verdict.FAIL, text), measures
+        return Finding(Verdict.FAIL, text, f"{len(unneeded)} parts are not needed"), measures
     if unsure:
         text = (
             f"taking out {len(unsure)} of {len(parts)} parts is not shown to change more than "
             f"{bar} do: {some([part.name for part in unsure], _SHOWN)} (undecided: more "
             "protocol.controls)"
         )
-        return Finding(Verdict.INCONCLUSIVE, text), {}
+        why = f"{len(unsure)} parts are not shown to be needed"
+        return Finding(Verdict.INCONCLUSIVE, text, why), {}
     sure = confidence(bench.spec.protocol.alpha)
     text = f"taking out any of {len(parts)} parts changes more than {bar} do ({sure} for each)"
     if others:

@@ -201,7 +201,7 @@ def _presence_finding(
         "ablation cannot hurt what is not there (name behaviors that the model has, or raise "
         "protocol.pairs in their files)"
     )
-    return Finding(Verdict.INCONCLUSIVE, sentence)
+    return Finding(Verdict.INCONCLUSIVE, sentence, "other behaviors are not shown to be there")
 
 
 def _drop_findings(
@@ -219,7 +219,9 @@ def _drop_findings(
             sure = f"over all {other.sample.prompts(drop)} prompts"
         else:
             sure = f"{between(drop, percent)} with {confidence(alpha)}"
-        findings.append(Finding(verdict, f"{seen} ({sure}; at most {percent(most)} allowed)"))
+        text = f"{seen} ({sure}; at most {percent(most)} allowed)"
+        does = "drops" if verdict is Verdict.FAIL else "may drop"
+        findings.append(Finding(verdict, text, f"{other.loaded.spec.circuit} {does}"))
     if kept:
         text = f"without the circuit, the rates of others drop by at most {percent(most)}: "
         findings.append(Finding(Verdict.PASS, text + ", ".join(kept)))
@@ -233,6 +235,11 @@ def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[
         Verdict.FAIL: f": not less (with {capped_confidence(alpha)})",
         Verdict.INCONCLUSIVE: ": not shown to be less (raise protocol.pairs)",
     }
+    whys = {
+        Verdict.PASS: "",
+        Verdict.FAIL: "others are hurt as much",
+        Verdict.INCONCLUSIVE: "others may be hurt as much",
+    }
     by_verdict: dict[Verdict, list[str]] = {}
     for harm in harms:
         raised = f"that of {harm.name} by {harm.loss.estimate:.3g}"
@@ -242,7 +249,7 @@ def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[
         by_verdict.setdefault(less, []).append(raised)
     here = f"ablating the circuit raises the loss by {own.estimate:.3g} nats here"
     return [
-        Finding(verdict, f"{here}, {', '.join(raised)}{endings[verdict]}")
+        Finding(verdict, f"{here}, {', '.join(raised)}{endings[verdict]}", whys[verdict])
         for verdict, raised in by_verdict.items()
     ]
 

@@ -119,6 +119,7 @@ def _under(bench: Bench) -> Under:
             alpha=protocol.alpha,
             exhaustive=sample.exhaustive,
             capped=True,
+            called="the task loss",
             advice=""
             if sample.exhaustive
             else pairs_that_settle(per_pair[sample.rows(loss)], limits.max_loss, protocol.alpha),

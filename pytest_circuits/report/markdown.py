@@ -22,8 +22,8 @@ COMMENT = 65_536  # characters that a comment on GitHub can have
 STEP_SUMMARY = 2**20  # bytes of the summary of one step; more, and GitHub shows nothing of it
 SIGNS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.INCONCLUSIVE: "⚠️"}
 CLAIMS_HEAD = (
-    "| | circuit | claim | observed | threshold | prompts | Δ baseline |\n"
-    "|---|---|---|---|---|---:|---:|\n"
+    "| | circuit | claim | observed | threshold | prompts | Δ baseline | why |\n"
+    "|---|---|---|---|---|---:|---:|---|\n"
 )
 GRADES_HEAD = "| grade | circuit | evidence |\n|---|---|---|\n"
 # What goes first where there is no room, in words, and by which name it is counted.
@@ -157,7 +157,7 @@ def waiver_items(run: Run) -> Iterator[str]:
 
 
 def claim_row(result: Result) -> str:
-    """One claim: its verdict, the rate with its bound, the threshold."""
+    """One claim: its verdict, the rate with its bound, the threshold, why it is no pass."""
     observed, *rest = words.measured(result)
     return _row(
         f"{sign_of(result)} {words.state_of(result)}",
@@ -165,6 +165,7 @@ def claim_row(result: Result) -> str:
         prose(result.evidence.claim),
         observed.replace(" ", "\xa0"),
         *rest,
+        prose(words.why(result)),
     )
 
 

@@ -59,6 +59,15 @@ def test_whatever_claim_fails_shows_three_prompts_with_their_logits(
     assert all(each.seen[0].answer is not None for each in asked)
 
 
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_whatever_claim_fails_says_why_in_a_few_words(failing: Bench, claim: str) -> None:
+    evidence = run_claim(failing, claim)
+
+    assert evidence.why
+    assert all(len(why.split()) <= 9 for why in evidence.why.split(", "))
+    assert "…" not in evidence.why
+
+
 def test_no_prompt_went_worse_than_those_that_are_shown(failing: Bench) -> None:
     sample = failing.sample
     margins = failing.runner.margins(sample.pairs, WHOLE)[np.arange(100), sample.member]

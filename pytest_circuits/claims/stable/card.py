@@ -84,7 +84,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             f"no baseline is recorded: run `{RECORD}=new`, review the file that it writes beside "
             "the specification, and commit it"
         )
-        return conclude("stable", [Finding(Verdict.FAIL, sentence)])
+        return conclude("stable", [Finding(Verdict.FAIL, sentence, "no baseline is recorded")])
     if not bench.nodes.count:
         return conclude("stable", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
     before, after = observed(bench)

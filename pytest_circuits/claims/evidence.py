@@ -68,6 +68,7 @@ class Counterexample:
     violation: str  # one sentence: how the law is broken
     causes: tuple[Cause, ...] = ()  # the greatest first
     runs: tuple[str, ...] = ()  # in the order in which they are shown
+    under: tuple[str, ...] = ()  # the ablations of which the runs alone break the law
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Evidence:
     rate: Rate | None = None
     law: Law | None = None
     measures: dict[str, float | None] = field(default_factory=dict)  # e.g. task_loss, control_p
-    under: dict[str, Verdict] = field(default_factory=dict)  # by ablation; law not counted
+    under: dict[str, Verdict] = field(default_factory=dict)  # by ablation
     worst: Worst | None = None  # None: it passes, or is not about single prompts
     why: str = ""  # the reason of what is no pass in a few words, for a row of a table
 

@@ -58,12 +58,11 @@ def _seen(run: Run, pair: Pair, member: int) -> Seen:
 
 
 def _by_law(bench: Bench, claim: Claim) -> Ranked | None:
-    """By how far each prompt goes towards breaking the law; None where there is none."""
-    if claim.law is None:
+    """By how far each prompt goes towards breaking the law; None where there is none to break."""
+    if claim.law is None or not (runs := claim.law.runs(bench)):
         return None
     changes, sample = claim.law.changes, bench.sample
     if changes is not None:
         sample = draw_changes(changes(bench), sample, seed=bench.seed)
-    runs = claim.law.runs(bench)
     excess = claim.law.excess(tuple(run.margins(sample.pairs) for run in runs))
     return Ranked("they go furthest towards breaking the law", sample, excess, runs)

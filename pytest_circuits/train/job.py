@@ -171,7 +171,7 @@ def prepared(
         return prepare(config.data, folder.tokens, base=base)
 
     # What is wrong there is said before an hour of tokenising, as far as it can be known.
-    known = config.data.tokenizer.file
+    known = None if folder.tokens.exists() else config.data.tokenizer.file
     behaviors(config, base, None if known is None else load_tokenizer(base / known))
     corpus = world.first(tokenised) or tokenised()
     corpus.training.check(config.shape.max_tokens + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from pytest_circuits.claims.evidence import Asked, Evidence, Verdict
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.setup import make_bench
-from pytest_circuits.claims.worst import worst_of
+from pytest_circuits.claims.worst import with_worst, worst_of
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.spec.load import load_spec
 from tests.claims.conftest import MakeModel
@@ -75,6 +76,24 @@ def test_no_prompt_went_worse_than_those_that_are_shown(failing: Bench) -> None:
     asked = shown(run_claim(failing, "behaves"))
 
     assert [each.seen[0].margin for each in asked] == pytest.approx(np.sort(margins)[:3].tolist())
+
+
+@pytest.mark.parametrize("claim", ["behaves", "blind"])
+def test_a_card_that_ranks_no_prompts_shows_those_that_go_furthest_against_its_law(
+    failing: Bench, claim: str
+) -> None:
+    card = replace(CLAIMS[claim], worst=None)
+
+    evidence = with_worst(failing, card, Evidence(claim, Verdict.FAIL, "it fails"))
+
+    first, *others = shown(evidence)
+    assert card.law is not None
+    excess = [
+        card.law.excess(tuple(np.array([[x.margin] * 2]) for x in each.seen))[0, 0]
+        for each in (first, *others)
+    ]
+    assert excess == sorted(excess, reverse=True)
+    assert len(excess) == 3
 
 
 def test_of_several_groups_the_prompts_are_those_of_the_one_that_decides(

@@ -305,7 +305,7 @@ def test_an_answer_of_two_tokens_is_named_with_its_tokens_once() -> None:
     assert checked(loaded(answer="'ba'"), letters) == [
         (
             "q.circuit.yaml:11:12: the answer 'ba' is not one token after 'x = \"ab': "
-            "it becomes 2 tokens ('b', 'a'); choose an answer that is one token there"
+            "it becomes 2 tokens ('b', 'a'); choose an answer that is one token there, such as 'b'"
         )
     ]
     assert "it becomes 2 tokens (98, 97)" in checked(loaded(answer="'ba'"), letters, decode=None)[0]

@@ -1,10 +1,16 @@
-"""Whether a model has the nodes and the weights that a specification names."""
+"""Whether a model has the nodes and weights of a specification, and can be asked its prompts.
+
+Every command asks this before it works, so that all say the same of the same file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from pytest_circuits.errors import SpecError
 from pytest_circuits.model.protocol import Ends, Model, wires_of
+from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.problems import Problem, listed, quoted, suggest
 from pytest_circuits.spec.types import edge_ends, edge_key
@@ -13,6 +19,25 @@ from pytest_circuits.spec.types import edge_ends, edge_key
 def check_circuit(loaded: LoadedSpec, model: Model) -> tuple[Problem, ...]:
     """Problems of a spec whose circuit the model cannot have, each at its line."""
     return (*_check_nodes(loaded, model), *_check_edges(loaded, model))
+
+
+def check_asked(loaded: LoadedSpec, model: Model, pairs: Iterable[Pair]) -> tuple[Problem, ...]:
+    """Problems of the prompts that are going to be asked, and of those that once broke a law."""
+    space = PromptSpace(loaded.spec.behavior)
+    regressions = (pair for text in loaded.spec.regressions for pair in space.parse(text))
+    return check_prompts(
+        loaded,
+        model.encode,
+        max_tokens=model.max_tokens,
+        pairs=[*regressions, *pairs],
+        decode=model.decode_token,
+    )
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise SpecError if there are any."""
+    if problems:
+        raise SpecError(*problems)
 
 
 def _check_nodes(loaded: LoadedSpec, model: Model) -> Iterator[Problem]:

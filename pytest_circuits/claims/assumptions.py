@@ -83,4 +83,4 @@ def _sensitive(under: Mapping[str, Verdict]) -> list[Finding]:
     if not (holds and fails):
         return []
     text = f"assumption-sensitive: it holds under {holds} and not under {fails}"
-    return [Finding(Verdict.FAIL, text)]
+    return [Finding(Verdict.FAIL, text, "assumption-sensitive")]

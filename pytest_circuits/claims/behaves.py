@@ -9,6 +9,7 @@ from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
+    least_preferred,
     limits_of,
     median_size,
     preference,
@@ -59,5 +60,10 @@ BEHAVES = Claim(
         violation=_violation,
     ),
     tier="core",
+    worst=lambda bench: least_preferred(
+        "the whole model prefers the answer least",
+        bench.sample,
+        runs_of(bench, {"whole model": WHOLE}),
+    ),
     needs_nodes=False,
 )

@@ -19,9 +19,11 @@ from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
+    Ranked,
     Run,
     limits_of,
     median_size,
+    on_the_partner,
     preference,
     run_of,
 )
@@ -57,8 +59,7 @@ def _sample(bench: Bench) -> Sample:
 
 
 def _runs(bench: Bench) -> tuple[Run, ...]:
-    whole = run_of(bench.runner, WHOLE, name="whole model")
-    return whole, Run("on the partner", lambda changes: whole.margins(changes)[:, ::-1], None)
+    return run_of(bench.runner, WHOLE, name="whole model"), on_the_partner(bench)
 
 
 def _excess(margins: tuple[Floats, ...]) -> Floats:
@@ -131,7 +132,7 @@ def _exchanged(bench: Bench, changes: Sequence[Pair], most: float) -> tuple[Find
             f"what the tokens of {listed(_limits(bench).slots)} send could not be exchanged: this "
             "model does not show the keys and values of every layer, and what is read out"
         )
-        return Finding(Verdict.INCONCLUSIVE, text), np.nan
+        return Finding(Verdict.INCONCLUSIVE, text, "the model does not show what is sent"), np.nan
     before, partner = bench.runner.margins(changes, WHOLE).T  # each [n]
     *found, whole = margins_with_sent(bench.runner, changes, [*parts, everything(bench.model)])
     if not_all := _left_behind(bench, changes, np.abs(whole - partner)):
@@ -151,7 +152,7 @@ def _exchanged(bench: Bench, changes: Sequence[Pair], most: float) -> tuple[Find
         f"nats, after {quoted(change.first.text)} with what {quoted(change.second.text)} sends "
         f"(less than {most:g} needed): a path uses them"
     )
-    return Finding(Verdict.FAIL, sentence), shift
+    return Finding(Verdict.FAIL, sentence, "a path uses the slots"), shift
 
 
 def _left_behind(bench: Bench, changes: Sequence[Pair], apart: Floats) -> Finding | None:
@@ -170,7 +171,7 @@ def _left_behind(bench: Bench, changes: Sequence[Pair], apart: Floats) -> Findin
         "exchanging all that this model shows of what tokens send does not give the other prompt's "
         f"preference (by {most:.2f} nats): something else is sent, which could not be exchanged"
     )
-    return Finding(Verdict.INCONCLUSIVE, text)
+    return Finding(Verdict.INCONCLUSIVE, text, "the model does not show all that is sent")
 
 
 def _lonely(lonely: Sequence[Prompt], encoder: Encoder, bench: Bench) -> Finding:
@@ -182,7 +183,7 @@ def _lonely(lonely: Sequence[Prompt], encoder: Encoder, bench: Bench) -> Finding
         f"{quoted(shortest.text)} ({len(encoder.tokens(shortest))} tokens): no other values were "
         f"found that have as many tokens; give {slots} values that have, or leave this one out"
     )
-    return Finding(Verdict.INCONCLUSIVE, sentence)
+    return Finding(Verdict.INCONCLUSIVE, sentence, "no other values of as many tokens")
 
 
 def _cost(situation: Situation) -> Cost | None:
@@ -193,6 +194,18 @@ def _cost(situation: Situation) -> Cost | None:
     changed = situation.is_sampled * (protocol.pairs + 2 * protocol.search) * situation.groups
     changed += 2 * FEW * situation.regressions
     return Cost({Shared.WHOLE: situation.prompts}, own=exchanged + changed)
+
+
+def _worst(bench: Bench) -> Ranked:
+    """Those that turn the preference; where none does, those that move it most."""
+    changes, slots = _sample(bench), listed(_limits(bench).slots)
+    before, after = bench.runner.margins(changes.pairs, WHOLE).T  # each [n]
+    kept = np.maximum(np.minimum(before, after), -np.maximum(before, after))
+    if (kept > EPS).all():
+        shift, where = np.abs(before - after), f"other values of {slots} move the preference most"
+        return Ranked(where, changes, shift, _runs(bench))
+    where = f"other values of {slots} keep the preference least"
+    return Ranked(where, changes, -kept, _runs(bench))
 
 
 BLIND = Claim(
@@ -210,4 +223,5 @@ BLIND = Claim(
     ),
     needs_nodes=False,
     partner="the same with other values of the slots",
+    worst=_worst,
 )

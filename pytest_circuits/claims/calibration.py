@@ -44,7 +44,7 @@ def shift_findings(spec: Spec, margins: Floats) -> list[Finding]:
         f"the calibration shifts the circuit by {size:g} nats, and the circuit itself tells the "
         f"prompts of a median pair apart by {apart:.3g}: the shift decides, not the circuit"
     )
-    return [Finding(Verdict.FAIL, sentence)]
+    return [Finding(Verdict.FAIL, sentence, "the shift decides, not the circuit")]
 
 
 def calibration_remark(spec: Spec) -> str:

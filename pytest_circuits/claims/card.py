@@ -13,6 +13,7 @@ from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.cost import Cost, Situation
 from pytest_circuits.claims.evidence import Cause, Evidence, Law, Rate
+from pytest_circuits.claims.sample import Sample
 from pytest_circuits.claims.statistics import Floats, Interval
 from pytest_circuits.prompts.changes import ChangeSpace
 from pytest_circuits.prompts.space import Pair, Prompt
@@ -58,6 +59,21 @@ class LawCard:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranked:
+    """The prompts that a claim is about, and how badly each went.
+
+    where: what is worst at the worst of them, as in `the whole model prefers the answer least`.
+    badness: in nats, more is worse: of each prompt [n, 2], or of each pair [n].
+    runs: that are shown; a prompt at which one of them is not a number is worst of all.
+    """
+
+    where: str
+    sample: Sample
+    badness: Floats
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """One claim about a circuit: all that the package knows of it, but for its limits in YAML."""
 
@@ -70,6 +86,8 @@ class Claim:
     tier: Tier | None = None  # what it counts for in the grade
     needs_nodes: bool = True  # it is about a circuit, and not about the whole model
     partner: str = "the other cue: answer and foil swapped"  # what a prompt's partner is
+    # The prompts that are shown where it does not pass; None: by how far they go to break the law.
+    worst: Callable[[Bench], Ranked | None] | None = None
 
 
 def limits_of(spec: Spec, kind: type[Limits]) -> Limits:
@@ -89,6 +107,18 @@ def run_of(runner: Runner, view: View, *, name: str) -> Run:
 
 def runs_of(bench: Bench, views: Mapping[str, View]) -> tuple[Run, ...]:
     return tuple(run_of(bench.runner, view, name=name) for name, view in views.items())
+
+
+def on_the_partner(bench: Bench) -> Run:
+    """The whole model's preference at the other prompt of each pair."""
+    whole = run_of(bench.runner, WHOLE, name="whole model")
+    return Run("on the partner", lambda pairs: whole.margins(pairs)[:, ::-1], None)
+
+
+def least_preferred(where: str, sample: Sample, runs: Sequence[Run], *beside: Run) -> Ranked:
+    """The prompts at which any of these runs prefers the answer least."""
+    least = np.min([run.margins(sample.pairs) for run in runs], axis=0)
+    return Ranked(where, sample, -least, (*beside, *runs))
 
 
 def rate_of(

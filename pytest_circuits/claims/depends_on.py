@@ -9,7 +9,7 @@ import numpy as np
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import EPS, Bench
-from pytest_circuits.claims.card import Claim, LawCard, limits_of, runs_of
+from pytest_circuits.claims.card import Claim, LawCard, Ranked, limits_of, on_the_partner, runs_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Evidence, Law
 from pytest_circuits.claims.findings import conclude, law_finding, not_finite, rate_finding
@@ -91,6 +91,22 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     )
 
 
+def _worst(bench: Bench) -> Ranked:
+    """The changes of the slot that moves the preference most rarely."""
+    slot = min(_limits(bench).slots, key=lambda slot: _moved(bench, bench.runner, slot)[1].lower)
+    changes, _ = _moved(bench, bench.runner, slot)
+    whole, is_cue = (
+        bench.runner.margins(changes.pairs, WHOLE),
+        slot == cue_name(bench.spec.behavior),
+    )
+    moved = np.minimum(whole.min(axis=1), whole.sum(axis=1) - bench.margin)
+    if not is_cue:
+        moved = np.abs(whole[:, 0] - whole[:, 1])
+    where = f"changing {quoted(slot)} moves the preference{' to the other answer' * is_cue} least"
+    runs = (*runs_of(bench, {"whole model": WHOLE}), on_the_partner(bench))
+    return Ranked(where, changes, -moved, runs)
+
+
 def _cost(situation: Situation) -> Cost:
     spec = situation.spec
     slots = {*limits_of(spec, DependsOnClaim).slots} - {cue_name(spec.behavior)}
@@ -112,4 +128,5 @@ DEPENDS_ON = Claim(
         margin=lambda _bench: -EPS,
     ),
     needs_nodes=False,
+    worst=_worst,
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated
@@ -21,6 +23,7 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+_FEW_WORDS = 60  # characters
 WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
@@ -77,6 +80,35 @@ class Law:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What one run made of a prompt, in nats; None: not a number, or only margins are known."""
+
+    run: str
+    answer: float | None
+    foil: float | None
+    margin: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One prompt, and what each run preferred there."""
+
+    prompt: str
+    answer: str
+    foil: str
+    partner: str  # the other prompt of the pair
+    seen: tuple[Seen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The prompts that went worst for a claim, the worst first."""
+
+    where: str  # by what: "the whole model prefers the answer least"
+    prompts: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     claim: str
     verdict: Verdict
@@ -85,12 +117,20 @@ class Evidence:
     law: Law | None = None
     measures: dict[str, float | None] = field(default_factory=dict)  # e.g. task_loss, control_p
     under: dict[str, Verdict] = field(default_factory=dict)  # by ablation
+    worst: Worst | None = None  # None: it passes, or is not about single prompts
+    why: str = ""  # the reason of what is no pass in a few words, for a row of a table
 
 
 def prompts_of(rate: Rate) -> str:
     """How many prompts a rate is made of: `500 prompts (312 distinct)`."""
     count = f"{rate.n} prompts"
     return count if rate.distinct is None else f"{count} ({rate.distinct} distinct)"
+
+
+def shortened(sentence: str) -> str:
+    """How a sentence begins, for where there is room for a few words."""
+    begins = re.split("[:;(]", sentence, maxsplit=1)[0]
+    return textwrap.shorten(begins, _FEW_WORDS, placeholder="…")
 
 
 def percent(value: float) -> str:

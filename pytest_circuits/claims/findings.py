@@ -16,6 +16,7 @@ from pytest_circuits.claims.evidence import (
     Verdict,
     percent,
     prompts_of,
+    shortened,
 )
 from pytest_circuits.claims.statistics import LOSS_CAP, LOSSES, Bools, Floats, Interval
 
@@ -24,6 +25,7 @@ CONTROL_LEVEL = 0.05  # better than the 95th percentile of random circuits
 # controls and passed with many; right circuits are at 98 % and above. 19 controls, the fewest that
 # there may be, can show three quarters, and not much more.
 MOST = 0.75
+_WHYS = 3  # findings that say in a few words why it is no pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,11 @@ class Finding:
 
     verdict: Verdict
     sentence: str
+    why: str = ""  # the same in a few words, where it is no pass; empty: how the sentence begins
 
 
-def decided(*, holds: bool, sentence: str) -> Finding:
-    return Finding(Verdict.PASS if holds else Verdict.FAIL, sentence)
+def decided(*, holds: bool, sentence: str, why: str = "") -> Finding:
+    return Finding(Verdict.PASS if holds else Verdict.FAIL, sentence, why)
 
 
 def some(texts: Sequence[str], most: int, *, separator: str = ", ") -> str:
@@ -58,16 +61,20 @@ def conclude(
     remark: stands at the end of the reason, whatever the verdict.
     """
     if not findings:
-        return Evidence(claim, Verdict.INCONCLUSIVE, "nothing was tested", rate, law)
+        nothing = "nothing was tested"
+        return Evidence(claim, Verdict.INCONCLUSIVE, nothing, rate, law, why=nothing)
     verdict = min((finding.verdict for finding in findings), key=WORST_FIRST.index)
-    reason = "; ".join(f.sentence for f in findings if f.verdict is verdict) + remark
+    worst = [finding for finding in findings if finding.verdict is verdict]
+    reason = "; ".join(finding.sentence for finding in worst) + remark
+    whys = list(dict.fromkeys(f.why or shortened(f.sentence) for f in worst))
+    why = "" if verdict is Verdict.PASS else some(whys, _WHYS)
     of_groups = {f"rate_at_{key}": estimate for key, estimate in (rate.groups if rate else ())}
     finite = {
         # Adding zero makes a negative zero a plain one, so that equal evidence has equal bytes.
         name: value + 0.0 if value is not None and np.isfinite(value) else None
         for name, value in {**(measures or {}), **of_groups}.items()
     }
-    return Evidence(claim, verdict, reason, rate, law, finite)
+    return Evidence(claim, verdict, reason, rate, law, finite, why=why)
 
 
 def not_finite(claim: str, law: Law, **runs: Floats) -> Evidence | None:
@@ -76,7 +83,8 @@ def not_finite(claim: str, law: Law, **runs: Floats) -> Evidence | None:
         if bad := int((~np.isfinite(margins)).any(axis=-1).sum()):
             what = name.replace("_", " ")
             sentence = f"{what}: {bad} of {len(margins)} results hold logits that are not numbers"
-            return conclude(claim, [Finding(Verdict.FAIL, sentence)], law=law)
+            found = Finding(Verdict.FAIL, sentence, "logits that are not numbers")
+            return conclude(claim, [found], law=law)
     return None
 
 
@@ -92,24 +100,27 @@ def bounded(
     at_most: bool = True,
     capped: bool = False,
     advice: str = "",
+    called: str = "the rate",
 ) -> Finding:
     """Decide a figure by its bounds, and say what was seen, how sure that is and what was needed.
 
-    limit: the most that the figure may be, or the least. exhaustive: the prompts are a whole space,
-    and there is no error. capped: it is a mean of losses. advice: where undecided.
+    called: as the figure is called in a few words. limit: the most that it may be, or the least.
+    exhaustive: the prompts are a whole space, and there is no error. capped: it is a mean of
+    losses. advice: where undecided.
     """
     verdict = (statistics.at_most if at_most else statistics.at_least)(interval, limit)
     seen += worst_of(interval.group)
+    why = f"{called} is too {'high' if at_most else 'low'}"
     if exhaustive:
-        return Finding(verdict, f"{seen} ({needed})")
+        return Finding(verdict, f"{seen} ({needed})", why)
     sure = f"with {capped_confidence(alpha) if capped else confidence(alpha)}"
     if verdict is Verdict.INCONCLUSIVE:
         truly = f"truly {between(interval, show)}" + f" {sure}" * capped
         settled = f"{needed}; {advice}" if advice else needed
-        return Finding(verdict, f"{seen}, {truly}: undecided ({settled})")
+        return Finding(verdict, f"{seen}, {truly}: undecided ({settled})", f"{called} is undecided")
     is_below = at_most is (verdict is Verdict.PASS)
     bound = f"at most {show(interval.upper)}" if is_below else f"at least {show(interval.lower)}"
-    return Finding(verdict, f"{seen} ({bound} {sure}; {needed})")
+    return Finding(verdict, f"{seen} ({bound} {sure}; {needed})", why)
 
 
 def worst_of(group: str) -> str:
@@ -160,6 +171,7 @@ def gap_finding(
         alpha=alpha,
         exhaustive=exhaustive,
         capped=True,
+        called="the task loss",
     )
 
 
@@ -169,13 +181,13 @@ def law_finding(law: Law, *, margin: float = 0.0, typical: float = 0.0, whose: s
     typical: the median size in nats of what the law compares with the margin.
     """
     if law.counterexample is not None:
-        return Finding(Verdict.FAIL, law.counterexample.violation)
+        return Finding(Verdict.FAIL, law.counterexample.violation, "a prompt breaks the law")
     if typical < margin:
         sentence = (
             f"a law with a margin of {margin:g} nats is no evidence here: {whose} is "
             f"{typical:.3g} nats at the median prompt, so hardly any prompt could break it"
         )
-        return Finding(Verdict.INCONCLUSIVE, sentence)
+        return Finding(Verdict.INCONCLUSIVE, sentence, "hardly any prompt could break the law")
     return Finding(Verdict.PASS, f"no counterexample in {law.searched} prompts")
 
 
@@ -184,7 +196,8 @@ def against_controls(p: float, *, controls: int, what: str) -> Finding:
     beaten = controls + 1 - round(p * (controls + 1))
     sentence = f"{what} {beaten} of {controls} random circuits of the same shape (p = {p:.3f})"
     better = p <= CONTROL_LEVEL
-    return decided(holds=better, sentence=sentence + ": no better than chance" * (not better))
+    sentence += ": no better than chance" * (not better)
+    return decided(holds=better, sentence=sentence, why="no better than random circuits")
 
 
 def most_controls(
@@ -199,7 +212,8 @@ def most_controls(
     if verdict is Verdict.PASS:
         return Finding(verdict, seen)
     end = failed if verdict is Verdict.FAIL else undecided
-    return Finding(verdict, f"{seen} (at least {percent(MOST)} needed){end}")
+    why = "no better than random circuits" if verdict is Verdict.FAIL else "too few random circuits"
+    return Finding(verdict, f"{seen} (at least {percent(MOST)} needed){end}", why)
 
 
 def between(interval: Interval, show: Callable[[float], str]) -> str:

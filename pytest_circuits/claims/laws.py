@@ -15,12 +15,13 @@ from hypothesis.strategies import SearchStrategy
 
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import Bench
-from pytest_circuits.claims.card import LawCard, Run, run_of
+from pytest_circuits.claims.card import Claim, LawCard, Run, run_of
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Law, Verdict
 from pytest_circuits.claims.findings import Finding, conclude
 from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.search import climb, configured
 from pytest_circuits.claims.statistics import Bools, Floats
+from pytest_circuits.claims.worst import with_worst
 from pytest_circuits.prompts.space import Pair, Prompt, prompts_of
 from pytest_circuits.spec.ablations import Ablation
 
@@ -85,10 +86,12 @@ def finish(bench: Bench, claim_name: str, found: Counterexample | None) -> Evide
     a pass.
     """
     claim = CLAIMS[claim_name]
-    if claim.law is None:
-        return claim.decide(bench, Law(0))
-    card, scanned = claim.law, claim.law.scanned(bench)
-    tried = bench.tried.get(claim_name, set())
+    decided = _decided(bench, claim, claim.law, found) if claim.law else claim.decide(bench, Law(0))
+    return with_worst(bench, claim, decided)
+
+
+def _decided(bench: Bench, claim: Claim, card: LawCard, found: Counterexample | None) -> Evidence:
+    scanned, tried = card.scanned(bench), bench.tried.get(claim.name, set())
     climbed: tuple[Pair, ...] = ()
     if found is None:
         found = _broken(bench, card, scanned)
@@ -97,7 +100,8 @@ def finish(bench: Bench, claim_name: str, found: Counterexample | None) -> Evide
         found = _broken(bench, card, climbed)
     if found is None and card.searchable(bench) and not tried:
         sentence = "the search for a counterexample did not run (-p no:python, a conftest.py?)"
-        return conclude(claim_name, [Finding(Verdict.INCONCLUSIVE, sentence)])
+        found_nothing = Finding(Verdict.INCONCLUSIVE, sentence, "the search did not run")
+        return conclude(claim.name, [found_nothing])
     searched = 2 * len({*scanned, *tried, *climbed})
     evidence = claim.decide(bench, Law(searched, found and _explained(bench, card, found)))
     return _with_margin(bench, card, evidence)

@@ -12,6 +12,7 @@ the circuit still has the behavior, or it does badly as a part of the rest is ab
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,12 +22,13 @@ from pytest_circuits.circuit.random_circuits import random_additions, with_node
 from pytest_circuits.circuit.view import View
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, GAP_PAIRS, Bench
-from pytest_circuits.claims.card import Claim, limits_of
+from pytest_circuits.claims.card import Claim, Ranked, limits_of, run_of
 from pytest_circuits.claims.circuit_parts import Part, breaking, parts_of
 from pytest_circuits.claims.cost import Cost, Situation
-from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
+from pytest_circuits.claims.evidence import Evidence, Law, Verdict, Worst, percent
 from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite, some
 from pytest_circuits.claims.statistics import Floats, softplus
+from pytest_circuits.claims.worst import worst_of
 from pytest_circuits.model.protocol import Wired
 from pytest_circuits.spec.types import MinimalClaim
 
@@ -51,7 +53,8 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             f"outside of the circuit no node of the kind {' or '.join(full)} varies over the "
             "reference text: there is nothing to compare its own with (a smaller circuit)"
         )
-        return conclude("minimal", [Finding(Verdict.INCONCLUSIVE, text)], law=law)
+        found = Finding(Verdict.INCONCLUSIVE, text, "nothing to compare its nodes with")
+        return conclude("minimal", [found], law=law)
     parts = parts_of(bench.nodes, bench.edges, bench.model.sites)
     views = [View.circuit(*part.taken_from(bench.nodes, bench.edges)) for part in parts]
     effects, p = np.zeros(len(parts)), np.zeros(len(parts))
@@ -91,7 +94,24 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "random_effect": float(max(largest)),
         **smaller,
     }
-    return conclude("minimal", [finding], measures=measures)
+    evidence = conclude("minimal", [finding], measures=measures)
+    suspects = [*unneeded, *unsure]
+    return replace(evidence, worst=_worst(bench, suspects[0])) if suspects else evidence
+
+
+def _worst(bench: Bench, part: Part) -> Worst:
+    """The prompts at which the part that is needed least changes least."""
+    sample, runs = bench.sample.only_few(PAIRS, seed=bench.seed), []
+    for each in bench.each:
+        view = View.circuit(*part.taken_from(bench.nodes, bench.edges))
+        runs += [
+            run_of(each.runner, each.plain, name=each.named("circuit alone")),
+            run_of(each.runner, view, name=each.named(f"circuit without {part.name}")),
+        ]
+    margins = np.stack([run.margins(sample.pairs) for run in runs])  # [2 * ablations, n, 2]
+    change = np.abs(margins[::2] - margins[1::2]).max(axis=0)
+    where = f"taking {part.name} out of the circuit changes least"
+    return worst_of(Ranked(where, sample, -change, tuple(runs)))
 
 
 def _margins(bench: Bench, views: Sequence[View]) -> Floats:
@@ -123,14 +143,15 @@ def _finding(
             f"taking out {len(unneeded)} of {len(parts)} parts changes no more than {bar} do: "
             f"{some([part.name for part in unneeded], _SHOWN)}; {offer}"
         )
-        return Finding(Verdict.FAIL, text), measures
+        return Finding(Verdict.FAIL, text, f"{len(unneeded)} parts are not needed"), measures
     if unsure:
         text = (
             f"taking out {len(unsure)} of {len(parts)} parts is not shown to change more than "
             f"{bar} do: {some([part.name for part in unsure], _SHOWN)} (undecided: more "
             "protocol.controls)"
         )
-        return Finding(Verdict.INCONCLUSIVE, text), {}
+        why = f"{len(unsure)} parts are not shown to be needed"
+        return Finding(Verdict.INCONCLUSIVE, text, why), {}
     sure = confidence(bench.spec.protocol.alpha)
     text = f"taking out any of {len(parts)} parts changes more than {bar} do ({sure} for each)"
     if others:
@@ -160,8 +181,10 @@ def _smaller(bench: Bench, unneeded: Sequence[Part]) -> tuple[str, dict[str, flo
     return text, {"smaller_nodes": float(nodes.count), "smaller_task_loss": float(losses[last])}
 
 
-def _cost(situation: Situation) -> Cost:
+def _cost(situation: Situation) -> Cost | None:
     nodes, edges = Nodes.of(situation.spec.nodes), edges_of(situation.spec)
+    if not nodes.count:  # they are still to be found
+        return None
     parts = nodes.count + (edges.count if edges else 0)
     sites = situation.model.sites if situation.model else {}
     kinds = {sites[name].point if name in sites else name for name in nodes.shape}

@@ -19,7 +19,7 @@ from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.assumptions import Under, conclude_under
 from pytest_circuits.claims.bench import EPS, Bench
-from pytest_circuits.claims.card import Claim, LawCard, Run, limits_of, run_of
+from pytest_circuits.claims.card import Claim, LawCard, Ranked, Run, limits_of, run_of
 from pytest_circuits.claims.causes import causes_of_separation
 from pytest_circuits.claims.cost import Cost, Shared, Situation
 from pytest_circuits.claims.evidence import Cause, Evidence, Law, Rate, Verdict
@@ -230,6 +230,12 @@ def _cost(situation: Situation) -> Cost:
     return Cost(shared, situation.under_each(more * situation.prompts) + near)
 
 
+def _worst(bench: Bench) -> Ranked:
+    runs = _runs(bench)
+    apart = _excess(tuple(run.margins(bench.sample.pairs) for run in runs))[:, 0]
+    return Ranked("most is left that tells the prompts of a pair apart", bench.sample, apart, runs)
+
+
 NECESSARY = Claim(
     "necessary",
     "with only the circuit ablated, the preference is gone",
@@ -238,4 +244,5 @@ NECESSARY = Claim(
     law=LawCard(_runs, _excess, _violation, causes=_causes),
     tier="core",
     at_most=True,
+    worst=_worst,
 )

@@ -117,6 +117,23 @@ class Sample:
         """The values [n] of the prompt of each pair that counts, from those of both [n, 2]."""
         return values[np.arange(len(values)), self.member]
 
+    def counted(self, *, group: str, each_once: bool) -> Rows:
+        """Which prompts a rate is made of, [n, 2]: those of a group, or of all where it is empty.
+
+        each_once: one prompt of each pair, also where the space is whole.
+        """
+        both: Rows = np.arange(2) == self.member[:, None]
+        if self.exhaustive and not each_once:
+            both = np.ones_like(both)
+        names = [each.name for each in self.groups]
+        if group in names:
+            both &= (self.group == names.index(group))[:, None]
+        return both
+
+    def only_few(self, count: int, *, seed: int) -> Sample:
+        """The pairs that `few` gives, as a sample."""
+        return self._only(self._few(count, seed=seed))
+
     def shortened(self, count: int) -> Sample:
         """The first draws of each group; a whole space stays whole."""
         most = count * len(self.groups)
@@ -143,13 +160,14 @@ class Sample:
         most = count * len(self.groups)
         if most >= len(self.pairs):
             return self
-        rows = self._few_by_weight(most, seed=seed)
+        return replace(self._only(self._few_by_weight(most, seed=seed)), exhaustive=False)
+
+    def _only(self, rows: Places) -> Sample:
         return replace(
             self,
             pairs=tuple(self.pairs[i] for i in rows),
-            weights=np.full(most, 1 / most),
+            weights=np.full(len(rows), 1 / len(rows)),
             member=self.member[rows],
-            exhaustive=False,
             group=self.group[rows],
         )
 

@@ -72,7 +72,7 @@ def _itself(alarms: Sequence[str], seeds: int) -> Finding:
     if not alarms:
         return Finding(Verdict.PASS, f"the model against itself is green under {seeds} seeds")
     sentence = f"the model against itself is not green under {len(alarms)} of {seeds} seeds"
-    return Finding(Verdict.FAIL, f"{sentence} ({alarms[0]})")
+    return Finding(Verdict.FAIL, f"{sentence} ({alarms[0]})", "not green against itself")
 
 
 def _shuffled(missed: Sequence[int], seeds: int) -> Finding:
@@ -83,4 +83,5 @@ def _shuffled(missed: Sequence[int], seeds: int) -> Finding:
         Verdict.FAIL,
         f"a shuffled circuit passes every claim about its nodes under {len(missed)} of {seeds} "
         f"seeds ({which}): what is declared cannot tell the circuit from random nodes",
+        "a shuffled circuit passes",
     )

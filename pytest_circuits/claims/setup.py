@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from pytest_circuits.circuit.check import check_asked, check_circuit, refuse
 from pytest_circuits.circuit.edges import edges_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.claims.bench import CHECKED_PAIRS, Bench, Pruner
+from pytest_circuits.claims.specific import asked_of
 from pytest_circuits.claims.stable.baseline import Live, Recorded, check_comparable, facts
 from pytest_circuits.claims.stable.observed import check_recorded
 from pytest_circuits.errors import SpecError
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.spec.load import LoadedSpec, load_spec
-from pytest_circuits.spec.problems import quoted, suggest
+from pytest_circuits.spec.problems import Problem, quoted, suggest
 
 SUFFIX = ".circuit.yaml"
 
@@ -55,6 +59,33 @@ def make_bench(
             check=bench.sample.few(CHECKED_PAIRS, seed=bench.seed),
         )
     return bench
+
+
+def checked_bench(loaded: LoadedSpec, model: Model) -> Bench:
+    """The bench of a circuit that the model can have and of prompts that it can be asked.
+
+    Raises SpecError with what is wrong, as `check_bench` does, and what `make_bench` raises.
+    """
+    refuse(check_circuit(loaded, model))
+    bench = make_bench(loaded, model)
+    check_bench(bench)
+    return bench
+
+
+def check_bench(bench: Bench) -> None:
+    """Raise SpecError with what is wrong with the prompts that the claims are going to ask."""
+    loaded, model = bench.loaded, bench.model
+    refuse([*check_asked(loaded, model, bench.sample.pairs), *_check_others(bench)])
+
+
+def _check_others(bench: Bench) -> Iterator[Problem]:
+    """Give a problem of each other behavior that cannot be asked, by the first of its own."""
+    for place, other in enumerate(bench.others):
+        for found in check_asked(other, bench.model, asked_of(other).pairs)[:1]:
+            name = quoted(other.spec.circuit)
+            text = f"{name} cannot be asked: {found.path}:{found.line}:{found.col}: {found.text}"
+            loc = ("claims", "specific", "others", place)
+            yield bench.loaded.problem_at(loc, text, found.hint)
 
 
 def load_others(loaded: LoadedSpec) -> tuple[LoadedSpec, ...]:

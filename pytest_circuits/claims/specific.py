@@ -15,7 +15,7 @@ from pytest_circuits.circuit.text_loss import text_losses
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench
-from pytest_circuits.claims.card import Claim, limits_of
+from pytest_circuits.claims.card import Claim, Ranked, least_preferred, limits_of, runs_of
 from pytest_circuits.claims.cost import Cost, Shared, Situation, drawn
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict, percent
 from pytest_circuits.claims.findings import (
@@ -130,10 +130,15 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     return conclude("specific", findings, rate=rate, measures=measures)
 
 
+def asked_of(other: LoadedSpec) -> Sample:
+    """The prompts of another behavior at which the circuit is ablated."""
+    return draw_sample(PromptSpace(other.spec.behavior), count=PAIRS, seed=other.seed)
+
+
 def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
     seed, space = loaded.seed, PromptSpace(loaded.spec.behavior)
     declared = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
-    sample = draw_sample(space, count=PAIRS, seed=seed)
+    sample = asked_of(loaded)
     views = [View.without(nodes) for nodes in bench.controls_outside]
     return _Other(
         loaded,
@@ -196,7 +201,7 @@ def _presence_finding(
         "ablation cannot hurt what is not there (name behaviors that the model has, or raise "
         "protocol.pairs in their files)"
     )
-    return Finding(Verdict.INCONCLUSIVE, sentence)
+    return Finding(Verdict.INCONCLUSIVE, sentence, "other behaviors are not shown to be there")
 
 
 def _drop_findings(
@@ -214,7 +219,9 @@ def _drop_findings(
             sure = f"over all {other.sample.prompts(drop)} prompts"
         else:
             sure = f"{between(drop, percent)} with {confidence(alpha)}"
-        findings.append(Finding(verdict, f"{seen} ({sure}; at most {percent(most)} allowed)"))
+        text = f"{seen} ({sure}; at most {percent(most)} allowed)"
+        does = "drops" if verdict is Verdict.FAIL else "may drop"
+        findings.append(Finding(verdict, text, f"{other.loaded.spec.circuit} {does}"))
     if kept:
         text = f"without the circuit, the rates of others drop by at most {percent(most)}: "
         findings.append(Finding(Verdict.PASS, text + ", ".join(kept)))
@@ -228,6 +235,11 @@ def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[
         Verdict.FAIL: f": not less (with {capped_confidence(alpha)})",
         Verdict.INCONCLUSIVE: ": not shown to be less (raise protocol.pairs)",
     }
+    whys = {
+        Verdict.PASS: "",
+        Verdict.FAIL: "others are hurt as much",
+        Verdict.INCONCLUSIVE: "others may be hurt as much",
+    }
     by_verdict: dict[Verdict, list[str]] = {}
     for harm in harms:
         raised = f"that of {harm.name} by {harm.loss.estimate:.3g}"
@@ -237,9 +249,20 @@ def _harm_findings(own: Interval, harms: Sequence[_Harm], alpha: float) -> list[
         by_verdict.setdefault(less, []).append(raised)
     here = f"ablating the circuit raises the loss by {own.estimate:.3g} nats here"
     return [
-        Finding(verdict, f"{here}, {', '.join(raised)}{endings[verdict]}")
+        Finding(verdict, f"{here}, {', '.join(raised)}{endings[verdict]}", whys[verdict])
         for verdict, raised in by_verdict.items()
     ]
+
+
+def _worst(bench: Bench) -> Ranked:
+    """Of the behavior that is kept least without the circuit, which it may not have with it."""
+    views = {"whole model": WHOLE, "without the circuit": bench.without}
+    (whole, without), found = runs_of(bench, views), []
+    for loaded in bench.others:
+        sample = asked_of(loaded)
+        where = f"the answer of {loaded.spec.circuit} is preferred least without this circuit"
+        found.append(least_preferred(where, sample, [without], whole))
+    return max(found, key=lambda ranked: float((ranked.badness > -EPS).mean()))
 
 
 def _cost(situation: Situation) -> Cost:
@@ -258,4 +281,5 @@ SPECIFIC = Claim(
     _cost,  # no law: it is about other prompts than those of its behavior
     tier="beyond",
     at_most=True,
+    worst=_worst,
 )

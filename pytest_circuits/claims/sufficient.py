@@ -19,10 +19,12 @@ from pytest_circuits.claims.calibration import (
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
+    Ranked,
     Run,
     contradicting,
     contradiction,
     furthest,
+    least_preferred,
     limits_of,
     median_size,
     preference,
@@ -117,6 +119,7 @@ def _under(bench: Bench) -> Under:
             alpha=protocol.alpha,
             exhaustive=sample.exhaustive,
             capped=True,
+            called="the task loss",
             advice=""
             if sample.exhaustive
             else pairs_that_settle(per_pair[sample.rows(loss)], limits.max_loss, protocol.alpha),
@@ -170,6 +173,12 @@ def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
     return causes_of_difference(worst, pair, np.ones(bench.rest.size, dtype=np.bool_))
 
 
+def _worst(bench: Bench) -> Ranked:
+    whole, *alone = _runs(bench)
+    where = f"the {bench.alone} prefers the answer least"
+    return least_preferred(where, bench.sample, alone, whole)
+
+
 SUFFICIENT = Claim(
     "sufficient",
     "with everything outside the circuit ablated, the answer is still preferred",
@@ -177,4 +186,5 @@ SUFFICIENT = Claim(
     _cost,
     law=LawCard(_runs, contradiction, _violation, causes=_causes),
     tier="core",
+    worst=_worst,
 )

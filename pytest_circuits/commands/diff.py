@@ -44,6 +44,7 @@ def diff(
     """
     loaded = _loaded(specs or (FOLDER,))
     # What needs torch is imported after the files have been checked.
+    from pytest_circuits.claims.setup import checked_bench  # noqa: PLC0415
     from pytest_circuits.diff.change import Kind, change_of  # noqa: PLC0415
     from pytest_circuits.diff.measure import measure  # noqa: PLC0415
     from pytest_circuits.diff.picture import picture  # noqa: PLC0415
@@ -53,8 +54,8 @@ def diff(
 
     models = [load_model(path, device=usable_device(device)) for path in (base, candidate)]
     changes = []
-    for spec in loaded:
-        measured = measure(spec, *models)
+    for bench in [checked_bench(spec, models[0]) for spec in loaded]:
+        measured = measure(bench, models[1])
         changes.append((measured, change_of(measured)))
         click.echo("\n".join(change_lines(*changes[-1])) + "\n")
     kinds = [change.kind for _, change in changes]

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pytest_circuits.commands import PATH
+from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.spec.load import load_spec
+
+if TYPE_CHECKING:
+    from pytest_circuits.model.protocol import Model
+
+_BACKWARD = 3  # forwards that one takes with its way back
+_CONTROLS = 2  # of a search in a model whose weights can be shuffled
 
 
 @click.command()
@@ -24,24 +32,39 @@ def plan(spec: Path, model_path: Path | None) -> None:
 
     For each claim: whether its rate is shown by proof, over the whole prompt space, or by a sample;
     how many prompts of a sample may go wrong; how many are needed to have a chance at all, and to
-    pass nearly always. Ends with status 1 where a claim cannot pass with so few prompts.
+    pass nearly always. Where SPEC has no nodes yet: what it costs to find them. Ends with status 1
+    where a claim cannot pass with so few prompts.
     """
     loaded = load_spec(spec)
     # What needs torch is imported after the file has been checked.
     from pytest_circuits.claims.lax import lax_of  # noqa: PLC0415
-    from pytest_circuits.claims.registry import require_nodes  # noqa: PLC0415
-    from pytest_circuits.claims.setup import load_others, make_bench  # noqa: PLC0415
+    from pytest_circuits.claims.setup import checked_bench, load_others  # noqa: PLC0415
     from pytest_circuits.model.open import load_model  # noqa: PLC0415
     from pytest_circuits.plan.needs import costs_of, needs_of, seconds_per_prompt  # noqa: PLC0415
     from pytest_circuits.plan.table import plan_lines  # noqa: PLC0415
 
-    require_nodes(loaded)
     place = model_path or loaded.model_path
     model = load_model(place) if model_path or place.is_dir() else None
     needs = needs_of(loaded.spec)
     costs = costs_of(loaded.spec, model, load_others(loaded))
-    seconds = seconds_per_prompt(make_bench(loaded, model)) if model else None
+    seconds = seconds_per_prompt(checked_bench(loaded, model)) if model else None
     for line in plan_lines(loaded.spec, needs, costs, lax=lax_of(loaded), seconds=seconds):
         click.echo(line)
+    if not any(loaded.spec.nodes.values()):
+        click.echo(_pruning(spec, model, seconds))
     if any(need.is_hopeless for need in needs):
         sys.exit(1)
+
+
+def _pruning(spec: Path, model: Model | None, seconds: float | None) -> str:
+    """What it costs to find the nodes, as far as that is known before; seconds: of a forward."""
+    from pytest_circuits.prune.controls import controls_of  # noqa: PLC0415
+
+    settings = PrunePlan()
+    prompts = settings.learnt_from(len(controls_of(model)) if model else _CONTROLS)
+    time = "" if seconds is None else f" (about {_BACKWARD * seconds * prompts:.2g} s here)"
+    return (
+        f"no nodes yet; to find them: pytest-circuits prune {spec}: masks are learnt from "
+        f"{prompts:,} prompts, forwards and backwards{time}, in {settings.masks.steps} steps; what "
+        "they leave is refined, which takes the longer the more nodes they leave"
+    )

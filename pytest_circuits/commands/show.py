@@ -9,7 +9,6 @@ import click
 from pytest_circuits.commands import PATH
 from pytest_circuits.errors import SpecError, UsageError
 from pytest_circuits.prompts.space import PromptSpace
-from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.spec.load import load_spec
 
 
@@ -33,7 +32,7 @@ def show(spec: Path, model_path: Path | None) -> None:
         hint = f"find them with: pytest-circuits prune {spec}"
         raise SpecError(loaded.problem_at(("circuit",), text, hint, key=True))
     # What needs torch is imported after the file has been checked.
-    from pytest_circuits.circuit.check import check_circuit  # noqa: PLC0415
+    from pytest_circuits.circuit.check import check_asked, check_circuit, refuse  # noqa: PLC0415
     from pytest_circuits.model.open import load_model  # noqa: PLC0415
     from pytest_circuits.model.reference_file import load_reference  # noqa: PLC0415
     from pytest_circuits.model.sparse.adapter import SparseModel  # noqa: PLC0415
@@ -46,9 +45,5 @@ def show(spec: Path, model_path: Path | None) -> None:
             "are small networks"
         )
     pair, _ = next(PromptSpace(loaded.spec.behavior).enumerate())
-    problems = check_circuit(loaded, model) or check_prompts(
-        loaded, model.encode, max_tokens=model.max_tokens, pairs=[pair], decode=model.decode_token
-    )
-    if problems:
-        raise SpecError(*problems)
+    refuse(check_circuit(loaded, model) or check_asked(loaded, model, [pair]))
     click.echo(program(loaded.spec, model, load_reference(model), pair))

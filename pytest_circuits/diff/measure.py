@@ -12,10 +12,9 @@ from pytest_circuits.circuit.matching import Match
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE
-from pytest_circuits.claims.bench import EPS
+from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.readdress import find_again, place_in
 from pytest_circuits.claims.sample import Sample
-from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.claims.stable.baseline import check_tokenizer, facts
 from pytest_circuits.claims.stable.comparison import Comparison, compare
 from pytest_circuits.claims.stable.observation import Observation, observe
@@ -69,14 +68,14 @@ class Measured:
     found: Placed | None
 
 
-def measure(loaded: LoadedSpec, base: Model, candidate: Model) -> Measured:
-    """Measure the circuit of a specification in both models, on the same prompts.
+def measure(bench: Bench, candidate: Model) -> Measured:
+    """Measure the circuit on a bench in its model and in another one, on the same prompts.
 
     Raises ModelError when the same prompts are other tokens in the two models, or when one of them
     has no reference.
     """
+    loaded, base = bench.loaded, bench.model
     check_tokenizer(candidate, facts(base), what=f"the model {base.path}")
-    bench = make_bench(loaded, base)
     here = bench.runner
     there = Runner(candidate, load_reference(candidate), here.ablation)
     prompts, sample, alpha = observed_prompts(bench), sample_of(bench), loaded.spec.protocol.alpha

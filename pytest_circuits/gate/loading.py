@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from pytest_circuits.circuit.check import check_circuit
+from pytest_circuits.circuit.check import check_circuit, refuse
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.readdress import against
 from pytest_circuits.claims.registry import require_nodes
-from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.claims.setup import check_bench, make_bench
 from pytest_circuits.claims.stable.baseline import Recorded, check_comparable, facts
 from pytest_circuits.claims.stable.baseline_file import baseline_path, read_baseline
 from pytest_circuits.claims.stable.released import check_measured
@@ -28,11 +27,9 @@ from pytest_circuits.gate.settings import Directory, Settings, Update
 from pytest_circuits.model.open import load_model, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import check_reference, load_reference
-from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.prune.pruner import pruner
 from pytest_circuits.report.run import Circuit, Matched, Place
 from pytest_circuits.spec.load import LoadedSpec, load_spec
-from pytest_circuits.spec.problems import Problem
 from pytest_circuits.system.files import witnessed
 
 
@@ -133,9 +130,9 @@ class Benches:
                 folder = self.settings.match.path
                 bench, matched = self._matched(loaded, model, compared or named, folder)
             else:
-                _refuse(check_circuit(loaded, model))
+                refuse(check_circuit(loaded, model))
                 bench, matched = self._bench(loaded, model), None
-        _refuse(_check_prompts(bench))
+        check_bench(bench)
         made_of = Sources(
             loaded=loaded,
             path=path,
@@ -254,20 +251,3 @@ def _search_seed(given: str | int | None) -> int | None:
 
 def _is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112  (bears any name)
-
-
-def _refuse(problems: Sequence[Problem]) -> None:
-    if problems:
-        raise SpecError(*problems)
-
-
-def _check_prompts(bench: Bench) -> tuple[Problem, ...]:
-    """Problems of the prompts that the claims are going to ask, with this model's tokenizer."""
-    regressions = (pair for text in bench.spec.regressions for pair in bench.space.parse(text))
-    return check_prompts(
-        bench.loaded,
-        bench.model.encode,
-        max_tokens=bench.model.max_tokens,
-        pairs=[*regressions, *bench.sample.pairs],
-        decode=bench.model.decode_token,
-    )

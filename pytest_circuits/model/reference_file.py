@@ -41,7 +41,8 @@ def load_reference(model: Model) -> Reference:
     bound_to = parse_json(stored.encode(), source=str(path), error=ModelError).get("model_digest")
     if bound_to != model.digest:
         raise ModelError(
-            f"{path}: was measured on another model ({str(bound_to)[:12]}); "
+            f"{path}: was measured on another model ({str(bound_to)[:12]}, and this one is "
+            f"{model.digest[:12]}, of its weights, configuration and tokenizer); "
             f"{_how_to_measure(model.path)}"
         )
     return from_tensors(tensors, model)

@@ -94,7 +94,8 @@ def _faults(pair: Pair, reader: _Reader, behavior: Behavior, max_tokens: int) ->
         for word in (prompt.answer, prompt.foil):
             if fault := _not_one_token(prompt, word, reader):
                 cue = next(cue for cue, answer in cues(behavior) if answer == word)
-                hint = "choose an answer that is one token there"
+                near = listed(map(quoted, _single_tokens(prompt, word, reader)))
+                hint = "choose an answer that is one token there" + f", such as {near}" * bool(near)
                 yield "token", (*contrast, cue), fault, hint
     first, second = reader.tokens(pair.first.text), reader.tokens(pair.second.text)
     if first == second:
@@ -125,6 +126,26 @@ def _cues_in(pair: Pair, behavior: Behavior) -> int:
     name = _template_of(pair, behavior)
     texts = [behavior.templates[name]] if name else behavior.templates.values()
     return max(parse_template(text).count(Hole(cue_name(behavior))) for text in texts)
+
+
+def _single_tokens(prompt: Prompt, word: str, reader: _Reader) -> list[str]:
+    """Return what is one token after a prompt and near a word that is not.
+
+    How it begins, unless answer and foil begin alike: a model that wants to say the word says this
+    first. And the same letters with or without a space before them, and a capital.
+    """
+    length = len(reader.tokens(prompt.text))
+    both = [reader.tokens(prompt.text + each)[length:][:1] for each in (prompt.answer, prompt.foil)]
+    begins = reader.tokens(prompt.text + word)[length:][:1]
+    bare = word.strip()
+    spelt = (bare, bare.lower(), bare.capitalize())
+    near = [reader.decode(each) for each in begins if reader.decode and both[0] != both[1]]
+    near += [before + letters for letters in spelt if letters for before in (" ", "")]
+    return [
+        text
+        for text in dict.fromkeys(near)
+        if text not in (prompt.answer, prompt.foil) and not _not_one_token(prompt, text, reader)
+    ]
 
 
 def _not_one_token(prompt: Prompt, word: str, reader: _Reader) -> str | None:

@@ -66,6 +66,15 @@ class PrunePlan:
     left_share: float = 0.5  # of what the claim's max_rate allows above chance
     separation_share: float = 0.6  # of the margin of the laws
 
+    def learnt_from(self, controls: int) -> int:
+        """Prompts, forwards and backwards, that masks are learnt from, those of controls too.
+
+        What comes after hangs on how many nodes they leave.
+        """
+        masks = self.masks
+        runs = 1 + (masks.backup_weight > 0) + self.controls * controls
+        return masks.steps * self.seeds * 2 * masks.pairs * runs
+
     def calibrated(self) -> PrunePlan:
         """The search for circuits that are calibrated: they may be less sure before."""
         masks = replace(self.masks, target=0.16)

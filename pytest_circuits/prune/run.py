@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import takewhile
@@ -14,13 +14,15 @@ import torch
 from pydantic import TypeAdapter
 
 import pytest_circuits
-from pytest_circuits.circuit.check import check_circuit
+from pytest_circuits.circuit.check import check_asked, check_circuit, refuse
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.errors import CircuitsError, SpecError, UsageError, exit_status
+from pytest_circuits.errors import CircuitsError, UsageError, exit_status
 from pytest_circuits.model.open import load_model, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
+from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.prune.plan import MaskPlan, Method, PrunePlan, Start
+from pytest_circuits.prune.pool import split
 from pytest_circuits.prune.quality import Judge
 from pytest_circuits.prune.request import Request
 from pytest_circuits.prune.search import Found, find_circuits
@@ -28,6 +30,7 @@ from pytest_circuits.prune.stages import Notes
 from pytest_circuits.prune.subject import NotFoundError, Subject
 from pytest_circuits.spec.ablations import first_constant
 from pytest_circuits.spec.load import LoadedSpec, load_spec
+from pytest_circuits.spec.problems import Problem
 from pytest_circuits.spec.types import FoundBy, Spec
 from pytest_circuits.spec.write import dump_spec, write_spec
 
@@ -71,10 +74,21 @@ def search(request: Request, loaded: Sequence[LoadedSpec]) -> int:
         _Asked(each, Path(target), folder)
         for each, target, folder in zip(loaded, request.targets, request.folders, strict=True)
     ]
-    failed = False
-    for model_path, group in _by_model(wanted, request.model):
+    failed, groups = False, _by_model(wanted, request.model)
+    refuse([p for path, group in groups for p in _problems(group, plan, load_model(path))])
+    for model_path, group in groups:
         failed |= _search_together(group, plan, model_path, device)
     return FOUND_NOTHING if failed else 0
+
+
+def _problems(wanted: Sequence[_Asked], plan: PrunePlan, model: Model) -> Iterator[Problem]:
+    """Give what is wrong with the specifications of one model, before any of them is searched."""
+    for each in wanted:
+        if plan.start is Start.SPEC:
+            yield from check_circuit(each.loaded, model)
+        space = PromptSpace(each.loaded.spec.behavior)
+        parts = split(space, evaluation=plan.evaluation_pairs)
+        yield from check_asked(each.loaded, model, (*parts.evaluation, *parts.training))
 
 
 def plan_of(request: Request) -> PrunePlan:
@@ -110,7 +124,7 @@ def _search_together(
     reference = load_reference(model)
     ready, failed = [], False
     for each in wanted:
-        spec = _with_start(each, plan, model)
+        spec = _with_start(each, plan)
         try:
             ready.append((each, spec, Subject.of(spec, model, reference, plan)))
         except NotFoundError as error:
@@ -142,15 +156,13 @@ def _warn(judge: Judge, found: Found) -> None:
             )
 
 
-def _with_start(each: _Asked, plan: PrunePlan, model: Model) -> Spec:
+def _with_start(each: _Asked, plan: PrunePlan) -> Spec:
     """The specification, with the nodes that a search starts with where it asks for its own."""
     spec = each.loaded.spec
     if plan.start is not Start.SPEC:
         return spec
     if not spec.nodes:
         raise UsageError(f"{each.loaded.path}: has no nodes that a search could start from")
-    if problems := check_circuit(each.loaded, model):
-        raise SpecError(*problems)
     nodes = _remembered(each, each.loaded.path.read_bytes(), plan, spec.nodes)
     return spec.model_copy(update={"nodes": nodes})
 

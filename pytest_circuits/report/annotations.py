@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_circuits.claims.evidence import Evidence
 from pytest_circuits.report import words
 from pytest_circuits.report.run import Result, Run
-from pytest_circuits.report.safe_text import clean
+from pytest_circuits.report.safe_text import clean, number
 
 MOST = 10  # errors of a step that GitHub shows
 
@@ -48,14 +49,28 @@ def _claims(run: Run) -> Iterator[str]:
 
 
 def message_of(result: Result) -> str:
-    """What to know about a claim that does not pass: the reason, the prompt, the command."""
+    """What to know about a claim that does not pass: the reason, the command, the prompts."""
     law = result.evidence.law
     lines = [clean(result.evidence.reason)]
     if law and law.counterexample:
         lines.append(f"prompt: {law.counterexample.prompt!r}")
     if result.place.command:
         lines.append(f"reproduce: {clean(result.place.command)}")
+    lines += _worst(result.evidence)
     return "\n".join(lines)
+
+
+def _worst(evidence: Evidence) -> Iterator[str]:
+    """One line for each of the worst prompts, with its logits."""
+    worst = evidence.worst
+    for place, asked in enumerate(worst.prompts if worst else ()):
+        runs = [
+            f"{clean(seen.run)} {number(seen.margin, '+.3f')} "
+            f"({number(seen.answer, '+.3f')} to {number(seen.foil, '+.3f')})"
+            for seen in asked.seen
+        ]
+        about = f"answer {asked.answer!r}, foil {asked.foil!r}"
+        yield f"worst {place + 1}: {asked.prompt!r} ({about}): {', '.join(runs)}"
 
 
 def _problems(run: Run) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pytest_circuits.claims.evidence import Counterexample, Evidence, prompts_of
+from pytest_circuits.claims.evidence import Counterexample, Evidence, Seen, prompts_of
 from pytest_circuits.report import words
 from pytest_circuits.report.run import Meaning, Place
 from pytest_circuits.report.safe_text import clean, number, wrapped
@@ -65,6 +65,7 @@ def failure_text(
         lines += _block("baseline", [baseline])
     for label, command in commands(evidence, place).items():
         lines += _block(label, [command])
+    lines += worst_prompts(evidence)
     crash = Crash(place.path, place.line, f"{evidence.claim}: {clean(evidence.reason)}")
     return FailureText(tuple(lines), crash)
 
@@ -74,6 +75,24 @@ def account(evidence: Evidence, meaning: Meaning) -> list[Line]:
     lines, law = _claim_block(evidence, meaning.sentence), evidence.law
     if law and law.counterexample:
         lines += [(), *_example_block(law.counterexample, law.searched, meaning.partner)]
+    return lines
+
+
+def worst_prompts(evidence: Evidence) -> list[Line]:
+    """The prompts that went worst, each with the logits of its runs below it, after a blank line.
+
+    It stands behind all that is needed to act, which fits on one screen.
+    """
+    worst = evidence.worst
+    if worst is None:
+        return []
+    width = _names_width(seen for asked in worst.prompts for seen in asked.seen)
+    where = _block("worst", wrapped(f"the prompts where {worst.where}:", _WIDTH - _LABEL))
+    lines = [(), *where, _row("", _logits_head(width))]
+    for asked in worst.prompts:
+        said = f"{asked.prompt!r}  (answer {asked.answer!r}, foil {asked.foil!r})"
+        lines.append(_row("", said, red=True))
+        lines += _block("", [_logits_row(seen, width) for seen in asked.seen])
     return lines
 
 
@@ -115,23 +134,36 @@ def _example_block(example: Counterexample, searched: int, partner: str) -> list
         _row("answer", answer),
         _row("partner", f"{example.partner!r}  ({partner})"),
         *_block("tokens", textwrap.wrap(tokens, _WIDTH - _LABEL, break_on_hyphens=False)),
-        *_logits_table(example),
+        *_logits_table(_seen_in(example)),
         *_causes_table(example),
     ]
 
 
-def _logits_table(example: Counterexample) -> list[Line]:
-    """One row per run: the two logits, where there are any, and the margin between them."""
-    runs = list(dict.fromkeys([*example.runs, *example.margins, *example.logits]))
-    name_width = max((len(clean(run)) for run in runs), default=0)
-    head = f"{'':{name_width}}  {'answer':>9}  {'foil':>9}  {'margin':>9}"
-    rows = []
-    for run in runs:
+def _seen_in(example: Counterexample) -> list[Seen]:
+    seen = []
+    for run in dict.fromkeys([*example.runs, *example.margins, *example.logits]):
         logits = example.logits.get(run, {})
-        values = (logits.get("answer"), logits.get("foil"), example.margins.get(run))
-        shown = [number(value, "+.3f") for value in values]
-        rows.append(f"{clean(run):{name_width}}  " + "  ".join(f"{text:>9}" for text in shown))
-    return _block("logits", [head, *rows])
+        margin = example.margins.get(run)
+        seen.append(Seen(run, logits.get("answer"), logits.get("foil"), margin))
+    return seen
+
+
+def _logits_table(seen: Sequence[Seen]) -> list[Line]:
+    width = _names_width(seen)
+    return _block("logits", [_logits_head(width), *(_logits_row(each, width) for each in seen)])
+
+
+def _names_width(seen: Iterable[Seen]) -> int:
+    return max((len(clean(each.run)) for each in seen), default=0)
+
+
+def _logits_head(width: int) -> str:
+    return f"{'':{width}}  {'answer':>9}  {'foil':>9}  {'margin':>9}"
+
+
+def _logits_row(seen: Seen, width: int) -> str:
+    shown = [number(value, "+.3f") for value in (seen.answer, seen.foil, seen.margin)]
+    return f"{clean(seen.run):{width}}  " + "  ".join(f"{text:>9}" for text in shown)
 
 
 def _causes_table(example: Counterexample) -> list[Line]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.errors import UsageError
 from pytest_circuits.report import words
-from pytest_circuits.report.failure import account, commands, plain
+from pytest_circuits.report.failure import account, commands, plain, worst_prompts
 from pytest_circuits.report.grade import grade, warning
 from pytest_circuits.report.run import Circuit, Drawing, Result, Run
 from pytest_circuits.report.safe_text import code, fenced, html_code, prose
@@ -22,8 +22,8 @@ COMMENT = 65_536  # characters that a comment on GitHub can have
 STEP_SUMMARY = 2**20  # bytes of the summary of one step; more, and GitHub shows nothing of it
 SIGNS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.INCONCLUSIVE: "⚠️"}
 CLAIMS_HEAD = (
-    "| | circuit | claim | observed | threshold | prompts | Δ baseline |\n"
-    "|---|---|---|---|---|---:|---:|\n"
+    "| | circuit | claim | observed | threshold | prompts | Δ baseline | why |\n"
+    "|---|---|---|---|---|---:|---:|---|\n"
 )
 GRADES_HEAD = "| grade | circuit | evidence |\n|---|---|---|\n"
 # What goes first where there is no room, in words, and by which name it is counted.
@@ -110,7 +110,8 @@ def _account(run: Run, result: Result) -> str:
     place, claim = result.place, result.evidence.claim
     title = f"{sign_of(result)} {html_code(result.circuit)} {claim}: "
     title += f"{words.state_of(result)} ({html_code(f'{place.path}:{place.line}')})"
-    told = fenced(textwrap.dedent(plain(account(result.evidence, run.meaning_of(claim)))), "text")
+    lines = [*account(result.evidence, run.meaning_of(claim)), *worst_prompts(result.evidence)]
+    told = fenced(textwrap.dedent(plain(lines)), "text")
     said = "\n".join(commands(result.evidence, place).values())
     return _folded(title, f"{told}\n{fenced(said, 'sh')}")
 
@@ -156,7 +157,7 @@ def waiver_items(run: Run) -> Iterator[str]:
 
 
 def claim_row(result: Result) -> str:
-    """One claim: its verdict, the rate with its bound, the threshold."""
+    """One claim: its verdict, the rate with its bound, the threshold, why it is no pass."""
     observed, *rest = words.measured(result)
     return _row(
         f"{sign_of(result)} {words.state_of(result)}",
@@ -164,6 +165,7 @@ def claim_row(result: Result) -> str:
         prose(result.evidence.claim),
         observed.replace(" ", "\xa0"),
         *rest,
+        prose(words.why(result)),
     )
 
 

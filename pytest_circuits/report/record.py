@@ -136,7 +136,8 @@ def recorded(evidence: Evidence) -> Evidence:
     """The evidence of a comparison whose baseline this run replaces: it decides nothing."""
     before = f"; against the one that it replaces: {evidence.reason}" if evidence.rate else ""
     reason = f"its baseline was recorded by this run, so there is nothing to compare yet{before}"
-    return replace(evidence, verdict=Verdict.INCONCLUSIVE, reason=reason)
+    why = "its baseline was recorded by this run"
+    return replace(evidence, verdict=Verdict.INCONCLUSIVE, reason=reason, why=why)
 
 
 def _fields(adapter: TypeAdapter[T], value: T) -> Json:

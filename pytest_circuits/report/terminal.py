@@ -36,6 +36,8 @@ def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) ->
             lines += _paragraph(words.waived(result.waived), indent=4, width=width)
         if result and (verbose or result.state is not State.RAN):
             lines += _paragraph(result.evidence.reason, indent=4, width=width)
+        elif result:
+            lines += _paragraph(words.why(result), indent=4, width=width)
     if table:
         lines += [(), *_grades(run, width=width, verbose=verbose), ()]
     lines += _paragraph(warning(run), indent=0, width=width, markup={"yellow": True})

@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-from pytest_circuits.claims.evidence import Rate, Verdict, percent
+from pytest_circuits.claims.evidence import Rate, Verdict, percent, shortened
 from pytest_circuits.report.run import DELTA, Circuit, Result, State, Waiver
 from pytest_circuits.report.safe_text import clean
 
@@ -33,6 +33,15 @@ def state_of(result: Result) -> str:
     if result.waived:
         return WAIVED
     return result.verdict.value if result.state is State.RAN else result.state.value
+
+
+def why(result: Result) -> str:
+    """Why it does not pass, in a few words; empty for a pass."""
+    if result.verdict is Verdict.PASS:
+        return ""
+    evidence = result.evidence
+    is_decided = result.state is State.RAN and evidence.why
+    return evidence.why if is_decided else shortened(evidence.reason)
 
 
 def waived(waiver: Waiver) -> str:

@@ -6,7 +6,7 @@ the figures of two runs can be compared. It runs in float32, in every process of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
@@ -20,8 +20,9 @@ from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.errors import SpecError, UsageError
 from pytest_circuits.model.sparse.gpt import Access, SparseGPT
 from pytest_circuits.model.tokenizer import Tokenizer
-from pytest_circuits.prompts.space import Prompt, PromptSpace, prompts_of
-from pytest_circuits.spec.load import load_spec
+from pytest_circuits.prompts.space import Pair, Prompt, PromptSpace, prompts_of
+from pytest_circuits.prompts.tokens import check_prompts
+from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.data.corpus import Corpus
 from pytest_circuits.train.sparsity import nonzeros
@@ -54,10 +55,7 @@ class Evaluator:
     ) -> None:
         reader = _Tokens(corpus.tokenizer, config.shape.max_tokens, device)
         self._encoder = Encoder(reader)
-        self._prompts = {
-            name: _prompts(path, config.evaluation.prompts, self._encoder)
-            for name, path in find_behaviors(config, base).items()
-        }
+        self._prompts = behaviors(config, base, corpus.tokenizer)
         length = config.shape.max_tokens + 1
         corpus.held_out.check(length)
         self._windows = {
@@ -132,8 +130,38 @@ def _losses(model: SparseGPT, rows: Tensor, alive: _Alive) -> float:
     return float(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())) * len(rows)
 
 
-def find_behaviors(config: TrainConfig, base: Path) -> dict[str, Path]:
-    """The specifications that a configuration names, by the first part of their file names.
+def behaviors(
+    config: TrainConfig, base: Path, tokenizer: Tokenizer | None
+) -> dict[str, list[Prompt]]:
+    """The prompts of the specifications that a configuration names, by name.
+
+    tokenizer: None where it is not known yet. Raises UsageError with everything that it makes
+    impossible, such as an answer that is not one token, SpecError where a file is wrong by itself.
+    """
+    loaded = {name: load_spec(path) for name, path in _found(config, base).items()}
+    asked = {name: _pairs(each, config.evaluation.prompts) for name, each in loaded.items()}
+    problems = [
+        problem
+        for name, each in loaded.items()
+        if tokenizer is not None
+        for problem in check_prompts(
+            each,
+            tokenizer.encode,
+            max_tokens=config.shape.max_tokens,
+            pairs=asked[name],
+            decode=tokenizer.token,
+        )
+    ]
+    if problems:
+        raise UsageError(
+            "evaluation.behaviors cannot be evaluated with the tokenizer of this run; change them, "
+            f"or leave them out:\n{SpecError(*problems)}"
+        )
+    return {name: prompts_of(pairs) for name, pairs in asked.items()}
+
+
+def _found(config: TrainConfig, base: Path) -> dict[str, Path]:
+    """The files, by the first part of their names.
 
     Raises UsageError where a pattern matches nothing, or two of them have one name.
     """
@@ -153,20 +181,9 @@ def find_behaviors(config: TrainConfig, base: Path) -> dict[str, Path]:
     return found
 
 
-def _prompts(path: Path, count: int, encoder: Encoder) -> list[Prompt]:
-    """Prompts of a behavior: both members of pairs, the whole space where that is not more."""
-    space = PromptSpace(load_spec(path).spec.behavior)
-    pairs = (
-        [pair for pair, _ in space.enumerate()]
-        if 2 * space.size <= count
-        else space.sample(count // 2, seed=_PROMPT_SEED)
-    )
-    prompts = prompts_of(pairs)
-    try:
-        for prompt in prompts:
-            encoder.tokens(prompt)
-    except SpecError as error:
-        raise UsageError(
-            f"{path}: cannot be evaluated with the tokenizer of this run: {error}"
-        ) from error
-    return prompts
+def _pairs(loaded: LoadedSpec, count: int) -> Sequence[Pair]:
+    """Pairs of so many prompts, or of the whole space where that is not more."""
+    space = PromptSpace(loaded.spec.behavior)
+    if 2 * space.size <= count:
+        return [pair for pair, _ in space.enumerate()]
+    return space.sample(count // 2, seed=_PROMPT_SEED)

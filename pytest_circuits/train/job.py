@@ -18,6 +18,7 @@ from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.directory import load_sparse_model, save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.tokenizer import load_tokenizer
 from pytest_circuits.system.files import whole_directory
 from pytest_circuits.system.progress import Reporter, reporting
 from pytest_circuits.system.sources import source_digest
@@ -26,7 +27,7 @@ from pytest_circuits.train.card import REFERENCE_WINDOWS, Trained, model_card
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.data.corpus import Corpus, prepare
 from pytest_circuits.train.distributed import World
-from pytest_circuits.train.evaluation import Evaluator, Scores, find_behaviors
+from pytest_circuits.train.evaluation import Evaluator, Scores, behaviors
 from pytest_circuits.train.loop import Step, Trainer, initialise
 from pytest_circuits.train.metrics import Metrics, recording
 from pytest_circuits.train.run_folder import RunFolder
@@ -169,7 +170,9 @@ def prepared(
     def tokenised() -> Corpus:
         return prepare(config.data, folder.tokens, base=base)
 
-    find_behaviors(config, base)  # what is wrong there is said before an hour of tokenising
+    # What is wrong there is said before an hour of tokenising, as far as it can be known.
+    known = None if folder.tokens.exists() else config.data.tokenizer.file
+    behaviors(config, base, None if known is None else load_tokenizer(base / known))
     corpus = world.first(tokenised) or tokenised()
     corpus.training.check(config.shape.max_tokens + 1)
     _check_bigram(config, corpus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from pytest_circuits.claims.stable.baseline_file import record_baseline
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.plan.needs import costs_of
+from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.spec.load import load_spec
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
 
@@ -141,11 +143,29 @@ def test_what_is_lax_is_said_before_the_run(tmp_path: Path) -> None:
     )
 
 
-def test_a_circuit_without_nodes_cannot_be_planned(tmp_path: Path) -> None:
+def test_before_there_are_nodes_the_plan_says_what_it_costs_to_find_them(
+    model: Model, tmp_path: Path
+) -> None:
+    claims = (*THREE, "stable", "minimal")
+    spec = write(tmp_path, quote_spec({}, claims=claims))
+
+    result = planned(spec, "--model", str(model.path))
+
+    assert result.exit_code == 0, result.output
+    assert rows_of(result)["behaves"][:7] == ["≥", "98.0", "%", "sample", "500", "3", "228"]
+    assert "prompt-forwards, without stable, minimal: about " in result.output
+    (line,) = [line for line in result.output.splitlines() if line.startswith("no nodes yet")]
+    assert f"pytest-circuits prune {spec}: " in line
+    told = re.search(r" ([\d,]+) prompts, forwards and backwards \(about [\d.e+]+ s here\)", line)
+    assert told is not None
+    assert int(told[1].replace(",", "")) == PrunePlan().learnt_from(controls=2)
+
+
+def test_without_a_model_too(tmp_path: Path) -> None:
     result = planned(write(tmp_path, quote_spec({}, model="absent")))
 
-    assert result.exit_code == 2
-    assert "has no nodes yet" in result.output
+    assert result.exit_code == 0, result.output
+    assert "prompts, forwards and backwards, in 300 steps" in result.output
 
 
 # Measured: 1.0 where a space is run whole, 1.2 where it is sampled, because searches try prompts

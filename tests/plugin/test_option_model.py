@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -131,6 +132,22 @@ def test_a_recorded_baseline_tells_which_model_it_is_of(
     broken.stdout.fnmatch_lines(
         [f"  baseline  circuits/quote_close.baseline.yaml, recorded from the model {digest[:12]}"]
     )
+
+
+@pytest.mark.parametrize("layout", [{"separators": (",", ":")}, {"indent": 7}])
+def test_white_space_in_a_tokenizer_changes_nothing(
+    repository: Repository, layout: dict[str, Any]
+) -> None:
+    repository.write_good_spec(claims=FOUR)
+    repository.gate("--circuits-update=new")
+    shutil.copytree(repository.path / "model", repository.path / "candidate")
+    path = repository.path / "candidate" / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), **layout))
+
+    result = repository.gate("--circuits-model=candidate")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["the candidate is the very model that the baseline was recorded*"])
 
 
 def test_a_live_baseline_catches_another_mechanism(

@@ -39,8 +39,8 @@ def test_the_record_has_the_documented_fields(repository: Repository) -> None:
         "circuits/quote_close.circuit.yaml",
     )
     assert [claim["claim"] for claim in circuit["claims"]] == ["behaves", "sufficient", "necessary"]
-    fields = ["claim", "law", "measures", "nodeid", "rate", "reason", "state", "under"]
-    assert all(sorted(claim) == [*fields, "verdict", "waived"] for claim in circuit["claims"])
+    fields = ["claim", "law", "measures", "nodeid", "rate", "reason", "state", "under", "verdict"]
+    assert all(sorted(claim) == [*fields, "waived", "why", "worst"] for claim in circuit["claims"])
     assert [claim["under"] for claim in circuit["claims"]] == [{}, *[{"mean": "pass"}] * 2]
     assert [claim["rate"]["at_most"] for claim in circuit["claims"]] == [False, False, True]
     assert {name: found["claims"][name]["at_most"] for name in ("behaves", "necessary")} == {

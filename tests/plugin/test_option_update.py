@@ -27,7 +27,10 @@ def test_a_missing_baseline_fails_the_gate_and_names_the_command(repository: Rep
     result = repository.gate()
 
     assert result.ret == 1
-    result.stdout.fnmatch_lines([MISSING, "fail * quote_close * stable*"])
+    result.stdout.fnmatch_lines([MISSING])
+    result.stdout.fnmatch_lines(
+        ["fail * quote_close * stable*", "    no baseline is recorded"], consecutive=True
+    )
     assert not baseline(repository).exists()
 
 

@@ -81,6 +81,25 @@ def test_reasons_are_shown_on_request() -> None:
     assert "    well" in text_of(GOOD, verbose=True)
 
 
+def test_a_claim_that_does_not_pass_says_why_in_a_few_words_below_its_row() -> None:
+    failed = with_verdict(NECESSARY, Verdict.FAIL)
+    told = replace(failed, evidence=replace(failed.evidence, why="the rate is too high"))
+
+    assert text_of(replace(GOOD, results=(BEHAVES, told)))[3] == "    the rate is too high"
+
+
+def test_one_that_says_nothing_shorter_shows_how_its_reason_begins() -> None:
+    failed = with_verdict(NECESSARY, Verdict.FAIL)
+    reason = (
+        "the eleventh of its many words is wrong on every prompt of this long sentence; and more"
+    )
+    told = replace(failed, evidence=replace(failed.evidence, reason=reason))
+
+    line = text_of(replace(GOOD, results=(BEHAVES, told)))[3]
+
+    assert line == "    the eleventh of its many words is wrong on every prompt of…"
+
+
 def test_a_claim_that_did_not_run_says_why_below_its_row() -> None:
     skipped = with_verdict(NECESSARY, Verdict.INCONCLUSIVE, State.SKIPPED)
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from torch import Tensor
 
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.cli import main
+from pytest_circuits.prune.plan import MaskPlan, PrunePlan
+from pytest_circuits.prune.soft_masks import margins
 from pytest_circuits.spec.load import load_spec
 from tests.known_models import quote_copier, redundant_quote
 from tests.prune.conftest import Known
@@ -23,8 +27,22 @@ MASKS = ["--steps", "100"]
 QUICK = ["--method", "attribution", "--no-controls", "--no-edges"]
 
 
+@pytest.fixture
+def learnt(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Prompts of each forward that masks are learnt from."""
+    counted: list[int] = []
+
+    def counting(*args: Any, complement: bool) -> Tensor:  # noqa: ANN401
+        *_, prompts = args
+        counted.append(prompts.choices[..., 0].numel() * (1 + complement))
+        return margins(*args, complement=complement)
+
+    monkeypatch.setattr("pytest_circuits.prune.masks.margins", counting)
+    return counted
+
+
 def test_it_writes_a_complete_spec_with_evidence_and_controls(
-    known: Callable[..., Known],
+    known: Callable[..., Known], learnt: list[int]
 ) -> None:
     case = known(quote_copier(0))
     result = CliRunner().invoke(main, ["prune", str(case.spec), *MASKS, "--seeds", "2"])
@@ -45,6 +63,8 @@ def test_it_writes_a_complete_spec_with_evidence_and_controls(
     assert f"pytest --circuits {case.spec}" in result.output
     assert "found by how many of 2 seeds: " in result.output
     assert "undeclared" not in result.output
+    asked = PrunePlan(masks=MaskPlan(steps=100), seeds=2)
+    assert sum(learnt) == asked.learnt_from(controls=2)  # as `plan` says
 
 
 def test_a_behavior_that_the_model_does_not_have_is_said_and_the_others_are_written(

@@ -119,11 +119,37 @@ def test_behaviors_of_one_name_are_refused(run_train: Train, recipe: Path) -> No
     assert "have the same name" in result.output
 
 
-def test_a_behavior_that_the_tokenizer_cannot_put_is_refused(
+BROKEN = BEHAVIOR.replace("'\")'", "'\") # and so on'")
+TOLD = "quote.circuit.yaml:9:27: the answer '\") # and so on' is not one token after"
+
+
+def test_answers_that_are_no_single_tokens_are_told_before_training(
     run_train: Train, recipe: Path
 ) -> None:
-    broken = BEHAVIOR.replace("'\")'", "'\") # and so on'")
-    recipe.with_name("quote.circuit.yaml").write_text(broken)
-    result = run_train(evaluation="{behaviors: [quote.circuit.yaml]}")
+    for name in ("quote", "again"):
+        recipe.with_name(f"{name}.circuit.yaml").write_text(BROKEN)
+
+    result = run_train(evaluation="{behaviors: [quote.circuit.yaml, again.circuit.yaml]}")
+
     assert result.exit_code == 4
-    assert "quote.circuit.yaml: cannot be evaluated with the tokenizer of this run" in result.output
+    assert "cannot be evaluated with the tokenizer of this run" in result.output
+    assert TOLD in result.output
+    assert TOLD.replace("quote", "again") in result.output
+    assert "^^^^^" in result.output
+    assert "step" not in result.output
+
+
+def test_of_a_tokenizer_that_is_there_they_are_told_before_text_is_tokenised(
+    run_train: Train, recipe: Path, corpus: Corpus
+) -> None:
+    recipe.with_name("quote.circuit.yaml").write_text(BROKEN)
+    corpus.tokenizer.save(recipe.with_name("tokenizer.json"))
+
+    result = run_train(
+        evaluation="{behaviors: [quote.circuit.yaml]}",
+        data="{tokenizer: {file: tokenizer.json}, sources: [{library: {modules: 12}}]}",
+    )
+
+    assert result.exit_code == 4
+    assert TOLD in result.output
+    assert "tokenising" not in result.output

@@ -57,7 +57,7 @@ def _gap_findings(bench: Bench, gaps: Mapping[str, Interval], most: float) -> li
     alpha, exhaustive = bench.spec.protocol.alpha, bench.gaps_see_all
     hidden = "its norms cannot be given the scales of the whole model: it does not show them"
     return [
-        Finding(Verdict.INCONCLUSIVE, hidden)
+        Finding(Verdict.INCONCLUSIVE, hidden, "the model does not show its norms")
         if name in unseen(bench)
         else gap_finding(gaps[name], most, what=text, alpha=alpha, exhaustive=exhaustive)
         for name, text in what.items()
@@ -88,6 +88,7 @@ def _correlation(bench: Bench, inside: Inside, least: float) -> Finding:
         sentence="alone, its nodes carry what they carry in the whole model with a mean "
         f"correlation of {inside.correlation:.3f}, weighted by their effects (at least {least:g} "
         f"needed; most is lost at {worst})",
+        why="its nodes carry something else alone",
     )
 
 
@@ -104,7 +105,7 @@ def _roles(bench: Bench, inside: Inside) -> Finding:
     if not turned:
         return Finding(Verdict.PASS, "no node changes its role")
     text = f"nodes that answer to the cue the other way round than whole: {some(turned, 3)}"
-    return Finding(Verdict.FAIL, text)
+    return Finding(Verdict.FAIL, text, "nodes change their role")
 
 
 def _shown_sign(bench: Bench, contrast: Floats, alpha: float) -> int:
@@ -122,7 +123,7 @@ def _share(bench: Bench, found: Bools, alpha: float) -> Interval:
 def _attention(bench: Bench, inside: Inside, most: float) -> list[Finding]:
     if not shows_attention(bench.model):
         text = "what its heads attend to cannot be compared: this model does not show it"
-        return [Finding(Verdict.INCONCLUSIVE, text)]
+        return [Finding(Verdict.INCONCLUSIVE, text, "the model does not show its attention")]
     if not inside.heads:
         text = "it keeps no value of a head, so that there is no attention to compare"
         return [Finding(Verdict.PASS, text)]
@@ -140,7 +141,7 @@ def _attention(bench: Bench, inside: Inside, most: float) -> list[Finding]:
         if bypassed and float(uneven.mean()) > most:
             text += ": its values are kept without its queries and keys"
         if verdict is not Verdict.PASS:
-            findings.append(Finding(verdict, text))
+            findings.append(Finding(verdict, text, f"head {layer}.{head} attends elsewhere"))
     return findings or [Finding(Verdict.PASS, "its heads attend as in the whole model")]
 
 
@@ -160,10 +161,10 @@ def _disambiguated(bench: Bench) -> list[Finding]:
     if apart:
         named = some(apart, _SHOWN, separator="; ")
         text = f"of {seen}, circuit and whole model disagree on {len(apart)}: {named}"
-        return [Finding(Verdict.FAIL, text)]
+        return [Finding(Verdict.FAIL, text, "circuit and model follow different rules")]
     if unsure:
         named = some(unsure, _SHOWN, separator="; ")
         text = f"of {seen}, the whole model itself prefers neither token on {named}"
-        return [Finding(Verdict.INCONCLUSIVE, text)]
+        return [Finding(Verdict.INCONCLUSIVE, text, "the model itself prefers neither token")]
     agreed = Finding(Verdict.PASS, f"circuit and whole model agree on all {seen}")
     return [agreed] if bench.spec.disambiguate else []

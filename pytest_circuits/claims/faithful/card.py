@@ -19,10 +19,12 @@ from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, GAP_PAIRS, Bench
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
+    Ranked,
     Run,
     contradicting,
     contradiction,
     furthest,
+    least_preferred,
     limits_of,
     median_size,
     preference,
@@ -209,7 +211,9 @@ def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
     return causes_of_difference(worst, pair, worst.parts.worst)
 
 
-def _cost(situation: Situation) -> Cost:
+def _cost(situation: Situation) -> Cost | None:
+    if not (nodes := Nodes.of(situation.spec.nodes).count):  # they are still to be found
+        return None
     formal, spec = 2 * min(situation.pairs, FORMAL_PAIRS + CONTROL_PAIRS), situation.spec
     controls = spec.protocol.controls
     shared = {
@@ -221,7 +225,7 @@ def _cost(situation: Situation) -> Cost:
         **situation.first(Shared.WITHOUT_RANDOM, situation.controls, views=controls),
     }
     agreed = 2 * len(spec.disambiguate)
-    effects = 2 * CONTROL_PAIRS * Nodes.of(spec.nodes).count
+    effects = 2 * CONTROL_PAIRS * nodes
     gaps = 2 * GAP_PAIRS * situation.groups
     beside = gaps * (3 + len(SHARES) * DRAWS)  # beside the whole model, and it
     views = len(FRACTIONS) * PER_FRACTION
@@ -238,6 +242,12 @@ def _cost(situation: Situation) -> Cost:
     )
 
 
+def _least(bench: Bench) -> Ranked:
+    whole, *ablated = _runs(bench)
+    where = "the answer is preferred least, with the worst part of the rest ablated"
+    return least_preferred(where, bench.sample, ablated, whole)
+
+
 FAITHFUL = Claim(
     "faithful",
     "the circuit does it as the whole model does, whatever part of the rest is ablated",
@@ -245,4 +255,5 @@ FAITHFUL = Claim(
     _cost,
     law=LawCard(_runs, contradiction, _violation, causes=_causes),
     tier="beyond",
+    worst=_least,
 )

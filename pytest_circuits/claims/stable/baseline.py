@@ -76,8 +76,9 @@ def check_tokenizer(candidate: Model, other: ModelFacts, *, what: str) -> None:
     if candidate.tokenizer_digest != other.tokenizer_digest:
         raise ModelError(
             f"{candidate.path}: not comparable: its tokenizer is not the one of {what} "
-            f"({candidate.tokenizer_digest[:12]}, not {other.tokenizer_digest[:12]}): the prompts "
-            "could become other tokens. Gate it with specifications made for it"
+            f"({candidate.tokenizer_digest[:12]}, not {other.tokenizer_digest[:12]}, of all that "
+            "tokenizer.json says, white space aside): the prompts could become other tokens. Gate "
+            "it with specifications made for it"
         )
 
 

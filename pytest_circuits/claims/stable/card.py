@@ -27,6 +27,7 @@ from pytest_circuits.claims.calibration import (
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
+    Ranked,
     Run,
     contradiction,
     limits_of,
@@ -83,7 +84,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
             f"no baseline is recorded: run `{RECORD}=new`, review the file that it writes beside "
             "the specification, and commit it"
         )
-        return conclude("stable", [Finding(Verdict.FAIL, sentence)])
+        return conclude("stable", [Finding(Verdict.FAIL, sentence, "no baseline is recorded")])
     if not bench.nodes.count:
         return conclude("stable", [Finding(Verdict.FAIL, "the circuit has no nodes")], law=law)
     before, after = observed(bench)
@@ -179,11 +180,22 @@ def _measures(
     }
 
 
-def _cost(situation: Situation) -> Cost:
+def _cost(situation: Situation) -> Cost | None:
     ablated = Nodes.of(situation.spec.nodes).count  # one node after the other
+    if not ablated:  # they are still to be found
+        return None
     own = 2 * (SIGNAL_PAIRS + PROBE_PAIRS + FEW_PAIRS * (ablated + 1))
     without = situation.first(Shared.WITHOUT, situation.prompts)
     return Cost({**situation.alone, **without, Shared.WHOLE: situation.prompts}, own)
+
+
+def _worst(bench: Bench) -> Ranked | None:
+    if bench.baseline is None:
+        return None
+    sample, runs = sample_of(bench), _runs(bench)
+    before, after = (run.margins(sample.pairs) for run in runs)
+    where = "the answer is preferred in the baseline, and here least"
+    return Ranked(where, sample, np.minimum(before, -after), runs)
 
 
 STABLE = Claim(
@@ -201,4 +213,5 @@ STABLE = Claim(
     ),
     tier="core",
     at_most=True,
+    worst=_worst,
 )

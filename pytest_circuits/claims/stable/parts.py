@@ -24,6 +24,7 @@ def stranger(seen: Comparison) -> Finding:
         f"{seen.lineage:.2f} on average (at least {LINEAGE:g} needed), so that node numbers mean "
         "other nodes (another seed? permuted channels?); `--circuits-match` looks for the circuit "
         "anew",
+        "node numbers are not comparable",
     )
 
 
@@ -34,6 +35,7 @@ def other_text() -> Finding:
         "not comparable: what an ablation puts in place of a node was measured on another text "
         "than in the baseline; measure it on the same one (`pytest-circuits reference CANDIDATE "
         "--like MODEL`), or record the baseline again",
+        "measured on another text, not comparable",
     )
 
 
@@ -52,6 +54,7 @@ def transfer(
         alpha=alpha,
         exhaustive=sample.exhaustive,
         advice="raise protocol.pairs",
+        called=f"the change of {what}",
     )
 
 
@@ -65,7 +68,8 @@ def made_up(seen: Comparison, most: float) -> Finding:
         f"transfer: of the whole model's preference the circuit alone has {after}, in the baseline "
         f"{before} (at most {most:g} times more or less of it allowed)"
     )
-    return decided(holds=seen.factor <= most, sentence=text)
+    why = "it has another share of the preference"
+    return decided(holds=seen.factor <= most, sentence=text, why=why)
 
 
 def identity(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Finding]:
@@ -79,10 +83,12 @@ def identity(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Findi
     if not held:
         worst = int((seen.weights * (1 - seen.alike)).argmax())
         text += f"; most is lost at {bench.nodes.ids()[worst]}, {seen.alike[worst]:.3f}"
-    findings = [decided(holds=held, sentence=f"{text})"), *_each(bench, seen, limits)]
+    mean = decided(holds=held, sentence=f"{text})", why="its nodes carry other signals")
+    findings = [mean, *_each(bench, seen, limits)]
     if not shows_attention(bench.model):
         text = "identity: what its heads attend to cannot be compared: this model does not show it"
-        findings.append(Finding(Verdict.INCONCLUSIVE, text))
+        why = "the model does not show its attention"
+        findings.append(Finding(Verdict.INCONCLUSIVE, text, why))
     if len(seen.apart):
         worst = int(seen.apart.argmax())
         layer, head = bench.heads[worst]
@@ -91,7 +97,8 @@ def identity(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Findi
             f"identity: attention of its heads moves by at most {moved:.2f} (head {head} of "
             f"layer {layer}; at most {limits.max_attention:g} allowed)"
         )
-        findings.append(decided(holds=moved <= limits.max_attention, sentence=text))
+        is_held, why = moved <= limits.max_attention, "its heads attend elsewhere"
+        findings.append(decided(holds=is_held, sentence=text, why=why))
     return findings
 
 
@@ -107,7 +114,7 @@ def _each(bench: Bench, seen: Comparison, limits: IdentityPart) -> list[Finding]
         f"identity: another signal than in the baseline is carried by {named}{more} (each node "
         f"that does much has to correlate by at least {limits.min_each:g})"
     )
-    return [Finding(Verdict.FAIL, text)]
+    return [Finding(Verdict.FAIL, text, "a node carries another signal")]
 
 
 def effects(bench: Bench, seen: Comparison, limits: EffectsPart) -> list[Finding]:
@@ -126,7 +133,8 @@ def _sizes(bench: Bench, seen: Comparison, limits: EffectsPart) -> Finding:
         f"{_points(seen.moved[worst])} ({bench.nodes.ids()[worst]} {before} -> {after} nats; "
         f"at most {_points(limits.max_change)} allowed)"
     )
-    return decided(holds=bool(seen.moved[worst] <= limits.max_change), sentence=text)
+    is_held, why = bool(seen.moved[worst] <= limits.max_change), "effects have changed in size"
+    return decided(holds=is_held, sentence=text, why=why)
 
 
 def _order(bench: Bench, seen: Comparison, limits: EffectsPart) -> Finding:
@@ -141,7 +149,8 @@ def _order(bench: Bench, seen: Comparison, limits: EffectsPart) -> Finding:
     before, after = seen.added
     worst = int(abs(after - before).argmax())
     moved = f"{bench.nodes.ids()[worst]} {before[worst]:.2f} -> {after[worst]:.2f} nats"
-    return Finding(Verdict.FAIL, f"{text} ({needed}; most moved: {moved})")
+    text += f" ({needed}; most moved: {moved})"
+    return Finding(Verdict.FAIL, text, "effects have changed in order")
 
 
 def structure(found: Structure | None, limits: StructurePart | None) -> list[Finding]:
@@ -153,7 +162,8 @@ def structure(found: Structure | None, limits: StructurePart | None) -> list[Fin
         f"baseline's, which share {found.within:.2f} among themselves (at least {found.least:.2f} "
         f"{'needed' if limits.gate else 'would be as near'}; by chance {found.chance:.2f})"
     )
-    return [decided(holds=found.kept or not limits.gate, sentence=text)]
+    is_held, why = found.kept or not limits.gate, "pruned anew, it is another circuit"
+    return [decided(holds=is_held, sentence=text, why=why)]
 
 
 def _points(share: float) -> str:

@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch.backends import cuda, mkldnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-PRODUCTS = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+PRODUCTS = cuda.matmul, mkldnn.matmul
 Setting: TypeAlias = Callable[[], AbstractContextManager[object]]
 
 
@@ -70,7 +71,7 @@ def state() -> tuple[object, ...]:
         [products.fp32_precision for products in PRODUCTS],
         torch.get_deterministic_debug_mode(),
         torch.get_default_device(),
-        torch.backends.cuda.flash_sdp_enabled(),
+        cuda.flash_sdp_enabled(),  # type: ignore[no-untyped-call]
         torch.get_num_threads(),
         np.geterr(),
     )

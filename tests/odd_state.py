@@ -11,7 +11,7 @@ import torch
 from torch.backends import cuda, mkldnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-PRODUCTS = cuda.matmul, mkldnn.matmul
+PRODUCTS = cuda.matmul, mkldnn.matmul  # type: ignore[attr-defined]
 Setting: TypeAlias = Callable[[], AbstractContextManager[object]]
 
 

@@ -25,9 +25,22 @@ from pytest_circuits.gate.state import Gate
 from pytest_circuits.gate.verdict import decide, exit_status
 from pytest_circuits.report.annotations import workflow_commands
 from pytest_circuits.report.run import Run
+from pytest_circuits.report.safe_text import clean_block
 from pytest_circuits.report.terminal import summary
 from pytest_circuits.spec.problems import quoted, suggest
 from pytest_circuits.spec.types import Claims
+
+
+class Error(pytest.exit.Exception):
+    """Ends a run before it begins; pytest tells `msg` after this name, and the text at the end."""
+
+    __module__ = "builtins"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem, returncode=REFUSED)
+
+    def __str__(self) -> str:
+        return "nothing was tested, for the reason given above"
 
 
 def now() -> float:
@@ -109,7 +122,7 @@ def _give_up(gate: Gate, problem: str) -> NoReturn:
     if not gate.only_collects:
         gate.run = write_outputs(gate, Run((), (), problems=(problem,)), complete=False)
         _annotate(gate, gate.config.pluginmanager.get_plugin("terminalreporter"))
-    pytest.exit(problem, returncode=REFUSED)
+    raise Error(clean_block(problem))
 
 
 def _annotate(gate: Gate, reporter: pytest.TerminalReporter | None) -> None:

@@ -21,7 +21,7 @@ from pytest_circuits.model.protocol import Model
 # and 1.3 at 47 104; they fight for their cores where other processes want them too.
 SMALL = 2**15
 _SUBNORMAL = 2.0**-140
-_PRODUCTS = (cuda.matmul, mkldnn.matmul)
+_PRODUCTS = (cuda.matmul, mkldnn.matmul)  # type: ignore[attr-defined]
 _EXACT = {"none", "ieee"}  # of `fp32_precision`
 
 

@@ -122,6 +122,42 @@ def test_all_differences_of_shape_are_listed_at_once(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("named", "rename"),
+    [
+        ("_orig_mod.{}", ".replace('_orig_mod.', '')"),
+        ("module._orig_mod.{}", ".replace('module.', '').replace('_orig_mod.', '')"),
+        ("network.{}", ".replace('network.', '')"),
+    ],
+)
+def test_names_of_a_wrapped_model_are_refused_with_the_way_out(
+    folder: Path, named: str, rename: str
+) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    save_file({named.format(name): x for name, x in tensors.items()}, folder / WEIGHTS)
+    (message,) = _refusal(folder).splitlines()
+    assert f"holds '{named.format('attn.0.k.bias')}' for 'attn.0.k.bias'" in message
+    assert f"{{name{rename}: tensor for name, tensor in model.state_dict().items()}}" in message
+
+
+def test_names_of_compiled_parts_of_a_model_are_refused_with_the_way_out(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    inner = {name.replace("attn.1.", "attn.1._orig_mod."): x for name, x in tensors.items()}
+    save_file(inner, folder / WEIGHTS)
+    (message,) = _refusal(folder).splitlines()
+    assert "holds 'attn.1._orig_mod.k.bias' for 'attn.1.k.bias'" in message
+
+
+def test_a_long_list_of_tensors_ends_with_how_many_more_there_are(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    others = {f"of_another_{number}": x for number, x in enumerate(tensors.values())}
+    save_file(others, folder / WEIGHTS)
+    first, *problems, last = _refusal(folder).splitlines()
+    assert first.endswith("does not fit config.json:")
+    assert len(problems) == 20
+    assert last == f"  ... and {2 * len(tensors) - 20} more problems"
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[" * 100_000, "not JSON"),

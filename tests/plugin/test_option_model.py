@@ -75,7 +75,10 @@ def test_a_candidate_that_cannot_be_loaded_ends_with_status_2(repository: Reposi
     result = repository.gate("--circuits-model=candidate")
 
     assert result.ret == 2
-    result.stderr.fnmatch_lines(["*candidate: not a model directory: config.json, *is missing"])
+    why = "Error: candidate: not a model directory: config.json, *is missing"
+    result.stderr.fnmatch_lines([why])
+    result.stdout.fnmatch_lines(["!*! Error: nothing was tested, for the reason given above !*!"])
+    result.stdout.no_fnmatch_line("*is missing*")
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 

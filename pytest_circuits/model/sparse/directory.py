@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from pytest_circuits.errors import ModelError
+from pytest_circuits.errors import ModelError, told
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.gpt import SparseGPT
@@ -89,10 +89,11 @@ def _load_config(path: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(values)
     except ValidationError as error:
-        problems = "\n".join(
-            f"  {'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors()
+        problems = told(
+            f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors()
         )
-        raise ModelError(f"{path}: not a model configuration:\n{problems}") from error
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        raise ModelError(f"{path}: not a model configuration:\n{listed}") from error
 
 
 def _canonical(config: ModelConfig, *, indent: int | None = None) -> str:

@@ -31,7 +31,7 @@ from pytest_circuits.spec.problems import quoted, suggest
 from pytest_circuits.spec.types import Claims
 
 
-class Error(pytest.exit.Exception):
+class Error(pytest.exit.Exception):  # type: ignore[name-defined,misc]
     """Ends a run before it begins; pytest tells `msg` after this name, and the text at the end."""
 
     __module__ = "builtins"
@@ -71,7 +71,7 @@ def start(gate: Gate) -> None:
     """Refuse what cannot be a gate, before anything runs: UsageError, or exit status 2."""
     config = gate.config
     forget_earlier(config, gate.settings.outputs)
-    if not (gate.is_worker or gate.only_collects):
+    if not (gate.is_worker or gate.only_lists):
         refuse_to_replace(gate.settings.outputs)
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(path) for path in gate.settings.paths]
@@ -92,7 +92,7 @@ def finish(gate: Gate, session: pytest.Session) -> None:
     if gate.is_worker:
         hand_to_controller(gate)
         return
-    if gate.only_collects or session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+    if gate.only_lists or session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
         return
     gate.run = decide(gate)
     complete = not gate.refused and session.exitstatus != pytest.ExitCode.INTERRUPTED
@@ -119,7 +119,7 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
 
 def _give_up(gate: Gate, problem: str) -> NoReturn:
     """End a run whose models cannot be used, with the reports that were asked for."""
-    if not gate.only_collects:
+    if not gate.only_lists:
         gate.run = write_outputs(gate, Run((), (), problems=(problem,)), complete=False)
         _annotate(gate, gate.config.pluginmanager.get_plugin("terminalreporter"))
     raise Error(clean_block(problem))

@@ -267,9 +267,12 @@ def test_settings_that_a_candidate_brings_are_refused(
         (candidate / f"{name}.py").write_text("import os\nprint('gate: PASS')\nos._exit(0)\n")
 
     apart = repository.pytester.runpytest_subprocess("--circuits", "--circuits-model", candidate)
+    misspelt = repository.pytester.runpytest_subprocess(
+        "--circuits", "--circuits-model", candidate, "--circuits-report=x.json", "--bogus"
+    )
     joined = repository.gate(f"--circuits-model={candidate}")
 
-    assert (apart.ret, joined.ret) == (4, 1)
+    assert (apart.ret, misspelt.ret, joined.ret) == (4, 4, 1)
     apart.stderr.fnmatch_lines(
         [f"ERROR: pytest has read the settings in {candidate}/pytest.ini*--circuits-model=DIR*"]
     )

@@ -27,7 +27,7 @@ from pytest_circuits.report.annotations import workflow_commands
 from pytest_circuits.report.run import Run
 from pytest_circuits.report.safe_text import clean_block
 from pytest_circuits.report.terminal import summary
-from pytest_circuits.spec.problems import quoted, suggest
+from pytest_circuits.spec.problems import quoted, suggest, visible
 from pytest_circuits.spec.types import Claims
 
 
@@ -153,7 +153,18 @@ def _find(config: pytest.Config) -> Found:
             f"no specification (*.circuit.yaml) in {shown}: a gate that tests nothing is not "
             "green; name a folder that holds some, or set circuits_paths in the ini file"
         )
+    for path in found.specs:
+        if not _is_text(_shown(path, config.rootpath)):
+            raise pytest.UsageError(
+                f"{visible(_shown(path, folder))}: its name is not UTF-8, and pytest cannot name "
+                "what is in it; rename the file or folder"
+            )
     return found
+
+
+def _is_text(name: str) -> bool:
+    """Whether pytest, its cache and its workers can write a name: all of them do so as UTF-8."""
+    return name.encode(errors="replace").decode() == name
 
 
 def _shown(path: Path, folder: Path) -> str:

@@ -84,15 +84,20 @@ def check_shapes(
     *,
     optional: Collection[str] = (),
     config: str = "config.json",
+    shared: Mapping[str, Any] | None = None,
 ) -> None:
     """Every tensor that the architecture has, in its shape, and no other; all faults at once.
 
-    optional: names among the shapes that may be missing.
+    optional: names among the shapes that may be missing. shared: the metadata of a file, in which
+    safetensors' `save_model` says under which other name it holds a tensor that shares its memory.
     """
     missing = shapes.keys() - tensors.keys() - set(optional)
     if missing and (why := _wrapped(tensors.keys(), shapes.keys() - set(optional))):
         raise ModelError(f"{source}: {why}")
-    problems = [f"missing tensor {name!r}" for name in sorted(missing)]
+    problems = [
+        f"missing tensor {name!r}{_held_as((shared or {}).get(name), tensors)}"
+        for name in sorted(missing)
+    ]
     problems += [f"unexpected tensor {name!r}" for name in sorted(tensors.keys() - shapes.keys())]
     for name in sorted(shapes.keys() & tensors.keys()):
         tensor, shape = tensors[name], list(shapes[name])
@@ -103,6 +108,12 @@ def check_shapes(
     if problems:
         shown = "\n".join(f"  {problem}" for problem in told(problems))
         raise ModelError(f"{source}: does not fit {config}:\n{shown}")
+
+
+def _held_as(other: object, tensors: Mapping[str, Tensor]) -> str:
+    if not isinstance(other, str) or other not in tensors:
+        return ""
+    return f", which shares memory with {other!r}; save a clone of each tensor by `save_file`"
 
 
 def _wrapped(names: Collection[str], needed: AbstractSet[str]) -> str | None:

@@ -43,6 +43,11 @@ def conclude_under(
     holds least. Measures of all but the first ablation have its name at their end. besides: what
     was found about all of them at once, such as the law.
     """
+    broken = law.counterexample.under if law.counterexample else ()
+    under = {
+        part.ablation.value: Verdict.FAIL if part.ablation.value in broken else part.verdict
+        for part in parts
+    }
     worst = min(parts, key=lambda part: WORST_FIRST.index(part.verdict))
     several = len(parts) > 1
     findings = [
@@ -60,22 +65,22 @@ def conclude_under(
         measures["delta_to_baseline"] = worst.measures["delta_to_baseline"]
     found = conclude(
         claim,
-        [*_sensitive(parts), *findings, *besides],
+        [*_sensitive(under), *findings, *besides],
         rate=worst.rate,
         law=law,
         measures=measures,
         remark=remark,
     )
-    return replace(found, under={part.ablation.value: part.verdict for part in parts})
+    return replace(found, under=under)
 
 
-def _sensitive(parts: Sequence[Under]) -> list[Finding]:
+def _sensitive(under: Mapping[str, Verdict]) -> list[Finding]:
     """Say first that it holds under one ablation and not under another."""
     holds, fails = (
-        [part.ablation.value for part in parts if part.verdict is verdict]
+        ", ".join(name for name, found in under.items() if found is verdict)
         for verdict in (Verdict.PASS, Verdict.FAIL)
     )
     if not (holds and fails):
         return []
-    text = f"assumption-sensitive: it holds under {', '.join(holds)} and not under"
-    return [Finding(Verdict.FAIL, f"{text} {', '.join(fails)}")]
+    text = f"assumption-sensitive: it holds under {holds} and not under {fails}"
+    return [Finding(Verdict.FAIL, text)]

@@ -16,6 +16,7 @@ from pytest_circuits.claims.evidence import Cause, Evidence, Law, Rate
 from pytest_circuits.claims.statistics import Floats, Interval
 from pytest_circuits.prompts.changes import ChangeSpace
 from pytest_circuits.prompts.space import Pair, Prompt
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.types import Spec
 
 Limits = TypeVar("Limits")
@@ -27,6 +28,7 @@ class Run:
     name: str
     margins: Callable[[Sequence[Pair]], Floats]  # [n, 2] nats, answer minus foil
     logits: Callable[[Prompt], tuple[float, float]] | None  # None: only margins were recorded
+    ablation: Ablation | None = None  # of several, the one that it shows; None: it is about all
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def run_of(runner: Runner, view: View, *, name: str) -> Run:
         name,
         lambda pairs: runner.margins(pairs, view),
         lambda prompt: runner.logits(prompt, view),
+        None if view == WHOLE else runner.ablation,
     )
 
 

@@ -65,6 +65,7 @@ class Counterexample:
     violation: str  # one sentence: how the law is broken
     causes: tuple[Cause, ...] = ()  # the greatest first
     runs: tuple[str, ...] = ()  # in the order in which they are shown
+    under: tuple[str, ...] = ()  # the ablations of which the runs alone break the law
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Evidence:
     rate: Rate | None = None
     law: Law | None = None
     measures: dict[str, float | None] = field(default_factory=dict)  # e.g. task_loss, control_p
-    under: dict[str, Verdict] = field(default_factory=dict)  # by ablation; law not counted
+    under: dict[str, Verdict] = field(default_factory=dict)  # by ablation
 
 
 def prompts_of(rate: Rate) -> str:

@@ -23,6 +23,7 @@ from pytest_circuits.claims.search import climb, configured
 from pytest_circuits.claims.statistics import Bools, Floats
 from pytest_circuits.model.arithmetic import own_arithmetic_for
 from pytest_circuits.prompts.space import Pair, Prompt, prompts_of
+from pytest_circuits.spec.ablations import Ablation
 
 
 class LawBroken(AssertionError):  # noqa: N818  (it is a finding, not an error)
@@ -152,9 +153,17 @@ def check(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> None:
         raise LawBroken(counterexample(bench, card, *min(found, key=_size)))
 
 
-def breaks(bench: Bench, card: LawCard, pairs: Sequence[Pair]) -> Bools:
-    """Which members of which pairs break a law, [n, 2]; what is not finite does."""
-    runs = tuple(run.margins(pairs) for run in card.runs(bench))
+def breaks(
+    bench: Bench, card: LawCard, pairs: Sequence[Pair], under: Ablation | None = None
+) -> Bools:
+    """Which members of which pairs break a law, [n, 2]; what is not finite does.
+
+    under: the one ablation of whose runs it is asked; None: of all of them.
+    """
+    shown = [
+        run for run in card.runs(bench) if None in (under, run.ablation) or run.ablation is under
+    ]
+    runs = tuple(run.margins(pairs) for run in shown)
     broken = ~np.isfinite(np.stack(runs)).all(axis=0)
     with np.errstate(invalid="ignore"):
         return broken | (card.excess(runs) >= card.margin(bench))
@@ -198,8 +207,21 @@ def _explained(bench: Bench, card: LawCard, found: Counterexample) -> Counterexa
             logits[run.name] = _finite_logits((answer, foil))
     finite = None not in found.margins.values()
     partner = Prompt(found.partner, found.foil, found.answer, found.prompt if of_pair else "")
-    causes = card.causes(bench, Pair(prompt, partner)) if finite else ()
-    return replace(found, margins=margins, logits=logits, causes=causes, runs=tuple(margins))
+    pair = Pair(prompt, partner)
+    return replace(
+        found,
+        margins=margins,
+        logits=logits,
+        causes=card.causes(bench, pair) if finite else (),
+        runs=tuple(margins),
+        under=_breaking(bench, card, pair) if of_pair else (),
+    )
+
+
+def _breaking(bench: Bench, card: LawCard, pair: Pair) -> tuple[str, ...]:
+    """The ablations under each of which the first member of a pair breaks a law."""
+    shown = dict.fromkeys(run.ablation for run in card.runs(bench) if run.ablation)
+    return tuple(a.value for a in shown if breaks(bench, card, [pair], under=a)[0, 0])
 
 
 def _shown(bench: Bench) -> Iterator[Run]:

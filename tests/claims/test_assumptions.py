@@ -78,6 +78,24 @@ def test_a_counterexample_names_the_ablation_and_shows_the_runs_of_each(
     assert {"circuit alone (mean)", "circuit alone (contrast)"} <= set(law.counterexample.margins)
 
 
+def test_a_law_that_breaks_under_one_ablation_alone_is_assumption_sensitive(
+    bench_of: MakeBench, make_model: MakeModel
+) -> None:
+    bench = bench_of(
+        NEEDED,
+        make_model(Weights(weak=0.05)),
+        ablation=BOTH,
+        claims=("necessary",),
+        protocol="{pairs: 300, search: 10, controls: 59, margin: 0.02}",
+    )
+
+    evidence = run_claim(bench, "necessary")
+
+    first = "assumption-sensitive: it holds under contrast and not under mean; "
+    assert evidence.reason.startswith(first)
+    assert evidence.under == {"mean": Verdict.FAIL, "contrast": Verdict.PASS}
+
+
 @pytest.mark.parametrize(
     ("prompt", "cues", "problem"),
     [

@@ -53,9 +53,13 @@ def hidden_listing(config: pytest.Config) -> str | None:
 def outputs_of_unread(config: pytest.Config) -> dict[str, Path]:
     """Where outputs would go, by name, of a gate whose arguments pytest has not read to the end.
 
-    None where the settings may be a candidate's: from there on any import runs its code.
+    None where the settings may be a candidate's: from there on any import runs its code. None
+    either where pytest has not come to any settings, as with a root folder that is not there.
     """
-    added = [*config.getini("addopts"), *shlex.split(os.environ.get(VARIABLE, ""))]
+    try:
+        added = [*config.getini("addopts"), *shlex.split(os.environ.get(VARIABLE, ""))]
+    except ValueError:
+        return {}
     arguments = joined([*added, *_spread(config.invocation_params.args)])
     if "--circuits" not in arguments or _has_foreign_settings(config):
         return {}

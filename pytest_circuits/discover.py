@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 
 SUFFIX = ".circuit.yaml"
-_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
-_ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
+_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
 _ALIKE = 0.8  # "circuits", "ciruit" and "circut" are alike, "circus" and "circular" are not
 
 
@@ -24,8 +24,9 @@ class Found:
 def find_specs(places: Iterable[Path]) -> Found:
     """What lies at and below the places, sorted.
 
-    Hidden folders, virtual environments, `node_modules` and `__pycache__` are left out. Folders
-    that pytest is told to ignore are not: a specification that is ignored has to be noticed.
+    Hidden folders, installed packages and `__pycache__` are left out. Folders that pytest is told
+    to ignore, or takes for virtual environments, are not: a specification that is ignored has to be
+    noticed.
     """
     files = {file for place in places for file in _files(place, set())}
     return Found(
@@ -40,15 +41,19 @@ def is_spec(path: Path) -> bool:
 
 def is_misnamed(path: Path) -> bool:
     """Whether a file was probably meant to be a specification: `x.circuits.yaml`."""
-    parts = path.name.casefold().split(".")
-    if is_spec(path) or len(parts) < 3 or parts[-1] not in {"yaml", "yml"}:
+    words = _words(path)
+    if is_spec(path) or path.suffix.casefold() not in {".yaml", ".yml"} or len(words) < 2:
         return False
-    return SequenceMatcher(None, "circuit", parts[-2]).ratio() >= _ALIKE
+    return SequenceMatcher(None, "circuit", words[-1].casefold()).ratio() >= _ALIKE
 
 
 def right_name(path: Path) -> str:
     """The name that a misnamed specification should have."""
-    return ".".join(path.name.split(".")[:-2]) + SUFFIX
+    return path.stem.removesuffix(_words(path)[-1])[:-1] + SUFFIX
+
+
+def _words(path: Path) -> list[str]:
+    return re.split(r"[._ -]", path.stem)
 
 
 def _files(place: Path, seen: set[Path]) -> Iterator[Path]:
@@ -67,8 +72,4 @@ def _files(place: Path, seen: set[Path]) -> Iterator[Path]:
 
 
 def _is_left_out(folder: Path) -> bool:
-    return (
-        folder.name.startswith(".")
-        or folder.name in _SKIPPED_FOLDERS
-        or any((folder / mark).exists() for mark in _ENVIRONMENT_MARKS)
-    )
+    return folder.name.startswith(".") or folder.name in _SKIPPED_FOLDERS

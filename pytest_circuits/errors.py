@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -9,7 +10,14 @@ class CircuitsError(Exception):
     """Root of the errors that are shown to a user as text, never as a traceback."""
 
 
-_SHOWN = 100  # problems; a file with more is not read to the end by anybody
+_TOLD = 20  # problems; more are not read to the end by anybody
+
+
+def told(problems: Iterable[object]) -> list[str]:
+    """The first problems of a list, and how many more there are."""
+    texts = [str(problem) for problem in problems]
+    more = len(texts) - _TOLD
+    return [*texts[:_TOLD], *[f"... and {more} more problem{'s' * (more > 1)}"] * (more > 0)]
 
 
 class SpecError(CircuitsError):
@@ -24,9 +32,7 @@ class SpecError(CircuitsError):
         return self.args
 
     def __str__(self) -> str:
-        lines = [str(problem) for problem in self.args[:_SHOWN]]
-        more = len(self.args) - _SHOWN
-        return "\n".join([*lines, *[f"... and {more} more problems"] * (more > 0)])
+        return "\n".join(told(self.args))
 
 
 class ModelError(CircuitsError):

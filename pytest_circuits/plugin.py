@@ -7,6 +7,9 @@ gate is asked for and its settings can be used.
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
 
 from pytest_circuits.gate.settings import (
@@ -17,19 +20,41 @@ from pytest_circuits.gate.settings import (
 )
 
 GATE = "circuits-gate"  # the name under which the hooks of the gate are registered
+_READ = pytest.StashKey[bool]()  # whether the command line was read, and is one of a run
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     add_options(parser)
+    config: Any = pluginmanager.get_plugin("pytestconfig")
+    config.add_cleanup(partial(_forget_unless_read, config))
+
+
+def _forget_unless_read(config: pytest.Config) -> None:
+    """No output of an earlier run outlives one whose arguments, or conftest, pytest refuses."""
+    if config.stash.get(_READ, default=False):
+        return
+    from pytest_circuits.gate.command_line import outputs_of_unread  # noqa: PLC0415  (as below)
+
+    if outputs := outputs_of_unread(config):
+        from pytest_circuits.gate.stale_outputs import forget  # noqa: PLC0415  (as below)
+
+        forget(outputs)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | pytest.ExitCode | None:
     """Start again where pytest may have taken the value of an option for a path to tests."""
-    if not config.getoption("circuits"):
-        return None
-    from pytest_circuits.gate.command_line import restarted  # noqa: PLC0415  (unused: not loaded)
+    if not (config.getoption("circuits") or "--circuits" in config.invocation_params.args):
+        config.stash[_READ] = True
+        return None  # the arguments themselves, because --help ends the reading of them
+    from pytest_circuits.gate.command_line import (  # noqa: PLC0415  (unused: not loaded)
+        hidden_listing,
+        restarted,
+    )
 
+    if problem := hidden_listing(config):
+        raise pytest.UsageError(problem)
+    config.stash[_READ] = True
     return restarted(config)
 
 

@@ -31,10 +31,17 @@ def test_hidden_and_installed_folders_are_left_out(tmp_path: Path) -> None:
         ".git/a.circuit.yaml",
         "node_modules/a.circuit.yaml",
         "environment/pyvenv.cfg",
-        "environment/lib/a.circuit.yaml",
+        "environment/lib/python3/site-packages/a/a.circuit.yaml",
     )
 
     assert find_specs([tmp_path]).specs == ()
+
+
+@pytest.mark.parametrize("mark", ["pyvenv.cfg", "conda-meta/history"])
+def test_a_folder_that_says_to_be_an_environment_hides_nothing(tmp_path: Path, mark: str) -> None:
+    touch(tmp_path, f"part/{mark}", "part/deep/a.circuit.yaml")
+
+    assert find_specs([tmp_path]).specs == (tmp_path / "part/deep/a.circuit.yaml",)
 
 
 def test_a_file_that_is_named_is_found(tmp_path: Path) -> None:
@@ -59,7 +66,16 @@ def test_a_circle_of_links_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["x.circuits.yaml", "x.circuit.yml", "x.CIRCUIT.yaml", "x.circut.yaml", "x.y.ciruit.yml"],
+    [
+        "x.circuits.yaml",
+        "x.circuit.yml",
+        "X.CIRCUIT.YAML",
+        "x.circut.yaml",
+        "x.y.ciruit.yml",
+        "x_circuit.yaml",
+        "x-circuits.yml",
+        "x circuit.yaml",
+    ],
 )
 def test_names_that_were_meant_are_recognised(name: str) -> None:
     assert is_misnamed(Path(name))
@@ -67,7 +83,16 @@ def test_names_that_were_meant_are_recognised(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["x.circuit.yaml", "x.baseline.yaml", "circuit.yaml", "x.yaml", "x.circus.yml", "x.circuit.py"],
+    [
+        "x.circuit.yaml",
+        "x_circuit.circuit.yaml",
+        "x.baseline.yaml",
+        "circuit.yaml",
+        "circuit_x.yaml",
+        "x.yaml",
+        "x.circus.yml",
+        "x.circuit.py",
+    ],
 )
 def test_other_names_are_left_alone(name: str) -> None:
     assert not is_misnamed(Path(name))
@@ -75,3 +100,4 @@ def test_other_names_are_left_alone(name: str) -> None:
 
 def test_the_right_name_keeps_the_stem() -> None:
     assert right_name(Path("deep/x.y.circuits.yml")) == "x.y.circuit.yaml"
+    assert right_name(Path("two_words_circuit.YAML")) == "two_words.circuit.yaml"

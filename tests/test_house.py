@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_circuits.prune import stages
+from pytest_circuits.train import job
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = "pytest_circuits"
 # What opens pickled files, in a process of its own: no module imports it, and it imports none.
@@ -115,6 +118,17 @@ def test_every_module_has_a_room_and_every_import_an_arrow() -> None:
         if not _may_import(room_of(module), other)
     ]
     assert not wrong, listed(wrong)
+
+
+@pytest.mark.parametrize(("room", "rooms"), [("prune", stages.ROOMS), ("train", job.ROOMS)])
+def test_what_long_work_keeps_is_keyed_by_every_room_that_computes_it(
+    room: str, rooms: tuple[str, ...]
+) -> None:
+    reached, new = set[str](), {room}
+    while new:
+        reached |= new
+        new = {name for each in new for name in arrows().get(each, ())} - reached
+    assert {name.partition(".")[0] for name in reached} == set(rooms)
 
 
 def test_no_room_names_what_it_must_not_know() -> None:

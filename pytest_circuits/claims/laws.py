@@ -22,6 +22,7 @@ from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.search import climb, configured
 from pytest_circuits.claims.statistics import Bools, Floats
 from pytest_circuits.claims.worst import with_worst
+from pytest_circuits.model.arithmetic import own_arithmetic_for
 from pytest_circuits.prompts.space import Pair, Prompt, prompts_of
 from pytest_circuits.spec.ablations import Ablation
 
@@ -71,11 +72,12 @@ def _fetch_ahead(bench: Bench, card: LawCard) -> None:
 
 def run_claim(bench: Bench, claim_name: str) -> Evidence:
     """Put one claim to the test without pytest: search, then decide."""
-    try:
-        given_test(bench, claim_name)()
-    except LawBroken as broken:
-        return finish(bench, claim_name, broken.counterexample)
-    return finish(bench, claim_name, None)
+    with own_arithmetic_for(bench.model):
+        try:
+            given_test(bench, claim_name)()
+        except LawBroken as broken:
+            return finish(bench, claim_name, broken.counterexample)
+        return finish(bench, claim_name, None)
 
 
 def finish(bench: Bench, claim_name: str, found: Counterexample | None) -> Evidence:

@@ -13,6 +13,7 @@ from pytest_circuits.claims.specific import asked_of
 from pytest_circuits.claims.stable.baseline import Live, Recorded, check_comparable, facts
 from pytest_circuits.claims.stable.observed import check_recorded
 from pytest_circuits.errors import SpecError
+from pytest_circuits.model.arithmetic import own_arithmetic
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.spec.load import LoadedSpec, load_spec
@@ -21,6 +22,7 @@ from pytest_circuits.spec.problems import Problem, quoted, suggest
 SUFFIX = ".circuit.yaml"
 
 
+@own_arithmetic()
 def make_bench(
     loaded: LoadedSpec,
     model: Model,

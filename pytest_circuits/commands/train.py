@@ -50,13 +50,14 @@ def train(
     if not (resume and folder.finished):
         check_free(out)
     let_idle_threads_sleep()
+    from pytest_circuits.model.arithmetic import own_arithmetic  # noqa: PLC0415
     from pytest_circuits.train.distributed import joined  # noqa: PLC0415  (torch, after the checks)
     from pytest_circuits.train.start import as_started, start_of  # noqa: PLC0415
 
     start = start_of(plan, base=config.parent)
     plan = as_started(plan, start) if start else plan
     try:
-        with joined(device) as world:
+        with joined(device) as world, own_arithmetic():
             world.check(plan.batch)
             scores = _trained(plan, start, folder, world, source=config, resume=resume)
     except KeyboardInterrupt:

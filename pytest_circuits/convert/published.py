@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from pytest_circuits.errors import ModelError
+from pytest_circuits.errors import ModelError, told
 from pytest_circuits.model.sparse.adapter import sites
 from pytest_circuits.model.sparse.config import (
     ActivationPoint,
@@ -120,7 +120,7 @@ def read_published_config(content: bytes, *, source: str) -> PublishedConfig:
     else:
         problems += _contradictions(config)
     if problems:
-        listed = "\n".join(f"  {problem}" for problem in problems)
+        listed = "\n".join(f"  {problem}" for problem in told(problems))
         raise ModelError(f"{source}: not a configuration that can be converted:\n{listed}")
     return config
 

@@ -54,7 +54,8 @@ class Circuit(pytest.Collector):
 
     def collect(self) -> Iterator[ClaimItem]:
         for claim in self.prepared.circuit.declared:
-            test = given_test(self.prepared.bench, claim, f"{self.nodeid}::{claim}")
+            with self.prepared.at_work():
+                test = given_test(self.prepared.bench, claim, f"{self.nodeid}::{claim}")
             item = ClaimItem.from_parent(self, name=claim, callobj=test)
             item.prepared = self.prepared
             yield item
@@ -73,20 +74,23 @@ class ClaimItem(pytest.Function):
     def runtest(self) -> None:
         """Search for a counterexample, then decide; ClaimFailed unless the verdict is `pass`."""
         self.evidence = None
+        with self.prepared.at_work():
+            self.evidence = self._decided()
+        self.user_properties += _properties(self.evidence)
+        # Where the run writes what this claim compares with, it decides nothing.
+        is_recording = self.name == COMPARES and self.prepared.will_record
+        if self.evidence.verdict is not Verdict.PASS and not is_recording:
+            raise ClaimFailed(self.evidence.reason)
+
+    def _decided(self) -> Evidence:
         bench, broken = self.prepared.bench, None
         try:
             super().runtest()
         except LawBroken as error:
             broken = error.counterexample
         if self.name == SELFCHECK:
-            self.evidence = run_selfcheck(bench, seeds=self.prepared.selfcheck)
-        else:
-            self.evidence = finish(bench, self.name, broken)
-        self.user_properties += _properties(self.evidence)
-        # Where the run writes what this claim compares with, it decides nothing.
-        is_recording = self.name == COMPARES and self.prepared.will_record
-        if self.evidence.verdict is not Verdict.PASS and not is_recording:
-            raise ClaimFailed(self.evidence.reason)
+            return run_selfcheck(bench, seeds=self.prepared.selfcheck)
+        return finish(bench, self.name, broken)
 
     def repr_failure(
         self,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_circuits.gate.settings import names_with_value
+from pytest_circuits.gate.settings import LISTINGS, key, lists, named_outputs, names_with_value
 
 VARIABLE = "PYTEST_ADDOPTS"
 
@@ -35,20 +35,58 @@ def restarted(config: pytest.Config) -> int | pytest.ExitCode | None:
         return pytest.main(list(given) if right == arguments else right, plugins=plugins)
 
 
-def _refuse_foreign_settings(config: pytest.Config) -> None:
-    """Raise UsageError when the ini file that pytest read lies in a folder that is no test's.
+def hidden_listing(config: pytest.Config) -> str | None:
+    """What to say where a gate is to list something, and the command line does not ask for it.
 
-    Its settings were in force before any plugin could say so, and may have loaded code.
+    Its exit status would be that of a gate that passes.
     """
-    ini = config.inipath
-    if config.getoption("inifilename") or ini is None:
-        return
-    if not config.invocation_params.dir.is_relative_to(ini.parent):
+    given = {argument.partition("=")[0] for argument in _spread(config.invocation_params.args)}
+    for name, options in LISTINGS.items():
+        if lists(config, name) and given.isdisjoint(options):
+            return (
+                f"{options[0]} in {VARIABLE} or addopts makes pytest list, and test nothing; take "
+                "it away there, or give it on the command line to see the list"
+            )
+    return None
+
+
+def outputs_of_unread(config: pytest.Config) -> dict[str, Path]:
+    """Where outputs would go, by name, of a gate whose arguments pytest has not read to the end.
+
+    None where the settings may be a candidate's: from there on any import runs its code. None
+    either where pytest has not come to any settings, as with a root folder that is not there.
+    """
+    try:
+        added = [*config.getini("addopts"), *shlex.split(os.environ.get(VARIABLE, ""))]
+    except ValueError:
+        return {}
+    arguments = joined([*added, *_spread(config.invocation_params.args)])
+    if "--circuits" not in arguments or _has_foreign_settings(config):
+        return {}
+    for argument in arguments:
+        option, _, value = argument.partition("=")
+        if value and option.startswith("--circuits-"):
+            setattr(config.option, key(option.removeprefix("--circuits-")), value)
+    return named_outputs(config)
+
+
+def _refuse_foreign_settings(config: pytest.Config) -> None:
+    """Raise UsageError when the settings that pytest read are no test's.
+
+    They were in force before any plugin could say so, and may have loaded code.
+    """
+    if _has_foreign_settings(config):
         raise pytest.UsageError(
-            f"pytest has read the settings in {ini}, because the value of a --circuits option is "
-            "written apart and looks to it like a path to tests; write --circuits-model=DIR, with "
-            "an equals sign"
+            f"pytest has read the settings in {config.inipath}, because the value of a --circuits "
+            "option is written apart and looks to it like a path to tests; write "
+            "--circuits-model=DIR, with an equals sign"
         )
+
+
+def _has_foreign_settings(config: pytest.Config) -> bool:
+    """Whether the ini file that pytest read lies in another folder than the one it runs in."""
+    ini, named = config.inipath, config.getoption("inifilename", default=None)
+    return not (named or ini is None or config.invocation_params.dir.is_relative_to(ini.parent))
 
 
 def _spread(arguments: Iterable[str]) -> Iterator[str]:

@@ -24,6 +24,7 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
         "baseline": _baseline(benches, specs),
         "match": settings.match.given if settings.match else "",
         "device": benches.device_name,
+        "threads": _threads(benches),
         "update": ""
         if settings.update is Update.NONE
         else f"{settings.update} baselines are recorded",
@@ -59,6 +60,12 @@ def _baseline(benches: Benches, specs: Sequence[Path]) -> str:
     if asked is None:
         return f"the models that the specs name{same}"
     return f"{asked.given} ({benches.model(asked.path).digest[:12]}){same}, from the {asked.source}"
+
+
+def _threads(benches: Benches) -> str:
+    """How many the models take that were looked at above."""
+    shared = f" in each of {benches.processes} processes" if benches.processes > 1 else ""
+    return f"{benches.threads}{shared}"
 
 
 def _models(specs: Sequence[Path]) -> list[Path]:

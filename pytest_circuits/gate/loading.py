@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from pytest_circuits.gate.names import Names, repeated_options
 from pytest_circuits.gate.provenance import Read, Sources, circuit_of
 from pytest_circuits.gate.readdressing import readdress
 from pytest_circuits.gate.settings import Directory, Settings, Update
+from pytest_circuits.model.arithmetic import own_arithmetic, own_arithmetic_for, threads_for
 from pytest_circuits.model.open import load_model, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import check_reference, load_reference
@@ -43,6 +45,11 @@ class Prepared:
     options: tuple[str, ...]  # that a command needs to test the same model again
     selfcheck: int  # seeds under which the gate is put to the test itself; 0: not at all
     will_record: bool  # the run records the baseline, so that `stable` decides nothing yet
+    most_threads: int  # that this process may take
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """While claims are decided, nobody else's settings count."""
+        return own_arithmetic_for(self.bench.model, most=self.most_threads)
 
     def place_of(self, claim: str) -> Place:
         """Where the specification makes a claim, and how it is run again."""
@@ -54,11 +61,21 @@ class Prepared:
 
 def open_benches(config: pytest.Config, settings: Settings, names: Names) -> Benches:
     """Return what loads specifications and models for a run; UsageError for a missing device."""
-    # Workers that each take all cores get in each other's way: many times slower than one alone.
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     seed = config.getoption("hypothesis_seed", default=None)
-    return Benches(settings, names, device=_device(settings), search_seed=_search_seed(seed))
+    return Benches(
+        settings,
+        names,
+        device=_device(settings),
+        processes=_processes(config),
+        most_threads=max(1, torch.get_num_threads() // _processes(config)),
+        search_seed=_search_seed(seed),
+    )
+
+
+def _processes(config: pytest.Config) -> int:
+    """How many processes of xdist share the cores; where each takes all, all are much slower."""
+    asked = config.getoption("numprocesses", default=None)  # none in a worker, which is told
+    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", asked or 1))
 
 
 @dataclass(slots=True)
@@ -68,6 +85,8 @@ class Benches:
     settings: Settings
     names: Names
     device: str
+    processes: int = 1  # among which claims are shared
+    most_threads: int = 1  # that each of them may take
     search_seed: int | None = None  # of `--hypothesis-seed`; None: the specification decides
     models: dict[Path, Model | ModelError] = field(default_factory=dict)
     released: dict[Path, Model | None] = field(default_factory=dict)  # that baselines are of
@@ -85,7 +104,8 @@ class Benches:
     def prepare(self, path: Path) -> Prepared:
         """A specification ready to be tested; CircuitsError says why it cannot be."""
         if path not in self.prepared:
-            self.prepared[path] = self._prepare(path)
+            with own_arithmetic(self.most_threads):
+                self.prepared[path] = self._prepare(path)
         return self.prepared[path]
 
     def model(self, path: Path) -> Model:
@@ -96,7 +116,7 @@ class Benches:
             if isinstance(known, ModelError):
                 raise ModelError(f"{shown}: cannot be used, for the reason given before")
             return known
-        with witnessed() as read:
+        with witnessed() as read, own_arithmetic(self.most_threads):
             try:
                 model = load_model(Path(shown), device=self.device)
                 check_reference(model)
@@ -117,6 +137,12 @@ class Benches:
             self.models.pop(path)
             return ""
 
+    @property
+    def threads(self) -> int:
+        """That a process computes with, for the largest of the models that are loaded."""
+        loaded = [model for model in self.models.values() if not isinstance(model, ModelError)]
+        return max((threads_for(model, most=self.most_threads) for model in loaded), default=1)
+
     def _prepare(self, path: Path) -> Prepared:
         with witnessed() as read:
             loaded = load_spec(Path(self.names.shown(path)))
@@ -126,12 +152,8 @@ class Benches:
             candidate = self.settings.model or named
             compared = self.settings.baseline or (named if self.settings.match else None)
             model = self.model(candidate.path)
-            if self.settings.match and any(loaded.spec.nodes.values()):
-                folder = self.settings.match.path
-                bench, matched = self._matched(loaded, model, compared or named, folder)
-            else:
-                refuse(check_circuit(loaded, model))
-                bench, matched = self._bench(loaded, model), None
+            with own_arithmetic_for(model, most=self.most_threads):
+                bench, matched = self._put_on_a_bench(loaded, model, compared or named)
         check_bench(bench)
         made_of = Sources(
             loaded=loaded,
@@ -152,7 +174,17 @@ class Benches:
             options=repeated_options(self.settings, self.names, self.search_seed),
             selfcheck=self.settings.selfcheck,
             will_record=update is Update.CHANGED or (update is Update.NEW and not bench.baseline),
+            most_threads=self.most_threads,
         )
+
+    def _put_on_a_bench(
+        self, loaded: LoadedSpec, model: Model, known_in: Directory
+    ) -> tuple[Bench, Matched | None]:
+        """The circuit at its own addresses, or at those where it is found again."""
+        if self.settings.match and any(loaded.spec.nodes.values()):
+            return self._matched(loaded, model, known_in, self.settings.match.path)
+        refuse(check_circuit(loaded, model))
+        return self._bench(loaded, model), None
 
     def _claim_name(self, loaded: LoadedSpec, path: Path) -> None:
         owner = self.owners.setdefault(loaded.spec.circuit, path)

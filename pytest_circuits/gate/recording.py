@@ -76,7 +76,8 @@ def _write(path: Path, prepared: Prepared, results: list[Result]) -> list[str] |
     """Write one baseline; returns what it accepts, or None where it says what it said before."""
     bytes_before = path.read_bytes() if path.exists() else None
     before = _known(path)
-    after = record_baseline(prepared.bench, [result.evidence for result in results])
+    with prepared.at_work():
+        after = record_baseline(prepared.bench, [result.evidence for result in results])
     write_baseline(path, after)
     if path.read_bytes() == bytes_before:
         return None

@@ -25,9 +25,22 @@ from pytest_circuits.gate.state import Gate
 from pytest_circuits.gate.verdict import decide, exit_status
 from pytest_circuits.report.annotations import workflow_commands
 from pytest_circuits.report.run import Run
+from pytest_circuits.report.safe_text import clean_block
 from pytest_circuits.report.terminal import summary
-from pytest_circuits.spec.problems import quoted, suggest
+from pytest_circuits.spec.problems import quoted, suggest, visible
 from pytest_circuits.spec.types import Claims
+
+
+class Error(pytest.exit.Exception):  # type: ignore[name-defined,misc]
+    """Ends a run before it begins; pytest tells `msg` after this name, and the text at the end."""
+
+    __module__ = "builtins"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem, returncode=REFUSED)
+
+    def __str__(self) -> str:
+        return "nothing was tested, for the reason given above"
 
 
 def now() -> float:
@@ -58,7 +71,7 @@ def start(gate: Gate) -> None:
     """Refuse what cannot be a gate, before anything runs: UsageError, or exit status 2."""
     config = gate.config
     forget_earlier(config, gate.settings.outputs)
-    if not (gate.is_worker or gate.only_collects):
+    if not (gate.is_worker or gate.only_lists):
         refuse_to_replace(gate.settings.outputs)
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = [str(path) for path in gate.settings.paths]
@@ -79,7 +92,7 @@ def finish(gate: Gate, session: pytest.Session) -> None:
     if gate.is_worker:
         hand_to_controller(gate)
         return
-    if gate.only_collects or session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+    if gate.only_lists or session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
         return
     gate.run = decide(gate)
     complete = not gate.refused and session.exitstatus != pytest.ExitCode.INTERRUPTED
@@ -106,10 +119,10 @@ def summarize(gate: Gate, reporter: pytest.TerminalReporter) -> None:
 
 def _give_up(gate: Gate, problem: str) -> NoReturn:
     """End a run whose models cannot be used, with the reports that were asked for."""
-    if not gate.only_collects:
+    if not gate.only_lists:
         gate.run = write_outputs(gate, Run((), (), problems=(problem,)), complete=False)
         _annotate(gate, gate.config.pluginmanager.get_plugin("terminalreporter"))
-    pytest.exit(problem, returncode=REFUSED)
+    raise Error(clean_block(problem))
 
 
 def _annotate(gate: Gate, reporter: pytest.TerminalReporter | None) -> None:
@@ -140,7 +153,18 @@ def _find(config: pytest.Config) -> Found:
             f"no specification (*.circuit.yaml) in {shown}: a gate that tests nothing is not "
             "green; name a folder that holds some, or set circuits_paths in the ini file"
         )
+    for path in found.specs:
+        if not _is_text(_shown(path, config.rootpath)):
+            raise pytest.UsageError(
+                f"{visible(_shown(path, folder))}: its name is not UTF-8, and pytest cannot name "
+                "what is in it; rename the file or folder"
+            )
     return found
+
+
+def _is_text(name: str) -> bool:
+    """Whether pytest, its cache and its workers can write a name: all of them do so as UTF-8."""
+    return name.encode(errors="replace").decode() == name
 
 
 def _shown(path: Path, folder: Path) -> str:

@@ -13,6 +13,15 @@ import pytest
 from pytest_circuits.report import outputs
 
 MOST_SEEDS = 1000
+LISTINGS = {  # what makes pytest list something and test nothing
+    "collectonly": ("--collect-only", "--collectonly", "--co"),
+    "showfixtures": ("--fixtures", "--funcargs"),
+    "show_fixtures_per_test": ("--fixtures-per-test",),
+    "cacheshow": ("--cache-show",),
+    "markers": ("--markers",),
+    "help": ("--help", "-h"),
+    "version": ("--version", "-V", "-VV"),
+}
 
 
 class Update(StrEnum):
@@ -92,7 +101,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 def _add_ini_values(parser: pytest.Parser) -> None:
     for name in ("model", "baseline", "match", *dict(outputs.names())):
-        parser.addini(_key(name), f"twin of --circuits-{name}, relative to this file")
+        parser.addini(key(name), f"twin of --circuits-{name}, relative to this file")
     parser.addini(
         "circuits_annotations",
         "print workflow commands under GitHub Actions, which mark the lines of claims that do not "
@@ -126,7 +135,7 @@ def refuse_stray_options(config: pytest.Config) -> None:
     Without this, a forgotten `--circuits` is a green run that tested no circuit.
     """
     for name in (*names_with_value(), "update-in-ci"):
-        if config.getoption(_key(name)) not in {None, False}:
+        if config.getoption(key(name)) not in {None, False}:
             raise pytest.UsageError(
                 f"--circuits-{name} does nothing without --circuits; add --circuits to run the gate"
             )
@@ -176,7 +185,7 @@ def _match(config: pytest.Config, update: Update) -> Directory | None:
 def _outputs(config: pytest.Config) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name, _ in outputs.names():
-        place = _place(config, _key(name))
+        place = _place(config, key(name))
         if place is None:
             continue
         if os.path.isdir(place.path):  # noqa: PTH112  (bears any name)
@@ -213,13 +222,24 @@ def ini_folder(config: pytest.Config) -> Path:
     return config.invocation_params.dir if config.inipath is None else config.inipath.parent
 
 
+def only_lists(config: pytest.Config) -> bool:
+    """Whether a run is asked to list something, and to test nothing."""
+    return any(lists(config, name) for name in LISTINGS)
+
+
+def lists(config: pytest.Config, name: str) -> bool:
+    """Whether one of the listings was asked for; --version is none unless it is said twice."""
+    found = config.getoption(name, default=False)
+    return (found or 0) > 1 if name == "version" else bool(found)
+
+
 def named_outputs(config: pytest.Config) -> dict[str, Path]:
     """Return where the outputs would go, by name, of a command line that may be refused."""
-    found = {name: _named(config, _key(name)) for name, _ in outputs.names()}
+    found = {name: _named(config, key(name)) for name, _ in outputs.names()}
     return {name: place.path for name, place in found.items() if place is not None}
 
 
-def _key(name: str) -> str:
+def key(name: str) -> str:
     """The name of an option in the ini file, and in pytest's configuration."""
     return f"circuits_{name.replace('-', '_')}"
 
@@ -230,7 +250,7 @@ def _place(config: pytest.Config, name: str) -> Directory | None:
 
 
 def _named(config: pytest.Config, name: str) -> Directory | None:
-    given = config.getoption(name)
+    given = config.getoption(name, default=None)  # none where no command line was read
     if given:
         path = config.invocation_params.dir / given
         return Directory(given, Path(os.path.normpath(path)), "command line")

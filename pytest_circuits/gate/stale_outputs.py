@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_circuits.errors import UsageError
+from pytest_circuits.gate.settings import only_lists
 from pytest_circuits.report.writing import in_the_way, is_of_a_run, is_step_summary, output
 
 
@@ -18,8 +19,12 @@ def forget_earlier(config: pytest.Config, outputs: Mapping[str, Path]) -> None:
     does a model card: it says what was measured last, and on which model, and is its owner's.
     Raises UsageError where a file cannot be removed.
     """
-    if hasattr(config, "workerinput") or config.getoption("collectonly"):
-        return  # a worker of xdist writes nothing, and neither does a listing
+    if not (hasattr(config, "workerinput") or only_lists(config)):
+        forget(outputs)  # a worker of xdist writes nothing, and neither does a listing
+
+
+def forget(outputs: Mapping[str, Path]) -> None:
+    """Remove what an earlier run wrote, whatever this one is."""
     problems = []
     for name, path in outputs.items():
         try:

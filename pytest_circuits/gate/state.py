@@ -9,7 +9,7 @@ import pytest
 from pytest_circuits.discover import Found
 from pytest_circuits.gate.loading import Benches
 from pytest_circuits.gate.names import Names
-from pytest_circuits.gate.settings import Settings
+from pytest_circuits.gate.settings import Settings, only_lists
 from pytest_circuits.report.run import Circuit, Place, Refusal, Run
 
 
@@ -58,5 +58,5 @@ class Gate:
         return hasattr(self.config, "workerinput")
 
     @property
-    def only_collects(self) -> bool:
-        return bool(self.config.getoption("collectonly"))
+    def only_lists(self) -> bool:
+        return only_lists(self.config)

@@ -146,5 +146,5 @@ def _problems(gate: Gate, results: tuple[Result, ...]) -> Iterator[str]:
         if name not in collected:
             yield (
                 f"{name}: lies where the gate looks, but pytest did not collect it "
-                "(norecursedirs, --ignore, --lf, a conftest.py?)"
+                "(norecursedirs, --ignore, a virtual environment, --lf, a conftest.py?)"
             )

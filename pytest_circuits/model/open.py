@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 
 from pytest_circuits.errors import ModelError, UsageError
+from pytest_circuits.model.arithmetic import own_arithmetic
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.sparse.directory import load_sparse_model
 
@@ -32,6 +33,7 @@ class Adapter(Protocol):
         """
 
 
+@own_arithmetic()
 def load_model(path: Path, *, device: str | torch.device = "cpu") -> Model:
     """Load a model directory; ModelError says which file is wrong and how."""
     for name, adapter in _adapters().items():

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pytest_circuits.errors import ModelError, UsageError
+from pytest_circuits.model.arithmetic import own_arithmetic_for
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import (
     Reference,
@@ -55,7 +56,9 @@ def check_reference(model: Model) -> None:
     decides what a circuit does alone.
     """
     stored = load_reference(model)
-    if departure := stored.departure(measure(model, stored.tokens)):
+    with own_arithmetic_for(model):
+        departure = stored.departure(measure(model, stored.tokens))
+    if departure:
         raise ModelError(
             f"{model.path / REFERENCE}: is not what this model does on the text in it "
             f"({departure}); {_how_to_measure(model.path)}"
@@ -98,7 +101,7 @@ def save_reference(model: Model, reference: Reference) -> None:
 
 def measure_reference(model: Model, text: Tensor) -> None:
     """Measure a model on windows of text [R, T], and write the reference beside it."""
-    with reporting("reference", len(text)) as reporter:
+    with reporting("reference", len(text)) as reporter, own_arithmetic_for(model):
         reference = measure(model, text, progress=reporter.at)
     save_reference(model, reference)
 

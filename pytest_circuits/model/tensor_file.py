@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from pytest_circuits.errors import ModelError
+from pytest_circuits.errors import ModelError, told
 from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
 
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_TENSORS = 100_000
 _LENGTH = 8  # bytes of the little-endian header length at the start of the file
+# What torch puts into names: compiled, data-parallel and sharded models, checkpointed activations.
+_WRAPPERS = {"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 FLOATS = frozenset({torch.float64, torch.float32, torch.float16, torch.bfloat16})
 
 
@@ -81,13 +84,20 @@ def check_shapes(
     *,
     optional: Collection[str] = (),
     config: str = "config.json",
+    shared: Mapping[str, Any] | None = None,
 ) -> None:
     """Every tensor that the architecture has, in its shape, and no other; all faults at once.
 
-    optional: names among the shapes that may be missing.
+    optional: names among the shapes that may be missing. shared: the metadata of a file, in which
+    safetensors' `save_model` says under which other name it holds a tensor that shares its memory.
     """
     missing = shapes.keys() - tensors.keys() - set(optional)
-    problems = [f"missing tensor {name!r}" for name in sorted(missing)]
+    if missing and (why := _wrapped(tensors.keys(), shapes.keys() - set(optional))):
+        raise ModelError(f"{source}: {why}")
+    problems = [
+        f"missing tensor {name!r}{_held_as((shared or {}).get(name), tensors)}"
+        for name in sorted(missing)
+    ]
     problems += [f"unexpected tensor {name!r}" for name in sorted(tensors.keys() - shapes.keys())]
     for name in sorted(shapes.keys() & tensors.keys()):
         tensor, shape = tensors[name], list(shapes[name])
@@ -96,8 +106,33 @@ def check_shapes(
         elif not tensor.is_floating_point():
             problems.append(f"{name!r} has type {tensor.dtype}, expected a floating-point type")
     if problems:
-        shown = "\n".join(f"  {problem}" for problem in problems[:20])
+        shown = "\n".join(f"  {problem}" for problem in told(problems))
         raise ModelError(f"{source}: does not fit {config}:\n{shown}")
+
+
+def _held_as(other: object, tensors: Mapping[str, Tensor]) -> str:
+    if not isinstance(other, str) or other not in tensors:
+        return ""
+    return f", which shares memory with {other!r}; save a clone of each tensor by `save_file`"
+
+
+def _wrapped(names: Collection[str], needed: AbstractSet[str]) -> str | None:
+    """Which parts of names are too many, where nothing else is wrong with them, and the way out."""
+    common = {name.partition(".")[0] for name in names}
+    too_many = _WRAPPERS | (common if len(common) == 1 else set())
+    inner = {
+        name: ".".join(part for part in name.split(".") if part not in too_many) for name in names
+    }
+    if not needed <= set(inner.values()):
+        return None
+    name = min(name for name in names if inner[name] != name)
+    parts = [part for part in name.split(".") if part in too_many]
+    rename = "".join(f".replace('{part}.', '')" for part in parts)
+    return (
+        f"holds {name!r} for {inner[name]!r}, as a model does that was compiled, data-parallel or "
+        "inside another module when it was saved; save it by the names that it has itself: "
+        f"{{name{rename}: tensor for name, tensor in model.state_dict().items()}}"
+    )
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:

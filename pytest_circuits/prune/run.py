@@ -10,13 +10,13 @@ from itertools import takewhile
 from pathlib import Path
 
 import click
-import torch
 from pydantic import TypeAdapter
 
 import pytest_circuits
 from pytest_circuits.circuit.check import check_asked, check_circuit, refuse
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.errors import CircuitsError, UsageError, exit_status
+from pytest_circuits.model.arithmetic import own_arithmetic
 from pytest_circuits.model.open import load_model, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
@@ -53,17 +53,17 @@ def perform(request: Request) -> int:
     A job computes with one thread, unless the environment says otherwise, so that its result does
     not depend on how many others there are.
     """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
+    threads = None if "OMP_NUM_THREADS" in os.environ else 1
     try:
         loaded = [load_spec(Path(path)) for path in request.specs]
-        with request.taking():
+        with request.taking(), own_arithmetic(threads):
             return search(request, loaded)
     except CircuitsError as error:
         click.echo(f"Error: {error}", err=True)
         return exit_status(error)
 
 
+@own_arithmetic()
 def search(request: Request, loaded: Sequence[LoadedSpec]) -> int:
     """Search, model by model, and write what is found; returns the exit status.
 

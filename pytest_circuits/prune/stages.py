@@ -31,11 +31,12 @@ from pytest_circuits.prune.plan import PrunePlan, Start
 from pytest_circuits.prune.request import saving
 from pytest_circuits.prune.subject import NotFoundError, Subject
 from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
-from pytest_circuits.system.sources import source_digest
+from pytest_circuits.system.sources import digest_of_file_of, source_digest
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+ROOMS = ("prune", "compile", "circuit", "model", "prompts", "spec", "system", "errors")  # at work
 _EVERY = 10.0  # seconds between two checkpoints of masks
 _MOST_BYTES = 2**30  # of one file
 _DIGEST = "sha256"
@@ -96,7 +97,8 @@ def _circumstances(subject: Subject, reference: Reference, plan: PrunePlan) -> d
     """Everything that a search depends on to the last bit, as JSON."""
     device = subject.model.device
     return {
-        "code": source_digest(),
+        "code": source_digest(*ROOMS),
+        "adapter": digest_of_file_of(type(subject.model)),
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

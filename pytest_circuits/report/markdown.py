@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_circuits.claims.evidence import Verdict
-from pytest_circuits.errors import UsageError
+from pytest_circuits.errors import UsageError, told
 from pytest_circuits.report import words
 from pytest_circuits.report.failure import account, commands, plain, worst_prompts
 from pytest_circuits.report.grade import grade, warning
@@ -75,10 +75,10 @@ def _head(run: Run) -> Iterator[Part]:
     yield Part(f"**{prose(verdict_line(run))}**\n\n")
     places = [f"{r.spec}:{r.line}:{r.column}: {r.text}" for r in run.refusals]
     if places:
-        yield Part(f"{fenced(chr(10).join(places), 'text')}\n", "remark")
+        yield Part(f"{fenced(chr(10).join(told(places)), 'text')}\n", "remark")
     for item in waiver_items(run):
         yield Part(item, "waiver")
-    for text in filter(None, [*run.problems, *run.notes, warning(run)]):
+    for text in filter(None, [*told(run.problems), *run.notes, warning(run)]):
         yield Part(f"- {prose(text)}\n", "remark")
     yield Part("\n")
 

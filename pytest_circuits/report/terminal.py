@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.errors import told
 from pytest_circuits.report import words
 from pytest_circuits.report.grade import grade, warning
 from pytest_circuits.report.run import Result, Run, State
@@ -43,7 +44,7 @@ def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) ->
     lines += _paragraph(warning(run), indent=0, width=width, markup={"yellow": True})
     for note in run.notes:
         lines += _paragraph(note, indent=0, width=width)
-    for problem in run.problems:
+    for problem in told(run.problems):
         lines += _paragraph(problem, indent=0, width=width, markup={"yellow": True})
     lines.append((Span(verdict_line(run), _verdict_markup(run)),))
     return lines

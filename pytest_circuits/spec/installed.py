@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, create_model
 
-from pytest_circuits.errors import UsageError
+from pytest_circuits.errors import UsageError, told
 from pytest_circuits.spec.problems import quoted
 
 GROUP = "pytest_circuits.claims"
@@ -75,7 +75,7 @@ def refuse_broken(claims: type[BaseModel]) -> None:
         if claims.model_fields[name].annotation != each.limits | None
     )
     if refused := [*problems, *clashes]:
-        raise UsageError("\n".join(refused))
+        raise UsageError("\n".join(told(refused)))
 
 
 class _UnusableError(Exception):

@@ -32,6 +32,7 @@ from pytest_circuits.train.loop import Step, Trainer, initialise
 from pytest_circuits.train.metrics import Metrics, recording
 from pytest_circuits.train.run_folder import RunFolder
 
+ROOMS = ("train", "compile", "circuit", "model", "prompts", "spec", "system", "errors")  # at work
 _REFERENCE_SEED = 1  # which windows the reference takes, whatever the seed of the run
 _RECENT = 100  # steps whose mean loss is told
 _MOST_BIGRAM = 2**15  # vocabulary; the table is its square
@@ -197,7 +198,7 @@ def prepared(
 def _circumstances() -> dict[str, str | int]:
     """What, besides the configuration, decides the last bits of a sum."""
     return {
-        "code": source_digest()[:12],
+        "code": source_digest(*ROOMS)[:12],
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
     }

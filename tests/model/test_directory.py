@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer as Backend
 
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.reference import measure
@@ -119,6 +120,75 @@ def test_all_differences_of_shape_are_listed_at_once(folder: Path) -> None:
     assert "missing tensor 'norm.weight'" in message
     assert "unexpected tensor 'extra'" in message
     assert "'unembed.bias' has shape [3]" in message
+
+
+@pytest.mark.parametrize(
+    ("named", "rename"),
+    [
+        ("_orig_mod.{}", ".replace('_orig_mod.', '')"),
+        ("module._orig_mod.{}", ".replace('module.', '').replace('_orig_mod.', '')"),
+        ("network.{}", ".replace('network.', '')"),
+    ],
+)
+def test_names_of_a_wrapped_model_are_refused_with_the_way_out(
+    folder: Path, named: str, rename: str
+) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    save_file({named.format(name): x for name, x in tensors.items()}, folder / WEIGHTS)
+    (message,) = _refusal(folder).splitlines()
+    assert f"holds '{named.format('attn.0.k.bias')}' for 'attn.0.k.bias'" in message
+    assert f"{{name{rename}: tensor for name, tensor in model.state_dict().items()}}" in message
+
+
+def test_names_of_compiled_parts_of_a_model_are_refused_with_the_way_out(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    inner = {name.replace("attn.1.", "attn.1._orig_mod."): x for name, x in tensors.items()}
+    save_file(inner, folder / WEIGHTS)
+    (message,) = _refusal(folder).splitlines()
+    assert "holds 'attn.1._orig_mod.k.bias' for 'attn.1.k.bias'" in message
+
+
+def test_a_tensor_that_shares_memory_is_missed_with_the_name_that_holds_it(folder: Path) -> None:
+    """Hugging Face transformers 38870, keras-hub 3075: `save_model` leaves tied tensors out."""
+    tensors = load_file(folder / WEIGHTS)
+    del tensors["unembed.weight"]
+    save_file(tensors, folder / WEIGHTS, metadata={"unembed.weight": "embed.weight"})
+    assert (
+        "missing tensor 'unembed.weight', which shares memory with 'embed.weight'; save a clone"
+    ) in _refusal(folder)
+
+
+def test_weights_in_shards_are_refused_with_what_to_do(folder: Path) -> None:
+    """Hugging Face transformers 24683: what was one file is saved as several."""
+    (folder / WEIGHTS).rename(folder / "model-00001-of-00001.safetensors")
+    (folder / f"{WEIGHTS}.index.json").write_text("{}")
+    assert _refusal(folder).endswith(
+        "model.safetensors is missing (model.safetensors.index.json lists shards; save all their "
+        "tensors in one model.safetensors)"
+    )
+
+
+def test_padding_and_truncation_that_a_tokenizer_brings_do_nothing(folder: Path) -> None:
+    """djl 2741, tokenizers 1151: prompts were cut and filled up, as `tokenizer.json` said."""
+    text = "value = 'alpha beta gamma delta"
+    usual = load_sparse_model(folder).encode(text)
+    path = folder / "tokenizer.json"
+    words = Backend.from_file(str(path))
+    words.enable_truncation(max_length=3)
+    words.enable_padding(length=40)
+    words.save(str(path))
+    assert load_sparse_model(folder).encode(text) == usual
+    assert len(usual) > 3
+
+
+def test_a_long_list_of_tensors_ends_with_how_many_more_there_are(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    others = {f"of_another_{number}": x for number, x in enumerate(tensors.values())}
+    save_file(others, folder / WEIGHTS)
+    first, *problems, last = _refusal(folder).splitlines()
+    assert first.endswith("does not fit config.json:")
+    assert len(problems) == 20
+    assert last == f"  ... and {2 * len(tensors) - 20} more problems"
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_a_missing_default_folder_is_a_usage_error(repository: Repository) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["x.circuits.yaml", "x.circuit.yml", "x.ciruit.yaml", "x.Circuit.yaml"]
+    "name", ["x.circuits.yaml", "x.circuit.yml", "x_circuit.yaml", "x.CIRCUIT.YAML"]
 )
 def test_a_mistyped_file_name_is_a_usage_error(repository: Repository, name: str) -> None:
     repository.write_good_spec()
@@ -171,6 +171,42 @@ def test_a_mistyped_file_name_is_a_usage_error(repository: Repository, name: str
 
     assert result.ret == 4
     result.stderr.fnmatch_lines([f"ERROR: circuits/{name}: *rename it to x.circuit.yaml"])
+
+
+@pytest.mark.parametrize(
+    "listing",
+    ["--collect-only", "--fixtures", "--fixtures-per-test", "--markers", "--cache-show", "--help"],
+)
+def test_a_listing_that_the_command_line_does_not_ask_for_is_refused(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, listing: str
+) -> None:
+    repository.write_good_spec()
+    record = repository.write("test.json", '{"passedTests": [], "result": "PASSED"}')
+    asked = repository.gate(listing, "--circuits-predicate=test.json")
+    monkeypatch.setenv("PYTEST_ADDOPTS", listing)
+
+    hidden = repository.gate("--circuits-predicate=test.json")
+
+    assert asked.ret == 0
+    asked.stdout.no_fnmatch_line("*do not release*")
+    assert hidden.ret == 4
+    hidden.stderr.fnmatch_lines([f"ERROR: {listing} in PYTEST_ADDOPTS or addopts makes pytest *"])
+    assert not record.exists()
+
+
+def test_a_folder_that_says_to_be_an_environment_hides_nothing(repository: Repository) -> None:
+    repository.write_good_spec()
+    spec = repository.write_bad_spec()
+    (spec.parent / "part").mkdir()
+    spec.rename(spec.parent / "part" / spec.name)
+    repository.write("circuits/part/pyvenv.cfg", "home = /usr/bin\n")
+
+    result = repository.gate()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["circuits/part/weak_path.circuit.yaml: *pytest did not collect it (*environment, *"]
+    )
 
 
 def test_two_circuits_of_one_name_are_refused(repository: Repository) -> None:

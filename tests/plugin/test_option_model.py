@@ -76,7 +76,10 @@ def test_a_candidate_that_cannot_be_loaded_ends_with_status_2(repository: Reposi
     result = repository.gate("--circuits-model=candidate")
 
     assert result.ret == 2
-    result.stderr.fnmatch_lines(["*candidate: not a model directory: config.json, *is missing"])
+    why = "Error: candidate: not a model directory: config.json, *is missing"
+    result.stderr.fnmatch_lines([why])
+    result.stdout.fnmatch_lines(["!*! Error: nothing was tested, for the reason given above !*!"])
+    result.stdout.no_fnmatch_line("*is missing*")
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
@@ -281,9 +284,12 @@ def test_settings_that_a_candidate_brings_are_refused(
         (candidate / f"{name}.py").write_text("import os\nprint('gate: PASS')\nos._exit(0)\n")
 
     apart = repository.pytester.runpytest_subprocess("--circuits", "--circuits-model", candidate)
+    misspelt = repository.pytester.runpytest_subprocess(
+        "--circuits", "--circuits-model", candidate, "--circuits-report=x.json", "--bogus"
+    )
     joined = repository.gate(f"--circuits-model={candidate}")
 
-    assert (apart.ret, joined.ret) == (4, 1)
+    assert (apart.ret, misspelt.ret, joined.ret) == (4, 4, 1)
     apart.stderr.fnmatch_lines(
         [f"ERROR: pytest has read the settings in {candidate}/pytest.ini*--circuits-model=DIR*"]
     )

@@ -146,6 +146,35 @@ def test_what_an_earlier_run_left_and_cannot_be_removed_is_a_usage_error(
     assert not predicate.exists()
 
 
+@pytest.mark.parametrize("argument", ["--bogus", "--circuits-model", "--circuits-update=all"])
+def test_arguments_that_pytest_refuses_leave_nothing_of_an_earlier_run(
+    repository: Repository, argument: str
+) -> None:
+    repository.write("pytest.ini", "[pytest]\ncircuits_markdown = of_the_ini_file.md\n")
+    repository.write_good_spec()
+    outputs = ["--circuits-report=out.json", "--circuits-predicate", "out.in-toto"]
+    assert repository.gate(*outputs).ret == 0
+
+    result = repository.gate(*outputs, argument)
+
+    assert result.ret == 4
+    left = {path.name for path in repository.path.iterdir() if path.is_file()}
+    assert left == {"pytest.ini"}
+
+
+def test_a_conftest_that_cannot_be_loaded_leaves_nothing_of_an_earlier_run(
+    repository: Repository,
+) -> None:
+    repository.write_good_spec()
+    assert repository.gate("--circuits-report=out.json").ret == 0
+    repository.write("conftest.py", "raise ImportError('torch is another one')\n")
+
+    result = repository.gate("--circuits-report=out.json")
+
+    assert result.ret == 4
+    assert not (repository.path / "out.json").exists()
+
+
 def test_listing_claims_writes_nothing(repository: Repository) -> None:
     repository.write_good_spec()
     options = [f"--circuits-{name}=out/{name}" for name in OUTPUTS]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_circuits import plugin
 from tests.plugin.conftest import Repository
 
 ROOT = Path(__file__).parents[2]
@@ -100,3 +101,11 @@ def test_settings_that_cannot_be_used_are_refused_before_anything_heavy_is_loade
 
     assert "pytest_circuits.gate.stale_outputs" in loaded
     assert not loaded & {"torch", "hypothesis", "numpy", "pytest_circuits.gate.hooks"}
+
+
+def test_an_error_before_any_settings_is_told_as_pytest_tells_it(repository: Repository) -> None:
+    result = repository.pytester.runpytest_inprocess("--rootdir=absent", plugins=[plugin])
+
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: Directory '*absent' not found. *"])
+    assert "Traceback" not in result.stderr.str()

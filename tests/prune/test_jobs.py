@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 
 import pytest
-import torch
 from click.testing import CliRunner, Result
 
 from pytest_circuits.cli import main
@@ -133,15 +132,6 @@ def test_a_job_does_not_outlive_a_command_that_is_killed(
     assert _is_gone(int(noted.read_text()))
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    """Give back the threads that a job leaves unused."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("how", [["--jobs", "2"], ["--cluster", "local"]], ids=" ".join)
 def test_a_job_comes_to_the_bytes_that_it_comes_to_in_this_process(
     specs: Callable[..., list[str]], tmp_path: Path, how: list[str]

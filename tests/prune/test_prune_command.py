@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pytest_circuits.prune.plan import MaskPlan, PrunePlan
 from pytest_circuits.prune.soft_masks import margins
 from pytest_circuits.spec.load import load_spec
 from tests.known_models import quote_copier, redundant_quote
+from tests.odd_state import all_odd, state
 from tests.prune.conftest import Known
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +67,20 @@ def test_it_writes_a_complete_spec_with_evidence_and_controls(
     assert "undeclared" not in result.output
     asked = PrunePlan(masks=MaskPlan(steps=100), seeds=2)
     assert sum(learnt) == asked.learnt_from(controls=2)  # as `plan` says
+
+
+def test_what_others_set_in_the_process_changes_no_byte(known: Callable[..., Known]) -> None:
+    case = known(quote_copier(0))
+    before, found = case.spec.read_text(), []
+    for circumstances in (nullcontext, all_odd):
+        case.spec.write_text(before)
+        with circumstances():
+            was = state()
+            result = CliRunner().invoke(main, ["prune", str(case.spec), *QUICK])
+            assert state() == was
+        assert result.exit_code == 0, result.output
+        found.append(case.spec.read_text())
+    assert found[0] == found[1] != before
 
 
 def test_a_behavior_that_the_model_does_not_have_is_said_and_the_others_are_written(

@@ -206,9 +206,12 @@ def test_what_is_kept_is_not_used_by_other_code_or_another_number_of_threads(
     killed: Killed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "source_digest", lambda: "of another day")
+        patch.setattr(stages, "source_digest", lambda *_: "of another day")
         assert killed.steps() == 1
     assert killed.steps() == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "digest_of_file_of", lambda _: "of another adapter")
+        assert killed.steps() == 1
     monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
     assert killed.steps() == 1
 

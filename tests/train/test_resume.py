@@ -285,7 +285,7 @@ def test_another_code_is_said_when_a_run_is_resumed(
     mishap.at(6, SystemExit(9))
     run_train()
     mishap.undo()
-    monkeypatch.setattr(job, "source_digest", lambda: "of another day")
+    monkeypatch.setattr(job, "source_digest", lambda *_: "of another day")
     result = run_train("--resume")
     assert result.exit_code == 0
     assert "and is of another d: the weights may differ in bits" in result.output

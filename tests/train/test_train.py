@@ -13,6 +13,7 @@ from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.presets import PRESETS
+from tests.odd_state import all_odd, state
 from tests.train.conftest import Train
 
 
@@ -114,6 +115,19 @@ def test_a_preset_fills_in_where_the_file_is_silent(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     config = json.loads((out / "config.json").read_text())
     assert (config["d_model"], config["vocab_size"]) == (64, 512)
+
+
+def test_what_others_set_in_the_process_changes_no_weight(run_train: Train, out: Path) -> None:
+    assert run_train().exit_code == 0
+    usual = out.rename(out.with_name("usual"))
+    with all_odd():
+        before = state()
+        result = run_train("--resume")
+        after = state()
+    assert result.exit_code == 0, result.output
+    for name in ("model.safetensors", "reference.safetensors"):
+        assert (out / name).read_bytes() == (usual / name).read_bytes()
+    assert after == before
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

@@ -18,7 +18,7 @@ from pytest_circuits.claims.stable.baseline import AGAIN, RECORD, ModelFacts, Re
 from pytest_circuits.claims.stable.observation import FEW_PAIRS, Observation
 from pytest_circuits.claims.stable.observed import observed_in, observed_prompts, texts_digest
 from pytest_circuits.claims.statistics import Floats
-from pytest_circuits.errors import BaselineError, SpecError
+from pytest_circuits.errors import BaselineError, SpecError, told
 from pytest_circuits.spec.bounded_yaml import read_yaml
 from pytest_circuits.spec.tree import Limits
 from pytest_circuits.spec.yaml_text import Lines, block_mapping
@@ -117,7 +117,7 @@ def read_baseline(path: Path) -> Recorded | None:
     except SpecError as error:
         raise BaselineError(str(error)) from error
     if tree.problems:
-        raise BaselineError("\n".join(str(problem) for problem in tree.problems))
+        raise BaselineError("\n".join(told(tree.problems)))
     file = _checked(path, tree.value)
     ids, effects = _named_table(path, "effects", file.effects)
     signal_ids, signals = _named_table(path, "signals", file.signals)

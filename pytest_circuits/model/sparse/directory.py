@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from pytest_circuits.errors import ModelError
+from pytest_circuits.errors import ModelError, told
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.gpt import SparseGPT
@@ -42,8 +42,8 @@ def load_sparse_model(path: Path, *, device: str | torch.device = "cpu") -> Spar
         module = SparseGPT(config)
     expected = {name: tensor.shape for name, tensor in module.state_dict().items()}
     most = 8 * sum(shape.numel() for shape in expected.values()) + MAX_HEADER_BYTES
-    tensors, _ = read_tensors(path / WEIGHTS, max_bytes=most)
-    check_shapes(tensors, expected, path / WEIGHTS)
+    tensors, metadata = read_tensors(path / WEIGHTS, max_bytes=most)
+    check_shapes(tensors, expected, path / WEIGHTS, shared=metadata)
     digest = digest_tensors(tensors, _canonical(config), tokenizer.digest)
     weights = {name: tensor.float() for name, tensor in tensors.items()}
     module.load_state_dict(weights, strict=True, assign=True)
@@ -74,13 +74,20 @@ def _check_directory(path: Path) -> None:
     missing = [name for name in (CONFIG, WEIGHTS, TOKENIZER) if not (path / name).exists()]
     if not missing:
         return
-    pickled = sorted(p.name for p in path.iterdir() if p.suffix in {".pt", ".pth", ".bin", ".ckpt"})
-    hint = (
-        f" ({pickled[0]} is a pickled checkpoint, which is never loaded; save it as safetensors)"
-        if WEIGHTS in missing and pickled
-        else ""
-    )
+    other = _weights_elsewhere(path) if WEIGHTS in missing else ""
+    hint = f" ({other})" if other else ""
     raise ModelError(f"{path}: not a model directory: {', '.join(missing)} is missing{hint}")
+
+
+def _weights_elsewhere(path: Path) -> str:
+    """What else of weights lies in a directory, and what to do with it; empty: nothing."""
+    shards = path / f"{WEIGHTS}.index.json"
+    if shards.exists():
+        return f"{shards.name} lists shards; save all their tensors in one {WEIGHTS}"
+    pickled = sorted(p.name for p in path.iterdir() if p.suffix in {".pt", ".pth", ".bin", ".ckpt"})
+    if not pickled:
+        return ""
+    return f"{pickled[0]} is a pickled checkpoint, which is never loaded; save it as safetensors"
 
 
 def _load_config(path: Path) -> ModelConfig:
@@ -89,10 +96,11 @@ def _load_config(path: Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(values)
     except ValidationError as error:
-        problems = "\n".join(
-            f"  {'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors()
+        problems = told(
+            f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors()
         )
-        raise ModelError(f"{path}: not a model configuration:\n{problems}") from error
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        raise ModelError(f"{path}: not a model configuration:\n{listed}") from error
 
 
 def _canonical(config: ModelConfig, *, indent: int | None = None) -> str:

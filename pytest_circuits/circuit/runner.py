@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -17,12 +19,12 @@ from torch import Tensor
 
 from pytest_circuits.circuit.attention import Head, whole_attention
 from pytest_circuits.circuit.encoding import Batch, Encoder, Floats, floats
-from pytest_circuits.circuit.interventions import run_circuits
+from pytest_circuits.circuit.interventions import Cut, run_circuits
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.partners import distances, from_partners
 from pytest_circuits.circuit.side_by_side import values_of
 from pytest_circuits.circuit.view import WHOLE, Kept, View, cut_weights, keep_masks
-from pytest_circuits.model.protocol import Compiled, Compiles, Model
+from pytest_circuits.model.protocol import Compiled, Compiles, Ends, Model
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.space import Pair, Prompt, prompts_of
 from pytest_circuits.spec.ablations import Ablation, Given
@@ -31,6 +33,7 @@ Fill = dict[str, Tensor]
 
 ROWS = 64  # prompts of one forward and circuit
 CIRCUITS = 8  # circuits of one forward
+REMEMBERED = 16  # such forwards of which it is remembered what they keep and cut
 # When a compiled circuit runs in place of the ablated model. On the bundled model compiling and
 # checking take as long as some 150 prompts of the ablated model, and a circuit of a third of all
 # nodes runs no faster compiled.
@@ -106,13 +109,18 @@ class Runner:
         """Margins of many views at once, [K, n, 2]; K circuits share one forward, none is kept."""
         prompts = prompts_of(pairs)
         scores = np.empty((len(views), len(prompts), 2))
+
+        @lru_cache(REMEMBERED)
+        def masked(start: int) -> _Masked:
+            return _Masked.of(views[start : start + CIRCUITS], self.model)
+
         for indexes in self._groups(prompts):
             chosen = [prompts[i] for i in indexes]
             batch = self._encoder.batch(chosen, rows=len(chosen))
             fill = self._fill(chosen, batch)
             for start in range(0, len(views), CIRCUITS):
                 chunk = slice(start, start + CIRCUITS)
-                scores[chunk, indexes] = self._forward(chosen, views[chunk], batch, fill)
+                scores[chunk, indexes] = self._forward(chosen, masked(start), batch, fill)
         return (scores[..., 0] - scores[..., 1]).reshape(len(views), len(pairs), 2)
 
     @torch.inference_mode()
@@ -175,14 +183,16 @@ class Runner:
     def _scored(self, prompts: Sequence[Prompt], view: View) -> list[tuple[float, float]]:
         known = self._scores[view]
         missing = list(dict.fromkeys(p for p in prompts if p not in known))
-        circuit = self._compiled_view(view) if missing else None
+        if not missing:
+            return [known[p] for p in prompts]
+        circuit, masked = self._compiled_view(view), _Masked.of([view], self.model)
         whole = view == WHOLE
         for indexes in self._encoder.groups(missing, rows=ROWS) if whole else self._groups(missing):
             chosen = [missing[i] for i in indexes]
             batch = self._encoder.batch(chosen, rows=ROWS)
             if circuit is None:
                 fill = {} if whole else self._fill(chosen, batch)
-                scores = self._forward(chosen, [view], batch, fill)[0]
+                scores = self._forward(chosen, masked, batch, fill)[0]
             else:
                 scores = self._run_compiled(chosen, view, circuit, batch)
             for prompt, (answer, foil) in zip(chosen, scores, strict=True):
@@ -201,11 +211,11 @@ class Runner:
         edges = None if view.edges is None else dict(view.edges.pairs)
         fill = self.ablation.kind.fill(Given(self.reference))
         circuit = self.model.compile(dict(view.nodes.channels), edges, fill)
-        prompts = prompts_of(self._checks[view])
+        prompts, masked = prompts_of(self._checks[view]), _Masked.of([view], self.model)
         for indexes in self._groups(prompts):
             chosen = [prompts[i] for i in indexes]
             batch = self._encoder.batch(chosen, rows=len(chosen))
-            ablated = self._forward(chosen, [view], batch, fill)[0]
+            ablated = self._forward(chosen, masked, batch, fill)[0]
             compiled = self._run_compiled(chosen, view, circuit, batch)
             if not agree(compiled, ablated):
                 return None
@@ -222,9 +232,10 @@ class Runner:
 
     @torch.inference_mode()
     def _forward(
-        self, prompts: Sequence[Prompt], views: Sequence[View], batch: Batch, fill: Fill
+        self, prompts: Sequence[Prompt], masked: _Masked, batch: Batch, fill: Fill
     ) -> Floats:
         """Logits of answer and foil, [K, len(prompts), 2]."""
+        views = masked.views
         if list(views) == [WHOLE]:
             logits = self.model.run(batch.tokens, at=batch.last)[None]  # [1, ROWS, V]
         else:
@@ -232,9 +243,9 @@ class Runner:
                 self.model,
                 batch.tokens,
                 at=batch.last,
-                keep=keep_masks(views, self.model),
+                keep=masked.keep,
                 fill=fill,
-                cuts=cut_weights(views, self.model),
+                cuts=masked.cuts,
             )
         self.forwards += len(views) * len(prompts)
         scores = floats(batch.preferences(logits))
@@ -270,6 +281,19 @@ class Runner:
         for row, prompt in enumerate(prompts):
             picks[row] = int.from_bytes(hashlib.sha256(prompt.text.encode()).digest()[:8]) % size
         return self.ablation.kind.fill(Given(self.reference, picks))
+
+
+@dataclass(frozen=True, slots=True)
+class _Masked:
+    """Views that run together, and what they keep and cut: the same in every batch."""
+
+    views: Sequence[View]
+    keep: dict[str, Tensor]
+    cuts: dict[Ends, Cut]
+
+    @classmethod
+    def of(cls, views: Sequence[View], model: Model) -> _Masked:
+        return cls(views, keep_masks(views, model), cut_weights(views, model))
 
 
 def agree(compiled: Floats, ablated: Floats) -> bool:

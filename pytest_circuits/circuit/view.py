@@ -86,8 +86,9 @@ def cut_weights(views: Sequence[View], model: Model) -> dict[Ends, Cut]:
             for end in (0, 1)
         )
         share = torch.zeros(len(views), len(targets), len(sources))
-        for row, view in cutting.items():
-            share[row] = _cut_share(view, ends, sources, targets)
+        rows, columns = map(_places, (targets, sources), wire.weight.shape)
+        for k, view in cutting.items():
+            _write_cut(share[k], view, ends, rows, columns)
         cut = Cut.of(sources, targets, share.to(model.device))
         if bool((cut.share * cut.among(wire.weight)).any()):
             cuts[ends] = cut
@@ -102,19 +103,24 @@ def _touched(view: View, ends: Ends, end: int) -> Iterator[int]:
         yield from (pair[end] for pair in view.cut.between(ends))
 
 
-def _cut_share(view: View, ends: Ends, sources: Sequence[int], targets: Sequence[int]) -> Tensor:
-    """1 for each weight that a view cuts, [targets, sources]."""
-    if view.edges is None:
-        share = torch.zeros(len(targets), len(sources))
-    else:
-        kept = [set(view.nodes.at(hook)) for hook in ends]
-        share = torch.outer(
-            torch.tensor([float(channel in kept[1]) for channel in targets]),
-            torch.tensor([float(channel in kept[0]) for channel in sources]),
-        )
-    columns, rows = ({c: i for i, c in enumerate(channels)} for channels in (sources, targets))
+def _places(channels: Sequence[int], width: int) -> Tensor:
+    """For each channel its place among some, [width]; -1 where it is none of them."""
+    places = torch.full((width,), -1)
+    places[list(channels)] = torch.arange(len(channels))
+    return places
+
+
+def _write_cut(share: Tensor, view: View, ends: Ends, rows: Tensor, columns: Tensor) -> None:
+    """Write 1 for each weight that a view cuts into zeros [targets, sources].
+
+    rows, columns: where the channels of the two ends have their place, see `_places`.
+    """
+    if view.edges is not None:
+        sources, targets = (list(view.nodes.at(hook)) for hook in ends)
+        share[rows[targets][:, None], columns[sources]] = 1.0
     for edges, value in ((view.edges, 0.0), (view.cut, 1.0)):
-        for i, j in () if edges is None else edges.between(ends):
-            if i in columns and j in rows:
-                share[rows[j], columns[i]] = value
-    return share
+        pairs = torch.tensor(() if edges is None else edges.between(ends), dtype=torch.long)
+        source, target = pairs.view(-1, 2).unbind(1)
+        row, column = rows[target], columns[source]
+        there = (row >= 0) & (column >= 0)
+        share[row[there], column[there]] = value

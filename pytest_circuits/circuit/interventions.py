@@ -55,7 +55,7 @@ def cut_edges(
         by_circuit = x.view(count, -1, *x.shape[1:])  # [K, B, T, D of the source]
         # The carry is linear (attention mixes tokens), so that what is beyond the fill is carried
         # as it would be by itself.
-        other = _at_asked(fill[ends[0]].to(x), at) if x.shape[1] == 1 else fill[ends[0]].to(x)
+        other = of_asked_tokens(fill[ends[0]].to(x), at) if x.shape[1] == 1 else fill[ends[0]].to(x)
         beyond = carry((by_circuit - other).flatten(0, 1))[..., cut.sources]
         taken = cut.share * cut.among(wire.weight)  # [K, R, S]
         taken = taken.new_zeros(count, width, taken.shape[-1]).index_copy(1, cut.targets, taken)
@@ -65,7 +65,7 @@ def cut_edges(
     return join if cuts else None
 
 
-def _at_asked(value: Tensor, at: Tensor | None) -> Tensor:
+def of_asked_tokens(value: Tensor, at: Tensor | None) -> Tensor:
     """Of a value [B, T, D] that at the asked tokens, [B, 1, D]; a constant one as it is."""
     if at is None or value.dim() < 3 or value.shape[1] == 1:
         return value

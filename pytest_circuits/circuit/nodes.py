@@ -64,3 +64,8 @@ def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
 
 def all_nodes(model: Model) -> Nodes:
     return Nodes.of({name: range(site.width) for name, site in model.sites.items()})
+
+
+def upstream(nodes: Nodes, model: Model) -> Nodes:
+    """The nodes but those that write the residual stream, or are it at last."""
+    return Nodes.gather((name, i) for name, i in nodes if not model.sites[name].is_output)

@@ -41,6 +41,20 @@ def from_partners(
     return fill
 
 
+def from_neighbours(carried: Mapping[str, Tensor], places: Tensor) -> dict[str, Tensor]:
+    """What partners carry where they stand side by side, rows 2i and 2i + 1: [B, T or 1, D].
+
+    carried: what each row carries in the whole model. places: [B, T], index of the partner's token
+    that corresponds to each of a row's.
+    """
+    fill = {}
+    for name, x in carried.items():
+        other = x.view(-1, 2, *x.shape[1:]).flip(1).flatten(0, 1)
+        one = x.shape[1] == 1
+        fill[name] = other if one else other.gather(1, places[..., None].expand_as(x))
+    return fill
+
+
 def distances(model: Model, batch: Batch, fill: Mapping[str, Tensor], nodes: Nodes) -> Tensor:
     """How far each node of the whole model is at most from a fill in a batch, [nodes]."""
     own, found = carried(model, batch.tokens, batch.last), []

@@ -14,7 +14,7 @@ from pytest_circuits.circuit.attention import Head, kept_heads, shows_attention
 from pytest_circuits.circuit.calibration import shift_of
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.margin import margin_of
-from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.nodes import Nodes, upstream
 from pytest_circuits.circuit.random_circuits import NONE, random_circuits
 from pytest_circuits.circuit.rest import Rest
 from pytest_circuits.circuit.runner import Runner
@@ -164,8 +164,7 @@ class Bench:
     @cached_property
     def upstream(self) -> Nodes:
         """The nodes of the circuit but those that write the residual stream, or are it at last."""
-        sites = self.model.sites
-        return Nodes.gather((name, i) for name, i in self.nodes if not sites[name].is_output)
+        return upstream(self.nodes, self.model)
 
     @cached_property
     def controls(self) -> Sequence[Nodes]:

@@ -10,7 +10,7 @@ import click
 
 from pytest_circuits.commands import PATH
 from pytest_circuits.prune.plan import PrunePlan
-from pytest_circuits.spec.load import load_spec
+from pytest_circuits.spec.load import LoadedSpec, load_spec
 
 if TYPE_CHECKING:
     from pytest_circuits.model.protocol import Model
@@ -51,20 +51,22 @@ def plan(spec: Path, model_path: Path | None) -> None:
     for line in plan_lines(loaded.spec, needs, costs, lax=lax_of(loaded), seconds=seconds):
         click.echo(line)
     if not any(loaded.spec.nodes.values()):
-        click.echo(_pruning(spec, model, seconds))
+        click.echo(_pruning(loaded, model, seconds))
     if any(need.is_hopeless for need in needs):
         sys.exit(1)
 
 
-def _pruning(spec: Path, model: Model | None, seconds: float | None) -> str:
+def _pruning(loaded: LoadedSpec, model: Model | None, seconds: float | None) -> str:
     """What it costs to find the nodes, as far as that is known before; seconds: of a forward."""
     from pytest_circuits.prune.controls import controls_of  # noqa: PLC0415
+    from pytest_circuits.prune.subject import asked_of  # noqa: PLC0415
 
     settings = PrunePlan()
-    prompts = settings.learnt_from(len(controls_of(model)) if model else _CONTROLS)
+    controls = len(controls_of(model)) if model else _CONTROLS
+    prompts = settings.learnt_from(asked_of(loaded.spec, settings).runs, controls=controls)
     time = "" if seconds is None else f" (about {_BACKWARD * seconds * prompts:.2g} s here)"
     return (
-        f"no nodes yet; to find them: pytest-circuits prune {spec}: masks are learnt from "
+        f"no nodes yet; to find them: pytest-circuits prune {loaded.path}: masks are learnt from "
         f"{prompts:,} prompts, forwards and backwards{time}, in {settings.masks.steps} steps; what "
         "they leave is refined, which takes the longer the more nodes they leave"
     )

@@ -10,7 +10,7 @@ thing. Neither is refined, so that they are compared with the circuit as it was 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,8 +21,9 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.protocol import Model, Shuffles
 from pytest_circuits.model.reference import measure
 from pytest_circuits.prune.masks import Masks, Search, learn
+from pytest_circuits.prune.objective import Asked, Objective
 from pytest_circuits.prune.pool import Prompts
-from pytest_circuits.prune.soft_masks import margins
+from pytest_circuits.prune.soft_masks import alone, margins
 from pytest_circuits.prune.stages import Case, stage
 from pytest_circuits.spec.ablations import Given
 from pytest_circuits.system.progress import reporting
@@ -64,13 +65,14 @@ def control(case: Case, name: str) -> Control:
     elif isinstance(model, Shuffles):
         model = model.shuffled(seed=plan.seed)
         fill = subject.judge.runner.ablation.kind.fill(Given(measure(model, case.reference.tokens)))
-    alone = replace(plan.masks, backup_weight=0.0)
+    ablation = subject.judge.runner.ablation
+    objective = Objective(model, {ablation: fill}, Asked((ablation,), necessity=False))
     seeds = range(plan.seed, plan.seed + plan.seeds)
     masks = Masks(model, [Search(pool, seed) for seed in seeds], plan.masks)
     checkpoints = case.notes.about("steps", name).checkpoints()
     about = f"control of {subject.spec.circuit}: {name.replace('_', ' ')}"
     with reporting(about, plan.masks.steps) as reporter:
-        for step in learn(model, fill, masks, alone, checkpoints):
+        for step in learn(objective, masks, plan.masks, checkpoints):
             reporter.at(step.step + 1)
     found = []
     for k, learnt in enumerate(masks.learnt()):
@@ -83,4 +85,4 @@ def control(case: Case, name: str) -> Control:
 @torch.inference_mode()
 def _loss(model: Model, fill: Mapping[str, Tensor], nodes: Nodes, pool: Prompts) -> float:
     on = {name: mask.float() for name, mask in masks_of(model, [nodes]).items()}
-    return float(F.softplus(-margins(model, fill, on, pool, complement=False)).mean())
+    return float(F.softplus(-margins(model, fill, alone(on), pool)).mean())

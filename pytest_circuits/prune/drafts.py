@@ -22,7 +22,7 @@ from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.plan import Method, Start
 from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.quality import Judge
-from pytest_circuits.prune.soft_masks import in_order, margins
+from pytest_circuits.prune.soft_masks import alone, in_order, margins
 from pytest_circuits.prune.stages import Case, stage
 from pytest_circuits.system.progress import reporting
 
@@ -70,7 +70,7 @@ def attribute(model: Model, fill: Mapping[str, Tensor], prompts: Prompts) -> dic
             )
             for hook, width in widths_of(model).items()
         }
-        kept = margins(model, fill, on, prompts, complement=False)
+        kept = margins(model, fill, alone(on), prompts)
         F.softplus(-kept).mean().backward()  # type: ignore[no-untyped-call]
         for hook, mask in on.items():
             if mask.grad is not None:
@@ -134,7 +134,7 @@ class Batch:
         about = f"masks of {f'{len(searches)} searches' if many else subject.spec.circuit}"
         checkpoints = self._notes.checkpoints()
         with reporting(about, plan.masks.steps) as reporter:
-            for step in learn(subject.model, subject.fill, masks, plan.masks, checkpoints):
+            for step in learn(subject.objective, masks, plan.masks, checkpoints):
                 count, loss = step.nodes.mean().item(), step.loss.mean().item()
                 reporter.at(step.step + 1, f"{count:.0f} nodes  loss {loss:.3f}")
         return masks

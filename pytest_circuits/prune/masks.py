@@ -6,7 +6,8 @@ The pressure towards few nodes is a dual variable that holds the loss at its tar
 setting serves every behavior; a fixed pressure collapses the mask or leaves it large.
 
 The complement runs beside the circuit in the same forward. What it still tells apart counts as
-loss, so that nodes on parallel paths are drawn into the circuit and not left as a backup.
+loss, so that nodes on parallel paths are drawn into the circuit and not left as a backup. So does
+what parts of the rest do to the circuit, which learn as it does, against it.
 
 K searches, for other seeds or behaviors, run as one: everything has a circuit dimension.
 """
@@ -25,15 +26,19 @@ from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.checkpoints import Checkpoint
 from pytest_circuits.model.protocol import Model, widths_of
+from pytest_circuits.prune.adversary import EVERY, Adversary, Parts
+from pytest_circuits.prune.objective import Objective, Tried
 from pytest_circuits.prune.plan import MaskPlan
 from pytest_circuits.prune.pool import Prompts, together
-from pytest_circuits.prune.soft_masks import in_order, margins, separation
+from pytest_circuits.prune.soft_masks import in_order
 from pytest_circuits.prune.stages import NOWHERE, Checkpoints
+from pytest_circuits.spec.ablations import Ablation
 
 _TOKENS = {"cpu": 1 << 13, "cuda": 1 << 20}  # of one forward; more searches take turns
 _BARELY_OFF = -0.05  # tau of a node that a search does not start with
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
 _SMOOTH = 0.1  # share of a step's loss in the running mean that drives the dual variable
+_TRACE = 1e-4  # of a gap within its bounds: parts of the rest learn from it, masks hardly do
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,10 @@ class Masks:
             {hook: (tau[k] >= 0).nonzero().flatten().tolist() for hook, tau in self.tau.items()}
         )
 
+    def hard(self) -> dict[str, Tensor]:
+        """What each search keeps, [K, D] by hook point."""
+        return {hook: (tau.detach() >= 0).float() for hook, tau in self.tau.items()}
+
     def remember(self, nodes: Tensor, good: Tensor) -> None:
         """Keep the masks that are smaller than any before, before they change: nodes, good: [K]."""
         for k, count in enumerate(nodes.tolist()):
@@ -133,8 +142,9 @@ class Masks:
 class Course:
     """Where K searches stand between two steps."""
 
-    def __init__(self, masks: Masks, plan: MaskPlan) -> None:
-        self._masks, self._plan = masks, plan
+    def __init__(self, masks: Masks, objective: Objective, plan: MaskPlan) -> None:
+        self._masks, self._pairs = masks, plan.pairs_of(objective.asked.runs)
+        self.adversary = Adversary(objective, [search.seed for search in masks.searches])
         self.done = 0
         self.optimizer = torch.optim.AdamW(
             list(masks.tau.values()), lr=plan.lr, betas=(0.9, 0.95), weight_decay=plan.weight_decay
@@ -147,12 +157,12 @@ class Course:
 
     def prompts(self) -> Prompts:
         drawn = zip(self._masks.searches, self._draws, strict=True)
-        return together([s.pool.draw(random, self._plan.pairs) for s, random in drawn])
+        return together([s.pool.draw(random, self._pairs) for s, random in drawn])
 
     def state(self) -> Checkpoint:
         """Everything that the next steps depend on."""
         masks = self._masks
-        tensors = {"pressure": self.pressure, "smooth": self.smooth}
+        tensors = {"pressure": self.pressure, "smooth": self.smooth, **self.adversary.tensors()}
         for hook, tau in masks.tau.items():
             tensors |= {f"tau/{hook}": tau, f"history/{hook}": masks.history[hook]}
             moments = self.optimizer.state[tau]
@@ -165,6 +175,7 @@ class Course:
         self.done, tensors = found.step, found.tensors
         self.pressure.copy_(tensors["pressure"])
         self.smooth.copy_(tensors["smooth"])
+        self.adversary.restore(tensors)
         for hook, tau in self._masks.tau.items():
             tau.copy_(tensors[f"tau/{hook}"])
             self._masks.history[hook].copy_(tensors[f"history/{hook}"])
@@ -181,17 +192,13 @@ class Course:
 
 
 def learn(
-    model: Model,
-    fill: Mapping[str, Tensor],
-    masks: Masks,
-    plan: MaskPlan,
-    checkpoints: Checkpoints = NOWHERE,
+    objective: Objective, masks: Masks, plan: MaskPlan, checkpoints: Checkpoints = NOWHERE
 ) -> Iterator[MaskStep]:
     """Search in place, yielding after every step, from the newest checkpoint if there is one."""
-    course, parameters = Course(masks, plan), list(masks.tau.values())
+    course, parameters = Course(masks, objective, plan), list(masks.tau.values())
     if (found := checkpoints.load()) is not None:
         course.restore(found)
-    pressure, smooth = course.pressure, course.smooth
+    pressure, smooth, adversary = course.pressure, course.smooth, course.adversary
     for step in range(course.done, plan.steps):
         for group in course.optimizer.param_groups:
             group["lr"] = plan.lr * (1 - step / plan.steps)
@@ -199,11 +206,15 @@ def learn(
         course.optimizer.zero_grad(set_to_none=True)
         # Where the loss is far above its target, nothing presses but the way back.
         room = ((3 * plan.target - smooth) / (2 * plan.target)).clamp(0, 1)
-        loss, nodes = _descend(model, fill, masks, plan, prompts=prompts, pressure=room * pressure)
+        tried = _Step(objective, masks, plan, prompts, adversary.parts(step))
+        loss, nodes = tried.descend(room * pressure)
         masks.remember(nodes, (loss <= plan.target) & (smooth <= 2 * plan.target))
         _clip(parameters)
         course.optimizer.step()
         masks.clamp(share=1 / plan.steps)
+        adversary.worsen(step)
+        if step % EVERY == 0:
+            adversary.attack(masks.hard(), prompts)
         smooth += _SMOOTH * (loss - smooth)
         pressure *= (plan.gain * ((plan.target - smooth) / plan.target).clamp(-3, 1)).exp()
         course.done = step + 1
@@ -211,35 +222,45 @@ def learn(
         yield MaskStep(step, loss, nodes)
 
 
-def _descend(
-    model: Model,
-    fill: Mapping[str, Tensor],
-    masks: Masks,
-    plan: MaskPlan,
-    *,
-    prompts: Prompts,
-    pressure: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Gradients of all searches, a few at a time; returns loss and nodes of each, [K].
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What one step is made of."""
 
-    The loss is the task loss of a circuit, and what its complement still tells apart.
-    """
-    both = plan.backup_weight > 0
-    losses, counts = torch.zeros_like(pressure), torch.zeros_like(pressure)
-    tokens = prompts.tokens[0].numel() * (1 + both)
-    few = max(1, _TOKENS[model.device.type] // tokens)
-    for start in range(0, len(pressure), few):
-        part = slice(start, start + few)
-        on = {hook: _heaviside(tau[part]) for hook, tau in masks.tau.items()}
-        found = margins(model, fill, on, prompts.part(part), complement=both)
-        loss = F.softplus(-found[:, 0]).mean(-1)
-        if both:
-            left = F.relu(separation(found[:, 1]))
+    objective: Objective
+    masks: Masks
+    plan: MaskPlan
+    prompts: Prompts
+    parts: Mapping[Ablation, Parts]
+
+    def descend(self, pressure: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of all searches, a few at a time; returns loss and nodes of each, [K]."""
+        losses, counts = torch.zeros_like(pressure), torch.zeros_like(pressure)
+        tokens = self.prompts.tokens[0].numel() * self.objective.asked.runs
+        few = max(1, _TOKENS[self.objective.model.device.type] // tokens)
+        for start in range(0, len(pressure), few):
+            some = slice(start, start + few)
+            on = {hook: _heaviside(tau[some]) for hook, tau in self.masks.tau.items()}
+            parts = {
+                ablation: {name: x[some] for name, x in by_site.items()}
+                for ablation, by_site in self.parts.items()
+            }
+            loss = self._loss(self.objective.tried(on, self.prompts.part(some), parts))
+            nodes = torch.stack([mask.sum(1) for mask in on.values()]).sum(0)
+            (loss + pressure[some] * nodes).sum().backward()  # type: ignore[no-untyped-call]
+            losses[some], counts[some] = loss.detach(), nodes.detach()
+        return losses, counts
+
+    def _loss(self, tried: Tried) -> Tensor:
+        """Task loss under the first ablation, and what is too much of all else, [K]."""
+        plan, room = self.plan, self.plan.gap_share * (self.objective.asked.max_gap or 0)
+        loss, *others = tried.losses
+        for other in others:
+            loss = loss + F.relu(other - plan.target)
+        for left in map(F.relu, tried.left):
             loss = loss + plan.backup_weight * (left.mean(-1) + left.amax(-1))
-        nodes = torch.stack([mask.sum(1) for mask in on.values()]).sum(0)
-        (loss + pressure[part] * nodes).sum().backward()  # type: ignore[no-untyped-call]
-        losses[part], counts[part] = loss.detach(), nodes.detach()
-    return losses, counts
+        for gap in tried.gaps:
+            loss = loss + (F.relu(gap - room) + _TRACE * gap).sum(-1)
+        return loss
 
 
 def _heaviside(tau: Tensor) -> Tensor:

@@ -24,17 +24,21 @@ class Start(StrEnum):
     SPEC = "spec"  # those that the specification has
 
 
+_OFTEN = 4  # runs of each prompt in a step, from which on it takes fewer prompts
+
+
 @dataclass(frozen=True, slots=True)
 class MaskPlan:
     """Settings of a mask search; the defaults are meant to serve every behavior."""
 
     steps: int = 300
-    pairs: int = 16  # contrast pairs of one step
+    pairs: int = 16  # contrast pairs of one step; half of them where each is run often
     lr: float = 2e-2
     weight_decay: float = 1e-3
     target: float = 0.07  # nats, loss that the dual variable holds
     backup_weight: float = 0.05  # loss per nat that the complement separates pairs by, in the
     # mean and again for the pair that it separates most; 0: the complement does not run
+    gap_share: float = 0.7  # of the claim's max_gap, that a part of the rest may cost
     pressure: float = 1e-3  # first value of the dual variable, nats per node
     gain: float = 0.05  # speed of the dual variable
     # tau at the start lies between the first and the sum of both. Were all the same, as in the
@@ -42,6 +46,10 @@ class MaskPlan:
     # that is cut in two places gives none of them a gradient to come back by.
     start: float = 0.1
     spread: float = 0.9
+
+    def pairs_of(self, runs: int) -> int:
+        """Contrast pairs of a step that runs each prompt so often."""
+        return self.pairs if runs < _OFTEN else max(1, self.pairs // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +73,15 @@ class PrunePlan:
     rate_share: float = 0.3  # of the misses that the claim's rate allows
     left_share: float = 0.5  # of what the claim's max_rate allows above chance
     separation_share: float = 0.6  # of the margin of the laws
+    gap_share: float = 0.8  # of the claim's max_gap
 
-    def learnt_from(self, controls: int) -> int:
+    def learnt_from(self, runs: int, *, controls: int) -> int:
         """Prompts, forwards and backwards, that masks are learnt from, those of controls too.
 
-        What comes after hangs on how many nodes they leave.
+        runs: of each prompt, in a step. What comes after hangs on how many nodes they leave.
         """
-        masks = self.masks
-        runs = 1 + (masks.backup_weight > 0) + self.controls * controls
-        return masks.steps * self.seeds * 2 * masks.pairs * runs
+        masks, of_control = self.masks, self.controls * controls * self.masks.pairs_of(1)
+        return masks.steps * self.seeds * 2 * (masks.pairs_of(runs) * runs + of_control)
 
     def calibrated(self) -> PrunePlan:
         """The search for circuits that are calibrated: they may be less sure before."""

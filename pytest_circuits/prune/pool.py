@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,13 +26,22 @@ class Prompts:
     tokens: Tensor  # [K, P, T] ids, right-padded
     last: Tensor  # [K, P] index of each prompt's last token
     choices: Tensor  # [K, P, 2] ids of answer and foil
+    places: (
+        Tensor  # [K, P, T] index of the partner's token that corresponds to each; 0 if not asked
+    )
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair], encoder: Encoder) -> Prompts:
-        """All of some pairs, padded to the longest prompt: K = 1."""
+    def of(cls, pairs: Sequence[Pair], encoder: Encoder, *, partners: bool = False) -> Prompts:
+        """All of some pairs, padded to the longest prompt: K = 1.
+
+        partners: whether it will be asked what their partners carry.
+        """
         prompts = prompts_of(pairs)
         batch = encoder.batch(prompts, rows=len(prompts))
-        return cls(batch.tokens[None], batch.last[None], batch.choices[None])
+        places = torch.zeros_like(batch.tokens)
+        if partners:
+            places = encoder.partners(prompts, batch).at
+        return cls(batch.tokens[None], batch.last[None], batch.choices[None], places[None])
 
     @property
     def length(self) -> int:
@@ -40,10 +49,11 @@ class Prompts:
         return self.tokens.shape[-1]
 
     def padded(self, length: int) -> Prompts:
-        return replace(self, tokens=F.pad(self.tokens, (0, length - self.length)))
+        more = 0, length - self.length
+        return replace(self, tokens=F.pad(self.tokens, more), places=F.pad(self.places, more))
 
     def part(self, circuits: slice) -> Prompts:
-        return Prompts(self.tokens[circuits], self.last[circuits], self.choices[circuits])
+        return self._each(lambda x: x[circuits])
 
     def first(self, pairs: int) -> Prompts:
         return self._at(slice(2 * pairs))
@@ -67,7 +77,10 @@ class Prompts:
         )
 
     def _at(self, rows: Tensor | slice) -> Prompts:
-        return Prompts(self.tokens[:, rows], self.last[:, rows], self.choices[:, rows])
+        return self._each(lambda x: x[:, rows])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Prompts:
+        return Prompts(*map(change, (self.tokens, self.last, self.choices, self.places)))
 
 
 def together(prompts: Sequence[Prompts]) -> Prompts:
@@ -76,6 +89,7 @@ def together(prompts: Sequence[Prompts]) -> Prompts:
         torch.cat([some.tokens for some in prompts]),
         torch.cat([some.last for some in prompts]),
         torch.cat([some.choices for some in prompts]),
+        torch.cat([some.places for some in prompts]),
     )
 
 

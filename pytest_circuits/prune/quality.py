@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import inf
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pytest_circuits.circuit.edges import live_edges
+from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.encoding import Encoder
-from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.nodes import Nodes, upstream
 from pytest_circuits.circuit.runner import Runner
-from pytest_circuits.circuit.view import View
+from pytest_circuits.circuit.view import WHOLE, Kept, View
 from pytest_circuits.compile.family import Family, Member
 from pytest_circuits.model.protocol import Wired
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import Pair, prompts_of
-from pytest_circuits.spec.ablations import Given
+from pytest_circuits.prune.objective import Asked
+from pytest_circuits.spec.ablations import Ablation, Given
 
 Floats = NDArray[np.float64]
 
@@ -36,6 +37,8 @@ class Bar:
     min_rate: float  # share of prompts on which the circuit prefers the answer
     max_left: float  # share of prompts on which the complement still prefers the answer
     max_separation: float  # nats, by which the complement may separate any pair
+    min_flip: float = 0.0  # share of prompts that prefer the foil without the circuit
+    max_gap: float = inf  # nats, what a part of the rest may cost
 
     @property
     def asks_for_necessity(self) -> bool:
@@ -45,12 +48,14 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How one circuit and its complement do on the evaluation pairs."""
+    """How one circuit and its complement do on the evaluation pairs, in the worst of all trials."""
 
     loss: float = 0.0  # nats
     rate: float = 1.0
     left: float = 0.5  # share of prompts on which the complement prefers the answer
     worst_separation: float = 0.0  # nats
+    flipped: float = 1.0  # share of prompts that prefer the foil, where it has partners' values
+    gap: float = 0.0  # nats
 
     def reaches(self, bar: Bar) -> bool:
         return (
@@ -58,11 +63,17 @@ class Quality:
             and self.rate >= bar.min_rate
             and self.left <= bar.max_left
             and self.worst_separation <= bar.max_separation
+            and self.flipped >= bar.min_flip
+            and self.gap <= bar.max_gap
         )
 
     def use(self, bar: Bar) -> float:
         """How much of the room below the bar is used, by the most pressing measure in nats."""
-        return max(self.loss / bar.max_loss, self.worst_separation / bar.max_separation)
+        return max(
+            self.loss / bar.max_loss,
+            self.worst_separation / bar.max_separation,
+            self.gap / bar.max_gap,
+        )
 
     def excess(self, bar: Bar) -> float:
         """How far above the bar, over all measures; 0 for a circuit that reaches it."""
@@ -71,21 +82,68 @@ class Quality:
             (bar.min_rate - self.rate) / max(1 - bar.min_rate, 0.01),
             (self.left - bar.max_left) / max(bar.max_left - 0.5, 0.01),
             self.worst_separation / bar.max_separation - 1,
+            (bar.min_flip - self.flipped) / max(1 - bar.min_flip, 0.01),
+            self.gap / bar.max_gap - 1,
         )
         return sum(max(0.0, measure) for measure in measures)
+
+    def worst(self, other: Quality) -> Quality:
+        """What is worse of two, measure by measure."""
+        return Quality(
+            max(self.loss, other.loss),
+            min(self.rate, other.rate),
+            max(self.left, other.left),
+            max(self.worst_separation, other.worst_separation),
+            min(self.flipped, other.flipped),
+            max(self.gap, other.gap),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the rest that is ablated beside a circuit: all of it but some nodes, or those."""
+
+    ablation: Ablation
+    nodes: Nodes
+    stays: bool  # the nodes are what is left intact of the rest; else they are what is ablated
+
+    def beside(self, circuit: Nodes, cut: Edges | None) -> View:
+        """The model with the part ablated, and the circuit as it is, but for the edges `cut`."""
+        kept = set(circuit)
+        if self.stays:
+            return View(Kept.NODES, Nodes.gather({*kept, *self.nodes}), cut=cut)
+        return View.without(Nodes.gather(node for node in self.nodes if node not in kept), cut)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One run of a circuit, and how it counts."""
+
+    name: str
+    runner: Runner
+    view: View
+    counts: Callable[[Floats, Floats], Quality]  # margins [n, 2] and weights [n] of pairs
+    by_one: bool = False  # one pair can decide it
 
 
 class Judge:
     """Measures circuits on the evaluation pairs of one behavior.
 
     What circuits do alone is run compiled, many at once, and costs little. What the model does
-    without one needs a whole forward each, so it is asked last.
+    without one needs a whole forward each, and so does what it does beside the values of partners
+    and parts of the rest, so they are asked last; what failed last is asked first.
     """
 
     def __init__(
-        self, runner: Runner, pairs: Sequence[Pair], weights: Sequence[float], bar: Bar
+        self,
+        runner: Runner,
+        pairs: Sequence[Pair],
+        weights: Sequence[float],
+        bar: Bar,
+        asked: Asked | None = None,
     ) -> None:
         self.runner, self.bar = runner, bar
+        self.asked = asked or Asked((runner.ablation,), necessity=bar.asks_for_necessity)
         self.pairs = tuple(pairs)
         self._weights: Floats = np.asarray(weights, dtype=np.float64)
         self.forget()
@@ -93,63 +151,124 @@ class Judge:
     def forget(self) -> None:
         """Begin anew: what a stage of a search finds must not depend on the stages before it."""
         self._compiled = _Compiled(self.runner, self.pairs)
-        self._hardest = np.arange(len(self.pairs))  # what the last complement separated most first
+        self._hardest: dict[str, list[int]] = {}  # pairs by trial, worst first
+        self._failed: list[str] = []  # names of trials, the last that failed first
+        self.met: list[Part] = []  # parts of the rest that circuits were tried against
 
     def assess(self, circuits: Sequence[Nodes]) -> list[Quality]:
         """Quality of several circuits, with all weights between their nodes, and complements."""
         alone = self.alone([(nodes, None) for nodes in circuits])
-        rest = self.runner.margins_many(self.pairs, [View.without(nodes) for nodes in circuits])
         return [
-            self._with_complement(quality, margins)
-            for quality, margins in zip(alone, rest, strict=True)
+            self._tried(quality, (nodes, None))
+            for nodes, quality in zip(circuits, alone, strict=True)
         ]
 
     def measure(self, member: Member) -> Quality:
         """Quality of one circuit by the ablated model itself, as the claims will run it."""
-        views = [View.circuit(*member), View.without(member[0])]
-        alone, rest = (self.runner.margins_many(self.pairs, [view])[0] for view in views)
-        return self._with_complement(self._alone(alone), rest)
+        margins = self.runner.margins_many(self.pairs, [View.circuit(*member)])[0]
+        return self._tried(_alone(margins, self._weights), member)
 
     def left_by_edges(self, member: Member) -> float:
         """Nats by which a pair is told apart at most with only its edges cut; 0 where none can be.
 
-        The claim `necessary` asks this besides; the search does not.
+        The claim `necessary` asks this besides; a search does where that is declared.
         """
         if not isinstance(self.runner.model, Wired):
             return 0.0
-        nodes, edges = member
-        cut = View.without(Nodes.of({}), live_edges(nodes, self.runner.model, edges))
-        return float(self.runner.margins_many(self.pairs, [cut])[0].mean(axis=1).max())
+        view = View.without(Nodes.of({}), self._edges(member))
+        return float(self.runner.margins_many(self.pairs, [view])[0].mean(axis=1).max())
 
     def alone(self, members: Sequence[Member]) -> list[Quality]:
         """Quality of several circuits, each with its edges, as if nothing were left without."""
-        return [self._alone(margins) for margins in self._compiled.margins(members)]
-
-    def _alone(self, margins: Floats) -> Quality:
-        return Quality(
-            loss=_mean(np.logaddexp(0, -margins), self._weights),
-            rate=_mean(margins > 0, self._weights),
-        )
-
-    def _with_complement(self, quality: Quality, margins: Floats) -> Quality:
-        left, apart = _mean(margins > 0, self._weights), margins.mean(axis=1)
-        return replace(quality, left=left, worst_separation=float(apart.max()))
+        return [_alone(margins, self._weights) for margins in self._compiled.margins(members)]
 
     def reaches(self, member: Member) -> bool:
-        """Whether one circuit and its complement are good enough; what is cheap to ask first."""
+        """Whether one circuit is good enough in every trial; what is cheap to ask first."""
         if not self.alone([member])[0].reaches(self.bar):
             return False
-        if not self.bar.asks_for_necessity:
-            return True
-        view = View.without(member[0])
-        hardest = [self.pairs[i] for i in self._hardest[:FEW]]
-        if len(hardest) < len(self.pairs):
-            apart = self.runner.margins_many(hardest, [view])[0].mean(axis=1)
+        trials = {trial.name: trial for trial in self._trials(member)}
+        order = [*(name for name in self._failed if name in trials), *trials]
+        for name in dict.fromkeys(order):
+            if not self._passes(trials[name]):
+                self._failed = [name, *(other for other in self._failed if other != name)]
+                return False
+        return True
+
+    def _passes(self, trial: _Trial) -> bool:
+        hardest = self._hardest.get(trial.name, [*range(len(self.pairs))])
+        if trial.by_one and len(hardest) > FEW:
+            few = [self.pairs[i] for i in hardest[:FEW]]
+            apart = trial.runner.margins_many(few, [trial.view])[0].mean(axis=1)
             if apart.max() > self.bar.max_separation:
                 return False
-        margins = self.runner.margins_many(self.pairs, [view])[0]
-        self._hardest = np.argsort(-margins.mean(axis=1), kind="stable")
-        return self._with_complement(Quality(), margins).reaches(self.bar)
+        margins = trial.runner.margins_many(self.pairs, [trial.view])[0]
+        self._hardest[trial.name] = np.argsort(-margins.mean(axis=1), kind="stable").tolist()
+        return trial.counts(margins, self._weights).reaches(self.bar)
+
+    def _tried(self, quality: Quality, member: Member) -> Quality:
+        """A quality and what all trials add to it."""
+        for trial in self._trials(member):
+            margins = trial.runner.margins_many(self.pairs, [trial.view])[0]
+            quality = quality.worst(trial.counts(margins, self._weights))
+        return quality
+
+    def _trials(self, member: Member) -> Iterator[_Trial]:
+        """Every way in which a circuit is tried, but for what it does alone when it is compiled."""
+        nodes, edges = member
+        for ablation in self.asked.ablations:
+            runner = self.runner.under(ablation)
+            if runner is not self.runner:
+                yield _Trial(f"alone {ablation}", runner, View.circuit(*member), _alone)
+            if not self.asked.necessity:
+                continue
+            count = _flipped if ablation.kind.from_partner else _left
+            ways = {"nodes": View.without(nodes)}
+            if ablation.kind.from_partner:
+                ways["upstream"] = View.without(upstream(nodes, self.runner.model))
+            if self.asked.edges and isinstance(self.runner.model, Wired):
+                ways["edges"] = View.without(Nodes.of({}), self._edges(member))
+            for way, view in ways.items():
+                yield _Trial(f"{way} {ablation}", runner, view, count, by_one=True)
+        unlisted = None
+        if self.met and edges is not None:
+            listed = set(edges)
+            every = live_edges(nodes, self.runner.model)
+            unlisted = Edges.gather(edge for edge in every if edge not in listed)
+        for number, part in enumerate(self.met):
+            runner = self.runner.under(part.ablation)
+            yield _Trial(f"part {number}", runner, part.beside(nodes, unlisted), self._gap)
+
+    def _edges(self, member: Member) -> Edges:
+        nodes, edges = member
+        return live_edges(nodes, self.runner.model, edges)
+
+    def gap(self, runner: Runner, view: View) -> float:
+        """What a run costs above the whole model's task loss, in nats."""
+        margins = runner.margins_many(self.pairs, [view])[0]
+        return self._gap(margins, self._weights).gap
+
+    def _gap(self, margins: Floats, weights: Floats) -> Quality:
+        whole = self.runner.margins(self.pairs, WHOLE)
+        return Quality(gap=_mean(_losses(margins) - _losses(whole), weights))
+
+
+def _alone(margins: Floats, weights: Floats) -> Quality:
+    return Quality(loss=_mean(_losses(margins), weights), rate=_mean(margins > 0, weights))
+
+
+def _left(margins: Floats, weights: Floats) -> Quality:
+    apart = margins.mean(axis=1)
+    return Quality(left=_mean(margins > 0, weights), worst_separation=float(apart.max()))
+
+
+def _flipped(margins: Floats, weights: Floats) -> Quality:
+    apart = margins.mean(axis=1)
+    return Quality(flipped=_mean(margins < 0, weights), worst_separation=float(apart.max()))
+
+
+def _losses(margins: Floats) -> Floats:
+    losses: Floats = np.logaddexp(0, -margins)
+    return losses
 
 
 class _Compiled:

@@ -16,13 +16,16 @@ from torch.nn import functional as F
 from pytest_circuits.circuit.edges import Edge, Edges, live_edges
 from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Node, Nodes
+from pytest_circuits.prune.objective import Objective
 from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.quality import LARGEST, Judge
-from pytest_circuits.prune.soft_masks import in_order, margins, separation
+from pytest_circuits.prune.soft_masks import in_order
+from pytest_circuits.spec.ablations import Ablation
 
 T = TypeVar("T")
 
 _PROPOSED = 12  # nodes that a repair tries at a time, alone and the first few together
+_FEW = 4  # where each costs many runs
 _TOGETHER = (2, 4, 8)
 _LARGEST = 64  # nodes that a repair adds at most
 _RANKED = 128  # nodes that are tried at a time where there are too many to leave each out
@@ -34,45 +37,46 @@ _SHARP = 8.0  # of the soft maximum over pairs, per bar
 class Proposer:
     """Says to first order which nodes would help a circuit most, and which it could spare."""
 
-    def __init__(self, judge: Judge, fill: Mapping[str, Tensor], prompts: Prompts) -> None:
-        self._judge, self._fill, self._prompts = judge, fill, prompts
+    def __init__(self, judge: Judge, objective: Objective, prompts: Prompts) -> None:
+        self._judge, self._objective, self._prompts = judge, objective, prompts
 
     def additions(self, nodes: Nodes, *, forbidden: frozenset[Node] = frozenset()) -> list[Node]:
         """Nodes outside a circuit, the most helpful first.
 
-        A loss or a separation far below its bar asks for no help.
+        What is far below its bar asks for no help.
         """
         on = self._masks(nodes)
-        found = margins(self._judge.runner.model, self._fill, on, self._prompts)[0]  # [2, P]
-        loss = F.softplus(-found[0]).mean() / self._judge.bar.max_loss
-        slopes = _slopes(F.relu(loss - 0.5) + F.relu(self._worst(found[1]) - 0.5), on)
+        slopes = _slopes(F.relu(self._uses(on) - 0.5).sum(), on)
         return in_order(slopes, without=forbidden.union(nodes))
 
-    def pressure_without(self, nodes: Nodes) -> list[float]:
-        """The loss or the separation, in bars, whichever is the greater without each node."""
+    def uses_without(self, nodes: Nodes) -> list[float]:
+        """How much of the room below the bar is used without each node, by what is pressed most."""
         on = self._masks(nodes)
-        model, bar = self._judge.runner.model, self._judge.bar
-        found = margins(model, self._fill, on, self._prompts, complement=False)[0]
-        loss = F.softplus(-found[0]).mean() / bar.max_loss
-        slopes = _slopes(loss, on)
-        losses = [loss.item() - slopes[hook][channel] for hook, channel in nodes]
-        return [max(each) for each in zip(losses, self.separation_without(nodes), strict=True)]
+        most = torch.logsumexp(_SHARP * self._uses(on), 0) / _SHARP
+        slopes = _slopes(most, on)
+        return [most.item() - slopes[hook][channel] for hook, channel in nodes]
 
-    def separation_without(self, nodes: Nodes) -> list[float]:
-        """What the complement would tell apart, in bars, if it had one node of a circuit each."""
-        left = {hook: 1 - mask.detach() for hook, mask in self._masks(nodes).items()}
-        for mask in left.values():
-            mask.requires_grad_()
-        model = self._judge.runner.model
-        found = margins(model, self._fill, left, self._prompts, complement=False)[0]
-        worst = self._worst(found[0])
-        slopes = _slopes(worst, left)
-        return [worst.item() + slopes[hook][channel] for hook, channel in nodes]
+    def _uses(self, on: Mapping[str, Tensor]) -> Tensor:
+        """What of the room below the bar is used by every measure."""
+        bar = self._judge.bar
+        tried = self._objective.tried(on, self._prompts, self._parts())
+        worst = (
+            torch.logsumexp(_SHARP * left[0] / bar.max_separation, 0) / _SHARP
+            for left in tried.left
+        )
+        losses = (loss[0] / bar.max_loss for loss in tried.losses)
+        gaps = (gap for by_part in tried.gaps for gap in by_part[0] / bar.max_gap)
+        return torch.stack([*losses, *worst, *gaps])
 
-    def _worst(self, complement: Tensor) -> Tensor:
-        """The separation of the pair that a complement tells apart most, softly: [P] -> []."""
-        apart = separation(complement) / self._judge.bar.max_separation
-        return torch.logsumexp(_SHARP * apart, 0) / _SHARP
+    def _parts(self) -> dict[Ablation, dict[str, Tensor]]:
+        """What stays of the rest in each part that was met, [1, parts, D] by site."""
+        model, found = self._judge.runner.model, {}
+        for ablation in {part.ablation: None for part in self._judge.met}:
+            mine = [part for part in self._judge.met if part.ablation is ablation]
+            stays = torch.tensor([part.stays for part in mine], device=model.device)[:, None]
+            masks = masks_of(model, [part.nodes for part in mine])
+            found[ablation] = {name: (mask == stays).float()[None] for name, mask in masks.items()}
+        return found
 
     def _masks(self, nodes: Nodes) -> dict[str, Tensor]:
         masks = masks_of(self._judge.runner.model, [nodes])
@@ -98,7 +102,8 @@ def repair(
         if nodes.count > limit:
             return None
         proposed = proposer.additions(nodes, forbidden=forbidden)[:_PROPOSED]
-        larger = [Nodes.gather([*nodes, node]) for node in proposed]
+        few = proposed[:_FEW] if judge.asked.max_gap is not None else proposed
+        larger = [Nodes.gather([*nodes, node]) for node in few]
         larger += [Nodes.gather([*nodes, *proposed[:size]]) for size in _TOGETHER]
         qualities = judge.assess(larger)
         merits = [
@@ -120,11 +125,11 @@ def remove(
 
     def spared(kept: list[Node]) -> list[int]:
         if len(kept) > LARGEST:
-            uses = proposer.pressure_without(Nodes.gather(kept))
+            uses = proposer.uses_without(Nodes.gather(kept))
             return sorted(range(len(kept)), key=lambda i: (uses[i], i))[:_RANKED]
         parts = [(Nodes.gather(_without(kept, {i})), edges) for i in range(len(kept))]
-        alone, left = judge.alone(parts), proposer.separation_without(Nodes.gather(kept))
-        uses = [max(q.use(bar), apart) for q, apart in zip(alone, left, strict=True)]
+        alone, others = judge.alone(parts), proposer.uses_without(Nodes.gather(kept))
+        uses = [max(q.use(bar), other) for q, other in zip(alone, others, strict=True)]
         good = [i for i, quality in enumerate(alone) if quality.reaches(bar)]
         return sorted(good, key=lambda i: (uses[i], i))
 
@@ -172,7 +177,7 @@ def needed_edges(judge: Judge, nodes: Nodes) -> Edges:
         return sorted(good, key=lambda i: (alone[i].use(bar), i))
 
     def reaches(kept: list[Edge]) -> bool:
-        return judge.alone([(nodes, Edges.gather(kept))])[0].reaches(bar)
+        return judge.reaches((nodes, Edges.gather(kept)))
 
     kept = list(live_edges(nodes, judge.runner.model))
     for smaller in eliminate(kept, spared, reaches, least=0):

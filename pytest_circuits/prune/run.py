@@ -21,14 +21,14 @@ from pytest_circuits.model.open import load_model, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.prune.objective import Asked
 from pytest_circuits.prune.plan import MaskPlan, Method, PrunePlan, Start
 from pytest_circuits.prune.pool import split
 from pytest_circuits.prune.quality import Judge
 from pytest_circuits.prune.request import Request
 from pytest_circuits.prune.search import Found, find_circuits
 from pytest_circuits.prune.stages import Notes
-from pytest_circuits.prune.subject import NotFoundError, Subject
-from pytest_circuits.spec.ablations import first_constant
+from pytest_circuits.prune.subject import NotFoundError, Subject, asked_of
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.spec.problems import Problem
 from pytest_circuits.spec.types import FoundBy, Spec
@@ -39,7 +39,7 @@ _CHANNELS = TypeAdapter(dict[str, tuple[int, ...]])
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Wanted:
     """One specification, where its result is written, and what is found on the way."""
 
     loaded: LoadedSpec
@@ -71,17 +71,17 @@ def search(request: Request, loaded: Sequence[LoadedSpec]) -> int:
     """
     plan, device = plan_of(request), usable_device(request.device)
     wanted = [
-        _Asked(each, Path(target), folder)
+        _Wanted(each, Path(target), folder)
         for each, target, folder in zip(loaded, request.targets, request.folders, strict=True)
     ]
-    failed, groups = False, _by_model(wanted, request.model)
+    failed, groups = False, _by_model(wanted, request.model, plan)
     refuse([p for path, group in groups for p in _problems(group, plan, load_model(path))])
     for model_path, group in groups:
         failed |= _search_together(group, plan, model_path, device)
     return FOUND_NOTHING if failed else 0
 
 
-def _problems(wanted: Sequence[_Asked], plan: PrunePlan, model: Model) -> Iterator[Problem]:
+def _problems(wanted: Sequence[_Wanted], plan: PrunePlan, model: Model) -> Iterator[Problem]:
     """Give what is wrong with the specifications of one model, before any of them is searched."""
     for each in wanted:
         if plan.start is Start.SPEC:
@@ -106,18 +106,20 @@ def plan_of(request: Request) -> PrunePlan:
     return plan.calibrated() if request.calibrate else plan
 
 
-def _by_model(wanted: Sequence[_Asked], model: str | None) -> list[tuple[Path, list[_Asked]]]:
+def _by_model(
+    wanted: Sequence[_Wanted], model: str | None, plan: PrunePlan
+) -> list[tuple[Path, list[_Wanted]]]:
     """Those that can be searched in one batch, with their model."""
-    groups: dict[tuple[Path, str | None], tuple[Path, list[_Asked]]] = {}
+    groups: dict[tuple[Path, Asked], tuple[Path, list[_Wanted]]] = {}
     for each in wanted:
         path = Path(model) if model else each.loaded.model_path
-        key = path.resolve(), first_constant(each.loaded.spec.ablations)
+        key = path.resolve(), asked_of(each.loaded.spec, plan)
         groups.setdefault(key, (path, []))[1].append(each)
     return list(groups.values())
 
 
 def _search_together(
-    wanted: Sequence[_Asked], plan: PrunePlan, model_path: Path, device: str
+    wanted: Sequence[_Wanted], plan: PrunePlan, model_path: Path, device: str
 ) -> bool:
     """Search those of one model in one batch; True if something was not found."""
     model = load_model(model_path, device=device)
@@ -156,7 +158,7 @@ def _warn(judge: Judge, found: Found) -> None:
             )
 
 
-def _with_start(each: _Asked, plan: PrunePlan) -> Spec:
+def _with_start(each: _Wanted, plan: PrunePlan) -> Spec:
     """The specification, with the nodes that a search starts with where it asks for its own."""
     spec = each.loaded.spec
     if plan.start is not Start.SPEC:
@@ -168,7 +170,7 @@ def _with_start(each: _Asked, plan: PrunePlan) -> Spec:
 
 
 def _remembered(
-    each: _Asked, text: bytes, plan: PrunePlan, nodes: Mapping[str, tuple[int, ...]]
+    each: _Wanted, text: bytes, plan: PrunePlan, nodes: Mapping[str, tuple[int, ...]]
 ) -> Mapping[str, tuple[int, ...]]:
     """The nodes that a search starts with, by the text of its file.
 
@@ -179,7 +181,7 @@ def _remembered(
     return notes.once(lambda: dict(nodes), _CHANNELS)
 
 
-def _write(each: _Asked, before: Spec, complete: Spec, plan: PrunePlan) -> None:
+def _write(each: _Wanted, before: Spec, complete: Spec, plan: PrunePlan) -> None:
     header = _opening_comment(each.loaded.path)
     if plan.start is Start.SPEC:
         _remembered(each, dump_spec(complete, header=header).encode(), plan, before.nodes)

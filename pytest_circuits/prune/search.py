@@ -1,6 +1,7 @@
 """The search for circuits: from behaviors to nodes, edges and the evidence that they do it.
 
-    drafts -> repair -> remove -> exchange, of every seed
+    drafts -> repair -> remove -> exchange, of every seed; or, where parts of the rest may not hurt,
+              repair -> hold
            -> the same of the union of what the seeds led to -> the smallest of all
            -> edges -> measure -> calibrate -> controls -> backups
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 
 from pytest_circuits.circuit.edges import Edges, live_edges
@@ -21,6 +23,7 @@ from pytest_circuits.model.reference import Reference
 from pytest_circuits.prune.calibrate import Calibrated, with_calibration
 from pytest_circuits.prune.controls import Control, control, controls_of
 from pytest_circuits.prune.drafts import drafts
+from pytest_circuits.prune.hold import ROUNDS, Held, attacks, hold
 from pytest_circuits.prune.plan import PrunePlan, Start
 from pytest_circuits.prune.quality import Quality
 from pytest_circuits.prune.refine import exchange, needed_edges, remove, repair
@@ -74,14 +77,17 @@ def _searched(case: Case, drafted: list[Nodes]) -> Found:
     """The stages after the drafts, in their order."""
     plan, model = case.plan, case.subject.model
     controls = controls_of(model) if plan.controls else ()
-    of_seeds = _refined(case, drafted)
-    if not of_seeds:
+    refined = _refined(case, drafted)
+    if not refined:
         raise _not_found(case.subject, drafted)
-    union = Nodes.gather(node for nodes in of_seeds for node in nodes)
-    more = _refined(case, [union]) if len(of_seeds) > 1 else []
-    nodes, edges = case.run(smallest, [*of_seeds, *more]), None
+    of_seeds = [each.nodes for each in refined]
+    if len(refined) > 1:
+        union = Nodes.gather(node for nodes in of_seeds for node in nodes)
+        refined += _refined(case, [union])
+    nodes, edges = case.run(smallest, [each.nodes for each in refined]), None
     if plan.edges and wires_of(model):
-        nodes, edges = case.run(with_edges, nodes)
+        met = next(each.met for each in refined if each.nodes == nodes)
+        nodes, edges = case.run(with_edges, Held(nodes, met))
     quality = case.run(measured, nodes, edges)
     fitted = case.run(with_calibration, nodes, edges, quality) if plan.calibrate else None
     return Found(
@@ -96,10 +102,13 @@ def _searched(case: Case, drafted: list[Nodes]) -> Found:
     )
 
 
-def _refined(case: Case, circuits: list[Nodes]) -> list[Nodes]:
+def _refined(case: Case, circuits: list[Nodes]) -> list[Held]:
     """What circuits lead to, without those that nothing makes good enough."""
     good = [case.run(repaired, nodes) for nodes in circuits]
-    return [case.run(exchanged, case.run(removed, nodes)) for nodes in good if nodes is not None]
+    kept = [nodes for nodes in good if nodes is not None]
+    if case.subject.objective.asked.max_gap is None:
+        return [Held(case.run(exchanged, case.run(removed, nodes)), ()) for nodes in kept]
+    return [found for found in (case.run(held, nodes) for nodes in kept) if found]
 
 
 @stage
@@ -114,6 +123,20 @@ def removed(case: Case, nodes: Nodes) -> Nodes:
     """A circuit without the nodes that it can spare."""
     judge, proposer = case.subject.judge, case.subject.proposer
     return _last(case, nodes, remove(judge, proposer, nodes))
+
+
+@stage
+def held(case: Case, nodes: Nodes) -> Held | None:
+    """A circuit that holds whatever part of the rest is ablated, as small as it gets."""
+    judge, proposer = case.subject.judge, case.subject.proposer
+    with reporting(f"attacking {case.subject.spec.circuit}", nodes.count) as reporter:
+
+        def tell(on_the_way: Held) -> None:
+            count = on_the_way.nodes.count
+            about = f"{count} nodes, {len(on_the_way.met)} parts of the rest"
+            reporter.at(max(0, nodes.count - count), about)
+
+        return hold(judge, proposer, nodes, tell)
 
 
 @stage
@@ -141,12 +164,19 @@ def smallest(case: Case, circuits: list[Nodes]) -> Nodes:
 
 
 @stage
-def with_edges(case: Case, nodes: Nodes) -> tuple[Nodes, Edges]:
-    """The edges that a circuit needs, and its nodes without those that other edges needed."""
-    subject = case.subject
-    edges = needed_edges(subject.judge, nodes)
-    *_, nodes = nodes, *remove(subject.judge, subject.proposer, nodes, edges)
-    return nodes, live_edges(nodes, subject.model, edges)
+def with_edges(case: Case, found: Held) -> tuple[Nodes, Edges]:
+    """The edges that a circuit needs, and its nodes without those that other edges needed.
+
+    Where it would not hold without the others, it keeps them all.
+    """
+    subject, judge = case.subject, case.subject.judge
+    judge.met = list(found.met)
+    edges = needed_edges(judge, found.nodes)
+    *_, nodes = found.nodes, *remove(judge, subject.proposer, found.nodes, edges)
+    edges = live_edges(nodes, subject.model, edges)
+    if judge.asked.max_gap is not None and attacks(judge, nodes, edges, number=ROUNDS):
+        return found.nodes, live_edges(found.nodes, subject.model)
+    return nodes, edges
 
 
 @stage
@@ -198,11 +228,13 @@ def _not_found(subject: Subject, circuits: Sequence[Nodes]) -> NotFoundError:
     qualities = subject.judge.assess(circuits)
     best = min(range(len(circuits)), key=lambda i: qualities[i].excess(bar))
     reached = qualities[best]
+    beside = f", whatever of the rest is ablated, to {bar.max_gap:.2f} nats"
     return NotFoundError(
         f"{subject.spec.circuit}: no circuit found that reaches task loss {bar.max_loss:.3f} with "
-        f"a complement that separates no pair by {bar.max_separation:.2f} nats; the best, of "
-        f"{circuits[best].count} nodes, has loss {reached.loss:.3f} and separation "
-        f"{reached.worst_separation:.2f}. Try more --steps or --seeds"
+        f"a complement that separates no pair by {bar.max_separation:.2f} nats"
+        f"{beside * (bar.max_gap < inf)}; the best, of {circuits[best].count} nodes, has loss "
+        f"{reached.loss:.3f} and separation {reached.worst_separation:.2f}. Try more --steps "
+        "or --seeds"
     )
 
 

@@ -36,7 +36,8 @@ from pytest_circuits.system.sources import digest_of_file_of, source_digest
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ROOMS = ("prune", "compile", "circuit", "model", "prompts", "spec", "system", "errors")  # at work
+# At work in a search.
+ROOMS = ("prune", "claims", "compile", "circuit", "model", "prompts", "spec", "system", "errors")
 _EVERY = 10.0  # seconds between two checkpoints of masks
 _MOST_BYTES = 2**30  # of one file
 _DIGEST = "sha256"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from torch import Tensor
 
@@ -14,7 +16,8 @@ from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.errors import CircuitsError
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
-from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.prune.objective import Asked, Objective
 from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import Prompts, split
 from pytest_circuits.prune.quality import FEW, Bar, Judge
@@ -39,6 +42,7 @@ class Subject:
     pool: Prompts  # that masks learn from: K = 1
     judge: Judge
     proposer: Proposer
+    objective: Objective
 
     @classmethod
     def of(cls, spec: Spec, model: Model, reference: Reference, plan: PrunePlan) -> Subject:
@@ -46,32 +50,60 @@ class Subject:
         ablation = first_constant(spec.ablations)
         if ablation is None:
             raise NotFoundError(
-                f"{spec.circuit}: a search needs mean or zero ablation, where what is left out is "
-                f"constant; under {spec.ablations[0].value} it is not. Search under mean, then "
-                "change the ablation"
+                f"{spec.circuit}: a search needs mean or zero ablation besides, where what is left "
+                f"out is constant; under {spec.ablations[0].value} it is not. Let `ablation` name "
+                f"both, as in [mean, {spec.ablations[0].value}]"
             )
         parts = split(PromptSpace(spec.behavior), evaluation=plan.evaluation_pairs)
-        runner = Runner(model, reference, ablation)
+        runner, asked = Runner(model, reference, ablation), asked_of(spec, plan)
         margin = margin_of(spec.protocol, runner, parts.evaluation)
-        judge = Judge(runner, parts.evaluation, parts.weights, bar_of(spec, plan, margin=margin))
+        bar = bar_of(spec, plan, margin=margin)
+        judge = Judge(runner, parts.evaluation, parts.weights, bar, asked)
         _require_behavior(spec, judge)
         _require_nodes(spec, judge, margin=margin)
-        fill = ablation.kind.fill(Given(reference))
-        encoder = Encoder(model)
-        step = -(-len(parts.evaluation) // (2 * FEW))  # spread: a whole space comes in its order
-        proposer = Proposer(judge, fill, Prompts.of(parts.evaluation[::step], encoder))
-        return cls(spec, model, fill, Prompts.of(parts.training, encoder), judge, proposer)
+        fills = {
+            each: each.kind.fill(Given(reference)) for each in asked.ablations if each.kind.constant
+        }
+        objective, encoder = Objective(model, fills, asked), Encoder(model)
+        training, some = (
+            Prompts.of(pairs, encoder, partners=asked.partners)
+            for pairs in (parts.training, spread(parts.evaluation, asked))
+        )
+        proposer = Proposer(judge, objective, some)
+        return cls(spec, model, fills[ablation], training, judge, proposer, objective)
+
+
+def asked_of(spec: Spec, plan: PrunePlan) -> Asked:
+    """What the search tries circuits for, from what the claims are about."""
+    necessity, faithful = plan.masks.backup_weight > 0, spec.claims.faithful
+    first = first_constant(spec.ablations)
+    return Asked(
+        tuple(sorted(spec.ablations, key=lambda each: each is not first)),
+        necessity=necessity,
+        edges=necessity and spec.claims.necessary is not None,
+        max_gap=faithful.max_gap if faithful else None,
+        few=faithful.few if faithful else 1,
+    )
+
+
+def spread(pairs: Sequence[Pair], asked: Asked) -> Sequence[Pair]:
+    """Some pairs for gradients, taken from all over: a whole space comes in its order."""
+    most = 2 * FEW if len(asked.ablations) == 1 and asked.max_gap is None else FEW // 2
+    return pairs[:: -(-len(pairs) // most)]
 
 
 def bar_of(spec: Spec, plan: PrunePlan, *, margin: float) -> Bar:
     """What the search asks for, from what the claims ask for."""
     sufficient = spec.claims.sufficient or SufficientClaim(rate=0.95, max_loss=0.15)
     necessary = spec.claims.necessary or NecessaryClaim(max_rate=0.65)
+    faithful = spec.claims.faithful
     return Bar(
         max_loss=plan.loss_share * sufficient.max_loss,
         min_rate=1 - plan.rate_share * (1 - sufficient.rate),
         max_left=0.5 + plan.left_share * (necessary.max_rate - 0.5),
         max_separation=plan.separation_share * margin,
+        min_flip=1 - plan.rate_share * (1 - necessary.min_flip),
+        max_gap=plan.gap_share * faithful.max_gap if faithful else inf,
     )
 
 

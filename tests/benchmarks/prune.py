@@ -130,7 +130,7 @@ def batched_speedup(subject: Subject, seeds: int) -> float:
     def run(searches: Sequence[Search]) -> float:
         masks = Masks(subject.model, searches, plan)
         start = time.perf_counter()
-        for _ in learn(subject.model, subject.fill, masks, plan):
+        for _ in learn(subject.objective, masks, plan):
             pass
         return time.perf_counter() - start
 

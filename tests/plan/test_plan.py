@@ -158,7 +158,7 @@ def test_before_there_are_nodes_the_plan_says_what_it_costs_to_find_them(
     assert f"pytest-circuits prune {spec}: " in line
     told = re.search(r" ([\d,]+) prompts, forwards and backwards \(about [\d.e+]+ s here\)", line)
     assert told is not None
-    assert int(told[1].replace(",", "")) == PrunePlan().learnt_from(controls=2)
+    assert int(told[1].replace(",", "")) == PrunePlan().learnt_from(3, controls=2)
 
 
 def test_without_a_model_too(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.cli import main
+from pytest_circuits.prune import masks
 from pytest_circuits.prune.plan import MaskPlan, PrunePlan
 from pytest_circuits.prune.soft_masks import margins
+from pytest_circuits.prune.subject import asked_of
 from pytest_circuits.spec.load import load_spec
 from tests.known_models import quote_copier, redundant_quote
 from tests.odd_state import all_odd, state
@@ -34,12 +36,20 @@ def learnt(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Prompts of each forward that masks are learnt from."""
     counted: list[int] = []
 
-    def counting(*args: Any, complement: bool) -> Tensor:  # noqa: ANN401
-        *_, prompts = args
-        counted.append(prompts.choices[..., 0].numel() * (1 + complement))
-        return margins(*args, complement=complement)
+    descend = masks._Step.descend
 
-    monkeypatch.setattr("pytest_circuits.prune.masks.margins", counting)
+    def counting(*args: Any, **named: Any) -> Tensor:  # noqa: ANN401
+        *_, keep, prompts = args
+        runs = next(iter(keep.values())).shape[1]
+        counted.append(prompts.choices[..., 0].numel() * runs)
+        return margins(*args, **named)
+
+    def descending(*args: Any) -> Any:  # noqa: ANN401
+        with monkeypatch.context() as patched:
+            patched.setattr("pytest_circuits.prune.objective.margins", counting)
+            return descend(*args)
+
+    monkeypatch.setattr(masks._Step, "descend", descending)
     return counted
 
 
@@ -66,7 +76,9 @@ def test_it_writes_a_complete_spec_with_evidence_and_controls(
     assert "found by how many of 2 seeds: " in result.output
     assert "undeclared" not in result.output
     asked = PrunePlan(masks=MaskPlan(steps=100), seeds=2)
-    assert sum(learnt) == asked.learnt_from(controls=2)  # as `plan` says
+    assert sum(learnt) == asked.learnt_from(
+        asked_of(spec, asked).runs, controls=2
+    )  # as `plan` says
 
 
 def test_what_others_set_in_the_process_changes_no_byte(known: Callable[..., Known]) -> None:

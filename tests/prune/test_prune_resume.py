@@ -89,7 +89,7 @@ class Mishap:
 def mishap(monkeypatch: pytest.MonkeyPatch) -> Mishap:
     """Count the steps of masks, and die when so many files are about to be written or just were."""
     found = Mishap(0)
-    descend = masks._descend
+    descend = masks._Step.descend
 
     def deadly(path: Path, content: bytes) -> None:
         found.strike()
@@ -108,7 +108,7 @@ def mishap(monkeypatch: pytest.MonkeyPatch) -> Mishap:
 
     monkeypatch.setattr(stages, "write_atomic", deadly)
     monkeypatch.setattr(stages, "save", deadly_save)
-    monkeypatch.setattr(masks, "_descend", counted)
+    monkeypatch.setattr(masks._Step, "descend", counted)
     monkeypatch.setattr(stages, "_EVERY", 0.0)
     return found
 

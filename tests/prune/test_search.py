@@ -19,10 +19,10 @@ from pytest_circuits.prune.controls import Control
 from pytest_circuits.prune.drafts import attribute, ranked, smallest
 from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.plan import MaskPlan
-from pytest_circuits.prune.pool import split
+from pytest_circuits.prune.pool import split, together
 from pytest_circuits.prune.refine import exchange, needed_edges, remove, repair
 from pytest_circuits.prune.search import find_circuits, reprune
-from pytest_circuits.prune.soft_masks import margins, separation
+from pytest_circuits.prune.soft_masks import alone, margins, separation, sides
 from pytest_circuits.prune.subject import NotFoundError
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.slots import ChoiceSlot
@@ -66,10 +66,8 @@ def test_margins_of_a_mask_and_its_complement_are_those_of_the_views(
         hook: m.float()
         for hook, m in keep_masks([View.circuit(n) for n in nodes], subject.model).items()
     }
-    drawn = replace(
-        prompts, **{k: torch.cat([getattr(prompts, k)] * 2) for k in ("tokens", "last", "choices")}
-    )
-    found = margins(subject.model, subject.fill, on, drawn)
+    drawn = together([prompts, prompts])
+    found = margins(subject.model, subject.fill, sides(on), drawn)
     for k, some in enumerate(nodes):
         for side, view in enumerate((View.circuit(some), View.without(some))):
             keep = keep_masks([view], subject.model)
@@ -91,7 +89,7 @@ def test_searches_in_one_batch_are_those_that_run_alone(known: Callable[..., Kno
 
     def run(*seeds: int) -> Masks:
         masks = Masks(subject.model, [Search(subject.pool, seed) for seed in seeds], plan)
-        for _ in learn(subject.model, subject.fill, masks, plan):
+        for _ in learn(subject.objective, masks, plan):
             pass
         return masks
 
@@ -114,7 +112,7 @@ def test_a_forbidden_node_is_never_kept_and_a_first_circuit_is_where_a_search_be
     masks = Masks(subject.model, searches, plan)
     assert masks.on(1) == case.nodes
     assert not set(masks.on(0)) & set(barred)
-    for _ in learn(subject.model, subject.fill, masks, plan):
+    for _ in learn(subject.objective, masks, plan):
         assert not set(masks.on(0)) & set(barred)
 
 
@@ -176,7 +174,7 @@ def test_attribution_finds_what_the_loss_changes_by(known: Callable[..., Known])
         on = {
             hook: torch.full((1, site.width), value) for hook, site in subject.model.sites.items()
         }
-        found = margins(subject.model, subject.fill, on, prompts, complement=False)
+        found = margins(subject.model, subject.fill, alone(on), prompts)
         losses.append(float(np.logaddexp(0, -found.numpy()).mean()))
     total = sum(float(score.sum()) for score in scores.values())
     assert total == pytest.approx(losses[0] - losses[1], abs=0.05)

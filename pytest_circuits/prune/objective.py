@@ -1,0 +1,140 @@
+"""What a search asks of masks, and how far they are from it, differentiable in them.
+
+A circuit is tried alone under each ablation; with it, and it alone, ablated; with its edges cut and
+its nodes alive; and with parts of the rest ablated besides. Which of these, its specification says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pytest_circuits.circuit.partners import carried, from_neighbours
+from pytest_circuits.model.protocol import Model, Wired
+from pytest_circuits.prune.pool import Prompts
+from pytest_circuits.prune.soft_masks import margins, separation
+from pytest_circuits.spec.ablations import Ablation
+
+Masks = Mapping[str, Tensor]
+
+PARTS = 4  # of the rest, that a step tries under each ablation
+FLIP = 0.3  # nats, by which the foil is to be preferred where the circuit has the partner's values
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a specification asks of a circuit, as far as a search can ask it."""
+
+    ablations: tuple[Ablation, ...]
+    necessity: bool = True  # nothing does the task without the circuit
+    edges: bool = False  # nor without its edges alone
+    max_gap: float | None = None  # nats, what a part of the rest may cost; None: not asked
+    few: int = 1  # elements of such a part, under a constant ablation
+
+    @property
+    def partners(self) -> bool:
+        """Whether it is asked what the other prompts of pairs carry."""
+        return any(ablation.kind.from_partner for ablation in self.ablations)
+
+    @property
+    def runs(self) -> int:
+        """How often a step runs each prompt, without what is done in some steps alone."""
+        turned = sum(ablation.kind.from_partner for ablation in self.ablations)
+        ways = 1 + self.necessity + self.edges + PARTS * (self.max_gap is not None)
+        return len(self.ablations) * ways + turned * self.necessity + (self.max_gap is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How K circuits did, in nats.
+
+    losses: task loss under each ablation, [K] each. left: of each way to take the circuit away how
+    far the behavior is still there, for n prompts or pairs [K, n]; at most 0 is none of it. gaps:
+    what parts of the rest cost above the whole model's loss, [K, parts].
+    """
+
+    losses: list[Tensor] = field(default_factory=list)
+    left: list[Tensor] = field(default_factory=list)
+    gaps: list[Tensor] = field(default_factory=list)
+
+
+class Objective:
+    """Tries the circuits that masks describe in every way that is asked for.
+
+    fills: what an ablated node becomes, by each constant ablation.
+    """
+
+    def __init__(self, model: Model, fills: Mapping[Ablation, Masks], asked: Asked) -> None:
+        self.model, self.asked = model, asked
+        self._fills = fills
+        outputs = ((name, site) for name, site in model.sites.items() if site.is_output)
+        self._outputs = {name: torch.ones(site.width) for name, site in outputs}
+
+    def tried(
+        self, on: Masks, prompts: Prompts, parts: Mapping[Ablation, Masks] | None = None
+    ) -> Tried:
+        """How circuits do; masks [K, D] by site, parts of the rest that stay [K, A, D]."""
+        found, asked = Tried(), self.asked
+        carries = self._carried(prompts)
+        whole = self._whole_loss(prompts) if parts else None
+        for ablation in asked.ablations:
+            turned = ablation.kind.from_partner
+            fill = carries if turned else self._fills[ablation]
+            mine = (parts or {}).get(ablation, {})
+            ways = 1 + asked.necessity * (1 + turned)
+            keep = {name: self._kept(name, mask, ways, mine) for name, mask in on.items()}
+            by_run = margins(self.model, fill, keep, prompts)  # [K, S, P]
+            found.losses.append(_loss(by_run[:, 0]))
+            found.left.extend(_left(by_run[:, way], turned=turned) for way in range(1, ways))
+            if whole is not None and by_run.shape[1] > ways:
+                found.gaps.append(_loss(by_run[:, ways:]) - whole[:, None])
+            if asked.edges and isinstance(self.model, Wired):
+                every = {name: torch.ones_like(mask)[:, None] for name, mask in on.items()}
+                cut = margins(self.model, fill, every, prompts, cut=on)[:, 0]
+                found.left.append(_left(cut, turned=turned))
+        return found
+
+    def gaps(self, on: Masks, prompts: Prompts, ablation: Ablation, parts: Masks) -> Tensor:
+        """What parts of the rest cost, [K, A], where [K, A, D] by site of it stays."""
+        turned = ablation.kind.from_partner
+        fill = self._carried(prompts) if turned else self._fills[ablation]
+        keep = {
+            name: mask[:, None] + (1 - mask[:, None]) * parts[name] for name, mask in on.items()
+        }
+        loss = _loss(margins(self.model, fill, keep, prompts))
+        return loss - self._whole_loss(prompts)[:, None]
+
+    def _kept(self, name: str, mask: Tensor, ways: int, parts: Masks) -> Tensor:
+        """What runs keep at a site: the circuit, its complement, that and what it writes, parts."""
+        upstream = mask * (1 - self._outputs[name].to(mask)) if name in self._outputs else mask
+        runs = torch.stack([mask, 1 - mask, 1 - upstream][:ways], dim=1)
+        if name not in parts:
+            return runs
+        return torch.cat([runs, mask[:, None] + (1 - mask[:, None]) * parts[name]], dim=1)
+
+    def _carried(self, prompts: Prompts) -> Masks:
+        if not self.asked.partners:
+            return {}
+        tokens, last = prompts.tokens.flatten(0, 1), prompts.last.flatten()
+        return from_neighbours(carried(self.model, tokens, last), prompts.places.flatten(0, 1))
+
+    @torch.no_grad()
+    def _whole_loss(self, prompts: Prompts) -> Tensor:
+        every = {
+            name: torch.ones(len(prompts.tokens), 1, site.width, device=self.model.device)
+            for name, site in self.model.sites.items()
+        }
+        return _loss(margins(self.model, {}, every, prompts)[:, 0])
+
+
+def _loss(margins: Tensor) -> Tensor:
+    """Task loss of prompts [..., P] -> [...]."""
+    return F.softplus(-margins).mean(-1)
+
+
+def _left(margins: Tensor, *, turned: bool) -> Tensor:
+    return margins + FLIP if turned else separation(margins)

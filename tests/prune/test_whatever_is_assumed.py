@@ -1,0 +1,133 @@
+"""Searches ask for what the claims do: under each ablation, with edges cut, with parts ablated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_circuits.circuit.encoding import Floats
+from pytest_circuits.circuit.masks import masks_of
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.view import WHOLE, View
+from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.reference_file import load_reference
+from pytest_circuits.prune.objective import FLIP
+from pytest_circuits.prune.plan import MaskPlan, PrunePlan
+from pytest_circuits.prune.pool import Prompts
+from pytest_circuits.prune.quality import Part
+from pytest_circuits.prune.search import Found, find_circuits
+from pytest_circuits.prune.subject import Subject
+from pytest_circuits.spec.ablations import Ablation
+from pytest_circuits.spec.load import LoadedSpec, parse_spec
+from tests.known_models import QUOTE_PATH, Circuit, Weights, quote_spec, write_quote_copier
+
+CLAIMS = ("behaves", "sufficient", "necessary", "faithful")
+PATH = Nodes.of({hook: nodes for hook, nodes in QUOTE_PATH.items() if hook != "0.attn.q"})
+QUICK = PrunePlan(
+    masks=MaskPlan(steps=60), evaluation_pairs=32, rounds=1, edges=False, controls=False
+)
+
+
+def _specified(nodes: Circuit, folder: Path) -> LoadedSpec:
+    text = quote_spec(
+        nodes,
+        ablation="[mean, contrast]",
+        claims=CLAIMS,
+        protocol="{pairs: 300, search: 10, controls: 59}",
+    )
+    return parse_spec(text, path=folder / "q.circuit.yaml")
+
+
+def _subject(folder: Path, weights: Weights) -> Subject:
+    model = load_model(write_quote_copier(folder / "model", weights))
+    return Subject.of(_specified({}, folder).spec, model, load_reference(model), QUICK)
+
+
+def test_masks_are_tried_as_views_run(tmp_path: Path) -> None:
+    """What learning sees in one forward is what the claims measure, way by way."""
+    subject = _subject(tmp_path, Weights(weak=0.4))
+    judge, model = subject.judge, subject.model
+    pairs, encoder = judge.pairs[:6], judge.runner._encoder
+    prompts = Prompts.of(pairs, encoder, partners=True)
+    part = Nodes.of({"0.attn.v": range(20), "final_resid": range(5, 30)})
+    masks = ({n: m.float() for n, m in masks_of(model, [x]).items()} for x in (PATH, part))
+    on, rest = masks
+    stays = {ablation: {n: m[None] for n, m in rest.items()} for ablation in Ablation}
+
+    tried = subject.objective.tried(on, prompts, stays)
+
+    def seen(runner: Runner, view: View) -> Floats:
+        found: Floats = runner.margins_many(pairs, [view])[0]
+        return found
+
+    losses, left, gaps = [], [], []
+    for ablation in (Ablation.MEAN, Ablation.CONTRAST):
+        runner = judge.runner.under(ablation)
+        turned = ablation is Ablation.CONTRAST
+
+        losses.append(np.logaddexp(0, -seen(runner, View.circuit(PATH))).mean())
+        upstream = Nodes.gather(n for n in PATH if not model.sites[n[0]].is_output)
+        ways = [View.without(PATH), *([View.without(upstream)] if turned else [])]
+        ways.append(View.without(Nodes.of({}), judge._edges((PATH, None))))
+        for view in ways:
+            margins = seen(runner, view)
+            left.append(margins.ravel() + FLIP if turned else margins.mean(axis=1))
+        beside = Part(ablation, part, stays=True).beside(PATH, None)
+        whole, with_part = (np.logaddexp(0, -seen(runner, view)).mean() for view in (WHOLE, beside))
+        gaps.append(with_part - whole)
+    for found, expected in (
+        (tried.losses, losses),
+        (tried.left, left),
+        (tried.gaps, gaps),
+    ):
+        for mine, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(
+                mine.double().flatten(),
+                torch.as_tensor(other).double().flatten(),
+                rtol=0,
+                atol=1e-4,
+            )
+
+
+def test_a_search_under_attack_finds_what_holds_under_either_ablation(tmp_path: Path) -> None:
+    """Two channels that cancel in the rest: the path alone does not hold without one of them."""
+    weights = Weights(cancel=8.0)
+    subject = _subject(tmp_path, weights)
+
+    (found,) = find_circuits([subject], subject.judge.runner.reference, QUICK)
+
+    assert isinstance(found, Found)
+    assert set(PATH) < set(found.nodes)
+    assert found.nodes.count <= PATH.count + 2
+    loaded = _specified(dict(found.nodes.channels), tmp_path)
+    bench = make_bench(loaded, subject.model)
+    verdicts = {claim: run_claim(bench, claim).verdict for claim in CLAIMS}
+    assert verdicts == dict.fromkeys(CLAIMS, Verdict.PASS)
+    path_alone = make_bench(_specified(dict(PATH.channels), tmp_path), subject.model)
+    assert run_claim(path_alone, "faithful").verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("claims", "edges", "gap"),
+    [(CLAIMS, True, 0.2), (("behaves", "sufficient"), False, None)],
+    ids=["all", "few"],
+)
+def test_a_search_asks_what_is_declared(
+    tmp_path: Path, claims: tuple[str, ...], *, edges: bool, gap: float | None
+) -> None:
+    model = load_model(write_quote_copier(tmp_path / "model"))
+    spec = parse_spec(quote_spec({}, claims=claims), path=tmp_path / "q.circuit.yaml").spec
+
+    asked = Subject.of(spec, model, load_reference(model), QUICK).objective.asked
+
+    assert (asked.edges, asked.max_gap) == (edges, gap)
+    lenient = Subject.of(spec, model, load_reference(model), QUICK.sufficient_only())
+    assert lenient.objective.asked == replace(asked, necessity=False, edges=False)

@@ -85,6 +85,8 @@ def cut_weights(views: Sequence[View], model: Model) -> dict[Ends, Cut]:
             sorted({c for view in cutting.values() for c in _touched(view, ends, end)})
             for end in (0, 1)
         )
+        if not (sources and targets):
+            continue
         share = torch.zeros(len(views), len(targets), len(sources))
         rows, columns = map(_places, (targets, sources), wire.weight.shape)
         for k, view in cutting.items():

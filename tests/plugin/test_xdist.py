@@ -25,6 +25,7 @@ def test_workers_give_the_same_evidence_as_one_process(
 ) -> None:
     ended_for_workers = datetime(2001, 1, 1, tzinfo=UTC)  # if they asked their own clocks
     monkeypatch.setattr("pytest_circuits.gate.session.now", ended_for_workers.timestamp)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)  # of the processes of this suite
     waived = repository.write_bad_spec()
     waived.write_text(
         waived.read_text() + "waivers: {sufficient: {until: 2001-01-01, reason: see 34}}\n"

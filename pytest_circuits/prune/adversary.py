@@ -111,14 +111,19 @@ class Adversary:
         """Look for the few elements that hurt circuits most now; on: masks [K, D], hard."""
         if self._asked.max_gap is None:
             return
-        kept = torch.cat([on[name].detach() for name in self._widths], dim=-1)  # [K, all]
+        kept = torch.cat([on[name] for name in self._widths], dim=-1)  # [K, all nodes]
+        each = [slice(k, k + 1) for k in self._all]  # one at a time: there are many candidates
         for ablation in self._asked.ablations:
             if not ablation.kind.from_partner:
-                ends = [self._at_end(ablation, kept, prompts, end) for end in (1.0, 0.0)]
-                self.few[ablation] = torch.cat(ends, dim=1)
+                found = [
+                    self._at_end(ablation, kept[one], prompts.part(one), end)
+                    for one in each
+                    for end in (1.0, 0.0)
+                ]
+                self.few[ablation] = torch.cat(found).view(len(each), -1, kept.shape[1])
 
     def _at_end(self, ablation: Ablation, kept: Tensor, prompts: Prompts, end: float) -> Tensor:
-        """Parts [K, 3, all] that differ in few elements from all or nothing of the rest."""
+        """Parts [K, 3, all] that differ in few elements from all (1) or nothing (0) of the rest."""
         part = torch.full_like(kept, end)[:, None].requires_grad_()
         gaps = self._gaps(ablation, kept, prompts, part)
         (slope,) = torch.autograd.grad(gaps.sum(), part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,13 @@ from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import load_reference
+from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.objective import FLIP
 from pytest_circuits.prune.plan import MaskPlan, PrunePlan
 from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.quality import Part
 from pytest_circuits.prune.search import Found, find_circuits
+from pytest_circuits.prune.stages import Checkpoints
 from pytest_circuits.prune.subject import Subject
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import LoadedSpec, parse_spec
@@ -113,6 +116,25 @@ def test_a_search_under_attack_finds_what_holds_under_either_ablation(tmp_path: 
     assert verdicts == dict.fromkeys(CLAIMS, Verdict.PASS)
     path_alone = make_bench(_specified(dict(PATH.channels), tmp_path), subject.model)
     assert run_claim(path_alone, "faithful").verdict is Verdict.FAIL
+
+
+def test_masks_that_are_learnt_under_attack_go_on_from_where_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_circuits.prune.stages._EVERY", 0.0)
+    subject, plan = _subject(tmp_path, Weights(cancel=8.0)), MaskPlan(steps=15, pairs=4)
+
+    def fresh() -> Masks:
+        return Masks(subject.model, [Search(subject.pool, seed) for seed in (0, 1)], plan)
+
+    whole, killed, gone_on = fresh(), fresh(), fresh()
+    list(learn(subject.objective, whole, plan))
+    list(islice(learn(subject.objective, killed, plan, Checkpoints(tmp_path / "kept")), 12))
+    steps = list(learn(subject.objective, gone_on, plan, Checkpoints(tmp_path / "kept")))
+
+    assert [step.step for step in steps] == [12, 13, 14]
+    for hook, tau in whole.tau.items():
+        assert torch.equal(tau, gone_on.tau[hook])
 
 
 @pytest.mark.parametrize(

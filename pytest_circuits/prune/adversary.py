@@ -128,8 +128,8 @@ class Adversary:
         gaps = self._gaps(ablation, kept, prompts, part)
         (slope,) = torch.autograd.grad(gaps.sum(), part)
         gain = torch.where(kept > 0, -torch.inf, slope[:, 0] * (1 - 2 * end))
-        proposed = gain.topk(_PROPOSED, dim=-1).indices  # [K, proposed]
-        single = torch.full_like(kept, end)[:, None].repeat(1, _PROPOSED, 1)
+        proposed = gain.topk(min(_PROPOSED, self._size), dim=-1).indices  # [K, proposed]
+        single = torch.full_like(kept, end)[:, None].repeat(1, proposed.shape[1], 1)
         single.scatter_(2, proposed[..., None], 1 - end)
         with torch.no_grad():
             cost = self._gaps(ablation, kept, prompts, single)

@@ -59,11 +59,11 @@ def plan(spec: Path, model_path: Path | None) -> None:
 def _pruning(loaded: LoadedSpec, model: Model | None, seconds: float | None) -> str:
     """What it costs to find the nodes, as far as that is known before; seconds: of a forward."""
     from pytest_circuits.prune.controls import controls_of  # noqa: PLC0415
-    from pytest_circuits.prune.subject import asked_of  # noqa: PLC0415
+    from pytest_circuits.prune.subject import demands_of  # noqa: PLC0415
 
     settings = PrunePlan()
     controls = len(controls_of(model)) if model else _CONTROLS
-    prompts = settings.learnt_from(asked_of(loaded.spec, settings).runs, controls=controls)
+    prompts = settings.learnt_from(demands_of(loaded.spec, settings).runs, controls=controls)
     time = "" if seconds is None else f" (about {_BACKWARD * seconds * prompts:.2g} s here)"
     return (
         f"no nodes yet; to find them: pytest-circuits prune {loaded.path}: masks are learnt from "

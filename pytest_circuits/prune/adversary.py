@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_circuits.model.protocol import Model, widths_of
-from pytest_circuits.prune.objective import PARTS, Asked, Objective
+from pytest_circuits.prune.objective import PARTS, Demands, Objective
 from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.spec.ablations import Ablation
 
@@ -25,7 +25,7 @@ RANDOM = LEARNT = FEW = PARTS // 2  # parts of a step, of each kind
 EVERY = 10  # steps after which few elements are looked for anew
 _PROPOSED = 12  # elements that are measured, at each end
 _RENEWED = 0.05  # chance that a learnt part begins anew, a step
-_STREAM = 2  # of random numbers; prompts have another
+_DRAWN, _AGAIN = 2, 3  # streams of random numbers; prompts have another
 
 Parts = dict[str, Tensor]  # [K, A, D] by site, 1 for a node of the rest that stays
 
@@ -39,17 +39,18 @@ class Adversary:
         self._widths = widths_of(self._model)
         self.learnt: dict[Ablation, Tensor] = {}  # [K, LEARNT, all nodes], above 0 stays
         self.few: dict[Ablation, Tensor] = {}  # [K, parts, all nodes], 1 stays; empty at first
-        if self._asked.max_gap is None:
+        if self._demands.max_gap is None:
             return
-        for ablation in self._asked.ablations:
+        for ablation in self._demands.ablations:
             if ablation.kind.from_partner:
-                drawn = [self._random(k, 0).normal(size=(LEARNT, self._size)) for k in self._all]
+                randoms = (self._random(k, 0, _AGAIN) for k in self._all)
+                drawn = [rng.normal(size=(LEARNT, self._size)) for rng in randoms]
                 found = self._tensor(np.stack(drawn)) / 10
                 self.learnt[ablation] = found.requires_grad_()
 
     @property
-    def _asked(self) -> Asked:
-        return self._objective.asked
+    def _demands(self) -> Demands:
+        return self._objective.demands
 
     @property
     def _all(self) -> range:
@@ -59,9 +60,9 @@ class Adversary:
     def _size(self) -> int:
         return sum(self._widths.values())
 
-    def _random(self, k: int, step: int) -> np.random.Generator:
+    def _random(self, k: int, step: int, stream: int) -> np.random.Generator:
         """The same for a search and a step, whatever was drawn before."""
-        key = np.array([self._seeds[k], (step + 1) * 4 + _STREAM], dtype=np.uint64)
+        key = np.array([self._seeds[k], (step + 1) * 4 + stream], dtype=np.uint64)
         return np.random.Generator(np.random.Philox(key=key))
 
     def _tensor(self, x: NDArray[Any]) -> Tensor:
@@ -75,11 +76,11 @@ class Adversary:
 
     def parts(self, step: int) -> dict[Ablation, Parts]:
         """What stays of the rest in each run of a step, under each ablation."""
-        if self._asked.max_gap is None:
+        if self._demands.max_gap is None:
             return {}
         found = {}
-        randoms = [self._random(k, step + 1) for k in self._all]
-        for ablation in self._asked.ablations:
+        randoms = [self._random(k, step + 1, _DRAWN) for k in self._all]
+        for ablation in self._demands.ablations:
             drawn = [rng.random((RANDOM, self._size)) < rng.random((RANDOM, 1)) for rng in randoms]
             runs = [self._tensor(np.stack(drawn))]
             if ablation in self.learnt:
@@ -102,18 +103,18 @@ class Adversary:
                 x.add_(x.grad / norm.clamp(min=1e-12)).clamp_(-1, 1)
                 x.grad = None
             for k in self._all:
-                rng = self._random(k, step + 1)
+                rng = self._random(k, step + 1, _AGAIN)
                 again = rng.random(LEARNT) < _RENEWED
                 fresh = self._tensor(rng.normal(size=(LEARNT, self._size))) / 10
                 x[k] = torch.where(torch.from_numpy(again)[:, None].to(x.device), fresh, x[k])
 
     def attack(self, on: Mapping[str, Tensor], prompts: Prompts) -> None:
         """Look for the few elements that hurt circuits most now; on: masks [K, D], hard."""
-        if self._asked.max_gap is None:
+        if self._demands.max_gap is None:
             return
         kept = torch.cat([on[name] for name in self._widths], dim=-1)  # [K, all nodes]
         each = [slice(k, k + 1) for k in self._all]  # one at a time: there are many candidates
-        for ablation in self._asked.ablations:
+        for ablation in self._demands.ablations:
             if not ablation.kind.from_partner:
                 found = [
                     self._at_end(ablation, kept[one], prompts.part(one), end)
@@ -136,7 +137,7 @@ class Adversary:
         best = proposed.gather(1, cost.topk(3, dim=-1).indices)  # [K, 3]
         few = torch.full_like(kept, end)[:, None].repeat(1, 3, 1)
         for row, chosen in enumerate(((0,), (0, 1), (0, 2))):
-            some = [best[:, i] for i in (chosen if self._asked.few > 1 else (row,))]
+            some = [best[:, i] for i in (chosen if self._demands.few > 1 else (row,))]
             few[:, row].scatter_(1, torch.stack(some, dim=1), 1 - end)
         return few
 
@@ -155,6 +156,6 @@ class Adversary:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         for ablation, x in self.learnt.items():
             x.copy_(tensors[f"learnt/{ablation}"])
-        for ablation in self._asked.ablations:
+        for ablation in self._demands.ablations:
             if f"few/{ablation}" in tensors:
                 self.few[ablation] = tensors[f"few/{ablation}"].to(self._model.device)

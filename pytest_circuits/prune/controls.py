@@ -21,7 +21,7 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.protocol import Model, Shuffles
 from pytest_circuits.model.reference import measure
 from pytest_circuits.prune.masks import Masks, Search, learn
-from pytest_circuits.prune.objective import Asked, Objective
+from pytest_circuits.prune.objective import Demands, Objective
 from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.soft_masks import alone, margins
 from pytest_circuits.prune.stages import Case, stage
@@ -66,7 +66,7 @@ def control(case: Case, name: str) -> Control:
         model = model.shuffled(seed=plan.seed)
         fill = subject.judge.runner.ablation.kind.fill(Given(measure(model, case.reference.tokens)))
     ablation = subject.judge.runner.ablation
-    objective = Objective(model, {ablation: fill}, Asked((ablation,), necessity=False))
+    objective = Objective(model, {ablation: fill}, Demands((ablation,), necessity=False))
     seeds = range(plan.seed, plan.seed + plan.seeds)
     masks = Masks(model, [Search(pool, seed) for seed in seeds], plan.masks)
     checkpoints = case.notes.about("steps", name).checkpoints()

@@ -14,11 +14,10 @@ import numpy as np
 
 from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
-from pytest_circuits.circuit.rest import Part as Off
-from pytest_circuits.circuit.rest import Rest
+from pytest_circuits.circuit.rest import Part, Rest
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.claims.parts_of_rest import ATTACKED, Attack, random_parts
-from pytest_circuits.prune.quality import Floats, Judge, Part
+from pytest_circuits.prune.quality import Floats, Judge, Met
 from pytest_circuits.prune.refine import Proposer, remove, repair
 
 ROUNDS = 8  # attacks at most
@@ -30,7 +29,7 @@ class Held:
     """A circuit, and the parts of the rest that it was tried against."""
 
     nodes: Nodes
-    met: tuple[Part, ...]
+    met: tuple[Met, ...]
 
 
 def hold(
@@ -54,7 +53,7 @@ def hold(
     return None
 
 
-def attacks(judge: Judge, nodes: Nodes, edges: Edges | None, *, number: int) -> list[Part]:
+def attacks(judge: Judge, nodes: Nodes, edges: Edges | None, *, number: int) -> list[Met]:
     """The worst parts of the rest that are found under each ablation, if they are too much.
 
     number: another one looks at other prompts.
@@ -63,25 +62,25 @@ def attacks(judge: Judge, nodes: Nodes, edges: Edges | None, *, number: int) -> 
     rest = Rest.of(nodes, edges, judge.runner.model)
     count = len(judge.pairs)
     pairs = [judge.pairs[(number * ATTACKED + i) % count] for i in range(min(ATTACKED, count))]
-    for ablation in judge.asked.ablations:
+    for ablation in judge.demands.ablations:
         runner = judge.runner.under(ablation)
         attack = Attack(runner, rest, pairs)
         if ablation.kind.from_partner:
             worst = attack.worst(*_drawn(runner, rest, judge))
         else:
-            worst = attack.few(judge.asked.few)
+            worst = attack.few(judge.demands.few)
         if judge.gap(runner, rest.without(worst)) > judge.bar.max_gap:
-            found.append(Part(ablation, *_of_nodes(worst, rest)))
+            found.append(Met(ablation, *_of_nodes(worst, rest)))
     return found
 
 
-def _drawn(runner: Runner, rest: Rest, judge: Judge) -> tuple[list[Off], Floats]:
+def _drawn(runner: Runner, rest: Rest, judge: Judge) -> tuple[list[Part], Floats]:
     drawn = random_parts(rest.size, np.random.default_rng(0))[_DRAWN]
     views = [rest.without(part) for part in drawn]
     return drawn, runner.margins_many(judge.pairs[:ATTACKED], views)
 
 
-def _of_nodes(part: Off, rest: Rest) -> tuple[Nodes, bool]:
+def _of_nodes(part: Part, rest: Rest) -> tuple[Nodes, bool]:
     """The nodes that a part ablates, or those that it leaves, whichever are fewer."""
     off = part[: len(rest.nodes)]
     stays = bool(off.sum() * 2 > len(off))
@@ -89,9 +88,9 @@ def _of_nodes(part: Off, rest: Rest) -> tuple[Nodes, bool]:
     return Nodes.gather(rest.nodes[i] for i in chosen), stays
 
 
-def _random_parts(judge: Judge) -> Iterator[Part]:
+def _random_parts(judge: Judge) -> Iterator[Met]:
     every = list(all_nodes(judge.runner.model))
     drawn = random_parts(len(every), np.random.default_rng(1))[_DRAWN]
-    for ablation in judge.asked.ablations:
+    for ablation in judge.demands.ablations:
         for part in drawn:
-            yield Part(ablation, Nodes.gather(every[i] for i in np.flatnonzero(part)), stays=False)
+            yield Met(ablation, Nodes.gather(every[i] for i in np.flatnonzero(part)), stays=False)

@@ -143,7 +143,7 @@ class Course:
     """Where K searches stand between two steps."""
 
     def __init__(self, masks: Masks, objective: Objective, plan: MaskPlan) -> None:
-        self._masks, self._pairs = masks, plan.pairs_of(objective.asked.runs)
+        self._masks, self._pairs = masks, plan.pairs_of(objective.demands.runs)
         self.adversary = Adversary(objective, [search.seed for search in masks.searches])
         self.done = 0
         self.optimizer = torch.optim.AdamW(
@@ -235,7 +235,7 @@ class _Step:
     def descend(self, pressure: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of all searches, a few at a time; returns loss and nodes of each, [K]."""
         losses, counts = torch.zeros_like(pressure), torch.zeros_like(pressure)
-        tokens = self.prompts.tokens[0].numel() * self.objective.asked.runs
+        tokens = self.prompts.tokens[0].numel() * self.objective.demands.runs
         few = max(1, _TOKENS[self.objective.model.device.type] // tokens)
         for start in range(0, len(pressure), few):
             some = slice(start, start + few)
@@ -252,7 +252,7 @@ class _Step:
 
     def _loss(self, tried: Tried) -> Tensor:
         """Task loss under the first ablation, and what is too much of all else, [K]."""
-        plan, room = self.plan, self.plan.gap_share * (self.objective.asked.max_gap or 0)
+        plan, room = self.plan, self.plan.gap_share * (self.objective.demands.max_gap or 0)
         loss, *others = tried.losses
         for other in others:
             loss = loss + F.relu(other - plan.target)

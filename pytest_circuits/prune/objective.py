@@ -19,14 +19,14 @@ from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.soft_masks import margins, separation
 from pytest_circuits.spec.ablations import Ablation
 
-Masks = Mapping[str, Tensor]
+BySite = Mapping[str, Tensor]
 
 PARTS = 4  # of the rest, that a step tries under each ablation
 FLIP = 0.3  # nats, by which the foil is to be preferred where the circuit has the partner's values
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Demands:
     """What a specification asks of a circuit, as far as a search can ask it."""
 
     ablations: tuple[Ablation, ...]
@@ -68,37 +68,37 @@ class Objective:
     fills: what an ablated node becomes, by each constant ablation.
     """
 
-    def __init__(self, model: Model, fills: Mapping[Ablation, Masks], asked: Asked) -> None:
-        self.model, self.asked = model, asked
+    def __init__(self, model: Model, fills: Mapping[Ablation, BySite], demands: Demands) -> None:
+        self.model, self.demands = model, demands
         self._fills = fills
         outputs = ((name, site) for name, site in model.sites.items() if site.is_output)
         self._outputs = {name: torch.ones(site.width) for name, site in outputs}
 
     def tried(
-        self, on: Masks, prompts: Prompts, parts: Mapping[Ablation, Masks] | None = None
+        self, on: BySite, prompts: Prompts, parts: Mapping[Ablation, BySite] | None = None
     ) -> Tried:
         """How circuits do; masks [K, D] by site, parts of the rest that stay [K, A, D]."""
-        found, asked = Tried(), self.asked
+        found, demands = Tried(), self.demands
         carries = self._carried(prompts)
         whole = self._whole_loss(prompts) if parts else None
-        for ablation in asked.ablations:
+        for ablation in demands.ablations:
             turned = ablation.kind.from_partner
             fill = carries if turned else self._fills[ablation]
             mine = (parts or {}).get(ablation, {})
-            ways = 1 + asked.necessity * (1 + turned)
+            ways = 1 + demands.necessity * (1 + turned)
             keep = {name: self._kept(name, mask, ways, mine) for name, mask in on.items()}
             by_run = margins(self.model, fill, keep, prompts)  # [K, S, P]
             found.losses.append(_loss(by_run[:, 0]))
             found.left.extend(_left(by_run[:, way], turned=turned) for way in range(1, ways))
             if whole is not None and by_run.shape[1] > ways:
                 found.gaps.append(_loss(by_run[:, ways:]) - whole[:, None])
-            if asked.edges and isinstance(self.model, Wired):
+            if demands.edges and isinstance(self.model, Wired):
                 every = {name: torch.ones_like(mask)[:, None] for name, mask in on.items()}
                 cut = margins(self.model, fill, every, prompts, cut=on)[:, 0]
                 found.left.append(_left(cut, turned=turned))
         return found
 
-    def gaps(self, on: Masks, prompts: Prompts, ablation: Ablation, parts: Masks) -> Tensor:
+    def gaps(self, on: BySite, prompts: Prompts, ablation: Ablation, parts: BySite) -> Tensor:
         """What parts of the rest cost, [K, A], where [K, A, D] by site of it stays."""
         turned = ablation.kind.from_partner
         fill = self._carried(prompts) if turned else self._fills[ablation]
@@ -108,7 +108,7 @@ class Objective:
         loss = _loss(margins(self.model, fill, keep, prompts))
         return loss - self._whole_loss(prompts)[:, None]
 
-    def _kept(self, name: str, mask: Tensor, ways: int, parts: Masks) -> Tensor:
+    def _kept(self, name: str, mask: Tensor, ways: int, parts: BySite) -> Tensor:
         """What runs keep at a site: the circuit, its complement, that and what it writes, parts."""
         upstream = mask * (1 - self._outputs[name].to(mask)) if name in self._outputs else mask
         runs = torch.stack([mask, 1 - mask, 1 - upstream][:ways], dim=1)
@@ -116,8 +116,8 @@ class Objective:
             return runs
         return torch.cat([runs, mask[:, None] + (1 - mask[:, None]) * parts[name]], dim=1)
 
-    def _carried(self, prompts: Prompts) -> Masks:
-        if not self.asked.partners:
+    def _carried(self, prompts: Prompts) -> BySite:
+        if not self.demands.partners:
             return {}
         tokens, last = prompts.tokens.flatten(0, 1), prompts.last.flatten()
         return from_neighbours(carried(self.model, tokens, last), prompts.places.flatten(0, 1))

@@ -19,7 +19,7 @@ from pytest_circuits.compile.family import Family, Member
 from pytest_circuits.model.protocol import Wired
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.prompts.space import Pair, prompts_of
-from pytest_circuits.prune.objective import Asked
+from pytest_circuits.prune.objective import Demands
 from pytest_circuits.spec.ablations import Ablation, Given
 
 Floats = NDArray[np.float64]
@@ -100,8 +100,8 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A part of the rest that is ablated beside a circuit: all of it but some nodes, or those."""
+class Met:
+    """A part of the rest that circuits are tried against: all of it but some nodes, or those."""
 
     ablation: Ablation
     nodes: Nodes
@@ -140,10 +140,10 @@ class Judge:
         pairs: Sequence[Pair],
         weights: Sequence[float],
         bar: Bar,
-        asked: Asked | None = None,
+        demands: Demands | None = None,
     ) -> None:
         self.runner, self.bar = runner, bar
-        self.asked = asked or Asked((runner.ablation,), necessity=bar.asks_for_necessity)
+        self.demands = demands or Demands((runner.ablation,), necessity=bar.asks_for_necessity)
         self.pairs = tuple(pairs)
         self._weights: Floats = np.asarray(weights, dtype=np.float64)
         self.forget()
@@ -153,7 +153,7 @@ class Judge:
         self._compiled = _Compiled(self.runner, self.pairs)
         self._hardest: dict[str, list[int]] = {}  # pairs by trial, worst first
         self._failed: list[str] = []  # names of trials, the last that failed first
-        self.met: list[Part] = []  # parts of the rest that circuits were tried against
+        self.met: list[Met] = []  # parts of the rest that circuits were tried against
 
     def assess(self, circuits: Sequence[Nodes]) -> list[Quality]:
         """Quality of several circuits, with all weights between their nodes, and complements."""
@@ -215,17 +215,17 @@ class Judge:
     def _trials(self, member: Member) -> Iterator[_Trial]:
         """Every way in which a circuit is tried, but for what it does alone when it is compiled."""
         nodes, edges = member
-        for ablation in self.asked.ablations:
+        for ablation in self.demands.ablations:
             runner = self.runner.under(ablation)
             if runner is not self.runner:
                 yield _Trial(f"alone {ablation}", runner, View.circuit(*member), _alone)
-            if not self.asked.necessity:
+            if not self.demands.necessity:
                 continue
             count = _flipped if ablation.kind.from_partner else _left
             ways = {"nodes": View.without(nodes)}
             if ablation.kind.from_partner:
                 ways["upstream"] = View.without(upstream(nodes, self.runner.model))
-            if self.asked.edges and isinstance(self.runner.model, Wired):
+            if self.demands.edges and isinstance(self.runner.model, Wired):
                 ways["edges"] = View.without(Nodes.of({}), self._edges(member))
             for way, view in ways.items():
                 yield _Trial(f"{way} {ablation}", runner, view, count, by_one=True)

@@ -102,7 +102,7 @@ def repair(
         if nodes.count > limit:
             return None
         proposed = proposer.additions(nodes, forbidden=forbidden)[:_PROPOSED]
-        few = proposed[:_FEW] if judge.asked.max_gap is not None else proposed
+        few = proposed[:_FEW] if judge.demands.max_gap is not None else proposed
         larger = [Nodes.gather([*nodes, node]) for node in few]
         larger += [Nodes.gather([*nodes, *proposed[:size]]) for size in _TOGETHER]
         qualities = judge.assess(larger)

@@ -21,14 +21,14 @@ from pytest_circuits.model.open import load_model, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import PromptSpace
-from pytest_circuits.prune.objective import Asked
+from pytest_circuits.prune.objective import Demands
 from pytest_circuits.prune.plan import MaskPlan, Method, PrunePlan, Start
 from pytest_circuits.prune.pool import split
 from pytest_circuits.prune.quality import Judge
 from pytest_circuits.prune.request import Request
 from pytest_circuits.prune.search import Found, find_circuits
 from pytest_circuits.prune.stages import Notes
-from pytest_circuits.prune.subject import NotFoundError, Subject, asked_of
+from pytest_circuits.prune.subject import NotFoundError, Subject, demands_of
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.spec.problems import Problem
 from pytest_circuits.spec.types import FoundBy, Spec
@@ -110,10 +110,10 @@ def _by_model(
     wanted: Sequence[_Wanted], model: str | None, plan: PrunePlan
 ) -> list[tuple[Path, list[_Wanted]]]:
     """Those that can be searched in one batch, with their model."""
-    groups: dict[tuple[Path, Asked], tuple[Path, list[_Wanted]]] = {}
+    groups: dict[tuple[Path, Demands], tuple[Path, list[_Wanted]]] = {}
     for each in wanted:
         path = Path(model) if model else each.loaded.model_path
-        key = path.resolve(), asked_of(each.loaded.spec, plan)
+        key = path.resolve(), demands_of(each.loaded.spec, plan)
         groups.setdefault(key, (path, []))[1].append(each)
     return list(groups.values())
 

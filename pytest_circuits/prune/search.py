@@ -106,7 +106,7 @@ def _refined(case: Case, circuits: list[Nodes]) -> list[Held]:
     """What circuits lead to, without those that nothing makes good enough."""
     good = [case.run(repaired, nodes) for nodes in circuits]
     kept = [nodes for nodes in good if nodes is not None]
-    if case.subject.objective.asked.max_gap is None:
+    if case.subject.objective.demands.max_gap is None:
         return [Held(case.run(exchanged, case.run(removed, nodes)), ()) for nodes in kept]
     return [found for found in (case.run(held, nodes) for nodes in kept) if found]
 
@@ -174,7 +174,7 @@ def with_edges(case: Case, found: Held) -> tuple[Nodes, Edges]:
     edges = needed_edges(judge, found.nodes)
     *_, nodes = found.nodes, *remove(judge, subject.proposer, found.nodes, edges)
     edges = live_edges(nodes, subject.model, edges)
-    if judge.asked.max_gap is not None and attacks(judge, nodes, edges, number=ROUNDS):
+    if judge.demands.max_gap is not None and attacks(judge, nodes, edges, number=ROUNDS):
         return found.nodes, live_edges(found.nodes, subject.model)
     return nodes, edges
 

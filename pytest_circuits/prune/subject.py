@@ -17,7 +17,7 @@ from pytest_circuits.errors import CircuitsError
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.space import Pair, PromptSpace
-from pytest_circuits.prune.objective import Asked, Objective
+from pytest_circuits.prune.objective import Demands, Objective
 from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import Prompts, split
 from pytest_circuits.prune.quality import FEW, Bar, Judge
@@ -55,29 +55,31 @@ class Subject:
                 f"both, as in [mean, {spec.ablations[0].value}]"
             )
         parts = split(PromptSpace(spec.behavior), evaluation=plan.evaluation_pairs)
-        runner, asked = Runner(model, reference, ablation), asked_of(spec, plan)
+        runner, demands = Runner(model, reference, ablation), demands_of(spec, plan)
         margin = margin_of(spec.protocol, runner, parts.evaluation)
         bar = bar_of(spec, plan, margin=margin)
-        judge = Judge(runner, parts.evaluation, parts.weights, bar, asked)
+        judge = Judge(runner, parts.evaluation, parts.weights, bar, demands)
         _require_behavior(spec, judge)
         _require_nodes(spec, judge, margin=margin)
         fills = {
-            each: each.kind.fill(Given(reference)) for each in asked.ablations if each.kind.constant
+            each: each.kind.fill(Given(reference))
+            for each in demands.ablations
+            if each.kind.constant
         }
-        objective, encoder = Objective(model, fills, asked), Encoder(model)
+        objective, encoder = Objective(model, fills, demands), Encoder(model)
         training, some = (
-            Prompts.of(pairs, encoder, partners=asked.partners)
-            for pairs in (parts.training, spread(parts.evaluation, asked))
+            Prompts.of(pairs, encoder, partners=demands.partners)
+            for pairs in (parts.training, spread(parts.evaluation, demands))
         )
         proposer = Proposer(judge, objective, some)
         return cls(spec, model, fills[ablation], training, judge, proposer, objective)
 
 
-def asked_of(spec: Spec, plan: PrunePlan) -> Asked:
+def demands_of(spec: Spec, plan: PrunePlan) -> Demands:
     """What the search tries circuits for, from what the claims are about."""
     necessity, faithful = plan.masks.backup_weight > 0, spec.claims.faithful
     first = first_constant(spec.ablations)
-    return Asked(
+    return Demands(
         tuple(sorted(spec.ablations, key=lambda each: each is not first)),
         necessity=necessity,
         edges=necessity and spec.claims.necessary is not None,
@@ -86,9 +88,9 @@ def asked_of(spec: Spec, plan: PrunePlan) -> Asked:
     )
 
 
-def spread(pairs: Sequence[Pair], asked: Asked) -> Sequence[Pair]:
+def spread(pairs: Sequence[Pair], demands: Demands) -> Sequence[Pair]:
     """Some pairs for gradients, taken from all over: a whole space comes in its order."""
-    most = 2 * FEW if len(asked.ablations) == 1 and asked.max_gap is None else FEW // 2
+    most = 2 * FEW if len(demands.ablations) == 1 and demands.max_gap is None else FEW // 2
     return pairs[:: -(-len(pairs) // most)]
 
 

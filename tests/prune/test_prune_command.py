@@ -20,7 +20,7 @@ from pytest_circuits.cli import main
 from pytest_circuits.prune import masks
 from pytest_circuits.prune.plan import MaskPlan, PrunePlan
 from pytest_circuits.prune.soft_masks import margins
-from pytest_circuits.prune.subject import asked_of
+from pytest_circuits.prune.subject import demands_of
 from pytest_circuits.spec.load import load_spec
 from tests.known_models import quote_copier, redundant_quote
 from tests.odd_state import all_odd, state
@@ -77,7 +77,7 @@ def test_it_writes_a_complete_spec_with_evidence_and_controls(
     assert "undeclared" not in result.output
     asked = PrunePlan(masks=MaskPlan(steps=100), seeds=2)
     assert sum(learnt) == asked.learnt_from(
-        asked_of(spec, asked).runs, controls=2
+        demands_of(spec, asked).runs, controls=2
     )  # as `plan` says
 
 

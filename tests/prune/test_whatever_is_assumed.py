@@ -24,7 +24,7 @@ from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.objective import FLIP
 from pytest_circuits.prune.plan import MaskPlan, PrunePlan
 from pytest_circuits.prune.pool import Prompts
-from pytest_circuits.prune.quality import Part
+from pytest_circuits.prune.quality import Met
 from pytest_circuits.prune.search import Found, find_circuits
 from pytest_circuits.prune.stages import Checkpoints
 from pytest_circuits.prune.subject import Subject
@@ -83,7 +83,7 @@ def test_masks_are_tried_as_views_run(tmp_path: Path) -> None:
         for view in ways:
             margins = seen(runner, view)
             left.append(margins.ravel() + FLIP if turned else margins.mean(axis=1))
-        beside = Part(ablation, part, stays=True).beside(PATH, None)
+        beside = Met(ablation, part, stays=True).beside(PATH, None)
         whole, with_part = (np.logaddexp(0, -seen(runner, view)).mean() for view in (WHOLE, beside))
         gaps.append(with_part - whole)
     for found, expected in (
@@ -146,8 +146,8 @@ def test_a_search_asks_what_is_declared(
     model = load_model(write_quote_copier(tmp_path / "model"))
     spec = parse_spec(quote_spec({}, claims=claims), path=tmp_path / "q.circuit.yaml").spec
 
-    asked = Subject.of(spec, model, load_reference(model), QUICK).objective.asked
+    demands = Subject.of(spec, model, load_reference(model), QUICK).objective.demands
 
-    assert (asked.edges, asked.max_gap) == (edges, gap)
+    assert (demands.edges, demands.max_gap) == (edges, gap)
     lenient = Subject.of(spec, model, load_reference(model), QUICK.sufficient_only())
-    assert lenient.objective.asked == replace(asked, necessity=False, edges=False)
+    assert lenient.objective.demands == replace(demands, necessity=False, edges=False)

@@ -24,8 +24,8 @@ from pytest_circuits.model.protocol import Ends, Model, Shows, gauges_of, joined
 class Seen:
     """What the first two circuits of a forward, the whole model and another, carried.
 
-    nodes: by site [2, B, T or 1, nodes], the kept nodes alone. weights: by layer the attention of
-    the asked token, [2, B, H, T]; what is missing to one went to the sink.
+    nodes: by site [2, B, T or 1, nodes, channels], the recorded nodes alone. weights: by layer the
+    attention of the asked token, [2, B, H, T]; what is missing to one went to the sink.
     """
 
     nodes: dict[str, Tensor] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def run_beside(
             return x
         x = take(name, ablate(name, x))
         if nodes := record.at(name):
-            carried = values_of(model, name, x[: 2 * rows], nodes)
+            carried = channels_of(model, name, x[: 2 * rows], nodes)
             seen.nodes[name] = carried.view(2, rows, *carried.shape[1:])
         return x
 
@@ -87,9 +87,18 @@ def values_of(model: Model, name: str, x: Tensor, nodes: Sequence[int]) -> Tenso
 
     A node of several channels is as large as their Euclidean norm.
     """
+    return size_of(channels_of(model, name, x, nodes))
+
+
+def channels_of(model: Model, name: str, x: Tensor, nodes: Sequence[int]) -> Tensor:
+    """What some nodes of a site carry: [..., D] -> [..., nodes, channels]."""
     site = model.sites[name]
-    if site.channels == 1:
-        return x[..., list(nodes)]
-    by_node = x.view(*x.shape[:-1], site.width, site.channels)
-    sizes: Tensor = torch.linalg.vector_norm(by_node[..., list(nodes), :], dim=-1)
+    return x.view(*x.shape[:-1], site.width, site.channels)[..., list(nodes), :]
+
+
+def size_of(carried: Tensor) -> Tensor:
+    """One number for each node: [..., channels] -> [...]."""
+    if carried.shape[-1] == 1:
+        return carried[..., 0]
+    sizes: Tensor = torch.linalg.vector_norm(carried, dim=-1)
     return sizes

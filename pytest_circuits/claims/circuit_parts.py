@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -12,11 +13,14 @@ from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.card import limits_of
 from pytest_circuits.claims.evidence import Verdict
+from pytest_circuits.claims.faithful.internals import unlike
 from pytest_circuits.claims.necessary import still_there
+from pytest_circuits.claims.stable.observation import node_effects
 from pytest_circuits.claims.statistics import GAPS, Bools, Floats, softplus
-from pytest_circuits.model.protocol import Site, Wired
-from pytest_circuits.spec.types import edge_key
+from pytest_circuits.model.protocol import Model, Site, Wired
+from pytest_circuits.spec.types import FaithfulClaim, edge_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +57,60 @@ def parts_of(nodes: Nodes, edges: Edges | None, sites: Mapping[str, Site]) -> li
 def breaking(bench: Bench, parts: Sequence[Part]) -> Bools:
     """Which parts [n], left out, break a declared claim that holds with the whole circuit."""
     broken = np.zeros(len(parts), dtype=np.bool_)
-    circuits = [(bench.nodes, bench.edges)]
-    circuits += [part.taken_from(bench.nodes, bench.edges) for part in parts]
-    for each in bench.each if parts else ():
-        if bench.spec.claims.necessary:
-            broken |= _still_there(each, [View.without(nodes) for nodes, _ in circuits])
-            if isinstance(bench.model, Wired):
-                cuts = [live_edges(nodes, bench.model, edges) for nodes, edges in circuits]
-                broken |= _still_there(each, [View.without(Nodes(()), cut) for cut in cuts])
-        if bench.spec.claims.faithful:
-            broken |= _hurting(each, parts)
+    for breaks in _checks(bench):
+        if rest := np.flatnonzero(~broken).tolist():
+            broken[rest] = breaks([parts[i] for i in rest])
     return broken
 
 
-def _still_there(bench: Bench, views: Sequence[View]) -> Bools:
-    """Whether each view but the first shows that the model still has the behavior; it does not."""
+def _checks(bench: Bench) -> Iterator[Callable[[Sequence[Part]], Bools]]:
+    """What can break as a part is left out, by the claims that are declared."""
+    for each in bench.each:
+        if bench.spec.claims.necessary:
+            yield partial(_behaving, each, _without_nodes)
+            if isinstance(bench.model, Wired):
+                yield partial(_behaving, each, _without_edges)
+        if bench.spec.claims.faithful:
+            yield partial(_hurting, each)
+    if bench.spec.claims.faithful:
+        yield partial(_unlike, bench.constant)
+
+
+def _circuits(bench: Bench, parts: Sequence[Part]) -> list[tuple[Nodes, Edges | None]]:
+    """The circuit, and what is left of it without each of the parts."""
+    whole = bench.nodes, bench.edges
+    return [whole, *(part.taken_from(*whole) for part in parts)]
+
+
+def _without_nodes(_model: Model, nodes: Nodes, _edges: Edges | None) -> View:
+    return View.without(nodes)
+
+
+def _without_edges(model: Model, nodes: Nodes, edges: Edges | None) -> View:
+    return View.without(Nodes(()), live_edges(nodes, model, edges))
+
+
+def _behaving(
+    bench: Bench, without: Callable[[Model, Nodes, Edges | None], View], parts: Sequence[Part]
+) -> Bools:
+    """Whether the model still has the behavior without what is left of the circuit."""
+    views = [without(bench.model, *circuit) for circuit in _circuits(bench, parts)]
     margins = bench.runner.margins_many(bench.gap_pairs, views)  # [1 + parts, n, 2]
     return _but_the_first([still_there(bench, found) for found in margins])
 
 
+def _unlike(bench: Bench, parts: Sequence[Part]) -> Bools:
+    """Whether what is left of the circuit does not run as the whole model does, seen inside."""
+    limits = limits_of(bench.spec, FaithfulClaim)
+    circuits = [replace(bench, nodes=n, edges=e) for n, e in _circuits(bench, parts)]
+    effects = node_effects(bench.runner, bench.nodes, bench.control_pairs)
+    by_node = dict(zip(bench.nodes, effects.tolist(), strict=True))
+    return _but_the_first([unlike(circuit, by_node, limits) for circuit in circuits])
+
+
 def _hurting(bench: Bench, parts: Sequence[Part]) -> Bools:
     """Whether the worst part of the rest hurts too much only as a part is ablated with it."""
-    limits, worst = bench.spec.claims.faithful, bench.parts.without_worst
-    assert limits is not None  # noqa: S101  (for the type checker)
+    limits, worst = limits_of(bench.spec, FaithfulClaim), bench.parts.without_worst
     views = [worst]
     for part in parts:
         cut = Edges.gather([*(worst.cut or ()), *part.edges])

@@ -6,7 +6,8 @@ an exact bound of its own, and named as not needed under Holm's correction for a
 
 A part that changes nothing where the circuit runs alone may still be there for another claim. It is
 needed as well where leaving it out breaks one that is declared: what is left without the rest of
-the circuit still has the behavior, or it does badly as a part of the rest is ablated.
+the circuit still has the behavior, or it does badly as a part of the rest is ablated, or it no
+longer runs as the whole model does.
 """
 
 from __future__ import annotations
@@ -191,13 +192,13 @@ def _cost(situation: Situation) -> Cost | None:
     random = len(kinds) * situation.spec.protocol.controls
     offered = 2 * CONTROL_PAIRS * (parts + 1)  # smaller circuits, where parts are not needed
     alone = situation.under_each(2 * PAIRS * (1 + parts + random), views=1 + parts + random)
-    others = (1 + (situation.model is None or isinstance(situation.model, Wired))) * bool(
-        situation.spec.claims.necessary
-    ) + bool(situation.spec.claims.faithful)
+    wired, faithful = isinstance(situation.model, Wired | None), situation.spec.claims.faithful
+    others = (1 + wired) * bool(situation.spec.claims.necessary) + bool(faithful)
+    seen = 2 * GAP_PAIRS * situation.groups * 3 * (1 + parts) * bool(faithful)
     broken = others * situation.under_each(
         2 * GAP_PAIRS * situation.groups * (1 + parts), views=1 + parts
     )
-    return Cost(own=alone + offered + broken)
+    return Cost(own=alone + offered + broken + seen)
 
 
 MINIMAL = Claim(

@@ -18,7 +18,7 @@ from pytest_circuits.circuit.rest import Part, Rest
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.claims.parts_of_rest import ATTACKED, Attack, random_parts
 from pytest_circuits.prune.quality import Floats, Judge, Met
-from pytest_circuits.prune.refine import Proposer, remove, repair
+from pytest_circuits.prune.refine import Proposer, fewer_heads, remove, repair
 
 ROUNDS = 8  # attacks at most
 _DRAWN = slice(4, 28, 9)  # of the random parts: one each that ablates 20, 50 and 80 % of the rest
@@ -44,7 +44,8 @@ def hold(
         repaired = repair(judge, proposer, circuit)
         if repaired is None:
             return None
-        for circuit in chain([repaired], remove(judge, proposer, repaired)):
+        *_, fewer = repaired, *fewer_heads(judge, repaired)
+        for circuit in chain([fewer], remove(judge, proposer, fewer)):
             tell(Held(circuit, tuple(judge.met)))
         found = attacks(judge, circuit, None, number=number)
         if not found:

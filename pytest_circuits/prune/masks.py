@@ -38,6 +38,9 @@ _TOKENS = {"cpu": 1 << 13, "cuda": 1 << 20}  # of one forward; more searches tak
 _BARELY_OFF = -0.05  # tau of a node that a search does not start with
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
 _SMOOTH = 0.1  # share of a step's loss in the running mean that drives the dual variable
+_FAR, _NEARLY = 3.0, 1.5  # times the target, from where on nothing presses
+_SETTLES = 0.25  # share of the steps, the last ones, in which a search that asks for much settles
+_SLOWEST = 0.3  # of the learning rate, then
 _TRACE = 1e-4  # of a gap within its bounds: parts of the rest learn from it, masks hardly do
 
 
@@ -199,23 +202,28 @@ def learn(
     if (found := checkpoints.load()) is not None:
         course.restore(found)
     pressure, smooth, adversary = course.pressure, course.smooth, course.adversary
+    demanding = objective.demands.max_gap is not None
     for step in range(course.done, plan.steps):
         for group in course.optimizer.param_groups:
-            group["lr"] = plan.lr * (1 - step / plan.steps)
+            group["lr"] = plan.lr * max(_SLOWEST if demanding else 0, 1 - step / plan.steps)
         prompts = course.prompts()
         course.optimizer.zero_grad(set_to_none=True)
-        # Where the loss is far above its target, nothing presses but the way back.
-        room = ((3 * plan.target - smooth) / (2 * plan.target)).clamp(0, 1)
+        # Where the loss is far above its target, nothing presses but the way back; at the end, not
+        # even where it is a little above it.
+        settling = demanding and step >= (1 - _SETTLES) * plan.steps
+        far = _NEARLY if settling else _FAR
+        room = ((far * plan.target - smooth) / ((far - 1) * plan.target)).clamp(0, 1)
         tried = _Step(objective, masks, plan, prompts, adversary.parts(step))
-        loss, nodes = tried.descend(room * pressure)
-        masks.remember(nodes, (loss <= plan.target) & (smooth <= 2 * plan.target))
+        loss, nodes, unlike = tried.descend(room * pressure)
+        if not demanding:
+            masks.remember(nodes, (loss <= plan.target) & (smooth <= 2 * plan.target))
         _clip(parameters)
         course.optimizer.step()
         masks.clamp(share=1 / plan.steps)
         adversary.worsen(step)
         if step % EVERY == 0:
             adversary.attack(masks.hard(), prompts)
-        smooth += _SMOOTH * (loss - smooth)
+        smooth += _SMOOTH * (loss + settling * unlike - smooth)
         pressure *= (plan.gain * ((plan.target - smooth) / plan.target).clamp(-3, 1)).exp()
         course.done = step + 1
         checkpoints.save(course.state, now=course.done == plan.steps)
@@ -232,9 +240,12 @@ class _Step:
     prompts: Prompts
     parts: Mapping[Ablation, Parts]
 
-    def descend(self, pressure: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of all searches, a few at a time; returns loss and nodes of each, [K]."""
-        losses, counts = torch.zeros_like(pressure), torch.zeros_like(pressure)
+    def descend(self, pressure: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of all searches, a few at a time.
+
+        Returns of each its loss, its nodes, and how unlike the whole model it is inside, [K].
+        """
+        losses, counts, unlike = torch.zeros(3, len(pressure), device=pressure.device)
         tokens = self.prompts.tokens[0].numel() * self.objective.demands.runs
         few = max(1, _TOKENS[self.objective.model.device.type] // tokens)
         for start in range(0, len(pressure), few):
@@ -244,11 +255,13 @@ class _Step:
                 ablation: {name: x[some] for name, x in by_site.items()}
                 for ablation, by_site in self.parts.items()
             }
-            loss = self._loss(self.objective.tried(on, self.prompts.part(some), parts))
+            tried = self.objective.tried(on, self.prompts.part(some), parts)
+            loss, inside = self._loss(tried), self._inside(tried)
             nodes = torch.stack([mask.sum(1) for mask in on.values()]).sum(0)
-            (loss + pressure[some] * nodes).sum().backward()  # type: ignore[no-untyped-call]
+            (loss + inside + pressure[some] * nodes).sum().backward()  # type: ignore[no-untyped-call]
             losses[some], counts[some] = loss.detach(), nodes.detach()
-        return losses, counts
+            unlike[some] = inside.detach()
+        return losses, counts, unlike
 
     def _loss(self, tried: Tried) -> Tensor:
         """Task loss under the first ablation, and what is too much of all else, [K]."""
@@ -261,6 +274,21 @@ class _Step:
         for gap in tried.gaps:
             loss = loss + (F.relu(gap - room) + _TRACE * gap).sum(-1)
         return loss
+
+    def _inside(self, tried: Tried) -> Tensor:
+        """What is unlike the whole model inside, [K]; it drives the pressure at the end alone.
+
+        Were it to do so before, a search that cannot meet it soon would keep many nodes.
+        """
+        if tried.inside is None or tried.frozen is None:
+            return self.prompts.tokens.new_zeros(())
+        plan, demands = self.plan, self.objective.demands
+        room, inside = plan.gap_share * (demands.max_gap or 0), tried.inside
+        least = 1 - plan.unlike_share * (1 - demands.min_correlation)
+        apart = F.relu(inside.attention - plan.unlike_share * demands.max_attention).sum(-1)
+        return F.relu(tried.frozen - room) + plan.inside_weight * (
+            apart + F.relu(least - inside.correlation)
+        )
 
 
 def _heaviside(tau: Tensor) -> Tensor:

@@ -15,13 +15,14 @@ from torch.nn import functional as F
 
 from pytest_circuits.circuit.partners import carried, from_neighbours
 from pytest_circuits.model.protocol import Model, Wired
+from pytest_circuits.prune.likeness import Likeness, likeness
 from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.soft_masks import margins, separation
 from pytest_circuits.spec.ablations import Ablation
 
 BySite = Mapping[str, Tensor]
 
-PARTS = 4  # of the rest, that a step tries under each ablation
+PARTS = 2  # of the rest, that a step tries under each ablation
 FLIP = 0.3  # nats, by which the foil is to be preferred where the circuit has the partner's values
 
 
@@ -34,6 +35,8 @@ class Demands:
     edges: bool = False  # nor without its edges alone
     max_gap: float | None = None  # nats, what a part of the rest may cost; None: not asked
     few: int = 1  # elements of such a part, under a constant ablation
+    min_correlation: float = 0.0  # of what nodes carry alone, where parts of the rest are asked
+    max_attention: float = 1.0  # total variation, likewise
 
     @property
     def partners(self) -> bool:
@@ -45,21 +48,25 @@ class Demands:
         """How often a step runs each prompt, without what is done in some steps alone."""
         turned = sum(ablation.kind.from_partner for ablation in self.ablations)
         ways = 1 + self.necessity + self.edges + PARTS * (self.max_gap is not None)
-        return len(self.ablations) * ways + turned * self.necessity + (self.max_gap is not None)
+        inside = 4 * (self.max_gap is not None)  # the whole model twice, the circuit twice
+        return len(self.ablations) * ways + turned * self.necessity + inside
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tried:
     """How K circuits did, in nats.
 
     losses: task loss under each ablation, [K] each. left: of each way to take the circuit away how
     far the behavior is still there, for n prompts or pairs [K, n]; at most 0 is none of it. gaps:
-    what parts of the rest cost above the whole model's loss, [K, parts].
+    what parts of the rest cost above the whole model's loss, [K, parts]. frozen: the same of the
+    circuit alone with the whole model's norm scales, [K].
     """
 
     losses: list[Tensor] = field(default_factory=list)
     left: list[Tensor] = field(default_factory=list)
     gaps: list[Tensor] = field(default_factory=list)
+    frozen: Tensor | None = None  # where it is asked to be as in the whole model; so is this:
+    inside: Likeness | None = None
 
 
 class Objective:
@@ -80,7 +87,7 @@ class Objective:
         """How circuits do; masks [K, D] by site, parts of the rest that stay [K, A, D]."""
         found, demands = Tried(), self.demands
         carries = self._carried(prompts)
-        whole = self._whole_loss(prompts) if parts else None
+        whole = None if demands.max_gap is None else self._whole_loss(prompts)
         for ablation in demands.ablations:
             turned = ablation.kind.from_partner
             fill = carries if turned else self._fills[ablation]
@@ -96,6 +103,9 @@ class Objective:
                 every = {name: torch.ones_like(mask)[:, None] for name, mask in on.items()}
                 cut = margins(self.model, fill, every, prompts, cut=on)[:, 0]
                 found.left.append(_left(cut, turned=turned))
+        if whole is not None:
+            found.inside = likeness(self.model, next(iter(self._fills.values())), on, prompts)
+            found.frozen = _loss(found.inside.frozen) - whole
         return found
 
     def gaps(self, on: BySite, prompts: Prompts, ablation: Ablation, parts: BySite) -> Tensor:

@@ -38,7 +38,9 @@ class MaskPlan:
     target: float = 0.07  # nats, loss that the dual variable holds
     backup_weight: float = 0.05  # loss per nat that the complement separates pairs by, in the
     # mean and again for the pair that it separates most; 0: the complement does not run
-    gap_share: float = 0.7  # of the claim's max_gap, that a part of the rest may cost
+    gap_share: float = 0.5  # of the claim's max_gap, that a part of the rest may cost
+    unlike_share: float = 0.5  # of what may differ inside: attention and correlation
+    inside_weight: float = 1.5  # loss per head that attends wholly elsewhere, or no correlation
     pressure: float = 1e-3  # first value of the dual variable, nats per node
     gain: float = 0.05  # speed of the dual variable
     # tau at the start lies between the first and the sum of both. Were all the same, as in the
@@ -66,14 +68,16 @@ class PrunePlan:
     controls: bool = True  # whether the same search runs where there is nothing to find
     exhaust: bool = False  # whether backups of the circuit are searched for
     calibrate: bool = False  # whether the circuit is calibrated at the end
-    evaluation_pairs: int = 128
+    evaluation_pairs: int = 64
     # Stricter than the claims: their bounds leave room for the prompts that were not seen, and a
     # harmless update (a cast to bfloat16, say) moves the loss by some hundredths of a nat.
     loss_share: float = 0.6  # of the claim's max_loss
     rate_share: float = 0.3  # of the misses that the claim's rate allows
     left_share: float = 0.5  # of what the claim's max_rate allows above chance
     separation_share: float = 0.6  # of the margin of the laws
-    gap_share: float = 0.8  # of the claim's max_gap
+    gap_share: float = 0.5  # of the claim's max_gap, whose bound on 100 pairs is that wide
+    correlation_share: float = 0.75  # of what the claim's min_correlation leaves to one
+    attention_share: float = 0.6  # of the claim's max_attention, whose bound is as wide
 
     def learnt_from(self, runs: int, *, controls: int) -> int:
         """Prompts, forwards and backwards, that masks are learnt from, those of controls too.

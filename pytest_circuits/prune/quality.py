@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_circuits.circuit.attention import kept_heads, shows_attention
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.encoding import Encoder
-from pytest_circuits.circuit.nodes import Nodes, upstream
+from pytest_circuits.circuit.inside import look_inside
+from pytest_circuits.circuit.nodes import Node, Nodes, upstream
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, Kept, View
 from pytest_circuits.compile.family import Family, Member
@@ -25,6 +27,7 @@ from pytest_circuits.spec.ablations import Ablation, Given
 Floats = NDArray[np.float64]
 
 FEW = 32  # pairs that rule a complement out, before all of them decide
+FEWEST = 8  # pairs on which it is seen how much a node does
 LARGEST = 512  # nodes up to which circuits are compiled
 _ROWS = 1 << 15  # prompt tokens of one compiled forward, over all its circuits
 
@@ -39,6 +42,8 @@ class Bar:
     max_separation: float  # nats, by which the complement may separate any pair
     min_flip: float = 0.0  # share of prompts that prefer the foil without the circuit
     max_gap: float = inf  # nats, what a part of the rest may cost
+    min_correlation: float = 0.0  # of what nodes carry alone with what they carry whole
+    max_attention: float = 1.0  # total variation of a head's attention from its own
 
     @property
     def asks_for_necessity(self) -> bool:
@@ -56,6 +61,8 @@ class Quality:
     worst_separation: float = 0.0  # nats
     flipped: float = 1.0  # share of prompts that prefer the foil, where it has partners' values
     gap: float = 0.0  # nats
+    correlation: float = 1.0
+    attention: float = 0.0  # of the head that attends most elsewhere
 
     def reaches(self, bar: Bar) -> bool:
         return (
@@ -65,6 +72,8 @@ class Quality:
             and self.worst_separation <= bar.max_separation
             and self.flipped >= bar.min_flip
             and self.gap <= bar.max_gap
+            and self.correlation >= bar.min_correlation
+            and self.attention <= bar.max_attention
         )
 
     def use(self, bar: Bar) -> float:
@@ -73,6 +82,8 @@ class Quality:
             self.loss / bar.max_loss,
             self.worst_separation / bar.max_separation,
             self.gap / bar.max_gap,
+            (1 - self.correlation) / max(1 - bar.min_correlation, 0.01),
+            self.attention / bar.max_attention,
         )
 
     def excess(self, bar: Bar) -> float:
@@ -84,6 +95,8 @@ class Quality:
             self.worst_separation / bar.max_separation - 1,
             (bar.min_flip - self.flipped) / max(1 - bar.min_flip, 0.01),
             self.gap / bar.max_gap - 1,
+            (bar.min_correlation - self.correlation) / max(1 - bar.min_correlation, 0.01),
+            self.attention / bar.max_attention - 1,
         )
         return sum(max(0.0, measure) for measure in measures)
 
@@ -96,6 +109,8 @@ class Quality:
             max(self.worst_separation, other.worst_separation),
             min(self.flipped, other.flipped),
             max(self.gap, other.gap),
+            min(self.correlation, other.correlation),
+            max(self.attention, other.attention),
         )
 
 
@@ -122,7 +137,8 @@ class _Trial:
     name: str
     runner: Runner
     view: View
-    counts: Callable[[Floats, Floats], Quality]  # margins [n, 2] and weights [n] of pairs
+    counts: Callable[[Floats, Floats], Quality] | None  # margins [n, 2] and weights [n] of pairs;
+    # None: it is seen inside, beside the whole model
     by_one: bool = False  # one pair can decide it
 
 
@@ -153,15 +169,26 @@ class Judge:
         self._compiled = _Compiled(self.runner, self.pairs)
         self._hardest: dict[str, list[int]] = {}  # pairs by trial, worst first
         self._failed: list[str] = []  # names of trials, the last that failed first
+        self._known_effects: dict[Node, float] = {}
         self.met: list[Met] = []  # parts of the rest that circuits were tried against
 
-    def assess(self, circuits: Sequence[Nodes]) -> list[Quality]:
-        """Quality of several circuits, with all weights between their nodes, and complements."""
+    def assess(
+        self, circuits: Sequence[Nodes], *, only: Collection[str] | None = None
+    ) -> list[Quality]:
+        """Quality of several circuits, with all weights between their nodes, and complements.
+
+        only: the trials that are run besides; None: all of them.
+        """
         alone = self.alone([(nodes, None) for nodes in circuits])
         return [
-            self._tried(quality, (nodes, None))
+            self._tried(quality, (nodes, None), only)
             for nodes, quality in zip(circuits, alone, strict=True)
         ]
+
+    def failing(self, nodes: Nodes) -> frozenset[str]:
+        """The trials in which a circuit is not good enough."""
+        trials = self._trials((nodes, None))
+        return frozenset(t.name for t in trials if not self._quality(t).reaches(self.bar))
 
     def measure(self, member: Member) -> Quality:
         """Quality of one circuit by the ablated model itself, as the claims will run it."""
@@ -201,16 +228,48 @@ class Judge:
             apart = trial.runner.margins_many(few, [trial.view])[0].mean(axis=1)
             if apart.max() > self.bar.max_separation:
                 return False
+        return self._quality(trial).reaches(self.bar)
+
+    def _tried(
+        self, quality: Quality, member: Member, only: Collection[str] | None = None
+    ) -> Quality:
+        """A quality and what trials add to it, all or some."""
+        for trial in self._trials(member):
+            if only is None or trial.name in only:
+                quality = quality.worst(self._quality(trial))
+        return quality
+
+    def _quality(self, trial: _Trial) -> Quality:
+        if trial.counts is None:
+            return self._inside(trial.view)
         margins = trial.runner.margins_many(self.pairs, [trial.view])[0]
         self._hardest[trial.name] = np.argsort(-margins.mean(axis=1), kind="stable").tolist()
-        return trial.counts(margins, self._weights).reaches(self.bar)
+        return trial.counts(margins, self._weights)
 
-    def _tried(self, quality: Quality, member: Member) -> Quality:
-        """A quality and what all trials add to it."""
-        for trial in self._trials(member):
-            margins = trial.runner.margins_many(self.pairs, [trial.view])[0]
-            quality = quality.worst(trial.counts(margins, self._weights))
-        return quality
+    def _inside(self, circuit: View) -> Quality:
+        """How a circuit alone is inside, beside the whole model, on some of the pairs."""
+        model, nodes = self.runner.model, circuit.nodes
+        pairs = self.pairs[:: -(-len(self.pairs) // FEW)]
+        heads = kept_heads(nodes, model) if shows_attention(model) else ()
+        seen = look_inside(self.runner, circuit, pairs, heads=heads)
+        own = self.runner.margins(pairs, WHOLE)
+        weights = self._effects(nodes)
+        return Quality(
+            gap=float((_losses(seen.frozen) - _losses(own)).mean()),
+            correlation=float(weights @ seen.correlations / max(weights.sum(), 1e-9)),
+            attention=float(seen.attention.mean(axis=1).max(initial=0)),
+        )
+
+    def _effects(self, nodes: Nodes) -> Floats:
+        """How much each of some nodes does in the whole model, [nodes], in nats."""
+        pairs = self.pairs[:: -(-len(self.pairs) // FEWEST)]
+        unknown = [node for node in nodes if node not in self._known_effects]
+        views = [View.without(Nodes.gather([node])) for node in unknown]
+        if views:
+            whole = self.runner.margins(pairs, WHOLE).mean()
+            found = whole - self.runner.margins_many(pairs, views).mean(axis=(1, 2))
+            self._known_effects |= dict(zip(unknown, np.abs(found).tolist(), strict=True))
+        return np.array([self._known_effects[node] for node in nodes])
 
     def _trials(self, member: Member) -> Iterator[_Trial]:
         """Every way in which a circuit is tried, but for what it does alone when it is compiled."""
@@ -229,6 +288,8 @@ class Judge:
                 ways["edges"] = View.without(Nodes.of({}), self._edges(member))
             for way, view in ways.items():
                 yield _Trial(f"{way} {ablation}", runner, view, count, by_one=True)
+        if self.demands.max_gap is not None:
+            yield _Trial("inside", self.runner, View.circuit(*member), None)
         unlisted = None
         if self.met and edges is not None:
             listed = set(edges)

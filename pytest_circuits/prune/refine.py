@@ -9,23 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pytest_circuits.circuit.attention import kept_heads
 from pytest_circuits.circuit.edges import Edge, Edges, live_edges
 from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Node, Nodes
-from pytest_circuits.prune.objective import Objective
+from pytest_circuits.model.protocol import Kind, Model, sites_of
+from pytest_circuits.prune.objective import Objective, Tried
 from pytest_circuits.prune.pool import Prompts
-from pytest_circuits.prune.quality import LARGEST, Judge
+from pytest_circuits.prune.quality import LARGEST, Bar, Judge
 from pytest_circuits.prune.soft_masks import in_order
 from pytest_circuits.spec.ablations import Ablation
 
 T = TypeVar("T")
 
 _PROPOSED = 12  # nodes that a repair tries at a time, alone and the first few together
-_FEW = 4  # where each costs many runs
+_SCREENED = 24  # nodes of which, where each costs many runs, those are tried that help most
+_FEW = 4  # in what fails
+_PRESSING = 0.8  # of what presses most: what presses less asks for no help
 _TOGETHER = (2, 4, 8)
 _LARGEST = 64  # nodes that a repair adds at most
 _RANKED = 128  # nodes that are tried at a time where there are too many to leave each out
@@ -41,12 +46,10 @@ class Proposer:
         self._judge, self._objective, self._prompts = judge, objective, prompts
 
     def additions(self, nodes: Nodes, *, forbidden: frozenset[Node] = frozenset()) -> list[Node]:
-        """Nodes outside a circuit, the most helpful first.
-
-        What is far below its bar asks for no help.
-        """
+        """Nodes outside a circuit, the most helpful first."""
         on = self._masks(nodes)
-        slopes = _slopes(F.relu(self._uses(on) - 0.5).sum(), on)
+        uses = self._uses(on)
+        slopes = _slopes(F.relu(uses - _PRESSING * uses.detach().max()).sum(), on)
         return in_order(slopes, without=forbidden.union(nodes))
 
     def uses_without(self, nodes: Nodes) -> list[float]:
@@ -66,7 +69,7 @@ class Proposer:
         )
         losses = (loss[0] / bar.max_loss for loss in tried.losses)
         gaps = (gap for by_part in tried.gaps for gap in by_part[0] / bar.max_gap)
-        return torch.stack([*losses, *worst, *gaps])
+        return torch.stack([*losses, *worst, *gaps, *_uses_inside(tried, bar)])
 
     def _parts(self) -> dict[Ablation, dict[str, Tensor]]:
         """What stays of the rest in each part that was met, [1, parts, D] by site."""
@@ -81,6 +84,13 @@ class Proposer:
     def _masks(self, nodes: Nodes) -> dict[str, Tensor]:
         masks = masks_of(self._judge.runner.model, [nodes])
         return {name: mask.float().requires_grad_() for name, mask in masks.items()}
+
+
+def _uses_inside(tried: Tried, bar: Bar) -> Iterator[Tensor]:
+    if tried.inside is not None and tried.frozen is not None:
+        yield tried.frozen[0] / bar.max_gap
+        yield (1 - tried.inside.correlation[0]) / max(1 - bar.min_correlation, 0.01)
+        yield from tried.inside.attention[0] / bar.max_attention
 
 
 def _slopes(value: Tensor, masks: Mapping[str, Tensor]) -> dict[str, list[float]]:
@@ -101,10 +111,7 @@ def repair(
     while not quality.reaches(judge.bar):
         if nodes.count > limit:
             return None
-        proposed = proposer.additions(nodes, forbidden=forbidden)[:_PROPOSED]
-        few = proposed[:_FEW] if judge.demands.max_gap is not None else proposed
-        larger = [Nodes.gather([*nodes, node]) for node in few]
-        larger += [Nodes.gather([*nodes, *proposed[:size]]) for size in _TOGETHER]
+        larger = _larger(judge, proposer, nodes, forbidden)
         qualities = judge.assess(larger)
         merits = [
             (not q.reaches(judge.bar), n.count * q.reaches(judge.bar), q.excess(judge.bar), i)
@@ -115,6 +122,34 @@ def repair(
             return None
         nodes, quality = larger[best], qualities[best]
     return nodes
+
+
+def _larger(
+    judge: Judge, proposer: Proposer, nodes: Nodes, forbidden: frozenset[Node]
+) -> list[Nodes]:
+    """A circuit with a node more, or with some."""
+    if judge.demands.max_gap is None:
+        proposed = proposer.additions(nodes, forbidden=forbidden)[:_PROPOSED]
+        few = [[node] for node in proposed]
+    else:  # no head that is not there: where it looks would be asked as well
+        barred = forbidden.union(_of_other_heads(nodes, judge.runner.model))
+        proposed = proposer.additions(nodes, forbidden=barred)[:_SCREENED]
+        failing = judge.failing(nodes)
+        screened = judge.assess([Nodes.gather([*nodes, n]) for n in proposed], only=failing)
+        excess = [quality.excess(judge.bar) for quality in screened]
+        proposed = [proposed[i] for i in np.argsort(excess, kind="stable")]
+        few = [[node] for node in proposed[:_FEW]]
+    every = few + [proposed[:size] for size in _TOGETHER]
+    return [Nodes.gather([*nodes, *some]) for some in every]
+
+
+def _of_other_heads(nodes: Nodes, model: Model) -> Iterator[Node]:
+    """Values of heads of which a circuit keeps none."""
+    kept = kept_heads(nodes, model)
+    for name, site in sites_of(model, Kind.VALUE, Kind.HEAD).items():
+        for channel in range(site.width):
+            if (site.layer or 0, site.head_of(channel)) not in kept:
+                yield name, channel
 
 
 def remove(
@@ -138,6 +173,23 @@ def remove(
 
     for kept in eliminate(list(nodes), spared, reaches, least=1):
         yield Nodes.gather(kept)
+
+
+def fewer_heads(judge: Judge, nodes: Nodes) -> Iterator[Nodes]:
+    """Leave out whole heads, whose nodes are missed one at a time; yields every smaller circuit."""
+    model = judge.runner.model
+    of_heads = sites_of(model, Kind.VALUE, Kind.HEAD, Kind.QUERY, Kind.KEY)
+    for layer, head in kept_heads(nodes, model):
+        fewer = Nodes.gather(
+            (name, channel)
+            for name, channel in nodes
+            if name not in of_heads
+            or of_heads[name].layer != layer
+            or of_heads[name].head_of(channel) != head
+        )
+        if judge.reaches((fewer, None)):
+            nodes = fewer
+            yield nodes
 
 
 def exchange(
@@ -198,12 +250,14 @@ def eliminate(
     part of the head is removed that still reaches the bar. At the end no single item can be left
     out: each that may is tried.
     """
+    most = len(items)
     while len(items) > least:
         candidates = spared(items)
-        size = min(max(1, len(candidates) // 2), len(items) - least)
+        size = min(max(1, len(candidates) // 2), len(items) - least, most)
         while candidates:
             smaller = _without(items, set(candidates[:size]))
             if reaches(smaller):
+                most = 4 * (len(items) - len(smaller))
                 items = smaller
                 yield items
                 break

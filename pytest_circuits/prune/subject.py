@@ -85,6 +85,8 @@ def demands_of(spec: Spec, plan: PrunePlan) -> Demands:
         edges=necessity and spec.claims.necessary is not None,
         max_gap=faithful.max_gap if faithful else None,
         few=faithful.few if faithful else 1,
+        min_correlation=faithful.min_correlation if faithful else 0.0,
+        max_attention=faithful.max_attention if faithful else 1.0,
     )
 
 
@@ -106,6 +108,10 @@ def bar_of(spec: Spec, plan: PrunePlan, *, margin: float) -> Bar:
         max_separation=plan.separation_share * margin,
         min_flip=1 - plan.rate_share * (1 - necessary.min_flip),
         max_gap=plan.gap_share * faithful.max_gap if faithful else inf,
+        min_correlation=1 - plan.correlation_share * (1 - faithful.min_correlation)
+        if faithful
+        else 0.0,
+        max_attention=plan.attention_share * faithful.max_attention if faithful else 1.0,
     )
 
 

@@ -169,8 +169,8 @@ class FaithfulClaim(Frozen):
     """Elements of the worst part, ablated in the whole model or left intact beside the circuit;
     under `contrast` it may have any size."""
     min_correlation: _Alike = 0.9
-    """The least mean correlation of the nodes' activations with those in the whole model, weighted
-    by the nodes' effects."""
+    """The least mean correlation of what the nodes carry alone, beyond the values that ablation
+    gives them, with what they carry in the whole model, weighted by the nodes' effects."""
     max_attention: _Attention = 0.25
     """The greatest total variation of a kept head's attention from that in the whole model."""
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pytest_circuits.circuit.edges import live_edges
+from pytest_circuits.circuit.inside import look_inside
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.rest import Rest, part_gradients
 from pytest_circuits.circuit.runner import Runner
@@ -17,7 +18,7 @@ from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import parse_spec
-from tests.known_models import D_HEAD, QUOTE_PATH, quote_spec, write_quote_copier
+from tests.known_models import D_HEAD, QUOTE_PATH, TYPE, quote_spec, write_quote_copier
 
 NODES = Nodes.of(QUOTE_PATH)
 
@@ -89,6 +90,25 @@ def test_frozen_norms_scale_the_readout_of_the_circuit(
     np.testing.assert_array_equal(free[0], frozen[0])
     assert (np.abs(frozen[1]) < np.abs(free[1])).all(), "the rest is gone, and the norm grew"
     assert np.array_equal(runner.margins(pairs, WHOLE), runner.margins(pairs, WHOLE))
+
+
+@pytest.mark.parametrize("ablation", [Ablation.MEAN, Ablation.ZERO])
+def test_what_a_node_carries_counts_from_the_value_that_ablation_gives_it(
+    runner: Runner, pairs: tuple[Pair, ...], ablation: Ablation
+) -> None:
+    """The query is constant: it carries all or nothing, and its variance has no say in that."""
+    query, type_ = Nodes.of({"0.attn.q": [0]}), {"0.attn.k": [0], "0.attn.act_in": [TYPE]}
+    under = runner.under(ablation)
+
+    def carried(circuit: Nodes, name: str) -> float:
+        alike = look_inside(under, View.circuit(circuit), pairs).correlations
+        return float(dict(zip(circuit, alike, strict=True))[name, 0])
+
+    assert carried(NODES, "0.attn.q") == pytest.approx(1, abs=1e-3)
+    assert carried(NODES, "0.attn.k") == pytest.approx(1, abs=1e-3)
+    assert carried(query, "0.attn.q") == pytest.approx(1, abs=1e-3)
+    assert carried(Nodes.of({"0.attn.k": [0]}), "0.attn.k") < 0.1
+    assert carried(Nodes.of(type_), "0.attn.k") < 0.1, "it is not what its key reads"
 
 
 def test_the_whole_rest_ablated_is_the_circuit_alone_edges_and_all(

@@ -8,12 +8,13 @@ import pytest
 from pytest_circuits.circuit.edges import live_edges
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.circuit_parts import breaking, parts_of
 from pytest_circuits.claims.evidence import Evidence, Verdict
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.statistics import holm
 from pytest_circuits.model.protocol import Model
-from tests.claims.conftest import MakeBench
-from tests.known_models import NOISE, QUOTE_PATH, WEAK_PATH, Circuit, merged
+from tests.claims.conftest import MakeBench, MakeModel
+from tests.known_models import NOISE, QUOTE_PATH, WEAK_PATH, Circuit, Weights, merged
 
 # A query that is constant is the same before and after mean ablation, and needs no node.
 NEEDED: Circuit = {hook: nodes for hook, nodes in QUOTE_PATH.items() if hook != "0.attn.q"}
@@ -39,6 +40,24 @@ def test_each_node_of_the_path_earns_its_place(bench_of: MakeBench, name: str) -
 
 def test_under_zero_ablation_the_constant_query_is_needed_too(bench_of: MakeBench) -> None:
     assert found(circuit(bench_of, QUOTE_PATH, ablation="zero")).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("node", "claims", "needed"),
+    [
+        ("0.attn.k[0]", ("behaves", "faithful"), True),  # where the head looks is asked
+        ("0.attn.k[0]", ("behaves",), False),
+        ("0.attn.q[0]", ("behaves", "faithful"), False),  # constant: nothing changes without it
+    ],
+)
+def test_a_part_without_which_the_circuit_no_longer_runs_as_the_model_does_is_needed(
+    bench_of: MakeBench, make_model: MakeModel, node: str, claims: tuple[str, ...], *, needed: bool
+) -> None:
+    """The path is so strong that even attention does: without its key it attends elsewhere."""
+    bench = bench_of(QUOTE_PATH, make_model(Weights(path=10.0)), claims=claims, protocol=PROTOCOL)
+    (part,) = (p for p in parts_of(bench.nodes, None, bench.model.sites) if p.name == node)
+
+    assert breaking(bench, [part]).tolist() == [needed]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_circuits.circuit.attention import kept_heads
 from pytest_circuits.circuit.encoding import Floats
+from pytest_circuits.circuit.inside import look_inside
 from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
@@ -98,6 +100,29 @@ def test_masks_are_tried_as_views_run(tmp_path: Path) -> None:
                 rtol=0,
                 atol=1e-4,
             )
+
+
+@pytest.mark.parametrize(
+    "circuit",
+    [PATH, Nodes.gather(n for n in PATH if n[0] != "0.attn.k"), Nodes.of({"0.attn.v": [0]})],
+    ids=["path", "no key", "lone value"],
+)
+def test_what_masks_are_like_inside_is_what_is_seen_there(tmp_path: Path, circuit: Nodes) -> None:
+    subject = _subject(tmp_path, Weights())
+    judge, model = subject.judge, subject.model
+    pairs = judge.pairs[:6]
+    prompts = Prompts.of(pairs, judge.runner._encoder, partners=True)
+    on = {name: mask.float() for name, mask in masks_of(model, [circuit]).items()}
+
+    inside = subject.objective.tried(on, prompts).inside
+
+    assert inside is not None
+    heads = kept_heads(circuit, model)
+    seen = look_inside(judge.runner, View.circuit(circuit), pairs, heads=heads)
+    np.testing.assert_allclose(inside.frozen[0].view(-1, 2), seen.frozen, atol=1e-4)
+    apart = [[float(inside.attention[0, head])] for _, head in heads]  # of the only layer
+    np.testing.assert_allclose(apart, seen.attention.mean(axis=1, keepdims=True), atol=1e-4)
+    assert seen.correlations.min() - 0.01 <= inside.correlation <= seen.correlations.max() + 0.01
 
 
 def test_a_search_under_attack_finds_what_holds_under_either_ablation(tmp_path: Path) -> None:

@@ -85,9 +85,9 @@ def _correlation(bench: Bench, inside: Inside, least: float) -> Finding:
     )
     return decided(
         holds=inside.correlation >= least,
-        sentence="alone, its nodes carry what they carry in the whole model with a mean "
-        f"correlation of {inside.correlation:.3f}, weighted by their effects (at least {least:g} "
-        f"needed; most is lost at {worst})",
+        sentence="alone, its nodes carry beyond their ablated values what they carry in the whole "
+        f"model with a mean correlation of {inside.correlation:.3f}, weighted by their effects "
+        f"(at least {least:g} needed; most is lost at {worst})",
         why="its nodes carry something else alone",
     )
 

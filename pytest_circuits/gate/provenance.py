@@ -83,6 +83,7 @@ def circuit_of(bench: Bench, sources: Sources, names: Names, *, device: str) -> 
         ),
         waivers=_waivers(sources, names),
         matched=sources.matched,
+        description=bench.spec.description,
     )
 
 

@@ -132,12 +132,13 @@ def _example_block(example: Counterexample, searched: int, partner: str) -> list
         _row("answer", answer),
         _row("partner", f"{example.partner!r}  ({partner})"),
         *_block("tokens", textwrap.wrap(tokens, _WIDTH - _LABEL, break_on_hyphens=False)),
-        *_logits_table(_seen_in(example)),
+        *_logits_table(seen_in(example)),
         *_causes_table(example),
     ]
 
 
-def _seen_in(example: Counterexample) -> list[Seen]:
+def seen_in(example: Counterexample) -> list[Seen]:
+    """What each run made of a counterexample, in the order in which they are shown."""
     seen = []
     for run in dict.fromkeys([*example.runs, *example.margins, *example.logits]):
         logits = example.logits.get(run, {})

@@ -118,6 +118,7 @@ class Circuit:
     aimless: tuple[str, ...] = ()  # heads with kept values, and what of their aim is not kept
     waivers: dict[str, Waiver] = field(default_factory=dict)  # by claim
     matched: Matched | None = None  # None: the nodes are those that the specification names
+    description: str = ""  # of the behavior, as the specification has it
 
     @property
     def is_its_baseline(self) -> bool:

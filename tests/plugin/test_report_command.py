@@ -326,7 +326,7 @@ def test_what_does_not_follow_from_the_evidence_is_refused(tmp_path: Path, field
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "nothing to make; name a file: --predicate, "),
+        ((), "nothing to make; name a file: --html, --predicate, "),
         (("--sarif=evidence.json",), "EVIDENCE and --sarif both name evidence.json"),
         (("--sarif=x", "--metrics=./x"), "--sarif and --metrics both name x"),
         (("--sarif=folder",), "--sarif: folder is a folder"),

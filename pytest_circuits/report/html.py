@@ -19,6 +19,8 @@ from markupsafe import Markup
 from pytest_circuits.report.page import page_of
 from pytest_circuits.report.run import Run
 from pytest_circuits.report.writing import Target
+from pytest_circuits.show import svg
+from pytest_circuits.show.drawing import Drawing, label_of
 from pytest_circuits.spec.problems import visible
 
 _BREAKS = re.compile(r"[\t-\r]+")  # lines are a matter of the page, runs of spaces are not
@@ -31,14 +33,21 @@ def make(run: Run, target: Target) -> bytes:
 
 def html(run: Run, *, record: str = "") -> str:
     """The page; record: where the evidence lies that it is made from."""
-    css = _text("page.css")
+    css = _text("page.css") + svg.css()
     digest = b64encode(sha256(css.encode()).digest()).decode()
     return _template().render(
         page=page_of(run, record=record),
+        draw=_draw,
+        sites=svg.sites,
+        label=label_of,
         css=Markup(css),  # noqa: S704  (our own file, which holds no text of others)
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; "
         "form-action 'none'",
     )
+
+
+def _draw(drawing: Drawing) -> Markup:
+    return Markup(svg.svg(drawing, title=svg.caption(drawing)))  # noqa: S704  (it escapes)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from base64 import b64encode
@@ -124,7 +125,8 @@ def test_a_run_is_told_with_what_does_not_pass_first(repository: Repository) -> 
     ]
     assert places == sorted(places)
     assert "observed 50.0 %, needed ≥ 95.0 %" in found.of("aria-label")
-    assert page.count(" open>") == 1  # of all claims, the one that fails is unfolded
+    # What fails is unfolded, with the drawing of its circuit.
+    assert re.findall("<details class=.(.*?)(?:. id=.*)?. open>", page) == ["more", "claim fail"]
 
 
 def test_a_refused_specification_leaves_a_page_that_says_so(repository: Repository) -> None:

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 import pytest_circuits
 from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.show.drawing import Drawing
 
 Json = dict[str, Any]
 # In the order of the specification, which the sorted keys of a JSON object would not keep.
@@ -66,19 +67,6 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
-    """The nodes of a circuit, in forward order, and what joins them."""
-
-    nodes: tuple[str, ...]
-    edges: tuple[tuple[str, str], ...]  # weights
-    stream: tuple[tuple[str, str], ...] = ()  # who writes what who reads in the residual stream
-
-    def __post_init__(self) -> None:
-        if not {node for pair in (*self.edges, *self.stream) for node in pair} <= {*self.nodes}:
-            raise ValueError("an edge of a drawing has an end that is none of its nodes")
-
-
-@dataclass(frozen=True, slots=True)
 class Waiver:
     """For how long a claim is accepted although it does not pass, and why."""
 
@@ -118,6 +106,7 @@ class Circuit:
     aimless: tuple[str, ...] = ()  # heads with kept values, and what of their aim is not kept
     waivers: dict[str, Waiver] = field(default_factory=dict)  # by claim
     matched: Matched | None = None  # None: the nodes are those that the specification names
+    description: str = ""  # of the behavior, as the specification has it
 
     @property
     def is_its_baseline(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import wraps
 
 import numpy as np
 from hypothesis import Phase, example, given
@@ -38,19 +39,35 @@ def given_test(bench: Bench, claim_name: str, nodeid: str = "") -> Callable[[], 
 
     It raises LawBroken with the smallest prompt that was found. The specification's regressions
     run first. `nodeid` becomes the name of the test.
+
+    What the search is going to try is evaluated ahead, in large batches. Its stream is a function
+    of the seed, so that where nothing of it breaks the law a search would draw the same pairs, and
+    Hypothesis has nothing to find and to shrink.
     """
     card = CLAIMS[claim_name].law
     if card is None or not card.searchable(bench):
         return _no_search
     tried = bench.tried.setdefault(claim_name, set())
+    search = searching(bench, card, tried, name=nodeid or claim_name)
+
+    @wraps(search)
+    def test() -> None:
+        ahead = _ahead(bench, card)
+        if breaks(bench, card, ahead).any():
+            search()
+        tried.update(ahead)
+
+    return test
+
+
+def searching(bench: Bench, card: LawCard, tried: set[Pair], *, name: str) -> Callable[[], None]:
+    """The search as Hypothesis does it; what it tries is added to a set."""
 
     def law(pair: Pair) -> None:
-        if not tried:
-            _fetch_ahead(bench, card)
         tried.add(pair)
         check(bench, card, [pair])
 
-    law.__qualname__ = nodeid or claim_name
+    law.__qualname__ = name
     test = given(pair=_strategy(bench, card))(law)
     for text, pair in reversed(_regressions(bench, card)):
         test = example(pair=pair).via(f"regression {text!r}")(test)
@@ -58,16 +75,10 @@ def given_test(bench: Bench, claim_name: str, nodeid: str = "") -> Callable[[], 
     return configured(test, search=bench.search, start=bench.search_start, phases=phases)
 
 
-def _fetch_ahead(bench: Bench, card: LawCard) -> None:
-    """Evaluate in large batches what the search is going to try.
-
-    An optimisation only: a pair that is not among them is evaluated when it is tried. The stream
-    is a function of the seed, so that a search without an outcome draws the same pairs.
-    """
-    pairs = [pair for _, pair in _regressions(bench, card)]
-    pairs += bench.stream(_strategy(bench, card)) if card.changes else bench.searched_pairs
-    for run in card.runs(bench):
-        run.margins(pairs)
+def _ahead(bench: Bench, card: LawCard) -> list[Pair]:
+    """What a search tries that finds nothing: regressions, then its stream."""
+    stream = bench.stream(_strategy(bench, card)) if card.changes else bench.searched_pairs
+    return [*(pair for _, pair in _regressions(bench, card)), *stream]
 
 
 def run_claim(bench: Bench, claim_name: str) -> Evidence:

@@ -35,8 +35,7 @@ def configured(
         stateful_step_count=1,
         report_multiple_bugs=False,
         print_blob=False,
-        # The first forward is slow, and a law runs its own stream once, inside its first example.
-        suppress_health_check=(HealthCheck.too_slow, HealthCheck.nested_given),
+        suppress_health_check=(HealthCheck.too_slow,),  # the first forward is slow
         backend="hypothesis",
     )
     seeded: Callable[[], None] = seed(start)(fixed(test))

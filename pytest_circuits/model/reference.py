@@ -18,6 +18,7 @@ from pytest_circuits.model.tensor_file import digest_tensors
 
 BANK_SIZE = 32
 _TURNED = 4  # tokens of the bank at which a tie may have been turned
+_BATCH = 16  # windows of text: few enough that sums of their activations stay in cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +83,24 @@ def measure(
     hooks = _channels_of(model)
     total = {hook: torch.zeros(width, dtype=torch.float64) for hook, width in hooks.items()}
     square = {hook: torch.zeros(width, dtype=torch.float64) for hook, width in hooks.items()}
-    bank: dict[str, list[Tensor]] = {hook: [] for hook in hooks}
+    bank = {hook: torch.empty(BANK_SIZE, width) for hook, width in hooks.items()}
     picks = _bank_positions(tokens)
-    batch = 64
 
-    for start in range(0, len(tokens), batch):
-        rows = tokens[start : start + batch]
-        chosen = [(r - start, t) for r, t in picks if start <= r < start + batch]
+    for start in range(0, len(tokens), _BATCH):
+        rows = tokens[start : start + _BATCH]
+        chosen = [(i, r - start, t) for i, (r, t) in enumerate(picks) if 0 <= r - start < _BATCH]
 
-        def record(name: str, x: Tensor, chosen: list[tuple[int, int]] = chosen) -> Tensor:
+        def record(name: str, x: Tensor, chosen: list[tuple[int, int, int]] = chosen) -> Tensor:
             flat = x.flatten(0, 1).double()
             total[name] += flat.sum(0).cpu()
             square[name] += flat.square().sum(0).cpu()
-            bank[name].extend(x[r, t].cpu() for r, t in chosen)
+            for place, row, token in chosen:  # copied: a view would keep all of x in memory
+                bank[name][place] = x[row, token]
             return x
 
         model.visit(rows.to(model.device), record)
         if progress is not None:
-            progress(min(start + batch, len(tokens)))
+            progress(min(start + _BATCH, len(tokens)))
     count = tokens.numel()
     mean = {hook: total[hook] / count for hook in hooks}
     return Reference(
@@ -110,7 +111,7 @@ def measure(
             hook: (square[hook] / count - mean[hook].square()).clamp(min=0).sqrt().float()
             for hook in hooks
         },
-        bank={hook: torch.stack(bank[hook]) for hook in hooks},
+        bank=bank,
     )
 
 

@@ -10,10 +10,12 @@ import pytest
 
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Evidence, Verdict
-from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.laws import run_claim, searching
+from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
+from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.load import parse_spec
 from tests.known_models import Weights, write_quote_copier
 from tests.known_models.reader import write_name_reader
@@ -169,6 +171,16 @@ def test_a_regression_is_tried_with_other_values(reader: MakeReader) -> None:
         for change in bench.tried["blind"]
         if text in change.first.text
     } == {(text, "name = 'kappa"), (text, "x = 'kappa")}
+
+
+def test_a_search_that_finds_nothing_tries_what_was_evaluated_ahead(reader: MakeReader) -> None:
+    bench, card, tried = bench_of(reader()), CLAIMS["blind"].law, set[Pair]()
+    assert card is not None
+    run_claim(bench, "blind")
+
+    searching(bench, card, tried, name="blind")()
+
+    assert tried == bench.tried["blind"]
 
 
 def test_logits_that_are_no_numbers_are_no_pass(reader: MakeReader) -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import settings
 
 from pytest_circuits.circuit.view import WHOLE
-from pytest_circuits.claims.laws import LawBroken, finish, given_test, run_claim
+from pytest_circuits.claims.laws import LawBroken, finish, given_test, run_claim, searching
 from pytest_circuits.claims.registry import CLAIMS, declared
-from pytest_circuits.prompts.space import Prompt
+from pytest_circuits.prompts.space import Pair, Prompt
 from tests.claims.conftest import MakeBench
 from tests.known_models import BRACKET_PATH, QUOTE_PATH, quote_spec
 
@@ -47,6 +47,17 @@ def test_every_claim_of_a_circuit_tries_the_same_prompts(bench_of: MakeBench) ->
 
     assert bench.tried["behaves"] == bench.tried["sufficient"] == bench.tried["necessary"]
     assert bench.tried["behaves"] == set(bench.searched_pairs)
+
+
+def test_a_search_that_finds_nothing_tries_what_was_evaluated_ahead(bench_of: MakeBench) -> None:
+    bench, card = bench_of(QUOTE_PATH, extra=REGRESSION), CLAIMS["necessary"].law
+    assert card is not None
+    tried: set[Pair] = set()
+    given_test(bench, "necessary")()
+
+    searching(bench, card, tried, name="necessary")()
+
+    assert tried == bench.tried["necessary"] > {*bench.space.parse("value = 'omega theta")}
 
 
 def test_what_the_search_tries_is_evaluated_ahead_in_one_go(bench_of: MakeBench) -> None:

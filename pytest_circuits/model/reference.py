@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Model, prefix_of
 from pytest_circuits.model.tensor_file import digest_tensors
 
 BANK_SIZE = 32
@@ -74,16 +74,17 @@ class Reference:
 def measure(
     model: Model, tokens: Tensor, *, progress: Callable[[int], None] | None = None
 ) -> Reference:
-    """Run the model over windows of reference text [R, T] and pool all positions.
+    """Run the model over windows of reference text [R, T] and pool all positions of text.
 
-    Sums are kept in float64, so that the means do not depend on how the text is batched beyond
-    float32 rounding of single activations.
+    What the tokenizer puts before every text is none. Sums are kept in float64, so that the means
+    do not depend on how the text is batched beyond float32 rounding of single activations.
     """
     hooks = _channels_of(model)
     total = {hook: torch.zeros(width, dtype=torch.float64) for hook, width in hooks.items()}
     square = {hook: torch.zeros(width, dtype=torch.float64) for hook, width in hooks.items()}
     bank: dict[str, list[Tensor]] = {hook: [] for hook in hooks}
-    picks = _bank_positions(tokens)
+    skip = skipped(model, tokens)
+    picks = [(row, skip + column) for row, column in _bank_positions(tokens[:, skip:])]
     batch = 64
 
     for start in range(0, len(tokens), batch):
@@ -91,7 +92,7 @@ def measure(
         chosen = [(r - start, t) for r, t in picks if start <= r < start + batch]
 
         def record(name: str, x: Tensor, chosen: list[tuple[int, int]] = chosen) -> Tensor:
-            flat = x.flatten(0, 1).double()
+            flat = x[:, skip:].flatten(0, 1).double()
             total[name] += flat.sum(0).cpu()
             square[name] += flat.square().sum(0).cpu()
             bank[name].extend(x[r, t].cpu() for r, t in chosen)
@@ -100,7 +101,7 @@ def measure(
         model.visit(rows.to(model.device), record)
         if progress is not None:
             progress(min(start + batch, len(tokens)))
-    count = tokens.numel()
+    count = tokens[:, skip:].numel()
     mean = {hook: total[hook] / count for hook in hooks}
     return Reference(
         model_digest=model.digest,
@@ -112,6 +113,13 @@ def measure(
         },
         bank={hook: torch.stack(bank[hook]) for hook in hooks},
     )
+
+
+def skipped(model: Model, tokens: Tensor) -> int:
+    """Leading positions of windows [R, T] that are no text: what is put before every text."""
+    prefix = torch.tensor(prefix_of(model), dtype=tokens.dtype)
+    alike = tokens.shape[1] > len(prefix) and bool((tokens[:, : len(prefix)] == prefix).all())
+    return len(prefix) if alike else 0
 
 
 def _bank_positions(tokens: Tensor) -> list[tuple[int, int]]:

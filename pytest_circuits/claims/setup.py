@@ -8,6 +8,7 @@ from pytest_circuits.circuit.check import check_asked, check_circuit, refuse
 from pytest_circuits.circuit.edges import edges_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.scope import in_scope
 from pytest_circuits.claims.bench import CHECKED_PAIRS, Bench, Pruner
 from pytest_circuits.claims.specific import asked_of
 from pytest_circuits.claims.stable.baseline import Live, Recorded, check_comparable, facts
@@ -41,15 +42,17 @@ def make_bench(
     BaselineError when that was recorded for something else, SpecError as `load_others` does.
     """
     ablation = loaded.spec.ablations[0]
-    runner = Runner(model, load_reference(model), ablation)
+    reference, model = load_reference(model), in_scope(loaded.spec, model)
+    runner = Runner(model, reference, ablation)
     nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
     others = load_others(beside or loaded)
     before: Recorded | Live | None
     if baseline is None or isinstance(baseline, Recorded):
         before = baseline
     else:
-        check_comparable(model, facts(baseline), what=f"the baseline model {baseline.path}")
-        before = Live(Runner(baseline, load_reference(baseline), ablation))
+        known, other = load_reference(baseline), in_scope(loaded.spec, baseline)
+        check_comparable(model, facts(other), what=f"the baseline model {baseline.path}")
+        before = Live(Runner(other, known, ablation))
     bench = Bench(loaded, runner, nodes, edges, before, search_seed, pruner, others)
     if isinstance(baseline, Recorded):
         check_recorded(bench, baseline)

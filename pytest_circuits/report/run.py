@@ -25,7 +25,7 @@ Json = dict[str, Any]
 Ordered = Annotated[
     dict[str, str], PlainSerializer(lambda given: list(given.items())), BeforeValidator(dict)
 ]
-DISTRIBUTIONS = ("hypothesis", "numpy", "pytest", "scipy", "tokenizers", "torch")
+DISTRIBUTIONS = ("hypothesis", "numpy", "pytest", "scipy", "tokenizers", "torch", "transformers")
 DELTA = "delta_to_baseline"  # the measure that differs from the baseline's rate
 
 

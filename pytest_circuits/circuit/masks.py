@@ -52,11 +52,14 @@ def given(values: Mapping[str, Tensor]) -> Of:
     return lambda name, _mine: values.get(name)
 
 
-def mixing(count: int, keep: Of, fill: Of) -> Hook:
+def mixing(count: int, keep: Of, fill: Of, *, leak: float = 0.0) -> Hook:
     """A hook that keeps what `keep` says of each channel of K circuits, and fills in the rest.
 
     A mask of booleans passes a channel bit for bit, or not at all; one of shares mixes, and has
     gradients on either side. What has no mask, such as a gauge, is left alone.
+
+    leak: the least share of a gradient that a channel passes on to what it is computed from, though
+    it is kept to less. So a chain of nodes that are all off can come back.
     """
 
     def hook(name: str, x: Tensor) -> Tensor:
@@ -68,6 +71,10 @@ def mixing(count: int, keep: Of, fill: Of) -> Hook:
         other = other.to(x)
         if mask.dtype == torch.bool:
             return torch.where(mask, mine, other).flatten(0, 1)
-        return (other + mask * (mine - other)).flatten(0, 1)
+        beyond = mine - other
+        if not leak:
+            return (other + mask * beyond).flatten(0, 1)
+        passed = mask.detach().clamp(min=leak) * (beyond - beyond.detach())  # 0, with a gradient
+        return (other + mask * beyond.detach() + passed).flatten(0, 1)
 
     return hook

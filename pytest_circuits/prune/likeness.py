@@ -20,6 +20,8 @@ from pytest_circuits.model.protocol import Kind, Model, Shows, gauges_of, sites_
 from pytest_circuits.prune.pool import Prompts
 
 _SILENCE = 1e-12  # the square of a signal that is none
+_LEAK = 0.3  # of a gradient through a node that is off: where a head looks takes a query, a key
+# and what both are computed from, and none of them helps without the others
 _FAINT = 0.05  # of a signal in the whole model: one that is smaller alone has no direction
 
 
@@ -49,7 +51,7 @@ def likeness(
     whole, effects = _whole(model, fill, prompts, gauges)
     alone: dict[str, Tensor] = {}
     twice = {name: torch.cat([mask, mask]) for name, mask in on.items()}
-    ablate = mixing(2 * circuits, of_nodes(model, twice), given(fill))
+    ablate = mixing(2 * circuits, of_nodes(model, twice), given(fill), leak=_LEAK)
 
     def hook(name: str, x: Tensor) -> Tensor:
         if name in scales:  # the second half multiplies by the whole model's

@@ -39,9 +39,9 @@ _BARELY_OFF = -0.05  # tau of a node that a search does not start with
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
 _SMOOTH = 0.1  # share of a step's loss in the running mean that drives the dual variable
 _FAR, _NEARLY = 3.0, 1.5  # times the target, from where on nothing presses
-_FROM = 0.5  # share of the steps, from where on circuits are seen inside: of few nodes by then
+_FROM = 0.35  # share of the steps, from where on circuits are seen inside: of few nodes by then
 _SETTLES = 0.25  # share of the steps, the last ones, in which a search that asks for much settles
-_SLOWEST = 0.3  # of the learning rate, then
+_SLOWEST = 0.05  # of the learning rate, at the end of such a search
 _TRACE = 1e-4  # of a gap within its bounds: parts of the rest learn from it, masks hardly do
 
 
@@ -206,7 +206,7 @@ def learn(
     demanding = objective.demands.max_gap is not None
     for step in range(course.done, plan.steps):
         for group in course.optimizer.param_groups:
-            group["lr"] = plan.lr * max(_SLOWEST if demanding else 0, 1 - step / plan.steps)
+            group["lr"] = plan.lr * _speed(step / plan.steps, again=demanding)
         prompts = course.prompts()
         course.optimizer.zero_grad(set_to_none=True)
         # Where the loss is far above its target, nothing presses but the way back; at the end, not
@@ -292,6 +292,12 @@ class _Step:
         return F.relu(tried.frozen - room) + plan.inside_weight * (
             apart + F.relu(least - inside.correlation)
         )
+
+
+def _speed(done: float, *, again: bool) -> float:
+    """Share of the learning rate, which falls; again: anew from where circuits are seen inside."""
+    left = 1 - done
+    return max(_SLOWEST, left / (1 - _FROM)) if again and done >= _FROM else left
 
 
 def _heaviside(tau: Tensor) -> Tensor:

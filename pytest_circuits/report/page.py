@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pytest_circuits.claims.evidence import Counterexample, Evidence, Seen, Verdict, Worst
 from pytest_circuits.errors import told
 from pytest_circuits.report import words
-from pytest_circuits.report.axis import Axis, rate_axis
+from pytest_circuits.report.axis import Axis, Spread, line_of, rate_axis, spread_of
+from pytest_circuits.report.axis import Line as Drawn
 from pytest_circuits.report.failure import commands, seen_in
 from pytest_circuits.report.grade import Grade, grade, meanings, warning
 from pytest_circuits.report.matrix import matrix
@@ -85,6 +86,8 @@ class Claim:
     bound: str
     prompts: str
     axis: Axis | None
+    spreads: tuple[tuple[str, Spread], ...]  # beside random circuits, by what is compared
+    curves: tuple[tuple[str, Drawn], ...]
     findings: tuple[str, ...]
     waived: str
     under: tuple[tuple[str, Mark], ...]
@@ -278,6 +281,12 @@ def _claim(run: Run, result: Result, key: str) -> Claim:
         bound=words.bound(rate),
         prompts=words.prompts(rate) if rate else "",
         axis=rate_axis(rate) if rate else None,
+        spreads=tuple(
+            (_about(x.figure, x.under), drawn) for x in evidence.controls if (drawn := spread_of(x))
+        ),
+        curves=tuple(
+            (_about(x.figure, x.under), line) for x in evidence.curves if (line := line_of(x))
+        ),
         findings=tuple(_findings(evidence.reason)),
         waived=words.waived(result.waived) if result.waived else "",
         under=tuple((name, _under(verdict)) for name, verdict in evidence.under.items()),
@@ -298,6 +307,10 @@ def _claim(run: Run, result: Result, key: str) -> Claim:
         if result.state is State.RAN
         else (),
     )
+
+
+def _about(figure: str, under: str) -> str:
+    return f"{figure}, under {under}" if under else figure
 
 
 def _findings(reason: str) -> Iterable[str]:
@@ -343,8 +356,7 @@ def _example(example: Counterexample) -> Prompt:
         repr(example.foil),
         _text(example.partner),
         tuple(map(_row, seen_in(example))),
-        tuple(map(repr, example.tokens[:MOST_TOKENS])),
-        max(0, len(example.tokens) - MOST_TOKENS),
+        *_tokens(example.tokens),
     )
 
 
@@ -356,9 +368,15 @@ def _worst(worst: Worst | None) -> tuple[Prompt, ...]:
             repr(asked.foil),
             _text(asked.partner),
             tuple(map(_row, asked.seen)),
+            *_tokens(asked.tokens),
         )
         for asked in (worst.prompts if worst else ())
     )
+
+
+def _tokens(tokens: Sequence[str]) -> tuple[tuple[str, ...], int]:
+    """The first tokens in quotes, and how many more there are."""
+    return tuple(map(repr, tokens[:MOST_TOKENS])), max(0, len(tokens) - MOST_TOKENS)
 
 
 def _row(seen: Seen) -> Row:

@@ -224,6 +224,8 @@ def page_of(run: Run, *, record: str) -> Page:
 def _mark(run: Run) -> Mark:
     if run.verdict is Verdict.PASS:
         return Mark("✓", "pass", "pass")
+    if run.refused:
+        return Mark("✗", "no verdict", "fail")
     if run.green and run.not_asked_for:
         return Mark("?", "pass of a part", "open")
     if run.green:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pytest_circuits.claims.evidence import Asked, Cause, Controls, Curve, Law, Rate, Verdict, Worst
 from pytest_circuits.report.axis import HEIGHT, WIDTH, line_of, rate_axis, spread_of
 from pytest_circuits.report.html import html
-from pytest_circuits.report.page import LONGEST
+from pytest_circuits.report.page_claim import LONGEST
 from pytest_circuits.report.run import Result, Run, State, Waiver
 from pytest_circuits.spec.problems import visible
 from tests.plugin.conftest import Repository

@@ -20,6 +20,7 @@ from pytest_circuits.errors import MISUSED, CircuitsError, StoppedError, UsageEr
 _ABOUT = {  # commands that live in a module of their own
     "convert": "Read published weight-sparse models and circuits.",
     "diff": "Say what an update did to the circuits.",
+    "history": "Say what changed over versions, from their evidence.",
     "init": "Make a first specification of two prompts.",
     "plan": "Say what claims need and cost before a run.",
     "prune": "Find the circuit of a behavior.",

@@ -118,8 +118,8 @@ def page_of(run: Run, *, record: str) -> Page:
     every = told([f"{r.spec}:{r.line}:{r.column}: {r.text}" for r in run.refusals])
     return Page(
         run=run,
-        title=f"Circuits: {_mark(run).word}",
-        mark=_mark(run),
+        title=f"Circuits: {mark_of_run(run).word}",
+        mark=mark_of_run(run),
         verdict=verdict_line(run),
         remarks=tuple(filter(None, [*told(run.problems), *run.notes, warning(run)])),
         refusals=tuple(every),
@@ -133,7 +133,8 @@ def page_of(run: Run, *, record: str) -> Page:
     )
 
 
-def _mark(run: Run) -> Mark:
+def mark_of_run(run: Run) -> Mark:
+    """The verdict of a run; what is green and no pass is called what it is."""
     if run.verdict is Verdict.PASS:
         return Mark("✓", "pass", "pass")
     if run.refused:

@@ -20,11 +20,13 @@ from pytest_circuits.errors import MISUSED, CircuitsError, StoppedError, UsageEr
 _ABOUT = {  # commands that live in a module of their own
     "convert": "Read published weight-sparse models and circuits.",
     "diff": "Say what an update did to the circuits.",
+    "history": "Say what changed over versions, from their evidence.",
+    "init": "Make a first specification of two prompts.",
     "plan": "Say what claims need and cost before a run.",
     "prune": "Find the circuit of a behavior.",
     "reference": "Measure the activations that ablation uses.",
     "report": "Make the outputs of a run from its evidence.",
-    "show": "Print a circuit as a short program.",
+    "show": "Print a circuit as a short program, or draw it.",
     "train": "Make a weight-sparse model.",
 }
 COMMANDS = _ABOUT | {

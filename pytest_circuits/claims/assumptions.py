@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Law, Rate, Verdict
+from pytest_circuits.claims.evidence import (
+    WORST_FIRST,
+    Controls,
+    Curve,
+    Evidence,
+    Law,
+    Rate,
+    Verdict,
+)
 from pytest_circuits.claims.findings import Finding, conclude
 from pytest_circuits.spec.ablations import Ablation
 
@@ -22,6 +30,8 @@ class Under:
     findings: Sequence[Finding]
     rate: Rate | None = None
     measures: Mapping[str, float | None] = field(default_factory=dict)
+    controls: Sequence[Controls] = ()
+    curves: Sequence[Curve] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -71,7 +81,13 @@ def conclude_under(
         measures=measures,
         remark=remark,
     )
-    return replace(found, under=under)
+    drawn = [(part.ablation.value, part) for part in parts]
+    return replace(
+        found,
+        under=under,
+        controls=tuple(replace(x, under=name) for name, part in drawn for x in part.controls),
+        curves=tuple(replace(x, under=name) for name, part in drawn for x in part.curves),
+    )
 
 
 def _sensitive(under: Mapping[str, Verdict]) -> list[Finding]:

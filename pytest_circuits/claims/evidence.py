@@ -98,6 +98,7 @@ class Asked:
     foil: str
     partner: str  # the other prompt of the pair
     seen: tuple[Seen, ...]
+    tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,27 @@ class Worst:
 
     where: str  # by what: "the whole model prefers the answer least"
     prompts: tuple[Asked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """A figure of the circuit, and the same of the random circuits that it is compared with."""
+
+    figure: str  # with its unit: "task loss, nats"
+    own: Number
+    random: tuple[Number, ...]  # of each random circuit, the lowest first
+    limit: Number | None = None  # what the claim allows at most; None: it names no limit
+    under: str = ""  # the ablation
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A figure for parts of the rest of growing size."""
+
+    figure: str  # with its unit
+    points: tuple[tuple[Number, Number], ...]  # share of the rest that is ablated, and the figure
+    limit: Number | None = None
+    under: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +141,13 @@ class Evidence:
     under: dict[str, Verdict] = field(default_factory=dict)  # by ablation
     worst: Worst | None = None  # None: it passes, or is not about single prompts
     why: str = ""  # the reason of what is no pass in a few words, for a row of a table
+    controls: tuple[Controls, ...] = ()
+    curves: tuple[Curve, ...] = ()  # parts of the rest
+
+
+def rounded(value: float) -> float:
+    """A figure that is drawn and decides nothing, with four digits."""
+    return float(f"{value:.4g}")
 
 
 def prompts_of(rate: Rate) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,14 @@ import numpy as np
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.evidence import (
     WORST_FIRST,
+    Controls,
     Evidence,
     Law,
     Rate,
     Verdict,
     percent,
     prompts_of,
+    rounded,
     shortened,
 )
 from pytest_circuits.claims.statistics import LOSS_CAP, LOSSES, Bools, Floats, Interval
@@ -198,6 +200,13 @@ def against_controls(p: float, *, controls: int, what: str) -> Finding:
     better = p <= CONTROL_LEVEL
     sentence += ": no better than chance" * (not better)
     return decided(holds=better, sentence=sentence, why="no better than random circuits")
+
+
+def controls_of(
+    figure: str, own: float, random: Iterable[float], *, limit: float | None = None
+) -> Controls:
+    """A figure of the circuit beside those of random circuits, as reports draw it."""
+    return Controls(figure, rounded(own), tuple(sorted(map(rounded, map(float, random)))), limit)
 
 
 def most_controls(

@@ -26,6 +26,7 @@ from pytest_circuits.claims.evidence import Cause, Evidence, Law, Rate, Verdict
 from pytest_circuits.claims.findings import (
     Finding,
     conclude,
+    controls_of,
     law_finding,
     most_controls,
     not_finite,
@@ -163,7 +164,8 @@ def _under(bench: Bench) -> Under:
         margins = bench.runner.margins(bench.sample.pairs, loss.view)
         measures |= {f"separation{end}": average(margins)}
         measures |= {f"rate{end}": rate.estimate} if end else {}
-    return Under(bench.runner.ablation, findings, rates[0], measures)
+    drawn = controls_of("what still tells pairs apart without it, nats", float(own), others)
+    return Under(bench.runner.ablation, findings, rates[0], measures, controls=[drawn])
 
 
 def _rate(bench: Bench, view: View, limits: NecessaryClaim, *, turned: bool) -> Rate:

@@ -7,7 +7,7 @@ behavior that the model does not have cannot be hurt: of such a one nothing is s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,12 +24,13 @@ from pytest_circuits.claims.findings import (
     capped_confidence,
     conclude,
     confidence,
+    controls_of,
     most_controls,
     not_finite,
     worst_of,
 )
 from pytest_circuits.claims.sample import Sample, draw_sample
-from pytest_circuits.claims.statistics import GAPS, Bools, Floats, Interval, softplus
+from pytest_circuits.claims.statistics import GAPS, Floats, Interval, softplus
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.types import SpecificClaim
@@ -102,7 +103,8 @@ def _decide(bench: Bench, law: Law) -> Evidence:
     drops = [o.sample.drop(o.whole > EPS, o.without > EPS, alpha) for o in others]
     own = bench.sample.mean(softplus(without) - softplus(whole), alpha / 2, GAPS, at_most=False)
     harms = [*(other.harm(alpha / 2) for other in others), text]
-    outdone = _outdone(bench, harms)
+    beyond, others_beyond = _beyond(bench, harms)
+    outdone = others_beyond < beyond - EPS
     rates = [other.rate(alpha) for other in others]
     findings = [
         _presence_finding(others, rates, limits.max_drop, alpha),
@@ -127,7 +129,9 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         "others": float(len(others)),
         "rate_others": min(rate.estimate for rate in rates),
     }
-    return conclude("specific", findings, rate=rate, measures=measures)
+    found = conclude("specific", findings, rate=rate, measures=measures)
+    drawn = controls_of("loss here beyond that elsewhere, nats", beyond, others_beyond)
+    return replace(found, controls=(drawn,))
 
 
 def asked_of(other: LoadedSpec) -> Sample:
@@ -161,15 +165,17 @@ def _text(bench: Bench, alpha: float) -> _Harm:
     return _Harm(TEXT, loss, float(few[1] - few[0]), few[2:] - few[0])
 
 
-def _outdone(bench: Bench, harms: Sequence[_Harm]) -> Bools:
-    """Which random circuits hurt this behavior less, beyond what they do elsewhere: [K]."""
+def _beyond(bench: Bench, harms: Sequence[_Harm]) -> tuple[float, Floats]:
+    """How much ablation hurts this behavior beyond what it does elsewhere, in nats.
+
+    Of the circuit, and of random ones [K].
+    """
     pairs = bench.control_pairs
     before = softplus(bench.runner.margins(pairs, WHOLE)).mean()
     here = softplus(bench.runner.margins(pairs, bench.without)).mean() - before
     random = softplus(bench.controls_without).mean(axis=(1, 2)) - before  # [K]
-    own = here - max(harm.few for harm in harms)
-    outdone: Bools = random - np.max([harm.random for harm in harms], axis=0) < own - EPS
-    return outdone
+    others: Floats = random - np.max([harm.random for harm in harms], axis=0)
+    return float(here - max(harm.few for harm in harms)), others
 
 
 def _presence_finding(

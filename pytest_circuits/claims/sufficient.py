@@ -37,6 +37,7 @@ from pytest_circuits.claims.evidence import Cause, Evidence, Law
 from pytest_circuits.claims.findings import (
     against_controls,
     bounded,
+    controls_of,
     law_finding,
     not_finite,
     pairs_that_settle,
@@ -135,7 +136,8 @@ def _under(bench: Bench) -> Under:
         "task_loss_upper": loss.upper,
         **calibration_measures(bench.spec, alone),
     }
-    return Under(bench.runner.ablation, findings, rate, measures)
+    drawn = controls_of("task loss, nats", float(own[0]), others, limit=limits.max_loss)
+    return Under(bench.runner.ablation, findings, rate, measures, controls=[drawn])
 
 
 def _compared_losses(bench: Bench, margins: Floats) -> Floats:

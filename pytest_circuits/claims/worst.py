@@ -11,7 +11,7 @@ from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.card import Claim, Ranked, Run
 from pytest_circuits.claims.evidence import Asked, Evidence, Seen, Verdict, Worst
 from pytest_circuits.claims.sample import draw_changes
-from pytest_circuits.prompts.space import Pair
+from pytest_circuits.prompts.space import Pair, Prompt
 
 MOST = 3
 
@@ -19,13 +19,26 @@ MOST = 3
 def with_worst(bench: Bench, claim: Claim, evidence: Evidence) -> Evidence:
     """The evidence with its worst prompts, unless it passes or has them."""
     is_empty = claim.needs_nodes and not bench.nodes.count
-    if evidence.verdict is Verdict.PASS or evidence.worst or is_empty:
+    if evidence.worst:
+        return replace(evidence, worst=_with_tokens(bench, evidence.worst))
+    if evidence.verdict is Verdict.PASS or is_empty:
         return evidence
     ranked = claim.worst(bench) if claim.worst else _by_law(bench, claim)
     if ranked is None:
         return evidence
     group = evidence.rate.group if evidence.rate else ""
-    return replace(evidence, worst=worst_of(ranked, group=group))
+    return replace(evidence, worst=_with_tokens(bench, worst_of(ranked, group=group)))
+
+
+def _with_tokens(bench: Bench, worst: Worst) -> Worst:
+    """The same prompts with their tokens."""
+    return replace(
+        worst,
+        prompts=tuple(
+            replace(x, tokens=bench.runner.tokens(Prompt(x.prompt, x.answer, x.foil)))
+            for x in worst.prompts
+        ),
+    )
 
 
 def worst_of(ranked: Ranked, *, group: str = "") -> Worst:

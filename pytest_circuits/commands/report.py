@@ -11,7 +11,7 @@ import click
 from pytest_circuits.commands import PATH
 from pytest_circuits.errors import RecordError, UsageError
 from pytest_circuits.report import outputs
-from pytest_circuits.report.record import run_from_json
+from pytest_circuits.report.record import MOST_BYTES, run_from_json
 from pytest_circuits.report.words import shown_path
 from pytest_circuits.report.writing import (
     Record,
@@ -23,7 +23,6 @@ from pytest_circuits.report.writing import (
 )
 from pytest_circuits.system.files import read_bounded
 
-_MAX_BYTES = 2**28
 _OPTIONS = [
     click.Option([f"--{name}"], type=PATH, metavar="FILE", help=f"{about}.")
     for name, about in outputs.names()
@@ -39,7 +38,7 @@ def report(evidence: Path, **asked: Path | None) -> None:
     it is found from where this command is run. Ends with status 0 whatever the verdict was.
     """
     files = {name.replace("_", "-"): path for name, path in asked.items() if path is not None}
-    content = read_bounded(evidence, max_bytes=_MAX_BYTES, error=RecordError)
+    content = read_bounded(evidence, max_bytes=MOST_BYTES, error=RecordError)
     run = run_from_json(content, source=str(evidence))
     _check(files, evidence)
     record = Record(shown_path(evidence.absolute(), folder=Path.cwd()), sha256(content).hexdigest())

@@ -28,7 +28,8 @@ def show(spec: Path, model_path: Path | None, svg_file: Path | None) -> None:
     the answer comes out. Everything outside the circuit is constant and folded into the numbers.
 
     The drawing has the layers upward, a row for each site and a box for each node; of more nodes
-    than can be told apart, a box for each site, and the nodes in words below. It is of any model.
+    than can be told apart, a box for each site, and the nodes in words below. Under it stands what
+    each node carries at the tokens of two prompts, one for each cue. It is of any model.
     """
     loaded = load_spec(spec)
     if not any(loaded.spec.nodes.values()):
@@ -44,7 +45,7 @@ def show(spec: Path, model_path: Path | None, svg_file: Path | None) -> None:
     from pytest_circuits.model.sparse.adapter import SparseModel  # noqa: PLC0415
     from pytest_circuits.show.program import program  # noqa: PLC0415
     from pytest_circuits.show.svg import caption, file_of  # noqa: PLC0415
-    from pytest_circuits.show.wiring import drawing_of  # noqa: PLC0415
+    from pytest_circuits.show.wiring import drawing_of, heat_of  # noqa: PLC0415
 
     model = load_model(model_path or loaded.model_path)
     if svg_file is None and not isinstance(model, SparseModel):
@@ -58,6 +59,7 @@ def show(spec: Path, model_path: Path | None, svg_file: Path | None) -> None:
         nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
         if drawing := drawing_of(model, nodes, edges):
             title = f"{loaded.spec.circuit}: {caption(drawing)}"
-            write_named(svg_file, file_of(drawing, title=title), begins="<svg")
+            heat = heat_of(model, nodes, pair)
+            write_named(svg_file, file_of(drawing, title=title, heat=heat), begins="<svg")
     elif isinstance(model, SparseModel):
         click.echo(program(loaded.spec, model, load_reference(model), pair))

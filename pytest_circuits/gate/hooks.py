@@ -19,6 +19,7 @@ from pytest_circuits.gate.bookkeeping import (
 )
 from pytest_circuits.gate.collect import CircuitFile
 from pytest_circuits.gate.header import header_lines
+from pytest_circuits.gate.live import clear, tell
 from pytest_circuits.gate.session import finish, open_gate, start, summarize
 from pytest_circuits.gate.settings import Settings
 
@@ -62,7 +63,13 @@ class GateHooks:
         attach(self.gate, item, call, report)
         return report
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        tell(self.gate, nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        clear(self.gate, report)
         note_outcome(self.gate, report)
 
     @pytest.hookimpl(optionalhook=True)

@@ -46,6 +46,7 @@ class Gate:
     changed: set[str] = field(default_factory=set)  # circuits that workers read differently
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # by node id
     run: Run | None = None
+    is_telling: bool = False  # which claim is at work stands on the terminal
     written: dict[str, str] = field(default_factory=dict)  # sha256 of what was written, by output
 
     @property

@@ -33,16 +33,19 @@ def make(run: Run, target: Target) -> bytes:
 
 def html(run: Run, *, record: str = "") -> str:
     """The page; record: where the evidence lies that it is made from."""
+    page = page_of(run, record=record)
+    return rendered("page.html.jinja", page=page, draw=_draw, sites=svg.sites, label=label_of)
+
+
+def rendered(template: str, **values: object) -> str:
+    """A page made of one of our templates, with the style and the policy of all of them."""
     css = _text("page.css") + svg.css()
     digest = b64encode(sha256(css.encode()).digest()).decode()
-    return _template().render(
-        page=page_of(run, record=record),
-        draw=_draw,
-        sites=svg.sites,
-        label=label_of,
+    return _template(template).render(
         css=Markup(css),  # noqa: S704  (our own file, which holds no text of others)
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; "
         "form-action 'none'",
+        **values,
     )
 
 
@@ -51,7 +54,7 @@ def _draw(drawing: Drawing) -> Markup:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -59,7 +62,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.from_string(_text("page.html.jinja"))
+    return environment.from_string(_text(name))
 
 
 def _shown(value: object) -> object:

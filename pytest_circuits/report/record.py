@@ -23,6 +23,7 @@ from pytest_circuits.report.writing import Target
 from pytest_circuits.system.files import parse_json
 
 SCHEMA_VERSION = 1
+MOST_BYTES = 2**28  # of a record that is read
 _ABOUT = ("problems", "notes", "url", "root", "started", "seconds")  # of a run, under `run`
 _TOLD = ("claims", "tool", "versions", "refused", "refusals")  # the same, at the top
 _MOST = 2**63

@@ -17,6 +17,7 @@ from math import log2
 from xml.sax.saxutils import escape, quoteattr
 
 from pytest_circuits.show.drawing import Drawing, label_of, site_of
+from pytest_circuits.show.heat import Heat, cells
 from pytest_circuits.spec.problems import visible
 
 MOST_BOXES = 150  # nodes that are drawn one by one
@@ -54,14 +55,24 @@ def css() -> str:
     return (files("pytest_circuits.show") / "picture.css").read_text(encoding="utf-8")
 
 
-def file_of(drawing: Drawing, *, title: str) -> str:
-    """A file of its own: with its style, light and dark, and the nodes of large sites listed."""
+def file_of(drawing: Drawing, *, title: str, heat: Heat | None = None) -> str:
+    """A file of its own: with its style, light and dark, and the nodes of large sites listed.
+
+    heat: what the nodes carry at the tokens of two prompts, drawn below.
+    """
     light = f"svg{{{_LIGHT};background:var(--paper)}}"
     dark = f"@media(prefers-color-scheme:dark){{svg{{{_DARK}}}}}"
-    return svg(drawing, title=title, style=light + dark + css(), listed=True) + "\n"
+    return svg(drawing, title=title, style=light + dark + css(), listed=True, heat=heat) + "\n"
 
 
-def svg(drawing: Drawing, *, title: str, style: str = "", listed: bool = False) -> str:
+def svg(
+    drawing: Drawing,
+    *,
+    title: str,
+    style: str = "",
+    listed: bool = False,
+    heat: Heat | None = None,
+) -> str:
     """The drawing as an element; style: what it is to bring with it. listed: nodes in words too."""
     grouped = is_grouped(drawing)
     lines = list(_lines(drawing, grouped=grouped))
@@ -71,6 +82,11 @@ def svg(drawing: Drawing, *, title: str, style: str = "", listed: bool = False) 
     texts = _channels(drawing) if listed and grouped else []
     bottom = height + 18.0 * len(texts) + (8 if texts else 0)
     width = max(width, *(7.0 * len(text) for text in texts)) if texts else width
+    names = max((len(visible(row.node)) for row in heat.rows), default=0) if heat else 0
+    room, start = names * _SITE + 2 * _SIDE, bottom
+    if heat:
+        wide, high = heat.size(room)
+        width, bottom = max(width, wide), bottom + high + _SIDE
     shape = f'viewBox="0 0 {width:g} {bottom:g}" width="{width:g}" height="{bottom:g}"'
     named = f'class="drawing" role="img" aria-label={quoteattr(visible(title))}'
     return "".join(
@@ -84,6 +100,7 @@ def svg(drawing: Drawing, *, title: str, style: str = "", listed: bool = False) 
                 f'<text x="{_SIDE:g}" y="{height + 16 + 18 * place:g}">{escape(text)}</text>'
                 for place, text in enumerate(texts)
             ),
+            *(cells(heat, room, start) if heat else ()),
             "</svg>",
         )
     )

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import torch
+from torch import Tensor
+
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.model.protocol import Kind, Model, Site, wires_of
+from pytest_circuits.prompts.space import Pair
 from pytest_circuits.show.drawing import Drawing, Row
+from pytest_circuits.show.heat import Carried, Heat
+from pytest_circuits.show.svg import MOST_BOXES
 
-_DIGITS = 4  # of a weight that is drawn
+_DIGITS = 4  # of a figure that is drawn
+_MOST_TOKENS = 80  # of both prompts, side by side
 
 
 def drawing_of(
@@ -33,6 +40,37 @@ def drawing_of(
             Row(name, site.layer, site.kind.value) for name, site in sites.items() if nodes.at(name)
         ),
     )
+
+
+def heat_of(model: Model, nodes: Nodes, pair: Pair) -> Heat | None:
+    """What the nodes carry in the whole model at the prompts of a pair; None where it is too much.
+
+    A node of several channels carries their length.
+    """
+    texts = [model.encode(prompt.text) for prompt in (pair.first, pair.second)]
+    if nodes.count > MOST_BOXES or sum(map(len, texts)) > _MOST_TOKENS:
+        return None
+    seen = [_carried(model, nodes, tokens) for tokens in texts]
+    return Heat(
+        tokens=tuple(tuple(map(model.decode_token, tokens)) for tokens in texts),
+        rows=tuple(Carried(node, tuple(each[node] for each in seen)) for node in reversed(seen[0])),
+    )
+
+
+def _carried(model: Model, nodes: Nodes, tokens: list[int]) -> dict[str, tuple[float, ...]]:
+    """By node, in forward order, what it carries at each token."""
+    found: dict[str, tuple[float, ...]] = {}
+
+    def record(name: str, x: Tensor) -> Tensor:  # [1, T, D]
+        for channel in nodes.at(name):
+            first = channel * model.sites[name].channels
+            some = x[0, :, first : first + model.sites[name].channels]  # [T, channels]
+            value = some[:, 0] if some.shape[1] == 1 else some.norm(dim=1)
+            found[_id((name, channel))] = tuple(_rounded(float(v)) for v in value)
+        return x
+
+    model.visit(torch.tensor([tokens], device=model.device), record)
+    return found
 
 
 def _stream(placed: Sequence[Node], sites: Mapping[str, Site]) -> Iterator[tuple[Node, Node]]:

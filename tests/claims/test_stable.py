@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,25 @@ def test_a_path_that_turned_around_breaks_the_law_on_the_smallest_prompt(
     assert evidence.law.counterexample is not None
     assert evidence.law.counterexample.prompt == 'x = "alpha'
     assert "in the baseline it prefers" in evidence.law.counterexample.violation
+
+
+@pytest.mark.parametrize("member", [0, 1])
+def test_either_prompt_of_a_pair_can_break_the_law_of_a_record(
+    bench_of: MakeBench, recorded: Recorded, member: int
+) -> None:
+    alone = recorded.observation.alone.copy()
+    alone[3, member] = -5.0  # there the released circuit was wrong, and only there
+    before = replace(recorded, observation=replace(recorded.observation, alone=alone))
+    bench = bench_of(QUOTE_PATH, baseline=before)
+    pair = bench.sample.pairs[3]
+
+    evidence = run_claim(bench, "stable")
+
+    assert evidence.verdict is Verdict.FAIL
+    assert evidence.law is not None
+    assert evidence.law.counterexample is not None
+    assert evidence.law.counterexample.prompt == (pair.first, pair.second)[member].text
+    assert evidence.law.counterexample.margins["baseline's circuit"] == -5.0
 
 
 def test_without_a_baseline_the_claim_fails_and_names_the_command(bench_of: MakeBench) -> None:

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_circuits.claims.evidence import Asked, Cause, Law, Rate, Verdict, Worst
-from pytest_circuits.report.axis import WIDTH, rate_axis
+from pytest_circuits.claims.evidence import Asked, Cause, Controls, Curve, Law, Rate, Verdict, Worst
+from pytest_circuits.report.axis import HEIGHT, WIDTH, line_of, rate_axis, spread_of
 from pytest_circuits.report.html import html
-from pytest_circuits.report.page import LONGEST
+from pytest_circuits.report.page_claim import LONGEST
 from pytest_circuits.report.run import Result, Run, State, Waiver
 from pytest_circuits.spec.problems import visible
 from tests.plugin.conftest import Repository
@@ -231,9 +231,53 @@ def test_an_axis_is_as_long_as_its_marks_need() -> None:
     assert near.threshold == pytest.approx(10 + 0.8 * (WIDTH - 20))
 
 
+RANDOM = Controls("task loss, nats", 0.03, (0.4, 0.5, 0.75), limit=0.15, under="mean")
+GAPS = Curve("gap, nats", ((0.1, 0.02), (1.0, 0.3)), limit=0.2, under="zero")
+
+
+def test_a_figure_stands_on_one_axis_with_those_of_random_circuits() -> None:
+    found = check(html(one(BEHAVES, controls=(RANDOM,), curves=(GAPS,))))
+
+    said = "task loss, nats: 0.03, at most 0.15 needed; 3 random circuits 0.4 to 0.75"
+    assert said in found.of("aria-label")
+    assert "task loss, nats, under mean: the dot is the circuit" in found.text
+    assert "gap, nats, at most 0.3, at most 0.2 needed" in found.of("aria-label")
+    assert "gap, nats, under zero: with random parts of the rest ablated" in found.text
+
+
+def test_what_is_drawn_stands_where_its_number_is() -> None:
+    spread, line = spread_of(RANDOM), line_of(GAPS)
+
+    assert spread is not None
+    assert line is not None
+    whole = WIDTH - 20
+    assert spread.observed == pytest.approx(10 + whole * 0.03 / 0.75, abs=0.1)
+    assert spread.limit == pytest.approx(10 + whole * 0.15 / 0.75, abs=0.1)
+    assert spread.random.count("M") == 3
+    assert [label for _, label in spread.ticks] == ["0", "0.75"]
+    low = HEIGHT - 10 - (HEIGHT - 20) * 0.02 / 0.3
+    (x, y), last = line.dots
+    assert last == (290.0, 10.0)
+    assert (x, y) == pytest.approx((38.0, low), abs=0.1)
+    assert line.zero == HEIGHT - 10
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.floats(-1e6, 1e6))
+def test_every_control_is_on_its_axis(random: list[float], own: float) -> None:
+    spread = spread_of(Controls("x", own, tuple(sorted(random))))
+
+    assert spread is not None
+    places = [float(each.split()[0]) for each in spread.random.split("M")[1:]]
+    assert all(10 <= place <= WIDTH - 10 for place in (*places, spread.observed))
+    assert places == sorted(places)
+
+
 def test_what_is_no_number_has_no_axis() -> None:
     nan = float("nan")
     assert rate_axis(Rate(nan, nan, nan, 0.9, n=5, exhaustive=False)) is None
+    assert spread_of(replace(RANDOM, own=nan)) is None
+    assert spread_of(replace(RANDOM, random=())) is None
+    assert line_of(replace(GAPS, points=((0.1, nan),))) is None
     bad = replace(
         BEHAVES,
         evidence=replace(BEHAVES.evidence, rate=Rate(nan, nan, nan, 0.9, n=5, exhaustive=True)),

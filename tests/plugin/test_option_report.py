@@ -30,17 +30,20 @@ def test_the_record_has_the_documented_fields(repository: Repository) -> None:
     assert found["model"]["path"] == "model"
     (circuit,) = found["circuits"]
     assert sorted(circuit) == [
-        *("aimless", "baseline", "claims", "declared", "device", "digest", "drawing", "edges"),
-        *("files", "grade", "lax", "left_out", "matched", "model", "name", "nodes"),
-        *("reference_digest", "spec", "waivers"),
+        *("aimless", "baseline", "claims", "declared", "description", "device", "digest"),
+        *("drawing", "edges", "files", "grade", "lax", "left_out", "matched", "model", "name"),
+        *("nodes", "reference_digest", "spec", "waivers"),
     ]
     assert (circuit["name"], circuit["spec"]) == (
         "quote_close",
         "circuits/quote_close.circuit.yaml",
     )
     assert [claim["claim"] for claim in circuit["claims"]] == ["behaves", "sufficient", "necessary"]
-    fields = ["claim", "law", "measures", "nodeid", "rate", "reason", "state", "under", "verdict"]
-    assert all(sorted(claim) == [*fields, "waived", "why", "worst"] for claim in circuit["claims"])
+    fields = [
+        *("claim", "controls", "curves", "law", "measures", "nodeid", "rate", "reason", "state"),
+        *("under", "verdict", "waived", "why", "worst"),
+    ]
+    assert all(sorted(claim) == fields for claim in circuit["claims"])
     assert [claim["under"] for claim in circuit["claims"]] == [{}, *[{"mean": "pass"}] * 2]
     assert [claim["rate"]["at_most"] for claim in circuit["claims"]] == [False, False, True]
     assert {name: found["claims"][name]["at_most"] for name in ("behaves", "necessary")} == {

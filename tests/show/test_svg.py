@@ -17,6 +17,7 @@ from pytest_circuits.cli import main
 from pytest_circuits.report.html import html
 from pytest_circuits.show import svg
 from pytest_circuits.show.drawing import Drawing, Row
+from pytest_circuits.show.heat import Carried, Heat
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
 from tests.plugin.test_summary import CIRCUIT, GOOD
 
@@ -77,13 +78,48 @@ def test_a_circuit_is_drawn_to_a_file(folder: Path) -> None:
     drawn = parsed((folder / "out.svg").read_text(encoding="utf-8"))
     count = sum(map(len, QUOTE_PATH.values()))
     assert drawn.attrib["aria-label"].startswith(f"quote_close: {count} nodes at ")
-    assert len(list(drawn.iter(f"{SVG}rect"))) == count
+    boxes = [each for each in drawn.iter(f"{SVG}g") if each.attrib.get("class") == "node"]
+    assert len(boxes) == count
     names = [each.text for each in drawn.iter(f"{SVG}text") if each.attrib.get("class") == "name"]
-    assert sorted(map(str, names)) == sorted(QUOTE_PATH)
+    assert {*QUOTE_PATH} <= set(names)
     titles = {title.text for title in drawn.iter(f"{SVG}title")}
     assert "0.attn.act_in[0] → 0.attn.k[0]: +2" in titles
     assert not overlaps(drawn)
     assert show(folder, f"--svg={folder / 'out.svg'}").exit_code == 0  # it takes its own place
+
+
+def test_what_each_node_carries_at_each_token_stands_below(folder: Path) -> None:
+    show(folder, f"--svg={folder / 'heat.svg'}")
+    drawn = parsed((folder / "heat.svg").read_text(encoding="utf-8"))
+
+    cells = [c for c in drawn.iter(f"{SVG}rect") if c.attrib.get("class") in {"hot", "cold"}]
+    told = [(str(each[0].text).split(": "), each.attrib["class"]) for each in cells]
+    texts = [str(each.text) for each in drawn.iter(f"{SVG}text")]
+    # The value that the head copies is there at the quote alone, and tells the two apart.
+    seen = {at: (value, sign) for (at, value), sign in told if at.startswith("0.attn.v[0] at ")}
+    assert seen == {
+        "0.attn.v[0] at ' \"'": ("+2.96", "hot"),
+        '0.attn.v[0] at " \'"': ("-2.94", "cold"),
+    }
+    assert "0.attn.v[0]" in texts
+    assert not overlaps(drawn)
+
+
+def test_a_heat_map_has_a_scale_for_each_row_and_any_text_stays_text() -> None:
+    rows = (
+        Carried("<a>[1]", ((2.0, -1.0), (0.0, float("nan")))),
+        Carried("b[2]", ((0.0, 0.0), (0.0, 0.0))),
+    )
+    heat = Heat((("<x>", "\x1b"), ("\u202e", "&")), rows)
+    drawn = parsed(svg.file_of(SMALL, title="x", heat=heat))
+
+    cells = [c for c in drawn.iter(f"{SVG}rect") if c.attrib.get("class") in {"hot", "cold"}]
+    assert [(c.attrib["class"], c.attrib["fill-opacity"]) for c in cells] == [
+        ("hot", "1.00"),
+        ("cold", "0.50"),
+    ]
+    assert cells[0][0].text == "<a>[1] at '<x>': +2"
+    assert not overlaps(drawn)
 
 
 def test_nothing_else_is_replaced(folder: Path) -> None:

@@ -33,7 +33,7 @@ from pytest_circuits.claims.card import (
 )
 from pytest_circuits.claims.causes import causes_of_difference
 from pytest_circuits.claims.cost import Cost, Shared, Situation
-from pytest_circuits.claims.evidence import Cause, Evidence, Law, Verdict
+from pytest_circuits.claims.evidence import Cause, Curve, Evidence, Law, Verdict, rounded
 from pytest_circuits.claims.faithful.beside import (
     attention_distance,
     beside_findings,
@@ -123,9 +123,10 @@ def _under(bench: Bench) -> Under:
     own = softplus(bench.runner.margins(bench.gap_pairs, WHOLE)).mean(axis=1)  # [n]
     random = softplus(parts.random).mean(axis=(1, 3))  # [fractions, n]
     whole, worst = (bench.runner.margins(sample.pairs, v) for v in (WHOLE, _worst(bench)))
+    by_fraction = [bench.gap_mean(x - own, GAPS) for x in random]
     gaps = {
         "worst": sample.mean(softplus(worst) - softplus(whole), alpha, GAPS),
-        "parts": greatest([bench.gap_mean(x - own, GAPS) for x in random]),
+        "parts": greatest(by_fraction),
     }
     least, last = FRACTIONS[0], FRACTIONS[-1]
     drawn = f"with a random part of the rest ablated, {least:.0%} to {last:.0%} of it"
@@ -148,7 +149,9 @@ def _under(bench: Bench) -> Under:
         "delta_to_baseline": delta,
         "worst_part": float(parts.worst.sum()),
     }
-    return Under(bench.runner.ablation, findings, rate, measures)
+    points = tuple((f, rounded(g.estimate)) for f, g in zip(FRACTIONS, by_fraction, strict=True))
+    curve = Curve("task loss above the whole model's, nats", points, limits.max_gap)
+    return Under(bench.runner.ablation, findings, rate, measures, curves=[curve])
 
 
 def _any_size(bench: Bench) -> dict[str, float]:

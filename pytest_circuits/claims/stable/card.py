@@ -11,7 +11,7 @@ comparable".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -64,9 +64,15 @@ def _runs(bench: Bench) -> tuple[Run, ...]:
         view = (baseline.place or bench.place).circuit
         before = run_of(baseline.runner, view, name="baseline's circuit")
     else:
-        known = dict(zip(sample_of(bench).pairs, baseline.observation.alone, strict=True))
+        known = _by_pair(sample_of(bench).pairs, baseline.observation.alone)
         before = Run("baseline's circuit", lambda pairs: np.stack([known[p] for p in pairs]), None)
     return (before, run_of(bench.runner, bench.circuit, name=bench.alone))
+
+
+def _by_pair(pairs: Sequence[Pair], margins: Floats) -> dict[Pair, Floats]:
+    """Margins [n, 2] by pair, also turned around, as it is when its second prompt is shown."""
+    found = dict(zip(pairs, margins, strict=True))
+    return {Pair(pair.second, pair.first): row[::-1] for pair, row in found.items()} | found
 
 
 def _violation(pair: Pair, member: int, margins: Mapping[str, Floats]) -> str:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from pytest_circuits.circuit.nodes import Node, Nodes, all_nodes
 from pytest_circuits.model.protocol import Model, widths_of
 from pytest_circuits.prune.masks import Masks, Search, learn
+from pytest_circuits.prune.objective import Objective
 from pytest_circuits.prune.plan import Method, Start
 from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.quality import Judge
@@ -50,7 +51,10 @@ def proposed(case: Case, method: str) -> Nodes:
 def _by_attribution(case: Case) -> Nodes:
     """The smallest prefix of the ranking by attribution that is good enough."""
     subject, barred = case.subject, set(case.forbidden)
-    scores = attribute(subject.model, subject.fill, subject.pool.first(64))
+    if subject.fill:
+        scores = attribute(subject.model, subject.fill, subject.pool.first(64))
+    else:
+        scores = patched(subject.objective, subject.pool.first(64))
     ranking = [node for node in ranked(scores) if node not in barred]
     nodes = smallest(subject.judge, ranking, most=len(ranking))
     return nodes or Nodes.gather(ranking)
@@ -76,6 +80,24 @@ def attribute(model: Model, fill: Mapping[str, Tensor], prompts: Prompts) -> dic
             if mask.grad is not None:
                 found[hook] -= mask.grad[0].cpu() / POINTS
     return found
+
+
+def patched(objective: Objective, prompts: Prompts) -> dict[str, Tensor]:
+    """How much each node would raise the task loss, in nats, at its value on the other prompt.
+
+    To first order, at the whole model (attribution patching, Syed et al. 2023): [D] by hook point.
+    With all nodes ablated at once, as on a path from none to all, a dense model does nothing that
+    it does otherwise. prompts: K = 1.
+    """
+    on = {
+        hook: torch.ones(1, width, device=objective.model.device, requires_grad=True)
+        for hook, width in widths_of(objective.model).items()
+    }
+    objective.tried(on, prompts).losses[0].sum().backward()  # type: ignore[no-untyped-call]
+    return {
+        hook: torch.zeros(mask.shape[1]) if mask.grad is None else -mask.grad[0].cpu()
+        for hook, mask in on.items()
+    }
 
 
 def ranked(attributed: Mapping[str, Tensor]) -> list[tuple[str, int]]:

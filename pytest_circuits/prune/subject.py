@@ -23,7 +23,7 @@ from pytest_circuits.prune.plan import PrunePlan
 from pytest_circuits.prune.pool import Prompts, split
 from pytest_circuits.prune.quality import FEW, Bar, Judge
 from pytest_circuits.prune.refine import Proposer
-from pytest_circuits.spec.ablations import Given, first_constant
+from pytest_circuits.spec.ablations import Ablation, Given, first_constant
 from pytest_circuits.spec.types import NecessaryClaim, Spec, SufficientClaim
 
 ENOUGH = 1.0  # nats: what tells the prompts of a pair apart by so much does the task
@@ -39,7 +39,7 @@ class Subject:
 
     spec: Spec
     model: Model
-    fill: dict[str, Tensor]
+    fill: dict[str, Tensor]  # under a constant ablation; nothing, where there is none
     pool: Prompts  # that masks learn from: K = 1
     judge: Judge
     proposer: Proposer
@@ -48,13 +48,7 @@ class Subject:
     @classmethod
     def of(cls, spec: Spec, model: Model, reference: Reference, plan: PrunePlan) -> Subject:
         """Prepare a search; NotFoundError where there is nothing that a circuit could explain."""
-        ablation = first_constant(spec.ablations)
-        if ablation is None:
-            raise NotFoundError(
-                f"{spec.circuit}: a search needs mean or zero ablation besides, where what is left "
-                f"out is constant; under {spec.ablations[0].value} it is not. Let `ablation` name "
-                f"both, as in [mean, {spec.ablations[0].value}]"
-            )
+        ablation = _searched(spec)
         model = in_scope(spec, model)
         parts = split(PromptSpace(spec.behavior), evaluation=plan.evaluation_pairs)
         runner, demands = Runner(model, reference, ablation), demands_of(spec, plan)
@@ -74,7 +68,21 @@ class Subject:
             for pairs in (parts.training, spread(parts.evaluation, demands))
         )
         proposer = Proposer(judge, objective, some)
-        return cls(spec, model, fills[ablation], training, judge, proposer, objective)
+        return cls(spec, model, fills.get(ablation, {}), training, judge, proposer, objective)
+
+
+def _searched(spec: Spec) -> Ablation:
+    """The ablation under which a search begins: a constant one, or the partners' values."""
+    first, faithful = first_constant(spec.ablations), spec.claims.faithful
+    partners = [each for each in spec.ablations if each.kind.from_partner]
+    found = first or next(iter(partners if faithful is None else ()), None)
+    if found is None:
+        raise NotFoundError(
+            f"{spec.circuit}: a search needs mean or zero ablation besides, where what is left "
+            f"out is constant; under {spec.ablations[0].value} it is not. Let `ablation` name "
+            f"both, as in [mean, {spec.ablations[0].value}]"
+        )
+    return found
 
 
 def demands_of(spec: Spec, plan: PrunePlan) -> Demands:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
+
+from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
+from pytest_circuits.model.protocol import Hook
 
 WORDS = 64  # of the vocabulary
+VOCABULARY = ("<unk>", *(f"w{i}" for i in range(1, WORDS)))
 _SMALL: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -72,16 +80,22 @@ def make(family: str, *, seed: int = 0, **others: object) -> Any:  # noqa: ANN40
     return module
 
 
-def save(module: Any, path: Path, *, shard: str = "5GB") -> Path:  # noqa: ANN401  (as above)
-    """Write a model directory as the library does, with a tokenizer of the words `w1` and so on."""
+def save(
+    module: Any,  # noqa: ANN401  (as above)
+    path: Path,
+    *,
+    shard: str = "5GB",
+    vocabulary: Sequence[str] = VOCABULARY,
+) -> Path:
+    """Write a model directory as the library does, with a tokenizer of words."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module.save_pretrained(path, max_shard_size=shard)
-    words(path, ["<unk>", *(f"w{i}" for i in range(1, WORDS))])
+    words(path, vocabulary)
     return path
 
 
-def words(path: Path, every: list[str]) -> None:
+def words(path: Path, every: Sequence[str]) -> None:
     """A `tokenizer.json` for which each word is a token, by its place in the list."""
     model = models.WordLevel({word: i for i, word in enumerate(every)}, unk_token="<unk>")  # noqa: S106  (a word)
     backend = Tokenizer(model)
@@ -94,3 +108,49 @@ def edit(path: Path, **said: object) -> None:
     file = path / "config.json"
     values = json.loads(file.read_text()) | said
     file.write_text(json.dumps({key: value for key, value in values.items() if value is not None}))
+
+
+def zero(site: str, channels: slice) -> Hook:
+    """A hook that sets channels of a site to zero."""
+
+    def hook(name: str, x: Tensor) -> Tensor:
+        return x.index_fill(-1, torch.arange(x.shape[-1])[channels], 0) if name == site else x
+
+    return hook
+
+
+@contextmanager
+def edited(model: HuggingFaceModel, site: str, channels: slice) -> Iterator[bool]:
+    """The same done to weights, meanwhile; False where no weights do it."""
+    parts = list(_weights(model, site, channels))
+    kept = [part.clone() for part in parts]
+    for part in parts:
+        part.zero_()
+    try:
+        yield bool(parts)
+    finally:
+        for part, before in zip(parts, kept, strict=True):
+            part.copy_(before)
+
+
+def _weights(model: HuggingFaceModel, site: str, channels: slice) -> Iterator[Tensor]:
+    layer, _, point = site.partition(".")
+    block: Any = model.anatomy.blocks[int(layer)]
+    if point == "attn.head":
+        yield _columns(block.out, channels)
+    elif point == "mlp.neuron":
+        yield _columns(block.down, channels)
+    elif point == "mlp.expert":
+        yield block.experts.down_proj[channels]
+    elif site == "0.resid":  # what writes it first: embeddings, or a norm of theirs
+        unembedding: Any = model.anatomy.unembedding  # is to stay as it is
+        unembedding.weight = torch.nn.Parameter(unembedding.weight.clone(), requires_grad=False)
+        named = dict(model.module.base_model.named_parameters())
+        norm = [x for name, x in named.items() if name.startswith("word_embeddings_layernorm")]
+        embeds = [x for name, x in named.items() if re.search("embed|wte|wpe", name)]
+        yield from (x[..., channels] for x in norm or embeds)
+
+
+def _columns(linear: Any, channels: slice) -> Tensor:  # noqa: ANN401  (two classes of weights)
+    weight: Tensor = linear.weight
+    return weight[:, channels] if isinstance(linear, torch.nn.Linear) else weight[channels]

@@ -98,10 +98,11 @@ def test_diff_says_what_an_update_did(repository: Path) -> None:
     assert done.exit_code in {0, 1}
 
 
-def test_the_pruner_finds_the_heads_among_all(folder: Path) -> None:
+@pytest.mark.parametrize("ablation", ["[mean, contrast]", "contrast"])
+def test_the_pruner_finds_the_heads_among_all(folder: Path, ablation: str) -> None:
     plan = PrunePlan(method=Method.ATTRIBUTION, evaluation_pairs=16, rounds=1, controls=False)
     path = folder / "circuits" / "side.circuit.yaml"
-    loaded = parse_spec(spec(), path=path)
+    loaded = parse_spec(spec().replace("[mean, contrast]", ablation), path=path)
     model = load_model(folder / "model")
     reference = load_reference(model)
 

@@ -56,11 +56,12 @@ def mixing(count: int, keep: Of, fill: Of) -> Hook:
     """A hook that keeps what `keep` says of each channel of K circuits, and fills in the rest.
 
     A mask of booleans passes a channel bit for bit, or not at all; one of shares mixes, and has
-    gradients on either side. What has no mask, such as a gauge, is left alone.
+    gradients on either side. What has no mask, such as a gauge, is left alone. One row for all
+    circuits becomes one for each.
     """
 
     def hook(name: str, x: Tensor) -> Tensor:
-        mine = x.view(count, -1, *x.shape[1:])  # [K, B, T, D]
+        mine = x.view(min(count, len(x)), -1, *x.shape[1:])  # [K, B, T, D]
         mask = keep(name, mine)
         other = fill(name, mine)
         if mask is None or other is None:

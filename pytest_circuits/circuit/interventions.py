@@ -92,7 +92,7 @@ def run_circuits(
     weights between kept nodes that carry the fill. Returns [K, B, V] or [K, B, T, V].
     """
     count = len(next(iter(keep.values())))
-    hook = mixing(count, of_nodes(model, keep), given(fill))
+    hook = mixing(count, of_nodes(model, _differing(keep)), given(fill))
     logits = joined(
         model,
         tokens.repeat(count, 1),
@@ -135,9 +135,13 @@ def apart(value: Tensor, tree: Tree) -> Tensor:
     return value if value.dim() == 1 else tree.apart(value)
 
 
-def _differing(keep: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The masks without those that keep everything, and in one row where all circuits are alike."""
+def _differing(keep: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The masks without those that keep everything, and in one row where all circuits are alike.
+
+    Shares that may be learnt stay as they are.
+    """
+    if any(mask.dtype != torch.bool for mask in keep.values()):
+        return keep
     some = {name: mask for name, mask in keep.items() if not bool(mask.all())}
-    return {
-        name: mask[:1] if bool((mask == mask[0]).all()) else mask for name, mask in some.items()
-    }
+    alike = {name: bool((mask == mask[0]).all()) for name, mask in some.items()}
+    return {name: mask[:1] if alike[name] else mask for name, mask in some.items()}

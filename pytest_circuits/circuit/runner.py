@@ -43,16 +43,39 @@ LARGEST_SHARE = 0.1  # of all nodes of the model
 TOLERANCE = 1e-5  # of a logit, relative and in nats
 
 
-class Runner:
-    """Scores prompts under views of one model and one ablation, each at most once."""
+Scores = dict[Prompt, tuple[float, float]]  # logits of answer and foil
 
-    def __init__(self, model: Model, reference: Reference, ablation: Ablation) -> None:
+
+class Whole:
+    """What is known of a whole model, whichever of its circuits is asked about."""
+
+    def __init__(self, model: Model) -> None:
+        self.encoder = Encoder(model)
+        self.scores: Scores = {}
+        self.text_losses: dict[bytes, Tensor] = {}  # of windows of text, by their tokens
+
+
+class Runner:
+    """Scores prompts under views of one model and one ablation, each at most once.
+
+    whole: shared with the runners of other circuits of the model.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        reference: Reference,
+        ablation: Ablation,
+        whole: Whole | None = None,
+    ) -> None:
         self.model = model
         self.reference = reference
         self.ablation = ablation
+        self.whole = whole or Whole(model)
         self._done = Counter[str]()
-        self._encoder = Encoder(model)
-        self._scores: defaultdict[View, dict[Prompt, tuple[float, float]]] = defaultdict(dict)
+        self._encoder = self.whole.encoder
+        self._scores: defaultdict[View, Scores] = defaultdict(dict)
+        self._scores[WHOLE] = self.whole.scores
         self._checks: dict[View, tuple[Pair, ...]] = {}
         self._compiled: dict[View, Compiled | None] = {}
         self._runners = {ablation: self}
@@ -60,9 +83,8 @@ class Runner:
     def under(self, ablation: Ablation) -> Runner:
         """The same model under another ablation; they share the runs of the whole model."""
         if ablation not in self._runners:
-            other = Runner(self.model, self.reference, ablation)
-            other._done, other._encoder, other._runners = self._done, self._encoder, self._runners
-            other._scores[WHOLE] = self._scores[WHOLE]
+            other = Runner(self.model, self.reference, ablation, self.whole)
+            other._done, other._runners = self._done, self._runners
             self._runners[ablation] = other
         return self._runners[ablation]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from pytest_circuits.circuit.check import check_asked, check_circuit, refuse
 from pytest_circuits.circuit.edges import edges_of
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.runner import Runner, Whole
 from pytest_circuits.claims.bench import CHECKED_PAIRS, Bench, Pruner
 from pytest_circuits.claims.specific import asked_of
 from pytest_circuits.claims.stable.baseline import Live, Recorded, check_comparable, facts
@@ -31,17 +32,24 @@ def make_bench(
     search_seed: int | None = None,
     beside: LoadedSpec | None = None,
     pruner: Pruner | None = None,
+    wholes: dict[Path, Whole] | None = None,
 ) -> Bench:
     """The bench of one circuit in one model.
 
     baseline: a baseline file's content, or another model. search_seed, pruner: as in `Bench`.
     beside: the specification beside which other ones lie that are named; None: this one.
+    wholes: what the benches of a run know of whole models, by their directories, and share.
 
     Raises ModelError when the model has no reference or cannot be compared with the baseline,
     BaselineError when that was recorded for something else, SpecError as `load_others` does.
     """
-    ablation = loaded.spec.ablations[0]
-    runner = Runner(model, load_reference(model), ablation)
+    ablation, wholes = loaded.spec.ablations[0], {} if wholes is None else wholes
+
+    def runner_of(model: Model) -> Runner:
+        whole = wholes.setdefault(model.path, Whole(model))
+        return Runner(model, load_reference(model), ablation, whole)
+
+    runner = runner_of(model)
     nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
     others = load_others(beside or loaded)
     before: Recorded | Live | None
@@ -49,7 +57,7 @@ def make_bench(
         before = baseline
     else:
         check_comparable(model, facts(baseline), what=f"the baseline model {baseline.path}")
-        before = Live(Runner(baseline, load_reference(baseline), ablation))
+        before = Live(runner_of(baseline))
     bench = Bench(loaded, runner, nodes, edges, before, search_seed, pruner, others)
     if isinstance(baseline, Recorded):
         check_recorded(bench, baseline)

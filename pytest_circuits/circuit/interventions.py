@@ -114,7 +114,7 @@ def run_tree(
     """Logits [K, B, V] after each prompt of a tree, of K circuits as in `run_circuits`.
 
     What prompts begin with alike is computed once, by a model that can. fill: [D] by site, or of
-    beginnings [1, P, D], or of the prompts' ends [1, B, D].
+    beginnings [1, P, D], or of the prompts [1, B, D].
     """
     count = len(next(iter(keep.values())))
     if not isinstance(model, Shares):
@@ -131,7 +131,7 @@ def run_tree(
 
 
 def apart(value: Tensor, tree: Tree) -> Tensor:
-    """A value of beginnings for each token, [B, T, D]; one of ends as [B, 1, D], a constant [D]."""
+    """A value of beginnings for each token, [B, T, D]; one of prompts [B, 1, D], a constant [D]."""
     return value if value.dim() == 1 else tree.apart(value)
 
 

@@ -40,9 +40,9 @@ class Grown:
         return Batch(self.tree.padded, self.tree.last, self.choices)
 
     def fill(self, model: Model, reference: Reference, kind: Kind) -> dict[str, Tensor]:
-        """What an ablated activation becomes: [D] by site, or [1, P, D], or [1, B, D] of ends."""
+        """What an ablated activation becomes, by site: [D], [1, P, D], or [1, B, D] of prompts."""
         if self.partners is None:
-            fill = kind.fill(Given(reference, picks=self.marks))
+            fill = kind.fill(Given(reference, picks=self.marks[self.tree.ends]))
             return {name: x if x.dim() == 1 else x.transpose(0, 1) for name, x in fill.items()}
         there = self.marks != NO_PARTNER  # [P]
         known = {len(self.marks): there, len(self.choices): there[self.tree.ends]}

@@ -212,10 +212,14 @@ class Tree:
         return rows if length == 1 else rows[:, self.places]
 
     def fitting(self, value: Tensor, x: Tensor) -> Tensor:
-        """Of a value [D], [1, P, D] or [1, B, D] what belongs to activations [..., P or B, D]."""
+        """Of a value [D], [1, P, D] or [1, B, D] what belongs to activations [..., P or B, D].
+
+        What is given of prompts alone holds at all of their tokens.
+        """
         if value.dim() == 1 or value.shape[1] == x.shape[-2]:
             return value
-        return value[:, self.ends]
+        of_prompts = value.shape[1] == len(self.paths)
+        return value[:, self.places // self.paths.shape[1] if of_prompts else self.ends]
 
 
 @runtime_checkable

@@ -21,13 +21,15 @@ Of: TypeAlias = Callable[[str, Tensor], Tensor | None]
 
 def masks_of(model: Model, circuits: Sequence[Nodes]) -> dict[str, Tensor]:
     """For every site the nodes that K circuits have there, [K, width] bool."""
-    masks = {}
-    for name, site in model.sites.items():
-        mask = torch.zeros(len(circuits), site.width, dtype=torch.bool)
-        for row, nodes in enumerate(circuits):
-            mask[row, list(nodes.at(name))] = True
-        masks[name] = mask.to(model.device)
-    return masks
+    masks = {
+        name: torch.zeros(len(circuits), site.width, dtype=torch.bool)
+        for name, site in model.sites.items()
+    }
+    for row, nodes in enumerate(circuits):
+        for name, channels in nodes.channels:
+            if name in masks:
+                masks[name][row, list(channels)] = True
+    return {name: mask.to(model.device) for name, mask in masks.items()}
 
 
 def over_channels(mask: Tensor, model: Model, name: str) -> Tensor:

@@ -34,6 +34,7 @@ Fill = dict[str, Tensor]
 ROWS = 64  # prompts of one forward and circuit
 BLOCK = 128  # prompts of a tree that shares its shape with those of other prompts
 CIRCUITS = 8  # circuits of one forward
+LEAST = 256  # prompts of all circuits of a forward, where there are so many circuits
 REMEMBERED = 16  # such forwards of which it is remembered what they keep and cut
 # When a compiled circuit runs in place of the ablated model. On the bundled model compiling and
 # checking take as long as some 150 prompts of the ablated model, and a circuit of a third of all
@@ -134,14 +135,16 @@ class Runner:
         scores = np.empty((len(views), len(prompts), 2))
 
         @lru_cache(REMEMBERED)
-        def masked(start: int) -> _Masked:
-            return _Masked.of(views[start : start + CIRCUITS], self.model)
+        def masked(start: int, end: int) -> _Masked:
+            return _Masked.of(views[start:end], self.model)
 
         for indexes, grown in self._trees.groups(prompts, rows=ROWS):
             chosen, fill = [prompts[i] for i in indexes], self._fill(grown, len(indexes))
-            for start in range(0, len(views), CIRCUITS):
-                chunk = slice(start, start + CIRCUITS)
-                scores[chunk, indexes] = self._forward(chosen, masked(start), grown, fill)
+            step = max(CIRCUITS, LEAST // len(chosen))
+            for start in range(0, len(views), step):
+                scores[start : start + step, indexes] = self._forward(
+                    chosen, masked(start, start + step), grown, fill
+                )
         return (scores[..., 0] - scores[..., 1]).reshape(len(views), len(pairs), 2)
 
     @torch.inference_mode()

@@ -35,6 +35,7 @@ ROWS = 64  # prompts of one forward and circuit
 BLOCK = 128  # prompts of a tree that shares its shape with those of other prompts
 CIRCUITS = 8  # circuits of one forward
 LEAST = 256  # prompts of all circuits of a forward, where there are so many circuits
+LISTS = 4  # of prompts that are remembered as trees: one view after the other is asked the same
 REMEMBERED = 16  # such forwards of which it is remembered what they keep and cut
 # When a compiled circuit runs in place of the ablated model. On the bundled model compiling and
 # checking take as long as some 150 prompts of the ablated model, and a circuit of a third of all
@@ -54,6 +55,11 @@ class Whole:
         self.encoder = Encoder(model)
         self.scores: Scores = {}
         self.text_losses: dict[bytes, Tensor] = {}  # of windows of text, by their tokens
+        self.blocks = lru_cache(LISTS)(_blocks)
+
+
+def _blocks(trees: Trees, prompts: Sequence[Prompt]) -> list[tuple[list[int], Grown]]:
+    return [*trees.blocks(prompts, rows=BLOCK)]
 
 
 class Runner:
@@ -220,7 +226,7 @@ class Runner:
         """Indexes of prompts, and their logits of answer and foil, [n, 2]."""
         masked, whole = _Masked.of([view], self.model), view == WHOLE
         trees = Trees(self._encoder) if whole else self._trees
-        for indexes, grown in trees.blocks(prompts, rows=BLOCK):
+        for indexes, grown in self.whole.blocks(trees, tuple(prompts)):
             fill = {} if whole else self._fill(grown, len(indexes))
             yield indexes, self._forward([prompts[i] for i in indexes], masked, grown, fill)[0]
 

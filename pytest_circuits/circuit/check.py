@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from pytest_circuits.circuit.scope import check_scope, in_scope
 from pytest_circuits.errors import SpecError
 from pytest_circuits.model.protocol import Ends, Model, wires_of
 from pytest_circuits.prompts.space import Pair, PromptSpace
@@ -18,6 +19,9 @@ from pytest_circuits.spec.types import edge_ends, edge_key
 
 def check_circuit(loaded: LoadedSpec, model: Model) -> tuple[Problem, ...]:
     """Problems of a spec whose circuit the model cannot have, each at its line."""
+    if problems := tuple(check_scope(loaded, model)):
+        return problems
+    model = in_scope(loaded.spec, model)
     return (*_check_nodes(loaded, model), *_check_edges(loaded, model))
 
 

@@ -21,7 +21,7 @@ from pytest_circuits.circuit.encoding import Batch, Encoder, Floats, floats
 from pytest_circuits.circuit.masks import mixing, over_channels
 from pytest_circuits.circuit.nodes import grouped
 from pytest_circuits.circuit.runner import CIRCUITS, ROWS, Runner
-from pytest_circuits.model.protocol import Kind, Model, Site, sites_of
+from pytest_circuits.model.protocol import Kind, Model, Site, sites_of, whole_of
 from pytest_circuits.prompts.space import Pair
 
 RANDOM_PARTS = 16  # of the channels, each in with probability one half
@@ -38,13 +38,17 @@ class Part:
 def sent_by(model: Model) -> dict[str, Site]:
     """The sites that show all that a token sends on: keys and values, and what is read out at last.
 
-    Empty where a model does not show all of them: what is exchanged would then be a part, and a
-    preference that does not move would say nothing.
+    Whatever its circuit is chosen among. Empty where a model does not show all of them: what is
+    exchanged would then be a part, and a preference that does not move would say nothing.
     """
-    sent = sites_of(model, Kind.KEY, Kind.VALUE)
+    model = whole_of(model)
+    sent = sites_of(model, Kind.KEY, Kind.VALUE, Kind.KEYS_VALUES)
     layers = {site.layer for site in model.sites.values()} - {None}
     last = {name: s for name, s in sites_of(model, Kind.RESIDUAL).items() if s.layer is None}
-    shown = [{s.layer for s in sent.values() if s.kind is kind} for kind in (Kind.KEY, Kind.VALUE)]
+    shown = [
+        {s.layer for s in sent.values() if s.kind in (kind, Kind.KEYS_VALUES)}
+        for kind in (Kind.KEY, Kind.VALUE)
+    ]
     complete = layers and last and all(layers == some for some in shown)
     return sent | last if complete else {}
 
@@ -62,8 +66,13 @@ def parts_of(model: Model, *, seed: int) -> tuple[Part, ...]:
         for name, site in sent.items()
         if site.layer is not None
     )
-    for text, kind in (("all keys", Kind.KEY), ("all values", Kind.VALUE)):
-        groups[text] = [name for name, site in sent.items() if site.kind is kind]
+    for text, kind in (
+        ("all keys", Kind.KEY),
+        ("all values", Kind.VALUE),
+        ("all keys and values", Kind.KEYS_VALUES),
+    ):
+        if some := [name for name, site in sent.items() if site.kind is kind]:
+            groups[text] = some
     groups["what the unembedding reads"] = [n for n, site in sent.items() if site.layer is None]
     rng = np.random.Generator(np.random.Philox(key=seed))
     halves = (
@@ -93,14 +102,14 @@ def margins_with_sent(runner: Runner, changes: Sequence[Pair], parts: Sequence[P
 
     What is exchanged stands at the tokens in which the two prompts of an `aligned` change differ.
     """
-    encoder = Encoder(runner.model)
+    encoder, model = Encoder(runner.model), whole_of(runner.model)
     found = np.empty((len(parts), len(changes)))
     for indexes in encoder.groups([change.first for change in changes], rows=ROWS):
         batch = encoder.batch([changes[i].first for i in indexes], rows=len(indexes))
         other = encoder.batch([changes[i].second for i in indexes], rows=len(indexes))
         for start in range(0, len(parts), CIRCUITS):
             chunk = slice(start, start + CIRCUITS)
-            found[chunk, indexes] = _forward(runner.model, batch, other, parts[chunk])
+            found[chunk, indexes] = _forward(model, batch, other, parts[chunk])
         runner.forwards += (len(parts) + 1) * len(indexes)
     return found
 

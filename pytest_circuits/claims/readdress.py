@@ -11,6 +11,7 @@ from pytest_circuits.circuit.edges import Edges, edges_of
 from pytest_circuits.circuit.matching import MATCH_PAIRS, Match, match_nodes
 from pytest_circuits.circuit.nodes import Nodes, grouped
 from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.scope import in_scope
 from pytest_circuits.circuit.view import Shift
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.sample import draw_sample
@@ -30,7 +31,7 @@ def find_again(loaded: LoadedSpec, candidate: Model, base: Model) -> Match:
     """
     check_tokenizer(candidate, facts(base), what=f"the model {base.path}")
     here, there = (
-        Runner(model, load_reference(model), loaded.spec.ablations[0])
+        Runner(in_scope(loaded.spec, model), load_reference(model), loaded.spec.ablations[0])
         for model in (base, candidate)
     )
     seed, space = loaded.seed, PromptSpace(loaded.spec.behavior)
@@ -92,7 +93,7 @@ def place_in(
 def against(bench: Bench, base: Model, original: Spec, match: Match) -> Bench:
     edges, shift = edges_of(original), shift_of(original)
     place = place_in(match.reversed, edges, shift, here=bench.model, there=base)
-    runner = Runner(base, load_reference(base), original.ablations[0])
+    runner = Runner(in_scope(original, base), load_reference(base), original.ablations[0])
     return replace(bench, baseline=Live(runner, place))
 
 

@@ -9,6 +9,7 @@ from pytest_circuits.circuit.check import check_asked, check_circuit, refuse
 from pytest_circuits.circuit.edges import edges_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner, Whole
+from pytest_circuits.circuit.scope import in_scope
 from pytest_circuits.claims.bench import CHECKED_PAIRS, Bench, Pruner
 from pytest_circuits.claims.specific import asked_of
 from pytest_circuits.claims.stable.baseline import Live, Recorded, check_comparable, facts
@@ -45,19 +46,21 @@ def make_bench(
     """
     ablation, wholes = loaded.spec.ablations[0], {} if wholes is None else wholes
 
-    def runner_of(model: Model) -> Runner:
-        whole = wholes.setdefault(model.path, Whole(model))
-        return Runner(model, load_reference(model), ablation, whole)
+    def runner_of(each: Model) -> Runner:
+        whole = wholes.setdefault(each.path, Whole(each))
+        return Runner(in_scope(loaded.spec, each), load_reference(each), ablation, whole)
 
     runner = runner_of(model)
+    model = runner.model
     nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
     others = load_others(beside or loaded)
     before: Recorded | Live | None
     if baseline is None or isinstance(baseline, Recorded):
         before = baseline
     else:
-        check_comparable(model, facts(baseline), what=f"the baseline model {baseline.path}")
-        before = Live(runner_of(baseline))
+        other = runner_of(baseline)
+        check_comparable(model, facts(other.model), what=f"the baseline model {baseline.path}")
+        before = Live(other)
     bench = Bench(loaded, runner, nodes, edges, before, search_seed, pruner, others)
     if isinstance(baseline, Recorded):
         check_recorded(bench, baseline)

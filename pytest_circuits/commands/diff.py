@@ -8,22 +8,20 @@ from pathlib import Path
 
 import click
 
-from pytest_circuits.commands import PATH
+from pytest_circuits.commands import FILE, PATH, write_named
 from pytest_circuits.discover import find_specs
 from pytest_circuits.errors import UsageError
 from pytest_circuits.spec.load import LoadedSpec, load_spec
-from pytest_circuits.system.files import write_atomic
 
 FOLDER = Path("circuits")
-_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
 @click.argument("base", type=PATH)
 @click.argument("candidate", type=PATH)
 @click.argument("specs", metavar="[SPEC]...", nargs=-1, type=PATH)
-@click.option("--json", "json_file", metavar="FILE", type=_FILE, help="Write it as JSON, too.")
-@click.option("--svg", "svg_file", metavar="FILE", type=_FILE, help="Draw it, too.")
+@click.option("--json", "json_file", metavar="FILE", type=FILE, help="Write it as JSON, too.")
+@click.option("--svg", "svg_file", metavar="FILE", type=FILE, help="Draw it, too.")
 @click.option("--exit-code", is_flag=True, help="End with status 1 unless every circuit is kept.")
 @click.option("--device", help="Device of the models (default: cuda if there, else cpu).")
 def diff(
@@ -64,9 +62,9 @@ def diff(
     if json_file:
         both = zip((base, candidate), models, strict=True)
         was, now = ({"path": _named(path), "digest": model.digest} for path, model in both)
-        _write(json_file, dump({"base": was, "candidate": now}, changes))
+        write_named(json_file, dump({"base": was, "candidate": now}, changes))
     if svg_file:
-        _write(svg_file, picture(changes, title=f"{_named(candidate)} against {_named(base)}"))
+        write_named(svg_file, picture(changes, title=f"{_named(candidate)} against {_named(base)}"))
     if exit_code and set(kinds) != {Kind.KEPT}:
         sys.exit(1)
 
@@ -89,11 +87,3 @@ def _loaded(places: Sequence[Path]) -> list[LoadedSpec]:
         shown = ", ".join(map(str, places))
         raise UsageError(f"no specification (*.circuit.yaml) with nodes in {shown}")
     return circuits
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_atomic(path, text.encode())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
-    click.echo(f"written: {path}")

@@ -9,11 +9,13 @@ import click
 from pytest_circuits.commands import PATH
 from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.open import load_model
+from pytest_circuits.model.protocol import prefix_of
 from pytest_circuits.model.reference_file import (
     REFERENCE,
     measure_reference,
     read_reference_text,
     text_windows,
+    window_of,
 )
 
 
@@ -34,7 +36,8 @@ def reference(model: Path, like: Path | None, text: tuple[Path, ...]) -> None:
         raise UsageError("--like and --text exclude each other: name one source of reference text")
     subject = load_model(model)
     if text:
-        tokens = text_windows(text, subject.encode, length=subject.max_tokens)
+        length = window_of(subject)
+        tokens = text_windows(text, subject.encode, length=length, prefix=prefix_of(subject))
     else:
         source = like or model
         tokens = read_reference_text(source)

@@ -11,6 +11,7 @@ from pytest_circuits.circuit.margin import margin_of
 from pytest_circuits.circuit.matching import Match
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.scope import in_scope
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.readdress import find_again, place_in
@@ -77,7 +78,8 @@ def measure(bench: Bench, candidate: Model) -> Measured:
     loaded, base = bench.loaded, bench.model
     check_tokenizer(candidate, facts(base), what=f"the model {base.path}")
     here = bench.runner
-    there = Runner(candidate, load_reference(candidate), here.ablation)
+    reference, candidate = load_reference(candidate), in_scope(loaded.spec, candidate)
+    there = Runner(candidate, reference, here.ablation)
     prompts, sample, alpha = observed_prompts(bench), sample_of(bench), loaded.spec.protocol.alpha
     margin = margin_of(loaded.spec.protocol, there, prompts.rates)  # as `stable`
     before = observe(here, bench.place, prompts)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pytest_circuits.errors import CircuitsError
 from pytest_circuits.gate.loading import Benches
 from pytest_circuits.gate.settings import Update
+from pytest_circuits.model.protocol import Overlapping
 from pytest_circuits.report.run import Tool, versions
 from pytest_circuits.report.safe_text import clean
 from pytest_circuits.report.words import several
@@ -21,6 +22,7 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
     settings = benches.settings
     rows = {
         "model": _candidate(benches, specs),
+        "made of": _made_of(benches, specs),
         "baseline": _baseline(benches, specs),
         "match": settings.match.given if settings.match else "",
         "device": benches.device_name,
@@ -46,6 +48,14 @@ def _candidate(benches: Benches, specs: Sequence[Path]) -> str:
     known = {path: benches.digest_or_nothing(path) for path in _models(specs)}
     named = [f"{benches.names.shown(path)} ({sha[:12]})" for path, sha in known.items() if sha]
     return f"{', '.join(named)}, named by the specs" if named else "named by the specs"
+
+
+def _made_of(benches: Benches, specs: Sequence[Path]) -> str:
+    """What models are that others made, and what their tokenizers put before every text."""
+    asked = benches.settings.model
+    paths = [asked.path] if asked else _models(specs)
+    models = [benches.model(path) for path in paths if benches.digest_or_nothing(path)]
+    return "; ".join(model.description for model in models if isinstance(model, Overlapping))
 
 
 def _baseline(benches: Benches, specs: Sequence[Path]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from pytest_circuits.circuit.attention import aimless_heads
-from pytest_circuits.circuit.edges import count_edges, live_edges
-from pytest_circuits.circuit.nodes import Node
+from pytest_circuits.circuit.edges import count_edges
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.lax import lax_of
 from pytest_circuits.claims.registry import CLAIMS, declared
@@ -18,20 +17,19 @@ from pytest_circuits.claims.stable.baseline import Live
 from pytest_circuits.claims.stable.baseline_file import baseline_path
 from pytest_circuits.gate.names import Names
 from pytest_circuits.gate.settings import Directory
-from pytest_circuits.model.protocol import Kind, Site
 from pytest_circuits.report.run import (
     Artifact,
     Baseline,
     Circuit,
-    Drawing,
     File,
     Matched,
     Meaning,
     Waiver,
 )
+from pytest_circuits.show.wiring import drawing_of
 from pytest_circuits.spec.load import LoadedSpec
 
-_MOST_DRAWN = 60  # nodes, or edges
+_MOST_DRAWN = 2000  # nodes, or edges
 
 Read = tuple[Path, str]  # a file, absolute, and the sha256 of the bytes that were read
 
@@ -74,7 +72,7 @@ def circuit_of(bench: Bench, sources: Sources, names: Names, *, device: str) -> 
         baseline=baseline,
         device=device,
         files=_files(sources, names, model, baseline),
-        drawing=drawing_of(bench),
+        drawing=drawing_of(bench.model, bench.nodes, bench.edges, most=_MOST_DRAWN),
         left_out=dict(bench.spec.undeclared.items()),
         lax=lax_of(bench.loaded),
         aimless=tuple(
@@ -83,6 +81,7 @@ def circuit_of(bench: Bench, sources: Sources, names: Names, *, device: str) -> 
         ),
         waivers=_waivers(sources, names),
         matched=sources.matched,
+        description=bench.spec.description,
     )
 
 
@@ -123,28 +122,3 @@ def _waivers(sources: Sources, names: Names) -> dict[str, Waiver]:
         place = f"{names.relative(sources.path)}:{at.line}:{at.col}"
         found[claim] = Waiver(given.until.isoformat(), given.reason, place)
     return found
-
-
-def drawing_of(bench: Bench) -> Drawing | None:
-    """The circuit as a drawing, where it is small enough to be looked at."""
-    nodes, edges = bench.nodes, live_edges(bench.nodes, bench.model, bench.edges)
-    if not 0 < nodes.count <= _MOST_DRAWN or edges.count > _MOST_DRAWN:
-        return None
-    sites = bench.model.sites
-    placed = [(name, channel) for name in sites for channel in nodes.at(name)]
-    joined = [(_id((source, a)), _id((target, b))) for (source, target), (a, b) in edges]
-    stream = [(_id(writer), _id(reader)) for writer, reader in _stream(placed, sites)]
-    return Drawing(tuple(map(_id, placed)), tuple(joined), tuple(stream))
-
-
-def _stream(placed: Sequence[Node], sites: Mapping[str, Site]) -> Iterator[tuple[Node, Node]]:
-    """Channels of the residual stream that a sublayer writes to, and what reads them later."""
-    for place, (writer, channel) in enumerate(placed):
-        for name, other in placed[place + 1 :] if sites[writer].writes else ():
-            reads = sites[name].kind is Kind.RESIDUAL and not sites[name].writes
-            if reads and other == channel:
-                yield (writer, channel), (name, other)
-
-
-def _id(node: Node) -> str:
-    return f"{node[0]}[{node[1]}]"

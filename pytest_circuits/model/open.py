@@ -1,7 +1,8 @@
 """From a directory to a model on a device: by the adapter that knows what lies there.
 
-The adapter of the weight-sparse GPT is asked last: it says what a directory lacks. Others come from
-installed packages, by entry points of the group `pytest_circuits.models`.
+Adapters of installed packages come first, by entry points of the group `pytest_circuits.models`,
+then that of transformers. That of the weight-sparse GPT is asked last: it says what a directory
+lacks.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 
 from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.arithmetic import own_arithmetic
+from pytest_circuits.model.huggingface import directory as huggingface
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.sparse.directory import load_sparse_model
 
@@ -41,6 +43,8 @@ def load_model(path: Path, *, device: str | torch.device = "cpu") -> Model:
             model = adapter.load(path, device=torch.device(device))
             _check(model, path, name)
             return model
+    if huggingface.recognises(path):
+        return huggingface.load(path, device=torch.device(device))
     return load_sparse_model(path, device=device)
 
 

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     QUERY = "query"
     KEY = "key"
     VALUE = "value"
+    KEYS_VALUES = "keys_values"  # both: one node is what a group of heads looks at and reads
     HEAD = "head"  # what whole heads put out: one node is one head
     NEURON = "neuron"
     FEATURE = "feature"
@@ -266,6 +267,40 @@ class Shuffles(Protocol):
 
     def shuffled(self, *, seed: int) -> Model:
         """The model with the entries of each of its weights in another order."""
+
+
+@runtime_checkable
+class Overlapping(Protocol):
+    """A model whose sites show the same signals at several places.
+
+    A circuit is chosen among the sites of some points; all else of the model stays as it is.
+    """
+
+    @property
+    def points(self) -> Sequence[str]:
+        """The points of all its sites, whether it shows them or not."""
+
+    def among(self, points: Collection[str]) -> Model:
+        """The same model, which shows the sites of these points alone."""
+
+
+def whole_of(model: Model) -> Model:
+    """A model with all its sites."""
+    return model.among(model.points) if isinstance(model, Overlapping) else model
+
+
+@runtime_checkable
+class Prefixed(Protocol):
+    """A model that is given some tokens before every text; `encode` puts them there."""
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """Their ids."""
+
+
+def prefix_of(model: Model) -> tuple[int, ...]:
+    """What is put before every text; nothing, mostly."""
+    return model.prefix if isinstance(model, Prefixed) else ()
 
 
 def wires_of(model: Model) -> Mapping[Ends, Wire]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Model, prefix_of
 from pytest_circuits.model.tensor_file import digest_tensors
 
 BANK_SIZE = 32
@@ -75,23 +75,24 @@ class Reference:
 def measure(
     model: Model, tokens: Tensor, *, progress: Callable[[int], None] | None = None
 ) -> Reference:
-    """Run the model over windows of reference text [R, T] and pool all positions.
+    """Run the model over windows of reference text [R, T] and pool all positions of text.
 
-    Sums are kept in float64, so that the means do not depend on how the text is batched beyond
-    float32 rounding of single activations.
+    What the tokenizer puts before every text is none. Sums are kept in float64, so that the means
+    do not depend on how the text is batched beyond float32 rounding of single activations.
     """
     hooks = _channels_of(model)
     total = {hook: torch.zeros(width, dtype=torch.float64) for hook, width in hooks.items()}
     square = {hook: torch.zeros(width, dtype=torch.float64) for hook, width in hooks.items()}
     bank = {hook: torch.empty(BANK_SIZE, width) for hook, width in hooks.items()}
-    picks = _bank_positions(tokens)
+    skip = skipped(model, tokens)
+    picks = [(row, skip + column) for row, column in _bank_positions(tokens[:, skip:])]
 
     for start in range(0, len(tokens), _BATCH):
         rows = tokens[start : start + _BATCH]
         chosen = [(i, r - start, t) for i, (r, t) in enumerate(picks) if 0 <= r - start < _BATCH]
 
         def record(name: str, x: Tensor, chosen: list[tuple[int, int, int]] = chosen) -> Tensor:
-            flat = x.flatten(0, 1).double()
+            flat = x[:, skip:].flatten(0, 1).double()
             total[name] += flat.sum(0).cpu()
             square[name] += flat.square().sum(0).cpu()
             for place, row, token in chosen:  # copied: a view would keep all of x in memory
@@ -101,7 +102,7 @@ def measure(
         model.visit(rows.to(model.device), record)
         if progress is not None:
             progress(min(start + _BATCH, len(tokens)))
-    count = tokens.numel()
+    count = tokens[:, skip:].numel()
     mean = {hook: total[hook] / count for hook in hooks}
     return Reference(
         model_digest=model.digest,
@@ -113,6 +114,13 @@ def measure(
         },
         bank=bank,
     )
+
+
+def skipped(model: Model, tokens: Tensor) -> int:
+    """Leading positions of windows [R, T] that are no text: what is put before every text."""
+    prefix = torch.tensor(prefix_of(model), dtype=tokens.dtype)
+    alike = tokens.shape[1] > len(prefix) and bool((tokens[:, : len(prefix)] == prefix).all())
+    return len(prefix) if alike else 0
 
 
 def _bank_positions(tokens: Tensor) -> list[tuple[int, int]]:

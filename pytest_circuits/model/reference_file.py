@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.arithmetic import own_arithmetic_for
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Model, Overlapping, whole_of
 from pytest_circuits.model.reference import (
     Reference,
     expected_shapes,
@@ -30,10 +30,15 @@ REFERENCE = "reference.safetensors"
 MAX_REFERENCE_BYTES = 2**30
 _MAX_TEXT_BYTES = 2**28
 _MIN_WINDOWS = 16
+_WINDOW = 64  # tokens, of a model of others: it takes thousands, and every gate measures them anew
 
 
 def load_reference(model: Model) -> Reference:
-    """The reference beside a model; ModelError if there is none, or it is another model's."""
+    """The reference beside a model; ModelError if there is none, or it is another model's.
+
+    Of all its sites, whichever of them it shows.
+    """
+    model = whole_of(model)
     tensors, metadata = _read_reference(model.path)
     path = model.path / REFERENCE
     means = {name: tensor for name, tensor in tensors.items() if name != "tokens"}
@@ -70,10 +75,22 @@ def read_reference_text(path: Path) -> Tensor:
     return _read_reference(path)[0]["tokens"].long()
 
 
+def window_of(model: Model) -> int:
+    """Tokens of a window of reference text."""
+    most = model.max_tokens
+    return min(most, _WINDOW) if isinstance(model, Overlapping) else most
+
+
 def text_windows(
-    paths: Sequence[Path], encode: Callable[[str], list[int]], *, length: int
+    paths: Sequence[Path],
+    encode: Callable[[str], list[int]],
+    *,
+    length: int,
+    prefix: tuple[int, ...] = (),
 ) -> Tensor:
     """Texts one after the other, cut into windows of `length` tokens: [R, T] ids.
+
+    prefix: what `encode` puts before every text, and every window begins with.
 
     Raises UsageError where a file is not UTF-8, or there is too little text.
     """
@@ -81,16 +98,18 @@ def text_windows(
     for path in paths:
         content = read_bounded(path, max_bytes=_MAX_TEXT_BYTES, error=UsageError)
         try:
-            ids += encode(content.decode("utf-8"))
+            ids += encode(content.decode("utf-8"))[len(prefix) :]
         except UnicodeDecodeError as error:
             raise UsageError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    count = len(ids) // length
+    held = length - len(prefix)
+    count = len(ids) // held
     if count < _MIN_WINDOWS:
         raise UsageError(
-            f"the text has {len(ids)} tokens; a reference needs at least {_MIN_WINDOWS * length} "
-            f"({_MIN_WINDOWS} windows of {length})"
+            f"the text has {len(ids)} tokens; a reference needs at least {_MIN_WINDOWS * held} "
+            f"({_MIN_WINDOWS} windows of {held})"
         )
-    return torch.tensor(ids[: count * length]).view(count, length)
+    windows = torch.tensor(ids[: count * held]).view(count, held)
+    return torch.cat([torch.tensor(prefix).long().expand(count, -1), windows], dim=1)
 
 
 def save_reference(model: Model, reference: Reference) -> None:

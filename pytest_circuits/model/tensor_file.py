@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -19,7 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from pytest_circuits.errors import ModelError, told
-from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
+from pytest_circuits.system.files import open_regular, parse_json, read_bounded, write_atomic
 
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_TENSORS = 100_000
@@ -63,6 +64,15 @@ def _header(content: bytes, path: Path) -> dict[str, Any]:
     if len(header) > MAX_TENSORS:
         raise ModelError(f"{path}: {len(header)} tensors are over {MAX_TENSORS}")
     return header
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a safetensors file says of its tensors, without these; ModelError as `read_tensors`."""
+    with os.fdopen(open_regular(path, error=ModelError), "rb") as file:
+        start = file.read(_LENGTH)
+        length = int.from_bytes(start, "little")
+        content = start + file.read(min(length, MAX_HEADER_BYTES + 1))
+    return _header(content, path)
 
 
 def _check_numbers(name: str, tensor: Tensor, path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
@@ -31,7 +32,7 @@ class Tokenizer:
     _backend: Backend = field(repr=False, compare=False)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text; nothing is added and no special token is recognised in it."""
+        """Token ids of a text; nothing is added to it."""
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
 
@@ -54,15 +55,28 @@ class Tokenizer:
         index: int | None = self._backend.token_to_id(token)
         return index
 
+    def put_before(self) -> list[int]:
+        """Special tokens that the file asks for before a text."""
+        found = self._backend.encode("a", add_special_tokens=True)
+        both = zip(found.ids, found.special_tokens_mask, strict=True)
+        return [index for index, _ in takewhile(lambda one: one[1], both)]
+
+    @property
+    def largest_id(self) -> int:
+        return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1)
+
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`."""
         write_atomic(path, _content(self._backend))
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
-    """Read `tokenizer.json`; ModelError when it is too large or not a tokenizer."""
+def load_tokenizer(path: Path, *, special: bool = False) -> Tokenizer:
+    """Read `tokenizer.json`; ModelError when it is too large or not a tokenizer.
+
+    special: whether special tokens that are written out in a text are those tokens.
+    """
     content = read_bounded(path, max_bytes=MAX_BYTES, error=ModelError)
-    return _from_bytes(content, source=str(path))
+    return _from_bytes(content, source=str(path), special=special)
 
 
 def train_tokenizer(
@@ -102,14 +116,14 @@ def _content(backend: Backend) -> bytes:
     return f"{backend.to_str(pretty=True)}\n".encode()
 
 
-def _from_bytes(content: bytes, *, source: str) -> Tokenizer:
+def _from_bytes(content: bytes, *, source: str, special: bool = False) -> Tokenizer:
     try:
         backend = Backend.from_str(content.decode("utf-8"))
     except Exception as error:  # the library raises bare Exception for every defect
         raise ModelError(f"{source}: not a tokenizer that can be read: {error}") from error
     backend.no_padding()
     backend.no_truncation()
-    backend.encode_special_tokens = True
+    backend.encode_special_tokens = not special
     # As the library writes it, so that the digest of such a file is that of its bytes.
     said = parse_json(content, source=source, error=ModelError)
     canonical = json.dumps(said, indent=2, ensure_ascii=False) + "\n"

@@ -126,7 +126,7 @@ def _kept(model: Model, on: Mapping[str, Tensor], layer: int | None) -> Tensor:
 def _values(model: Model, on: Mapping[str, Tensor], layer: int | None) -> Iterator[Tensor]:
     for name, site in sites_of(model, Kind.VALUE, Kind.HEAD).items():
         if site.layer == layer:
-            mask = (on[name].detach() > 0).float()
+            mask = on[name]
             yield mask if site.kind is Kind.HEAD else mask.view(len(mask), -1, site.head).amax(2)
 
 

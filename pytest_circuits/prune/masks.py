@@ -39,6 +39,7 @@ _BARELY_OFF = -0.05  # tau of a node that a search does not start with
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
 _SMOOTH = 0.1  # share of a step's loss in the running mean that drives the dual variable
 _FAR, _NEARLY = 3.0, 1.5  # times the target, from where on nothing presses
+_FROM = 0.5  # share of the steps, from where on circuits are seen inside: of few nodes by then
 _SETTLES = 0.25  # share of the steps, the last ones, in which a search that asks for much settles
 _SLOWEST = 0.3  # of the learning rate, then
 _TRACE = 1e-4  # of a gap within its bounds: parts of the rest learn from it, masks hardly do
@@ -213,7 +214,8 @@ def learn(
         settling = demanding and step >= (1 - _SETTLES) * plan.steps
         far = _NEARLY if settling else _FAR
         room = ((far * plan.target - smooth) / ((far - 1) * plan.target)).clamp(0, 1)
-        tried = _Step(objective, masks, plan, prompts, adversary.parts(step))
+        inside = step >= _FROM * plan.steps
+        tried = _Step(objective, masks, plan, prompts, adversary.parts(step), inside)
         loss, nodes, unlike = tried.descend(room * pressure)
         if not demanding:
             masks.remember(nodes, (loss <= plan.target) & (smooth <= 2 * plan.target))
@@ -239,6 +241,7 @@ class _Step:
     plan: MaskPlan
     prompts: Prompts
     parts: Mapping[Ablation, Parts]
+    inside: bool  # whether circuits are seen inside
 
     def descend(self, pressure: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of all searches, a few at a time.
@@ -255,7 +258,7 @@ class _Step:
                 ablation: {name: x[some] for name, x in by_site.items()}
                 for ablation, by_site in self.parts.items()
             }
-            tried = self.objective.tried(on, self.prompts.part(some), parts)
+            tried = self.objective.tried(on, self.prompts.part(some), parts, inside=self.inside)
             loss, inside = self._loss(tried), self._inside(tried)
             nodes = torch.stack([mask.sum(1) for mask in on.values()]).sum(0)
             (loss + inside + pressure[some] * nodes).sum().backward()  # type: ignore[no-untyped-call]

@@ -82,9 +82,17 @@ class Objective:
         self._outputs = {name: torch.ones(site.width) for name, site in outputs}
 
     def tried(
-        self, on: BySite, prompts: Prompts, parts: Mapping[Ablation, BySite] | None = None
+        self,
+        on: BySite,
+        prompts: Prompts,
+        parts: Mapping[Ablation, BySite] | None = None,
+        *,
+        inside: bool = True,
     ) -> Tried:
-        """How circuits do; masks [K, D] by site, parts of the rest that stay [K, A, D]."""
+        """How circuits do; masks [K, D] by site, parts of the rest that stay [K, A, D].
+
+        inside: whether circuits are seen inside too, where that is asked for.
+        """
         found, demands = Tried(), self.demands
         carries = self._carried(prompts)
         whole = None if demands.max_gap is None else self._whole_loss(prompts)
@@ -103,7 +111,7 @@ class Objective:
                 every = {name: torch.ones_like(mask)[:, None] for name, mask in on.items()}
                 cut = margins(self.model, fill, every, prompts, cut=on)[:, 0]
                 found.left.append(_left(cut, turned=turned))
-        if whole is not None:
+        if whole is not None and inside:
             found.inside = likeness(self.model, next(iter(self._fills.values())), on, prompts)
             found.frozen = _loss(found.inside.frozen) - whole
         return found

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_circuits.circuit.attention import kept_heads
+from pytest_circuits.circuit.attention import Head, kept_heads
 from pytest_circuits.circuit.edges import Edge, Edges, live_edges
 from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Node, Nodes
@@ -105,22 +105,28 @@ def _slopes(value: Tensor, masks: Mapping[str, Tensor]) -> dict[str, list[float]
 def repair(
     judge: Judge, proposer: Proposer, nodes: Nodes, *, forbidden: frozenset[Node] = frozenset()
 ) -> Nodes | None:
-    """Add nodes until the bar is reached, the most helpful ones; None where nothing helps."""
+    """Add nodes until the bar is reached, the most helpful ones; None where nothing helps.
+
+    A head that attends elsewhere may go instead.
+    """
     (quality,) = judge.assess([nodes])
     limit = nodes.count + _LARGEST
     while not quality.reaches(judge.bar):
         if nodes.count > limit:
             return None
-        larger = _larger(judge, proposer, nodes, forbidden)
-        qualities = judge.assess(larger)
+        others = _larger(judge, proposer, nodes, forbidden)
+        if quality.attention > judge.bar.max_attention:  # of a head that may not be needed
+            model = judge.runner.model
+            others += [_without_head(nodes, model, head) for head in kept_heads(nodes, model)]
+        qualities = judge.assess(others)
         merits = [
             (not q.reaches(judge.bar), n.count * q.reaches(judge.bar), q.excess(judge.bar), i)
-            for i, (n, q) in enumerate(zip(larger, qualities, strict=True))
+            for i, (n, q) in enumerate(zip(others, qualities, strict=True))
         ]
         best = min(merits)[-1]
         if qualities[best].excess(judge.bar) >= quality.excess(judge.bar):
             return None
-        nodes, quality = larger[best], qualities[best]
+        nodes, quality = others[best], qualities[best]
     return nodes
 
 
@@ -178,18 +184,21 @@ def remove(
 def fewer_heads(judge: Judge, nodes: Nodes) -> Iterator[Nodes]:
     """Leave out whole heads, whose nodes are missed one at a time; yields every smaller circuit."""
     model = judge.runner.model
-    of_heads = sites_of(model, Kind.VALUE, Kind.HEAD, Kind.QUERY, Kind.KEY)
-    for layer, head in kept_heads(nodes, model):
-        fewer = Nodes.gather(
-            (name, channel)
-            for name, channel in nodes
-            if name not in of_heads
-            or of_heads[name].layer != layer
-            or of_heads[name].head_of(channel) != head
-        )
+    for head in kept_heads(nodes, model):
+        fewer = _without_head(nodes, model, head)
         if judge.reaches((fewer, None)):
             nodes = fewer
             yield nodes
+
+
+def _without_head(nodes: Nodes, model: Model, head: Head) -> Nodes:
+    """A circuit without the queries, keys and values of a head."""
+    of_heads = sites_of(model, Kind.VALUE, Kind.HEAD, Kind.QUERY, Kind.KEY)
+    return Nodes.gather(
+        (name, channel)
+        for name, channel in nodes
+        if name not in of_heads or (of_heads[name].layer, of_heads[name].head_of(channel)) != head
+    )
 
 
 def exchange(

@@ -15,13 +15,13 @@ from pydantic import TypeAdapter
 import pytest_circuits
 from pytest_circuits.circuit.check import check_asked, check_circuit, refuse
 from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.scope import check_scope
 from pytest_circuits.errors import CircuitsError, UsageError, exit_status
 from pytest_circuits.model.arithmetic import own_arithmetic
 from pytest_circuits.model.open import load_model, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import PromptSpace
-from pytest_circuits.prune.objective import Demands
 from pytest_circuits.prune.plan import MaskPlan, Method, PrunePlan, Start
 from pytest_circuits.prune.pool import split
 from pytest_circuits.prune.quality import Judge
@@ -84,6 +84,7 @@ def search(request: Request, loaded: Sequence[LoadedSpec]) -> int:
 def _problems(wanted: Sequence[_Wanted], plan: PrunePlan, model: Model) -> Iterator[Problem]:
     """Give what is wrong with the specifications of one model, before any of them is searched."""
     for each in wanted:
+        yield from check_scope(each.loaded, model, searched=True)
         if plan.start is Start.SPEC:
             yield from check_circuit(each.loaded, model)
         space = PromptSpace(each.loaded.spec.behavior)
@@ -110,10 +111,11 @@ def _by_model(
     wanted: Sequence[_Wanted], model: str | None, plan: PrunePlan
 ) -> list[tuple[Path, list[_Wanted]]]:
     """Those that can be searched in one batch, with their model."""
-    groups: dict[tuple[Path, Demands], tuple[Path, list[_Wanted]]] = {}
+    groups: dict[tuple[object, ...], tuple[Path, list[_Wanted]]] = {}
     for each in wanted:
         path = Path(model) if model else each.loaded.model_path
-        key = path.resolve(), demands_of(each.loaded.spec, plan)
+        spec = each.loaded.spec
+        key = path.resolve(), frozenset(spec.sites or ()), demands_of(spec, plan)
         groups.setdefault(key, (path, []))[1].append(each)
     return list(groups.values())
 

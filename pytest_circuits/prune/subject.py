@@ -12,6 +12,7 @@ from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.margin import margin_of
 from pytest_circuits.circuit.nodes import all_nodes
 from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.scope import in_scope
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.errors import CircuitsError
 from pytest_circuits.model.protocol import Model
@@ -54,6 +55,7 @@ class Subject:
                 f"out is constant; under {spec.ablations[0].value} it is not. Let `ablation` name "
                 f"both, as in [mean, {spec.ablations[0].value}]"
             )
+        model = in_scope(spec, model)
         parts = split(PromptSpace(spec.behavior), evaluation=plan.evaluation_pairs)
         runner, demands = Runner(model, reference, ablation), demands_of(spec, plan)
         margin = margin_of(spec.protocol, runner, parts.evaluation)

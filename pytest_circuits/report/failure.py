@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pytest_circuits.claims.evidence import Counterexample, Evidence, Seen, prompts_of
+from pytest_circuits.claims.evidence import Counterexample, Evidence, Seen
 from pytest_circuits.report import words
 from pytest_circuits.report.run import Meaning, Place
 from pytest_circuits.report.safe_text import clean, number, wrapped
@@ -112,9 +112,7 @@ def plain(lines: Iterable[Line]) -> str:
 def _claim_block(evidence: Evidence, sentence: str) -> list[Line]:
     lines, rate = _block("claim", [sentence]), evidence.rate
     if rate is not None:
-        where = f"all {rate.n} prompts (the whole space)" if rate.exhaustive else prompts_of(rate)
-        worst = f", worst at {clean(rate.group)}" if rate.group else ""
-        lines += _block("observed", [f"{words.observed(rate)} of {where}{worst}"])
+        lines += _block("observed", [f"{words.observed(rate)} of {words.prompts(rate)}"])
         lines += _block("bound", [words.bound(rate)])
     lines += _block("reason", wrapped(evidence.reason, _WIDTH - _LABEL))
     measures = ", ".join(
@@ -134,12 +132,13 @@ def _example_block(example: Counterexample, searched: int, partner: str) -> list
         _row("answer", answer),
         _row("partner", f"{example.partner!r}  ({partner})"),
         *_block("tokens", textwrap.wrap(tokens, _WIDTH - _LABEL, break_on_hyphens=False)),
-        *_logits_table(_seen_in(example)),
+        *_logits_table(seen_in(example)),
         *_causes_table(example),
     ]
 
 
-def _seen_in(example: Counterexample) -> list[Seen]:
+def seen_in(example: Counterexample) -> list[Seen]:
+    """What each run made of a counterexample, in the order in which they are shown."""
     seen = []
     for run in dict.fromkeys([*example.runs, *example.margins, *example.logits]):
         logits = example.logits.get(run, {})

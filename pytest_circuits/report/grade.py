@@ -12,6 +12,7 @@ from enum import StrEnum
 from pytest_circuits.claims.evidence import Evidence, Verdict
 from pytest_circuits.report.run import Circuit, Run
 from pytest_circuits.report.safe_text import clean
+from pytest_circuits.spec.ablations import Ablation
 
 LEAST = 2  # ablations: what holds under one may be an artefact of it
 ATTENTION = "faithful"  # the claim that holds the attention of heads to the whole model's
@@ -152,9 +153,15 @@ def _short(reason: str) -> str:
 def _assumptions(found: Iterable[Evidence]) -> tuple[str, ...]:
     """The ablations under which each of these claims holds that is about what is ablated."""
     asked = [evidence.under for evidence in found if evidence.under]
-    every = dict.fromkeys(name for under in asked for name in under)
-    held = (all(under.get(name) is Verdict.PASS for under in asked) for name in every)
-    return tuple(name for name, holds in zip(every, held, strict=True) if holds)
+    every = {name for under in asked for name in under}
+    held = {name for name in every if all(u.get(name) is Verdict.PASS for u in asked)}
+    return tuple(sorted(held, key=_place))
+
+
+def _place(name: str) -> tuple[int, str]:
+    """In the order of the table of ablations: a record's sorted keys keep no other one."""
+    known = list(Ablation)
+    return (known.index(Ablation(name)) if name in known else len(known), name)
 
 
 def _level(

@@ -13,13 +13,15 @@ from pytest_circuits.errors import UsageError, told
 from pytest_circuits.report import words
 from pytest_circuits.report.failure import account, commands, plain, worst_prompts
 from pytest_circuits.report.grade import grade, warning
-from pytest_circuits.report.run import Circuit, Drawing, Result, Run
+from pytest_circuits.report.run import Circuit, Result, Run
 from pytest_circuits.report.safe_text import code, fenced, html_code, prose
 from pytest_circuits.report.terminal import verdict_line
 from pytest_circuits.report.writing import Target, is_step_summary
+from pytest_circuits.show.drawing import Drawing
 
 COMMENT = 65_536  # characters that a comment on GitHub can have
 STEP_SUMMARY = 2**20  # bytes of the summary of one step; more, and GitHub shows nothing of it
+MOST_DRAWN = 60  # nodes, or edges, of a graph
 SIGNS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.INCONCLUSIVE: "⚠️"}
 CLAIMS_HEAD = (
     "| | circuit | claim | observed | threshold | prompts | Δ baseline | why |\n"
@@ -102,8 +104,14 @@ def _accounts(run: Run) -> Iterator[Part]:
     for circuit in run.circuits:
         for result in failing.get(circuit.name, []):
             yield Part(_account(run, result), "failure report")
-        if circuit.drawing and circuit.name in failing:
-            yield Part(_graph(circuit, circuit.drawing), "graph")
+        drawing = circuit.drawing
+        if drawing and circuit.name in failing and _is_small(drawing):
+            yield Part(_graph(circuit, drawing), "graph")
+
+
+def _is_small(drawing: Drawing) -> bool:
+    """Whether GitHub and GitLab would draw it so that it can be read."""
+    return len(drawing.nodes) <= MOST_DRAWN and len(drawing.edges) <= MOST_DRAWN
 
 
 def _account(run: Run, result: Result) -> str:

@@ -39,6 +39,12 @@ OUTPUTS = {
         "pytest_circuits.report.record:make",
         b'"seconds_by_claim"',
     ),
+    "html": Output(
+        "write one page for people to FILE, which needs neither scripts nor the network",
+        "pytest_circuits.report.html:make",
+        b'<meta name="generator" content="pytest-circuits ',
+        always=True,
+    ),
     "predicate": Output(
         "write an in-toto test-result predicate to FILE, to be signed by others",
         "pytest_circuits.report.predicate:make",

@@ -18,13 +18,14 @@ from pydantic import BeforeValidator, PlainSerializer
 
 import pytest_circuits
 from pytest_circuits.claims.evidence import Evidence, Verdict
+from pytest_circuits.show.drawing import Drawing
 
 Json = dict[str, Any]
 # In the order of the specification, which the sorted keys of a JSON object would not keep.
 Ordered = Annotated[
     dict[str, str], PlainSerializer(lambda given: list(given.items())), BeforeValidator(dict)
 ]
-DISTRIBUTIONS = ("hypothesis", "numpy", "pytest", "scipy", "tokenizers", "torch")
+DISTRIBUTIONS = ("hypothesis", "numpy", "pytest", "scipy", "tokenizers", "torch", "transformers")
 DELTA = "delta_to_baseline"  # the measure that differs from the baseline's rate
 
 
@@ -63,19 +64,6 @@ class File:
     name: str  # relative to the root folder, or below the folder of the model as it was named
     role: str  # "specification", "model", "baseline" or "baseline model"
     sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """The nodes of a circuit, in forward order, and what joins them."""
-
-    nodes: tuple[str, ...]
-    edges: tuple[tuple[str, str], ...]  # weights
-    stream: tuple[tuple[str, str], ...] = ()  # who writes what who reads in the residual stream
-
-    def __post_init__(self) -> None:
-        if not {node for pair in (*self.edges, *self.stream) for node in pair} <= {*self.nodes}:
-            raise ValueError("an edge of a drawing has an end that is none of its nodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +106,7 @@ class Circuit:
     aimless: tuple[str, ...] = ()  # heads with kept values, and what of their aim is not kept
     waivers: dict[str, Waiver] = field(default_factory=dict)  # by claim
     matched: Matched | None = None  # None: the nodes are those that the specification names
+    description: str = ""  # of the behavior, as the specification has it
 
     @property
     def is_its_baseline(self) -> bool:

@@ -1,4 +1,7 @@
-"""The summary of a run: one aligned row per claim, and the gate's verdict in words."""
+"""The summary of a run: one aligned row per claim, and the gate's verdict in words.
+
+Of more claims than a screen has rows there is a matrix instead, and a row for each that is no pass.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,14 @@ from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.errors import told
 from pytest_circuits.report import words
 from pytest_circuits.report.grade import grade, warning
+from pytest_circuits.report.matrix import matrix
 from pytest_circuits.report.run import Result, Run, State
 from pytest_circuits.report.safe_text import clean, wrapped
 
 _MANY = 5  # circuits that the last line names before it only counts
+_SCREEN = 20  # claims: of more there is a matrix, unless every reason is asked for
+_LETTERS = 4  # the least that a column of the matrix shows
+_NAME = 12  # the same, of the name of a circuit
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +35,15 @@ Line = tuple[Span, ...]
 
 def summary(run: Run, *, width: int, verbose: bool, ascii_only: bool = False) -> list[Line]:
     shown = [result for result in run.results if result.is_told]
-    table = _table(shown, ascii_only=ascii_only)
-    lines: list[Line] = []
-    for position, row in enumerate(table):
-        result = shown[position - 1] if position else None
-        lines.append(row)
-        if result and result.waived:
-            lines += _paragraph(words.waived(result.waived), indent=4, width=width)
-        if result and (verbose or result.state is not State.RAN):
-            lines += _paragraph(result.evidence.reason, indent=4, width=width)
-        elif result:
-            lines += _paragraph(words.why(result), indent=4, width=width)
-    if table:
-        lines += [(), *_grades(run, width=width, verbose=verbose), ()]
+    if len(shown) > _SCREEN and not verbose:
+        lines = _matrix(run, width=width, ascii_only=ascii_only)
+        for result in shown:
+            if result.verdict is not Verdict.PASS:
+                lines += [(), *_entry(result, width=width, ascii_only=ascii_only)]
+    else:
+        lines = _rows(shown, width=width, verbose=verbose, ascii_only=ascii_only)
+        if shown:
+            lines += [(), *_grades(run, width=width, verbose=verbose), ()]
     lines += _paragraph(warning(run), indent=0, width=width, markup={"yellow": True})
     for note in run.notes:
         lines += _paragraph(note, indent=0, width=width)
@@ -104,6 +107,73 @@ def _counted(word: str, concerned: Sequence[Result]) -> str:
     return f"{len(concerned)} {words.plainly(word, many=len(concerned) > 1)}{names}"
 
 
+def _rows(results: Sequence[Result], *, width: int, verbose: bool, ascii_only: bool) -> list[Line]:
+    """A row for each claim, and below it what is to be known of one that does not pass."""
+    lines: list[Line] = []
+    for position, row in enumerate(_table(results, ascii_only=ascii_only)):
+        lines.append(row)
+        if position:
+            lines += _below(results[position - 1], width=width, verbose=verbose)
+    return lines
+
+
+def _below(result: Result, *, width: int, verbose: bool) -> list[Line]:
+    told = verbose or result.state is not State.RAN
+    text = result.evidence.reason if told else words.why(result)
+    waived = words.waived(result.waived) if result.waived else ""
+    return [line for each in (waived, text) for line in _paragraph(each, indent=4, width=width)]
+
+
+def _entry(result: Result, *, width: int, ascii_only: bool) -> list[Line]:
+    """One claim that does not pass, below the matrix."""
+    state, *named = _cells(result, ascii_only=ascii_only)[:3]
+    head = (Span(state, _markup(result)), Span(f"  {' '.join(named)}"))
+    rate = result.evidence.rate
+    seen = words.observed(rate, ascii_only=ascii_only)
+    limit = words.bound(rate, ascii_only=ascii_only)
+    measured = f"observed {seen} of {words.prompts(rate)}, needed {limit}" if rate else ""
+    numbers = _paragraph(measured, indent=4, width=width)
+    return [head, *numbers, *_below(result, width=width, verbose=False)]
+
+
+def _matrix(run: Run, *, width: int, ascii_only: bool) -> list[Line]:
+    """One row for each circuit, cut to fit: each cell has a verdict, the last one the grade."""
+    found = matrix(run)
+    head = "circuit (-v: numbers)"
+    names = [clean(row.circuit.name) for row in found.rows]
+    grades = ["grade", *(grade(row.circuit, run).level.value for row in found.rows)]
+    room = width - max(map(len, grades))
+    longest = max(map(len, [head, *names]))
+    left = room - longest
+    gap = 2 if sum(len(claim) + 2 for claim in found.claims) + 2 <= left else 1
+    letters = max(_LETTERS, (left - 1) // len(found.claims) - 1) if gap == 1 else width
+    columns = [min(letters, max(_LETTERS, len(claim))) for claim in found.claims]
+    longest = max(_NAME, min(longest, room - sum(columns) - gap * (len(columns) + 1)))
+    first = _cut(head, longest, ascii_only=ascii_only)
+    titles = [
+        clean(claim)[:size].ljust(size) for claim, size in zip(found.claims, columns, strict=True)
+    ]
+    join = " " * gap
+    lines: list[Line] = [(Span(join.join((first, *titles, grades[0])), {"bold": True}),)]
+    for name, row, level in zip(names, found.rows, grades[1:], strict=True):
+        spans = [Span(_cut(name, longest, ascii_only=ascii_only))]
+        for cell, size in zip(row.cells, columns, strict=True):
+            spans += [Span(join), Span(words.short_state_of(cell).ljust(size), _markup(cell))]
+        lines.append((*spans, Span(f"{join}{level}")))
+    return lines
+
+
+def _cut(text: str, width: int, *, ascii_only: bool) -> str:
+    mark = "~" if ascii_only else "…"
+    return text.ljust(width) if len(text) <= width else text[: width - 1] + mark
+
+
+def _markup(result: Result | None) -> dict[str, bool]:
+    if result is None:
+        return {}
+    return words.colour_of(Verdict.INCONCLUSIVE if result.waived else result.verdict)
+
+
 def _table(results: Sequence[Result], *, ascii_only: bool) -> list[Line]:
     if not results:
         return []
@@ -114,8 +184,7 @@ def _table(results: Sequence[Result], *, ascii_only: bool) -> list[Line]:
     lines: list[Line] = [(Span(_aligned(head, widths), {"bold": True}),)]
     for result, row in zip(results, rows, strict=True):
         verdict, rest = row[0], _aligned(("", *row[1:]), widths)
-        markup = words.colour_of(Verdict.INCONCLUSIVE if result.waived else result.verdict)
-        lines.append((Span(verdict, markup), Span(rest[len(verdict) :])))
+        lines.append((Span(verdict, _markup(result)), Span(rest[len(verdict) :])))
     return lines
 
 
@@ -136,7 +205,10 @@ def _grades(run: Run, *, width: int, verbose: bool) -> list[Line]:
     lines: list[Line] = []
     for place, row in enumerate(rows):
         bold = {} if place else {"bold": True}
-        lines.append((Span(f"{_aligned(row[:2], widths)}  {row[2]}", bold),))
+        head = f"{_aligned(row[:2], widths)}  "
+        first, *rest = wrapped(row[2], width - len(head))
+        lines.append((Span(f"{head}{first}", bold),))
+        lines += [(Span(" " * len(head) + line),) for line in rest]
         for claim, reason in grades[place - 1].left_out.items() if verbose and place else ():
             text = f"{claim} is not declared: {clean(reason)}"
             lines += _paragraph(text, indent=4, width=width)

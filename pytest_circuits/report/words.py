@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-from pytest_circuits.claims.evidence import Rate, Verdict, percent, shortened
+from pytest_circuits.claims.evidence import Rate, Verdict, percent, prompts_of, shortened
 from pytest_circuits.report.run import DELTA, Circuit, Result, State, Waiver
 from pytest_circuits.report.safe_text import clean
 
@@ -21,6 +21,14 @@ _STATES: dict[str, tuple[str, str]] = {
     State.DESELECTED: ("was deselected", "were deselected"),
     State.NOT_RUN: ("did not run", "did not run"),
 }
+_SHORT: dict[str, str] = {  # where there is room for four letters
+    Verdict.INCONCLUSIVE: "?",
+    WAIVED: "waiv",
+    State.RECORDED: "new",
+    State.ERROR: "err",
+    State.DESELECTED: "-",
+    State.NOT_RUN: "-",
+}
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 
 
@@ -33,6 +41,14 @@ def state_of(result: Result) -> str:
     if result.waived:
         return WAIVED
     return result.verdict.value if result.state is State.RAN else result.state.value
+
+
+def short_state_of(result: Result | None) -> str:
+    """The same in four letters, for a cell; a dot for a claim that is not made."""
+    if result is None:
+        return "."
+    state = state_of(result)
+    return _SHORT.get(state, state[:4])
 
 
 def why(result: Result) -> str:
@@ -103,6 +119,12 @@ def count(rate: Rate | None) -> str:
         return "-"
     count = "whole space" if rate.exhaustive else str(rate.n)
     return f"{count} of {clean(rate.group)}" if rate.group else count
+
+
+def prompts(rate: Rate) -> str:
+    """How many prompts a rate is of, in a sentence, and of which group."""
+    where = f"all {rate.n} prompts (the whole space)" if rate.exhaustive else prompts_of(rate)
+    return f"{where}, worst at {clean(rate.group)}" if rate.group else where
 
 
 def measured(result: Result, *, ascii_only: bool = False) -> tuple[str, str, str, str]:

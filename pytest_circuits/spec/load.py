@@ -26,7 +26,7 @@ T = TypeVar("T", bound=BaseModel)
 # What decides the evidence. A description, or where the model lies, does not.
 _DECISIVE = (
     *("version", "circuit", "behavior", "ablations", "nodes", "edges", "calibration"),
-    *("protocol", "disambiguate"),
+    *("protocol", "disambiguate", "sites"),
 )
 # What random choices are about: see `spec_seed`.
 _DRAWN_FROM = ("behavior", "nodes", "edges")
@@ -95,7 +95,8 @@ def spec_digest(spec: Spec) -> str:
     it had before there was any.
     """
     decisive = _ordered(spec, _DECISIVE)
-    for newer in ("disambiguate", "calibration"):
+    decisive["sites"] = sorted(spec.sites or ())
+    for newer in ("disambiguate", "calibration", "sites"):
         if not decisive[newer]:
             del decisive[newer]
     return _digest(decisive)

@@ -33,6 +33,8 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
     lines += ["behavior:", *indented(_behavior(spec.behavior))]
     several = data["ablation"]
     lines.append(f"ablation: {several if isinstance(several, str) else flow_list(several)}")
+    if data.get("sites"):
+        lines.append(f"sites: {flow_list(data['sites'])}")
     if data.get("nodes"):
         lines += ["nodes:", *indented(_lists(data["nodes"]))]
     if spec.edges:

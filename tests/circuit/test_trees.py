@@ -85,8 +85,8 @@ def test_a_model_that_shares_beginnings_scores_as_one_that_does_not(
 
     for view in (WHOLE, *views):
         np.testing.assert_allclose(one.margins(pairs, view), other.margins(pairs, view), atol=1e-5)
-    many = (runner.margins_many(pairs, views) for runner in (one, other))
-    np.testing.assert_allclose(*many, atol=1e-5)
+    many, apart = (runner.margins_many(pairs, views) for runner in (one, other))
+    np.testing.assert_allclose(many, apart, atol=1e-5)
 
 
 def test_each_beginning_stands_once(copier: SparseModel) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from pytest_circuits.circuit.check import check_circuit
@@ -25,6 +26,7 @@ from pytest_circuits.claims.stable.baseline_file import (
     record_baseline,
     write_baseline,
 )
+from pytest_circuits.cli import main
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import measure
@@ -323,3 +325,17 @@ def test_the_adapter_is_chosen_by_what_lies_in_the_directory(
     opened: list[Model] = [load_model(path) for path in (folder / "model", copier.path)]
 
     assert [type(model) for model in opened] == [PlainModel, SparseModel]
+
+
+def test_its_circuit_is_drawn_and_the_program_of_one_is_refused(
+    folder: Path, plain: PlainModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_circuits.model.open.load_model", lambda _: plain)
+    spec, drawn = str(folder / "quote_close.circuit.yaml"), folder / "drawn.svg"
+
+    refused = CliRunner().invoke(main, ["show", spec])
+    result = CliRunner().invoke(main, ["show", spec, f"--svg={drawn}"])
+
+    assert (refused.exit_code, result.exit_code) == (4, 0)
+    assert "--svg FILE draws a circuit of any model" in refused.stderr
+    assert ">b0/mixed</text>" in drawn.read_text(encoding="utf-8")

@@ -10,7 +10,8 @@ from markdown_it import MarkdownIt
 
 from pytest_circuits.claims.evidence import Law, Verdict
 from pytest_circuits.gate.provenance import glossary
-from pytest_circuits.report.run import Drawing, Place, Refusal, Result, Run, State
+from pytest_circuits.report.run import Place, Refusal, Result, Run, State
+from pytest_circuits.show.drawing import Drawing
 from tests.plugin.test_failure_text import EVIDENCE, EXAMPLE
 from tests.plugin.test_summary import BEHAVES, CIRCUIT
 

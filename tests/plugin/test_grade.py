@@ -131,11 +131,14 @@ def test_what_is_lax_caps_the_grade_and_is_named(
     assert found.sentence.endswith("; lax: a of 1 (x), b of 2 (y)")
 
 
-def test_a_limit_that_lets_chance_pass_is_no_core_evidence(repository: Repository) -> None:
+def test_a_limit_that_lets_chance_pass_is_no_core_evidence(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = repository.write_good_spec(claims=FOUR)
     spec.write_text(spec.read_text().replace("max_loss: 0.15", "max_loss: 0.69"))
     repository.gate("--circuits-update=new")
 
+    monkeypatch.setenv("COLUMNS", "200")
     result = repository.gate("--circuits-markdown=out.md")
 
     said = "lax: sufficient.max_loss of 0.69 (what knows half of the answers would pass)"

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_circuits.report.markdown import COMMENT, STEP_SUMMARY, markdown, mermaid
-from pytest_circuits.report.run import Drawing, State
+from pytest_circuits.report.run import State
 from pytest_circuits.report.safe_text import clean, code, fenced, html_code, prose
+from pytest_circuits.show.drawing import Drawing
 from tests.plugin.conftest import Repository
 from tests.plugin.hostile import (
     DRAWING,

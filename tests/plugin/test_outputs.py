@@ -85,8 +85,9 @@ def test_of_a_refused_specification_is_written_what_says_so_and_no_evidence(
     written = {
         path.name: path.read_text(encoding="utf-8") for path in repository.path.glob("out/*")
     }
-    assert sorted(written) == ["markdown", "predicate", "sarif"]
-    assert "gate: NO VERDICT - do not release" in written["markdown"]
+    assert sorted(written) == ["html", "markdown", "predicate", "sarif"]
+    for name in ("html", "markdown"):
+        assert "gate: NO VERDICT - do not release" in written[name]
     made = json.loads(written["predicate"])
     assert (made["result"], made["failedTests"]) == ("FAILED", ["circuits/bad.circuit.yaml"])
     found = json.loads(written["sarif"])["runs"][0]
@@ -195,6 +196,7 @@ def verdicts(repository: Repository) -> dict[str, bool]:
         "sarif": '"executionSuccessful": true',
         "model-card": "gate: PASS",
         "markdown": "gate: PASS",
+        "html": "gate: PASS",
     }
     return {name: said[name] in text for name, text in read.items()}
 

@@ -17,8 +17,10 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.cli import main
 from pytest_circuits.errors import RecordError
+from pytest_circuits.report.grade import grade
 from pytest_circuits.report.markdown import markdown
 from pytest_circuits.report.metrics import metrics
 from pytest_circuits.report.outputs import OUTPUTS, RECORD
@@ -36,7 +38,7 @@ from tests.known_models import WEAK_PATH
 from tests.plugin.conftest import FOUR, Repository, spec_text
 from tests.plugin.hostile import HOSTILE, many_failing, rendered
 from tests.plugin.test_option_predicate import GITHUB
-from tests.plugin.test_summary import CIRCUIT, GOOD
+from tests.plugin.test_summary import BEHAVES, CIRCUIT, GOOD
 
 ROOT = Path(__file__).parents[2]
 OTHERS = tuple(name for name in OUTPUTS if name != RECORD)
@@ -194,6 +196,16 @@ def test_a_run_is_read_back_as_it_was(run: Run) -> None:
     assert [list(c.left_out) for c in read.circuits] == [list(c.left_out) for c in run.circuits]
 
 
+def test_ablations_are_told_in_one_order_whatever_order_a_record_keeps() -> None:
+    under = {"mean": Verdict.PASS, "contrast": Verdict.PASS}
+    held = replace(BEHAVES, evidence=replace(BEHAVES.evidence, under=under))
+    run = replace(GOOD, results=(held,))
+
+    read = run_from_json(dump(run_to_json(run)).encode(), source="x.json")
+
+    assert grade(read.circuits[0], read).assumptions == ("mean", "contrast")
+
+
 Place = tuple[str | int, ...]
 MAPS = {"measures", "margins", "logits", "versions", "waivers", "claims"}  # of any names
 
@@ -314,7 +326,7 @@ def test_what_does_not_follow_from_the_evidence_is_refused(tmp_path: Path, field
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "nothing to make; name a file: --predicate, "),
+        ((), "nothing to make; name a file: --html, --predicate, "),
         (("--sarif=evidence.json",), "EVIDENCE and --sarif both name evidence.json"),
         (("--sarif=x", "--metrics=./x"), "--sarif and --metrics both name x"),
         (("--sarif=folder",), "--sarif: folder is a folder"),

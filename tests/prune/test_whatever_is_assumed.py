@@ -37,7 +37,7 @@ from tests.known_models import QUOTE_PATH, Circuit, Weights, quote_spec, write_q
 CLAIMS = ("behaves", "sufficient", "necessary", "faithful")
 PATH = Nodes.of({hook: nodes for hook, nodes in QUOTE_PATH.items() if hook != "0.attn.q"})
 QUICK = PrunePlan(
-    masks=MaskPlan(steps=40), evaluation_pairs=32, rounds=1, edges=False, controls=False
+    masks=MaskPlan(steps=60, lr=0.06), evaluation_pairs=32, rounds=1, edges=False, controls=False
 )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.scope import in_scope
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.stable.baseline import AGAIN, Recorded
 from pytest_circuits.claims.stable.comparison import apart
@@ -43,7 +44,7 @@ def check_measured(bench: Bench, recorded: Recorded, released: Model) -> None:
         prompts = observed_prompts(bench)
         chosen = _spots(bench, len(prompts.rates))
         spots = replace(prompts, rates=tuple(prompts.rates[i] for i in chosen))
-        runner = Runner(released, reference, bench.runner.ablation)
+        runner = Runner(in_scope(bench.spec, released), reference, bench.runner.ablation)
         measured = observe(runner, bench.place, spots, probes=recorded.observation.probes)
         problem = _difference(_only(recorded.observation, chosen), measured)
     if problem:

@@ -54,7 +54,7 @@ def _product(x: Tensor, matrix: csr_array) -> Tensor:
     rows = x.detach().reshape(-1, x.shape[-1])
     out = rows.new_empty(len(rows), matrix.shape[0])
     # In one thread: scipy holds the interpreter's lock.
-    for some, product in zip(rows.split(_ROWS), out.split(_ROWS), strict=True):
+    for some, product in zip(torch.split(rows, _ROWS), torch.split(out, _ROWS), strict=True):
         product.copy_(torch.from_numpy(matrix @ some.T.contiguous().numpy()).T)
     return out.view(*x.shape[:-1], -1)
 

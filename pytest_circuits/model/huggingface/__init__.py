@@ -1,0 +1,1 @@
+"""Hugging Face transformers: another adapter, of decoders in local directories."""

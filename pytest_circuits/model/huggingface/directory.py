@@ -1,0 +1,203 @@
+"""The directory of a model of transformers: configuration, weights in safetensors, tokenizer.
+
+Every file is read here, within bounds, so that what is digested is what is evaluated. The library
+is given a configuration and tensors, and never a place to look: it opens no file, asks no hub and
+runs no code that a directory brings.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_circuits.errors import ModelError, told
+from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
+from pytest_circuits.model.huggingface.anatomy import Library, anatomy_of
+from pytest_circuits.model.huggingface.attention import register
+from pytest_circuits.model.huggingface.selfcheck import check_itself, shows_patterns
+from pytest_circuits.model.huggingface.vocabulary import load_vocabulary
+from pytest_circuits.model.huggingface.weights import check_memory, files_of, read_weights
+from pytest_circuits.model.tensor_file import digest_tensors
+from pytest_circuits.system.files import parse_json, read_bounded
+
+CONFIG = "config.json"
+_MAX_CONFIG_BYTES = 2**22
+_INSTALL = "pip install 'pytest-circuits[hf]'"
+_TELLS_NOTHING = ("_name_or_path", "transformers_version", "architectures")  # of what it computes
+
+
+def recognises(path: Path) -> bool:
+    """Say whether a directory is one of transformers, by its configuration alone."""
+    file = path / CONFIG
+    if not file.is_file():
+        return False
+    try:
+        return isinstance(_said(file).get("model_type"), str)
+    except ModelError:
+        return False  # another adapter says what is wrong with it
+
+
+def load(path: Path, *, device: torch.device) -> HuggingFaceModel:
+    """Load it; ModelError says which file is wrong and how."""
+    said = _said(path / CONFIG)
+    _check_config(path / CONFIG, said)
+    if find_spec("transformers") is None:
+        raise ModelError(
+            f"{path}: is a model of transformers ({said['model_type']}), which is not installed "
+            f"here; {_INSTALL}"
+        )
+    with _quiet():
+        config, kind = _kind(path / CONFIG, said)
+        files = files_of(path)
+        check_memory(path, files)
+        tensors = read_weights(path, files)
+        _check_tied(path, kind, config, tensors)
+        digest = digest_tensors(tensors, _canonical(said))
+        stored = max((str(t.dtype).removeprefix("torch.") for t in tensors.values()), key=len)
+        module = _module(path, kind, config, tensors)
+        del tensors
+        module.requires_grad_(requires_grad=False).eval().to(device)
+        vocabulary = load_vocabulary(path, rows=len(module.get_input_embeddings().weight))
+        try:
+            anatomy = anatomy_of(module, config)
+        except ModelError as error:
+            raise ModelError(
+                f"{path}: cannot be gated: a {said['model_type']} model {error}; write an adapter "
+                "for it (docs/extending.md)"
+            ) from None
+        register()
+        model = HuggingFaceModel(
+            path=path,
+            module=module,
+            anatomy=anatomy,
+            vocabulary=vocabulary,
+            digest=digest_tensors({}, digest, vocabulary.digest),
+            device=device,
+            stored=stored,
+        )
+        check_itself(model)
+        return replace(model, patterns=shows_patterns(model))
+
+
+def _said(file: Path) -> dict[str, Any]:
+    content = read_bounded(file, max_bytes=_MAX_CONFIG_BYTES, error=ModelError)
+    return parse_json(content, source=str(file), error=ModelError)
+
+
+def _canonical(said: Mapping[str, Any]) -> str:
+    """What a configuration says, without where it came from."""
+    return json.dumps({k: v for k, v in said.items() if k not in _TELLS_NOTHING}, sort_keys=True)
+
+
+def _check_config(file: Path, said: Mapping[str, Any]) -> None:
+    if "auto_map" in said:
+        raise ModelError(
+            f"{file}: asks for code of its own ('auto_map'), which is never run; where "
+            f"transformers knows the model type {said['model_type']!r} itself, delete 'auto_map'"
+        )
+    if "quantization_config" in said:
+        raise ModelError(
+            f"{file}: its weights are packed ('quantization_config'), and are evaluated as the "
+            "numbers that they stand for alone: load it in transformers, call `dequantize()` and "
+            "then `save_pretrained`, and gate that"
+        )
+
+
+def _kind(file: Path, said: Mapping[str, Any]) -> tuple[Library, Library]:
+    """The configuration and the class of a decoder, as the library has them."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415  (extra)
+    from transformers.models.auto.modeling_auto import (  # noqa: PLC0415  (as above)
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+    )
+
+    name = said["model_type"]
+    if name not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{file}: this version of transformers does not know the model type {name!r}; install "
+            "a newer one"
+        )
+    try:
+        config = CONFIG_MAPPING[name].from_dict(dict(said))
+    except Exception as error:  # whatever a class makes of values that it does not expect
+        raise ModelError(f"{file}: transformers cannot use it: {_first_line(error)}") from error
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ModelError(f"{file}: a {name} model is not one that continues text (a decoder)")
+    return config, MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+
+
+def _module(path: Path, kind: Library, config: Library, tensors: dict[str, Tensor]) -> Library:
+    try:
+        module, found = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict={name: tensor.float() for name, tensor in tensors.items()},
+            dtype=torch.float32,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
+        raise ModelError(
+            f"{path}: its weights do not fit {CONFIG}: {_first_line(error)}"
+        ) from error
+    problems = [f"missing tensor {name!r}" for name in sorted(found["missing_keys"])]
+    problems += [f"unexpected tensor {name!r}" for name in sorted(found["unexpected_keys"])]
+    problems += [f"{name!r} has another shape" for name, *_ in sorted(found["mismatched_keys"])]
+    problems += map(str, found.get("error_msgs") or ())
+    if problems:
+        listed = "\n".join(f"  {problem}" for problem in told(problems))
+        raise ModelError(f"{path}: its weights do not fit {CONFIG}:\n{listed}")
+    return module
+
+
+def _check_tied(path: Path, kind: Library, config: Library, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are one by the configuration and two in the files."""
+    tied = getattr(kind, "_tied_weights_keys", None)
+    said = getattr(config.get_text_config(), "tie_word_embeddings", False)
+    if not said or not isinstance(tied, dict):
+        return
+    base = f"{kind.base_model_prefix}."
+    for one, other in tied.items():
+        first, second = (
+            next((tensors[n] for n in (name, name.removeprefix(base)) if n in tensors), None)
+            for name in (one, other)
+        )
+        if first is None or second is None:
+            continue
+        if first.shape != second.shape or not torch.equal(first, second):
+            raise ModelError(
+                f"{path}: {one!r} and {other!r} are saved twice and differ, and {CONFIG} says that "
+                "they are one ('tie_word_embeddings'); save the model again, tied or not"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Neither progress nor advice of the library while a model is loaded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from transformers.utils import logging as theirs  # noqa: PLC0415  (an extra)
+
+        logger = logging.getLogger("transformers")
+        level, shown = logger.level, theirs.is_progress_bar_enabled()
+        theirs.disable_progress_bar()
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            if shown:
+                theirs.enable_progress_bar()

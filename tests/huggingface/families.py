@@ -1,0 +1,96 @@
+"""Tiny decoders of transformers with random weights: one of each family, in directories."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+WORDS = 64  # of the vocabulary
+_SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "head_dim": 8,
+}
+_OLD: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+_OF_EXPERTS: dict[str, Any] = _SMALL | {
+    "num_local_experts": 4,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt2": _OLD,
+    "gpt_neo": {
+        "hidden_size": 32,
+        "num_layers": 2,
+        "num_heads": 4,
+        "max_position_embeddings": 64,
+        "attention_types": [[["global", "local"], 1]],
+    },
+    "gpt_neox": {k: v for k, v in _SMALL.items() if k not in {"num_key_value_heads", "head_dim"}},
+    "gptj": _OLD | {"rotary_dim": 4},
+    "llama": _SMALL,
+    "mistral": _SMALL,
+    "qwen2": _SMALL,
+    "qwen3": _SMALL | {"head_dim": 16},
+    "gemma2": _SMALL | {"query_pre_attn_scalar": 8},
+    "gemma3_text": _SMALL | {"query_pre_attn_scalar": 8},
+    "olmo2": _SMALL,
+    "phi3": _SMALL,
+    "opt": _SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "mixtral": _OF_EXPERTS,
+    "qwen3_moe": _OF_EXPERTS,
+}
+
+
+def make(family: str, *, seed: int = 0, **others: object) -> Any:  # noqa: ANN401  (of transformers)
+    """A decoder with random weights that are large enough to matter; others: of its config."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: PLC0415
+        from transformers.models.auto.modeling_auto import (  # noqa: PLC0415
+            MODEL_FOR_CAUSAL_LM_MAPPING,
+        )
+
+        tokens = {"vocab_size": WORDS, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+        config = CONFIG_MAPPING[family](**(tokens | FAMILIES[family] | others))
+        module = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.normal_(std=0.2, generator=generator)
+    return module
+
+
+def save(module: Any, path: Path, *, shard: str = "5GB") -> Path:  # noqa: ANN401  (as above)
+    """Write a model directory as the library does, with a tokenizer of the words `w1` and so on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module.save_pretrained(path, max_shard_size=shard)
+    words(path, ["<unk>", *(f"w{i}" for i in range(1, WORDS))])
+    return path
+
+
+def words(path: Path, every: list[str]) -> None:
+    """A `tokenizer.json` for which each word is a token, by its place in the list."""
+    model = models.WordLevel({word: i for i, word in enumerate(every)}, unk_token="<unk>")  # noqa: S106  (a word)
+    backend = Tokenizer(model)
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.save(str(path / "tokenizer.json"))
+
+
+def edit(path: Path, **said: object) -> None:
+    """Change what `config.json` says; None takes a key away."""
+    file = path / "config.json"
+    values = json.loads(file.read_text()) | said
+    file.write_text(json.dumps({key: value for key, value in values.items() if value is not None}))

@@ -1,0 +1,151 @@
+"""The drawing of a circuit: `pytest-circuits show SPEC --svg FILE`, and on the page of a run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import combinations, pairwise
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_circuits.cli import main
+from pytest_circuits.report.html import html
+from pytest_circuits.show import svg
+from pytest_circuits.show.drawing import Drawing, Row
+from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
+from tests.plugin.test_summary import CIRCUIT, GOOD
+
+SVG = "{http://www.w3.org/2000/svg}"
+SMALL = Drawing(
+    nodes=("0.attn.v[3]", "0.attn.v[4]", "0.attn.resid_delta[7]", "final_resid[7]"),
+    edges=(("0.attn.v[3]", "0.attn.resid_delta[7]"), ("0.attn.v[4]", "0.attn.resid_delta[7]")),
+    stream=(("0.attn.resid_delta[7]", "final_resid[7]"),),
+    weights=(1.5, -0.25),
+)
+
+
+def large(count: int = 500) -> Drawing:
+    """A circuit of so many nodes at five sites, each joined to the one at the next site."""
+    names = [f"{n * 5 // count}.mlp.post_act[{n}]" for n in range(count)]
+    return Drawing(tuple(names), tuple(zip(names, names[count // 5 :], strict=False)))
+
+
+def parsed(text: str) -> ET.Element:
+    return ET.fromstring(text)  # noqa: S314  (we have made it)
+
+
+def overlaps(drawn: ET.Element) -> list[tuple[float, ...]]:
+    """Boxes that cover each other, or stand out of the picture."""
+    boxes = [
+        tuple(float(box.attrib[name]) for name in ("x", "y", "width", "height"))
+        for box in drawn.iter(f"{SVG}rect")
+    ]
+    width, height = (float(drawn.attrib[name]) for name in ("width", "height"))
+    out = [(x, y, w, h) for x, y, w, h in boxes if min(x, y, width - x - w, height - y - h) < 0]
+    return out + [one for one, other in combinations(boxes, 2) if _meet(one, other)]
+
+
+def _meet(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return all(
+        abs(2 * (one[i] - other[i]) + one[i + 2] - other[i + 2]) < one[i + 2] + other[i + 2]
+        for i in range(2)
+    )
+
+
+def show(folder: Path, *options: str) -> Result:
+    path = folder / "quote_close.circuit.yaml"
+    path.write_text(quote_spec(QUOTE_PATH))
+    return CliRunner().invoke(main, ["show", str(path), *options])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("svg")
+    write_quote_copier(folder / "model")
+    return folder
+
+
+def test_a_circuit_is_drawn_to_a_file(folder: Path) -> None:
+    result = show(folder, f"--svg={folder / 'out.svg'}")
+
+    assert (result.exit_code, result.output) == (0, f"written: {folder / 'out.svg'}\n")
+    drawn = parsed((folder / "out.svg").read_text(encoding="utf-8"))
+    count = sum(map(len, QUOTE_PATH.values()))
+    assert drawn.attrib["aria-label"].startswith(f"quote_close: {count} nodes at ")
+    assert len(list(drawn.iter(f"{SVG}rect"))) == count
+    names = [each.text for each in drawn.iter(f"{SVG}text") if each.attrib.get("class") == "name"]
+    assert sorted(map(str, names)) == sorted(QUOTE_PATH)
+    titles = {title.text for title in drawn.iter(f"{SVG}title")}
+    assert "0.attn.act_in[0] → 0.attn.k[0]: +2" in titles
+    assert not overlaps(drawn)
+    assert show(folder, f"--svg={folder / 'out.svg'}").exit_code == 0  # it takes its own place
+
+
+def test_nothing_else_is_replaced(folder: Path) -> None:
+    other = folder / "other.txt"
+    other.write_text("mine")
+
+    result = show(folder, f"--svg={other}")
+
+    assert result.exit_code == 4
+    assert "other.txt: is there already, and was not made by this command" in result.stderr
+    assert other.read_text() == "mine"
+
+
+def test_the_first_layer_is_at_the_bottom_and_signs_are_seen() -> None:
+    drawn = parsed(svg.svg(SMALL, title="x"))
+    heights = {t.text: float(t.attrib["y"]) for t in drawn.iter(f"{SVG}text")}
+    assert heights["0.attn.v"] > heights["0.attn.resid_delta"] > heights["final_resid"]
+    lines = [(p.attrib["class"], p.attrib.get("stroke-width")) for p in drawn.iter(f"{SVG}path")]
+    assert lines == [("plus", "4.7"), ("minus", "1.8"), ("stream", None)]
+
+
+def test_without_weights_lines_have_no_sign() -> None:
+    drawn = parsed(svg.svg(replace(SMALL, weights=()), title="x"))
+    assert {p.attrib["class"] for p in drawn.iter(f"{SVG}path")} == {"wire", "stream"}
+
+
+@pytest.mark.parametrize("count", [5, 20, 60, 150, 151, 500, 2000])
+def test_a_drawing_of_any_size_is_legible(count: int) -> None:
+    drawing = large(count)
+    text = svg.file_of(drawing, title="x")
+    drawn = parsed(text)
+    boxes = list(drawn.iter(f"{SVG}rect"))
+
+    assert len(boxes) == (count if count <= svg.MOST_BOXES else 5)
+    assert not overlaps(drawn)
+    assert float(drawn.attrib["width"]) <= 1200
+    assert len(text) < 60_000
+    shown = " ".join(str(each.text) for each in drawn.iter(f"{SVG}text"))
+    assert {str(n) for n in range(count)} <= set(re.findall(r"\d+", shown))
+
+
+def test_a_large_circuit_on_the_page_has_its_nodes_in_words() -> None:
+    circuit = replace(CIRCUIT, drawing=large())
+    page = html(replace(GOOD, circuits=(circuit,)))
+
+    assert page.count("<rect") < 20
+    assert "100 nodes" in page
+    assert "<li>0.mlp.post_act: 0, 1, 2, " in page
+
+
+@given(st.lists(st.text(), min_size=1, max_size=20, unique=True), st.text())
+def test_any_names_are_shown_and_none_is_obeyed(names: list[str], title: str) -> None:
+    pairs = tuple(pairwise(names))
+    text = svg.file_of(Drawing(tuple(names), pairs), title=title)
+
+    tags = {each.tag.removeprefix(SVG) for each in parsed(text).iter()}
+    assert tags <= {"svg", "style", "path", "title", "text", "g", "rect"}
+
+
+def test_a_drawing_holds_together() -> None:
+    with pytest.raises(ValueError, match="an end that is none of its nodes"):
+        Drawing(("a[1]",), (("a[1]", "b[2]"),))
+    with pytest.raises(ValueError, match="a weight for each of its edges"):
+        replace(SMALL, weights=(1.0,))
+    assert Drawing(("a[1]",), (), rows=(Row("a", 0, "neuron"),)).rows[0].site == "a"

@@ -188,7 +188,8 @@ class _Beginnings:
                 last[row] = len(path) - 1
         known = zip(self._symbols, self._places, strict=True)
         columns = torch.zeros(size, 4, dtype=torch.long)
-        columns[: len(self._symbols)] = torch.tensor([[*symbol, *place] for symbol, place in known])
+        found = torch.tensor([[*symbol, *place] for symbol, place in known], dtype=torch.long)
+        columns[: len(self._symbols)] = found.view(-1, 4)  # none where no prompt has a partner
         tokens, marks, row_of, depths = columns.to(device).unbind(1)
         places = row_of * length + depths
         return Tree(tokens, depths, paths.to(device), last.to(device), places), marks

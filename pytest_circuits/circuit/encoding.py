@@ -27,16 +27,6 @@ def floats(x: Tensor) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Partners:
-    """The other prompts of the pairs of a batch, in batches of their own."""
-
-    tokens: Tensor  # [B, T] ids, right-padded
-    last: Tensor  # [B] index of each one's last token
-    at: Tensor  # [B, T of the batch] index of the token that corresponds to each of a prompt's
-    there: Tensor  # [B] whether there is one
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """Prompts of one padded length, on the model's device."""
 
@@ -46,8 +36,13 @@ class Batch:
 
     def preferences(self, logits: Tensor) -> Tensor:
         """Logits of answer and foil, [K, B, 2], out of logits at the last token [K, B, V]."""
-        rows = torch.arange(logits.shape[1], device=logits.device)[:, None]
-        return logits[:, rows, self.choices]
+        return preferences(logits, self.choices)
+
+
+def preferences(logits: Tensor, choices: Tensor) -> Tensor:
+    """Out of logits [K, B, V] those of the tokens `choices` [B, 2]: [K, B, 2]."""
+    rows = torch.arange(logits.shape[1], device=logits.device)[:, None]
+    return logits[:, rows, choices]
 
 
 class Reader(Protocol):
@@ -86,8 +81,8 @@ class Encoder:
         """
         by_length: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         for index, prompt in enumerate(prompts):
-            other = _padded(self._partner(prompt)) if partners else 0
-            by_length[_padded(self._encode(prompt).tokens), other].append(index)
+            other = padded_length(len(self.partner(prompt))) if partners else 0
+            by_length[padded_length(len(self.tokens(prompt))), other].append(index)
         for _, indexes in sorted(by_length.items()):
             for start in range(0, len(indexes), rows):
                 yield indexes[start : start + rows]
@@ -95,7 +90,9 @@ class Encoder:
     def batch(self, prompts: Sequence[Prompt], *, rows: int) -> Batch:
         """Prompts as a batch of exactly `rows` rows; the rows after the prompts are padding."""
         encoded = [self._encode(p) for p in prompts]
-        tokens = torch.zeros(rows, max(_padded(e.tokens) for e in encoded), dtype=torch.long)
+        tokens = torch.zeros(
+            rows, padded_length(max(len(e.tokens) for e in encoded)), dtype=torch.long
+        )
         last = torch.zeros(rows, dtype=torch.long)
         choices = torch.zeros(rows, 2, dtype=torch.long)
         for row, prompt in enumerate(encoded):
@@ -105,27 +102,23 @@ class Encoder:
         device = self.model.device
         return Batch(tokens.to(device), last.to(device), choices.to(device))
 
-    def partners(self, prompts: Sequence[Prompt], batch: Batch) -> Partners:
-        """The partners of the prompts of a batch; SpecError where tokens do not correspond."""
-        others = [self._partner(prompt) for prompt in prompts]
-        rows, length = batch.tokens.shape
-        tokens = torch.zeros(rows, max(1, *map(_padded, others)), dtype=torch.long)
-        last, there = torch.zeros(rows, dtype=torch.long), torch.zeros(rows, dtype=torch.bool)
-        at = torch.zeros(rows, length, dtype=torch.long)
-        for row, (prompt, other) in enumerate(zip(prompts, others, strict=True)):
-            if not other:
-                continue
-            mine = self.tokens(prompt)
-            places = correspondence(mine, other)
-            if places is None:
-                raise SpecError(apart(prompt))
-            tokens[row, : len(other)] = torch.tensor(other)
-            last[row], there[row] = len(other) - 1, True
-            at[row, : len(mine)] = torch.tensor(places)
-        device = self.model.device
-        return Partners(*(x.to(device) for x in (tokens, last, at, there)))
+    def choices(self, prompt: Prompt) -> tuple[int, int]:
+        """Ids of answer and foil."""
+        return self._encode(prompt).choices
 
-    def _partner(self, prompt: Prompt) -> tuple[int, ...]:
+    def places(self, prompt: Prompt) -> tuple[int, ...]:
+        """For each token the index of the partner's that corresponds to it; SpecError if none does.
+
+        Empty for a prompt without a partner.
+        """
+        if not prompt.partner:
+            return ()
+        places = correspondence(self.tokens(prompt), self.partner(prompt))
+        if places is None:
+            raise SpecError(apart(prompt))
+        return places
+
+    def partner(self, prompt: Prompt) -> tuple[int, ...]:
         """Token ids of the other prompt of a pair; none where there is none."""
         known = self._texts.get(prompt.partner)
         if known is None:
@@ -146,8 +139,8 @@ class _Encoded:
     choices: tuple[int, int]  # answer, foil
 
 
-def _padded(tokens: Sequence[int]) -> int:
-    return -(-len(tokens) // LENGTH_STEP) * LENGTH_STEP
+def padded_length(count: int) -> int:
+    return -(-count // LENGTH_STEP) * LENGTH_STEP
 
 
 def _encode(model: Reader, prompt: Prompt) -> _Encoded:

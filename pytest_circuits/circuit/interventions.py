@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_circuits.circuit.masks import given, mixing, of_nodes
-from pytest_circuits.model.protocol import Carry, Ends, Join, Model, Wire, joined
+from pytest_circuits.model.protocol import Carry, Ends, Join, Model, Shares, Tree, Wire, joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ class Cut:
 
 
 def cut_edges(
-    cuts: Mapping[Ends, Cut], fill: Mapping[str, Tensor], at: Tensor | None
+    cuts: Mapping[Ends, Cut], fill: Mapping[str, Tensor], at: Tensor | Tree | None
 ) -> Join | None:
     """A join that takes from each target what cut weights carry beyond the ablation's value.
 
     Of an activation x[j] with the ablated value f[j] and a weight w[i, j], the share s[i, j] of
     w[i, j] * (x[j] - f[j]) is taken from the target i. It is differentiable, also in the shares.
-    at: [B], the asked token of each prompt, which may be all that a wire reads. None where nothing
-    is cut.
+    at: [B], the asked token of each prompt, which may be all that a wire reads; or the prompts
+    themselves, of which the fill may be that of the beginnings. None where nothing is cut.
     """
 
     def join(ends: Ends, x: Tensor, carry: Carry, wire: Wire) -> Tensor:
@@ -55,7 +55,11 @@ def cut_edges(
         by_circuit = x.view(count, -1, *x.shape[1:])  # [K, B, T, D of the source]
         # The carry is linear (attention mixes tokens), so that what is beyond the fill is carried
         # as it would be by itself.
-        other = of_asked_tokens(fill[ends[0]].to(x), at) if x.shape[1] == 1 else fill[ends[0]].to(x)
+        other = fill[ends[0]].to(x)
+        if isinstance(at, Tree):
+            other = at.fitting(other, x)
+        elif x.shape[1] == 1:
+            other = of_asked_tokens(other, at)
         beyond = carry((by_circuit - other).flatten(0, 1))[..., cut.sources]
         taken = cut.share * cut.among(wire.weight)  # [K, R, S]
         taken = taken.new_zeros(count, width, taken.shape[-1]).index_copy(1, cut.targets, taken)
@@ -88,7 +92,7 @@ def run_circuits(
     weights between kept nodes that carry the fill. Returns [K, B, V] or [K, B, T, V].
     """
     count = len(next(iter(keep.values())))
-    hook = mixing(count, of_nodes(model, keep), given(fill))
+    hook = mixing(count, of_nodes(model, _differing(keep)), given(fill))
     logits = joined(
         model,
         tokens.repeat(count, 1),
@@ -97,3 +101,47 @@ def run_circuits(
         at=None if at is None else at.repeat(count),
     )
     return logits.view(count, -1, *logits.shape[1:])
+
+
+def run_tree(
+    model: Model,
+    tree: Tree,
+    *,
+    keep: Mapping[str, Tensor],
+    fill: Mapping[str, Tensor],
+    cuts: Mapping[Ends, Cut],
+) -> Tensor:
+    """Logits [K, B, V] after each prompt of a tree, of K circuits as in `run_circuits`.
+
+    What prompts begin with alike is computed once, by a model that can. fill: [D] by site, or of
+    beginnings [1, P, D], or of the prompts [1, B, D].
+    """
+    count = len(next(iter(keep.values())))
+    if not isinstance(model, Shares):
+        fill = {name: apart(x, tree) for name, x in fill.items()}
+        return run_circuits(model, tree.padded, at=tree.last, keep=keep, fill=fill, cuts=cuts)
+    join = cut_edges(cuts, fill, tree)
+    hook = mixing(
+        count,
+        of_nodes(model, _differing(keep)),
+        lambda name, mine: tree.fitting(fill[name], mine) if name in fill else None,
+    )
+    logits = model.run_shared(tree, hook, join, rows=count if join else 1)
+    return logits.expand(count, -1, -1)
+
+
+def apart(value: Tensor, tree: Tree) -> Tensor:
+    """A value of beginnings for each token, [B, T, D]; one of prompts [B, 1, D], a constant [D]."""
+    return value if value.dim() == 1 else tree.apart(value)
+
+
+def _differing(keep: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The masks without those that keep everything, and in one row where all circuits are alike.
+
+    Shares that may be learnt stay as they are.
+    """
+    if any(mask.dtype != torch.bool for mask in keep.values()):
+        return keep
+    some = {name: mask for name, mask in keep.items() if not bool(mask.all())}
+    alike = {name: bool((mask == mask[0]).all()) for name, mask in some.items()}
+    return {name: mask[:1] if alike[name] else mask for name, mask in some.items()}

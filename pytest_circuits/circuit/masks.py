@@ -21,13 +21,15 @@ Of: TypeAlias = Callable[[str, Tensor], Tensor | None]
 
 def masks_of(model: Model, circuits: Sequence[Nodes]) -> dict[str, Tensor]:
     """For every site the nodes that K circuits have there, [K, width] bool."""
-    masks = {}
-    for name, site in model.sites.items():
-        mask = torch.zeros(len(circuits), site.width, dtype=torch.bool)
-        for row, nodes in enumerate(circuits):
-            mask[row, list(nodes.at(name))] = True
-        masks[name] = mask.to(model.device)
-    return masks
+    masks = {
+        name: torch.zeros(len(circuits), site.width, dtype=torch.bool)
+        for name, site in model.sites.items()
+    }
+    for row, nodes in enumerate(circuits):
+        for name, channels in nodes.channels:
+            if name in masks:
+                masks[name][row, list(channels)] = True
+    return {name: mask.to(model.device) for name, mask in masks.items()}
 
 
 def over_channels(mask: Tensor, model: Model, name: str) -> Tensor:
@@ -56,14 +58,15 @@ def mixing(count: int, keep: Of, fill: Of, *, leak: float = 0.0) -> Hook:
     """A hook that keeps what `keep` says of each channel of K circuits, and fills in the rest.
 
     A mask of booleans passes a channel bit for bit, or not at all; one of shares mixes, and has
-    gradients on either side. What has no mask, such as a gauge, is left alone.
+    gradients on either side. What has no mask, such as a gauge, is left alone. One row for all
+    circuits becomes one for each.
 
     leak: the least share of a gradient that a channel passes on to what it is computed from, though
     it is kept to less. So a chain of nodes that are all off can come back.
     """
 
     def hook(name: str, x: Tensor) -> Tensor:
-        mine = x.view(count, -1, *x.shape[1:])  # [K, B, T, D]
+        mine = x.view(min(count, len(x)), -1, *x.shape[1:])  # [K, B, T, D]
         mask = keep(name, mine)
         other = fill(name, mine)
         if mask is None or other is None:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from pytest_circuits.circuit.encoding import Batch, Partners
+from pytest_circuits.circuit.encoding import Batch
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Model, Shares, Tree
 
 
 @torch.no_grad()
@@ -29,16 +29,20 @@ def carried(model: Model, tokens: Tensor, at: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def from_partners(
-    model: Model, partners: Partners, instead: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """What partners carry at the corresponding tokens, [B, T or 1, D]; `instead` where none is."""
-    at, known, fill = partners.at[..., None], partners.there[:, None, None], {}
-    for name, x in carried(model, partners.tokens, partners.last).items():
-        one = x.shape[1] == 1  # the asked tokens alone, which correspond to each other
-        there = x if one else x.gather(1, at.expand(-1, -1, x.shape[2]))
-        fill[name] = torch.where(known, there, instead[name].to(x))
-    return fill
+@torch.no_grad()
+def carried_by_tree(model: Model, tree: Tree) -> dict[str, Tensor]:
+    """The same for the beginnings of prompts, [1, P, D], and where the asked are all, [1, B, D]."""
+    if not isinstance(model, Shares):
+        found = carried(model, tree.padded, tree.last)
+        return {name: tree.together(x) for name, x in found.items()}
+    found = {}
+
+    def record(name: str, x: Tensor) -> Tensor:
+        found[name] = x
+        return x
+
+    model.run_shared(tree, record)
+    return found
 
 
 def from_neighbours(carried: Mapping[str, Tensor], places: Tensor) -> dict[str, Tensor]:

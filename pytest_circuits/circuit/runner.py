@@ -1,13 +1,12 @@
 """Run prompts through views of a model, with one memo of forwards for all claims of a circuit.
 
-Prompts run in batches of a fixed number of rows, padded on the right to a length that depends on
-the prompt alone. So what a prompt scores does not depend on the prompts that it runs with, on the
-order of the claims or on the number of workers.
+Prompts run as trees (`trees`), of a size that depends on a prompt's length alone. So what a prompt
+scores does not depend on the prompts that it runs with, on the order of the claims or on the number
+of workers.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,12 @@ import torch
 from torch import Tensor
 
 from pytest_circuits.circuit.attention import Head, whole_attention
-from pytest_circuits.circuit.encoding import Batch, Encoder, Floats, floats
-from pytest_circuits.circuit.interventions import Cut, run_circuits
+from pytest_circuits.circuit.encoding import Batch, Encoder, Floats, floats, preferences
+from pytest_circuits.circuit.interventions import Cut, apart, run_tree
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.circuit.partners import distances, from_partners
+from pytest_circuits.circuit.partners import distances
 from pytest_circuits.circuit.side_by_side import values_of
+from pytest_circuits.circuit.trees import Grown, Trees
 from pytest_circuits.circuit.view import WHOLE, Kept, View, cut_weights, keep_masks
 from pytest_circuits.model.protocol import Compiled, Compiles, Ends, Model
 from pytest_circuits.model.reference import Reference
@@ -32,7 +32,10 @@ from pytest_circuits.spec.ablations import Ablation, Given
 Fill = dict[str, Tensor]
 
 ROWS = 64  # prompts of one forward and circuit
+BLOCK = 128  # prompts of a tree that shares its shape with those of other prompts
 CIRCUITS = 8  # circuits of one forward
+LEAST = 256  # prompts of all circuits of a forward, where there are so many circuits
+LISTS = 4  # of prompts that are remembered as trees: one view after the other is asked the same
 REMEMBERED = 16  # such forwards of which it is remembered what they keep and cut
 # When a compiled circuit runs in place of the ablated model. On the bundled model compiling and
 # checking take as long as some 150 prompts of the ablated model, and a circuit of a third of all
@@ -42,16 +45,44 @@ LARGEST_SHARE = 0.1  # of all nodes of the model
 TOLERANCE = 1e-5  # of a logit, relative and in nats
 
 
-class Runner:
-    """Scores prompts under views of one model and one ablation, each at most once."""
+Scores = dict[Prompt, tuple[float, float]]  # logits of answer and foil
 
-    def __init__(self, model: Model, reference: Reference, ablation: Ablation) -> None:
+
+class Whole:
+    """What is known of a whole model, whichever of its circuits is asked about."""
+
+    def __init__(self, model: Model) -> None:
+        self.encoder = Encoder(model)
+        self.scores: Scores = {}
+        self.text_losses: dict[bytes, Tensor] = {}  # of windows of text, by their tokens
+        self.blocks = lru_cache(LISTS)(_blocks)
+
+
+def _blocks(trees: Trees, prompts: Sequence[Prompt]) -> list[tuple[list[int], Grown]]:
+    return [*trees.blocks(prompts, rows=BLOCK)]
+
+
+class Runner:
+    """Scores prompts under views of one model and one ablation, each at most once.
+
+    whole: shared with the runners of other circuits of the model.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        reference: Reference,
+        ablation: Ablation,
+        whole: Whole | None = None,
+    ) -> None:
         self.model = model
         self.reference = reference
         self.ablation = ablation
+        self.whole = whole or Whole(model)
         self._done = Counter[str]()
-        self._encoder = Encoder(model)
-        self._scores: defaultdict[View, dict[Prompt, tuple[float, float]]] = defaultdict(dict)
+        self._encoder = self.whole.encoder
+        self._scores: defaultdict[View, Scores] = defaultdict(dict)
+        self._scores[WHOLE] = self.whole.scores
         self._checks: dict[View, tuple[Pair, ...]] = {}
         self._compiled: dict[View, Compiled | None] = {}
         self._runners = {ablation: self}
@@ -59,9 +90,8 @@ class Runner:
     def under(self, ablation: Ablation) -> Runner:
         """The same model under another ablation; they share the runs of the whole model."""
         if ablation not in self._runners:
-            other = Runner(self.model, self.reference, ablation)
-            other._done, other._encoder, other._runners = self._done, self._encoder, self._runners
-            other._scores[WHOLE] = self._scores[WHOLE]
+            other = Runner(self.model, self.reference, ablation, self.whole)
+            other._done, other._runners = self._done, self._runners
             self._runners[ablation] = other
         return self._runners[ablation]
 
@@ -111,16 +141,16 @@ class Runner:
         scores = np.empty((len(views), len(prompts), 2))
 
         @lru_cache(REMEMBERED)
-        def masked(start: int) -> _Masked:
-            return _Masked.of(views[start : start + CIRCUITS], self.model)
+        def masked(start: int, end: int) -> _Masked:
+            return _Masked.of(views[start:end], self.model)
 
-        for indexes in self._groups(prompts):
-            chosen = [prompts[i] for i in indexes]
-            batch = self._encoder.batch(chosen, rows=len(chosen))
-            fill = self._fill(chosen, batch)
-            for start in range(0, len(views), CIRCUITS):
-                chunk = slice(start, start + CIRCUITS)
-                scores[chunk, indexes] = self._forward(chosen, masked(start), batch, fill)
+        for indexes, grown in self._trees.groups(prompts, rows=ROWS):
+            chosen, fill = [prompts[i] for i in indexes], self._fill(grown, len(indexes))
+            step = max(CIRCUITS, LEAST // len(chosen))
+            for start in range(0, len(views), step):
+                scores[start : start + step, indexes] = self._forward(
+                    chosen, masked(start, start + step), grown, fill
+                )
         return (scores[..., 0] - scores[..., 1]).reshape(len(views), len(pairs), 2)
 
     @torch.inference_mode()
@@ -171,11 +201,9 @@ class Runner:
         Gives the prompts' indexes (those of pair i are 2i and 2i + 1), the batch, and what an
         ablated activation becomes in it.
         """
-        prompts = prompts_of(pairs)
-        for indexes in self._groups(prompts):
-            chosen = [prompts[i] for i in indexes]
-            batch = self._encoder.batch(chosen, rows=len(chosen))
-            yield indexes, batch, self._fill(chosen, batch)
+        for indexes, grown in self._trees.groups(prompts_of(pairs), rows=ROWS):
+            fill = self._fill(grown, len(indexes))
+            yield indexes, grown.batch, {name: apart(x, grown.tree) for name, x in fill.items()}
 
     def tokens(self, prompt: Prompt) -> tuple[str, ...]:
         return tuple(self.model.decode_token(i) for i in self._encoder.tokens(prompt))
@@ -185,19 +213,31 @@ class Runner:
         missing = list(dict.fromkeys(p for p in prompts if p not in known))
         if not missing:
             return [known[p] for p in prompts]
-        circuit, masked = self._compiled_view(view), _Masked.of([view], self.model)
-        whole = view == WHOLE
-        for indexes in self._encoder.groups(missing, rows=ROWS) if whole else self._groups(missing):
-            chosen = [missing[i] for i in indexes]
-            batch = self._encoder.batch(chosen, rows=ROWS)
-            if circuit is None:
-                fill = {} if whole else self._fill(chosen, batch)
-                scores = self._forward(chosen, masked, batch, fill)[0]
-            else:
-                scores = self._run_compiled(chosen, view, circuit, batch)
-            for prompt, (answer, foil) in zip(chosen, scores, strict=True):
-                known[prompt] = (float(answer), float(foil))
+        circuit = self._compiled_view(view)
+        run = (
+            self._ablated(missing, view) if circuit is None else self._small(missing, view, circuit)
+        )
+        for indexes, scores in run:
+            for index, (answer, foil) in zip(indexes, scores, strict=True):
+                known[missing[index]] = (float(answer), float(foil))
         return [known[p] for p in prompts]
+
+    def _ablated(self, prompts: Sequence[Prompt], view: View) -> Iterator[tuple[list[int], Floats]]:
+        """Indexes of prompts, and their logits of answer and foil, [n, 2]."""
+        masked, whole = _Masked.of([view], self.model), view == WHOLE
+        trees = Trees(self._encoder) if whole else self._trees
+        for indexes, grown in self.whole.blocks(trees, tuple(prompts)):
+            fill = {} if whole else self._fill(grown, len(indexes))
+            yield indexes, self._forward([prompts[i] for i in indexes], masked, grown, fill)[0]
+
+    def _small(
+        self, prompts: Sequence[Prompt], view: View, circuit: Compiled
+    ) -> Iterator[tuple[list[int], Floats]]:
+        """The same by a compiled circuit."""
+        for indexes in self._encoder.groups(prompts, rows=ROWS):
+            chosen = [prompts[i] for i in indexes]
+            batch = self._encoder.batch(chosen, rows=ROWS)
+            yield indexes, self._run_compiled(chosen, view, circuit, batch)
 
     def _compiled_view(self, view: View) -> Compiled | None:
         """The compiled circuit that a view runs as; None: it runs as the ablated model."""
@@ -212,11 +252,10 @@ class Runner:
         fill = self.ablation.kind.fill(Given(self.reference))
         circuit = self.model.compile(dict(view.nodes.channels), edges, fill)
         prompts, masked = prompts_of(self._checks[view]), _Masked.of([view], self.model)
-        for indexes in self._groups(prompts):
+        for indexes, grown in self._trees.groups(prompts, rows=ROWS):
             chosen = [prompts[i] for i in indexes]
-            batch = self._encoder.batch(chosen, rows=len(chosen))
-            ablated = self._forward(chosen, masked, batch, fill)[0]
-            compiled = self._run_compiled(chosen, view, circuit, batch)
+            ablated = self._forward(chosen, masked, grown, fill)[0]
+            compiled = self._run_compiled(chosen, view, circuit, grown.batch)
             if not agree(compiled, ablated):
                 return None
         return circuit
@@ -232,24 +271,13 @@ class Runner:
 
     @torch.inference_mode()
     def _forward(
-        self, prompts: Sequence[Prompt], masked: _Masked, batch: Batch, fill: Fill
+        self, prompts: Sequence[Prompt], masked: _Masked, grown: Grown, fill: Fill
     ) -> Floats:
         """Logits of answer and foil, [K, len(prompts), 2]."""
-        views = masked.views
-        if list(views) == [WHOLE]:
-            logits = self.model.run(batch.tokens, at=batch.last)[None]  # [1, ROWS, V]
-        else:
-            logits = run_circuits(
-                self.model,
-                batch.tokens,
-                at=batch.last,
-                keep=masked.keep,
-                fill=fill,
-                cuts=masked.cuts,
-            )
-        self.forwards += len(views) * len(prompts)
-        scores = floats(batch.preferences(logits))
-        return _shifted(scores[:, : len(prompts)], prompts, views)
+        logits = run_tree(self.model, grown.tree, keep=masked.keep, fill=fill, cuts=masked.cuts)
+        self.forwards += len(masked.views) * len(prompts)
+        scores = floats(preferences(logits, grown.choices))
+        return _shifted(scores[:, : len(prompts)], prompts, masked.views)
 
     def _record(self, prompts: Sequence[Prompt], nodes: Nodes) -> Floats:
         """Every node's activation at every token, padding included: [len(prompts), nodes, T]."""
@@ -265,22 +293,15 @@ class Runner:
         self.forwards += len(prompts)
         return floats(torch.cat([found[hook] for hook in nodes.shape], dim=1))
 
-    def _groups(self, prompts: Sequence[Prompt]) -> Iterator[list[int]]:
-        """Prompts that can share a batch, and their partners if the ablation needs them."""
-        return self._encoder.groups(prompts, rows=ROWS, partners=self.ablation.kind.from_partner)
+    @property
+    def _trees(self) -> Trees:
+        return Trees.of(self._encoder, self.reference, self.ablation.kind)
 
-    def _fill(self, prompts: Sequence[Prompt], batch: Batch) -> Fill:
-        """What an ablated activation becomes in a batch that begins with these prompts."""
-        if self.ablation.kind.from_partner:
-            partners = self._encoder.partners(prompts, batch)
-            self.forwards += len(prompts)
-            values = from_partners(self.model, partners, self.reference.mean)
-            return self.ablation.kind.fill(Given(self.reference, partner=values))
-        size = len(next(iter(self.reference.bank.values())))
-        picks = torch.zeros(len(batch.tokens), dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            picks[row] = int.from_bytes(hashlib.sha256(prompt.text.encode()).digest()[:8]) % size
-        return self.ablation.kind.fill(Given(self.reference, picks))
+    def _fill(self, grown: Grown, count: int) -> Fill:
+        """What an ablated activation becomes in a tree of so many prompts."""
+        if grown.partners:
+            self.forwards += count
+        return grown.fill(self.model, self.reference, self.ablation.kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,8 +121,10 @@ def _write_cut(share: Tensor, view: View, ends: Ends, rows: Tensor, columns: Ten
         sources, targets = (list(view.nodes.at(hook)) for hook in ends)
         share[rows[targets][:, None], columns[sources]] = 1.0
     for edges, value in ((view.edges, 0.0), (view.cut, 1.0)):
-        pairs = torch.tensor(() if edges is None else edges.between(ends), dtype=torch.long)
-        source, target = pairs.view(-1, 2).unbind(1)
+        listed = () if edges is None else edges.between(ends)
+        if not listed:
+            continue
+        source, target = torch.tensor(listed, dtype=torch.long).unbind(1)
         row, column = rows[target], columns[source]
         there = (row >= 0) & (column >= 0)
         share[row[there], column[there]] = value

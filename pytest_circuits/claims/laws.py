@@ -76,8 +76,14 @@ def searching(bench: Bench, card: LawCard, tried: set[Pair], *, name: str) -> Ca
 
 
 def _ahead(bench: Bench, card: LawCard) -> list[Pair]:
-    """What a search tries that finds nothing: regressions, then its stream."""
-    stream = bench.stream(_strategy(bench, card)) if card.changes else bench.searched_pairs
+    """What a search tries that finds nothing: regressions, then its stream.
+
+    Or all that there is, where the space is run whole.
+    """
+    if card.changes:
+        stream = bench.stream(_strategy(bench, card))
+    else:
+        stream = bench.sample.pairs if bench.sample.exhaustive else bench.searched_pairs
     return [*(pair for _, pair in _regressions(bench, card)), *stream]
 
 

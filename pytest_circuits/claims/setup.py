@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from pytest_circuits.circuit.check import check_asked, check_circuit, refuse
 from pytest_circuits.circuit.edges import edges_of
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.circuit.runner import Runner
+from pytest_circuits.circuit.runner import Runner, Whole
 from pytest_circuits.circuit.scope import in_scope
 from pytest_circuits.claims.bench import CHECKED_PAIRS, Bench, Pruner
 from pytest_circuits.claims.specific import asked_of
@@ -32,27 +33,34 @@ def make_bench(
     search_seed: int | None = None,
     beside: LoadedSpec | None = None,
     pruner: Pruner | None = None,
+    wholes: dict[Path, Whole] | None = None,
 ) -> Bench:
     """The bench of one circuit in one model.
 
     baseline: a baseline file's content, or another model. search_seed, pruner: as in `Bench`.
     beside: the specification beside which other ones lie that are named; None: this one.
+    wholes: what the benches of a run know of whole models, by their directories, and share.
 
     Raises ModelError when the model has no reference or cannot be compared with the baseline,
     BaselineError when that was recorded for something else, SpecError as `load_others` does.
     """
-    ablation = loaded.spec.ablations[0]
-    reference, model = load_reference(model), in_scope(loaded.spec, model)
-    runner = Runner(model, reference, ablation)
+    ablation, wholes = loaded.spec.ablations[0], {} if wholes is None else wholes
+
+    def runner_of(each: Model) -> Runner:
+        whole = wholes.setdefault(each.path, Whole(each))
+        return Runner(in_scope(loaded.spec, each), load_reference(each), ablation, whole)
+
+    runner = runner_of(model)
+    model = runner.model
     nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
     others = load_others(beside or loaded)
     before: Recorded | Live | None
     if baseline is None or isinstance(baseline, Recorded):
         before = baseline
     else:
-        known, other = load_reference(baseline), in_scope(loaded.spec, baseline)
-        check_comparable(model, facts(other), what=f"the baseline model {baseline.path}")
-        before = Live(Runner(other, known, ablation))
+        other = runner_of(baseline)
+        check_comparable(model, facts(other.model), what=f"the baseline model {baseline.path}")
+        before = Live(other)
     bench = Bench(loaded, runner, nodes, edges, before, search_seed, pruner, others)
     if isinstance(baseline, Recorded):
         check_recorded(bench, baseline)

@@ -39,8 +39,9 @@ class Prompts:
         prompts = prompts_of(pairs)
         batch = encoder.batch(prompts, rows=len(prompts))
         places = torch.zeros_like(batch.tokens)
-        if partners:
-            places = encoder.partners(prompts, batch).at
+        for row, prompt in enumerate(prompts if partners else ()):
+            found = encoder.places(prompt)
+            places[row, : len(found)] = torch.tensor(found)
         return cls(batch.tokens[None], batch.last[None], batch.choices[None], places[None])
 
     @property

@@ -28,6 +28,7 @@ from pathlib import Path
 import torch
 
 from pytest_circuits.circuit.encoding import Encoder
+from pytest_circuits.circuit.runner import Whole
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.registry import declared
 from pytest_circuits.claims.setup import make_bench
@@ -65,10 +66,11 @@ def run_claims(
 ) -> Claims:
     """Put every claim to the test, against a model or the recorded baselines."""
     seconds, forwards, compiled = {}, {}, 0
+    wholes: dict[Path, Whole] = {}
     for loaded in specs:
         start = time.perf_counter()
         recorded = read_baseline(baseline_path(loaded.path, loaded.spec.circuit))
-        bench = make_bench(loaded, model, baseline=baseline or recorded)
+        bench = make_bench(loaded, model, baseline=baseline or recorded, wholes=wholes)
         for claim in declared(loaded.spec):
             run_claim(bench, claim)
         seconds[loaded.spec.circuit] = time.perf_counter() - start

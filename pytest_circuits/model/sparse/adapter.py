@@ -18,7 +18,7 @@ from torch import Tensor
 from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.compile.compiled import CompiledCircuit, compile_circuit
-from pytest_circuits.model.protocol import Ends, Gauge, Hook, Join, Kind, Shows, Site, Wire
+from pytest_circuits.model.protocol import Ends, Gauge, Hook, Join, Kind, Shows, Site, Tree, Wire
 from pytest_circuits.model.sparse.config import POINTS, ModelConfig
 from pytest_circuits.model.sparse.gpt import Access, SparseGPT
 from pytest_circuits.model.tokenizer import Tokenizer
@@ -112,6 +112,11 @@ class SparseModel:
     ) -> Tensor:
         logits: Tensor = self.module(tokens, Access(hook, join, frozenset(gauges)), at=at)
         return logits
+
+    def run_shared(
+        self, tree: Tree, hook: Hook | None = None, join: Join | None = None, *, rows: int = 1
+    ) -> Tensor:
+        return self.module.run_shared(tree, Access(hook, join), rows=rows)
 
     def compile(
         self,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pytest_circuits.model.protocol import Carry, Ends, Hook, Join, Wire
+from pytest_circuits.model.protocol import Carry, Ends, Hook, Join, Tree, Wire
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.rmsnorm import RMSNorm
 from pytest_circuits.model.sparse.selection import abs_top_k
@@ -58,6 +58,13 @@ def normed(x: Tensor, norm: RMSNorm, gauge: str, access: Access) -> Tensor:
 def only(x: Tensor, at: Tensor) -> Tensor:
     """One token of each row: [..., N, T, D] and its index [N] -> [..., N, 1, D]."""
     return x[..., torch.arange(len(at), device=at.device), at, :].unsqueeze(-2)
+
+
+def _asked(x: Tensor, at: Tensor | None, tree: Tree | None) -> Tensor:
+    """What holds at the asked tokens alone, or at all of them where none are asked."""
+    if at is None:
+        return x
+    return only(x, at) if tree is None else x[:, tree.ends]
 
 
 def unmoved(x: Tensor) -> Tensor:
@@ -107,27 +114,46 @@ class Attention(_Sublayer):
         self.sink = nn.Parameter(torch.zeros(config.n_head)) if config.sinks else None
 
     def forward(
-        self, resid: Tensor, positions: Tensor | None, access: Access, at: Tensor | None = None
+        self,
+        resid: Tensor,
+        positions: Tensor | None,
+        access: Access,
+        at: Tensor | None = None,
+        tree: Tree | None = None,
     ) -> Tensor:
         """The residual stream with what the heads add to it: [N, T, D], or at one token [N, 1, D].
 
         at: [N] the only token of each row whose stream is wanted; keys and values are of all.
+        tree: of which the stream holds the beginnings [K, P, D]; with `at` the ends [K, B, D].
         """
         x = self.read(resid, positions, access)
-        asked = x if at is None else only(x, at)
+        asked = _asked(x, at, tree)
         q, k, v = (
             self.at(point, access.map(self.ends("act_in", point), read, unmoved, linear), access)
             for point, read, linear in (("q", asked, self.q), ("k", x, self.k), ("v", x, self.v))
         )
 
-        attend = self._attention(self._heads(q), self._heads(k), access, at)
-
-        def mix(values: Tensor) -> Tensor:  # [N, T, A] -> [N, T or 1, A]
-            return attend(self._heads(values)).transpose(1, 2).flatten(2)
-
+        if tree is None:
+            mix = self._mixing(q, k, access, at)
+        else:
+            rows = max(len(x) for x in (q, k, v))
+            q, k, v = (x.expand(rows, -1, -1) for x in (q, k, v))
+            mix = self._mixing_beginnings(tree, q, k, access, at)
         delta = access.map(self.ends("v", "resid_delta"), v, mix, self.out)
-        resid = resid if at is None else only(resid, at)
-        return self.add(resid, self.at("resid_delta", delta, access))
+        return self.add(_asked(resid, at, tree), self.at("resid_delta", delta, access))
+
+    def _mixing(self, q: Tensor, k: Tensor, access: Access, at: Tensor | None) -> Carry:
+        """From values [N, T, A] to what the heads make of them, [N, T or 1, A]."""
+        attend = self._attention(self._heads(q), self._heads(k), access, at)
+        return lambda v: attend(self._heads(v)).transpose(1, 2).flatten(2)
+
+    def _mixing_beginnings(
+        self, tree: Tree, q: Tensor, k: Tensor, access: Access, at: Tensor | None
+    ) -> Carry:
+        """The same of beginnings, [K, P, A] -> [K, P or B, A]; each prompt attends by itself."""
+        at = None if at is None else at.repeat(len(k))
+        mix = self._mixing(tree.apart(q), tree.apart(k), access, at)
+        return lambda v: tree.together(mix(tree.apart(v)))
 
     def _attention(self, q: Tensor, k: Tensor, access: Access, at: Tensor | None) -> Carry:
         """From values to what the heads make of them, both [N, H, T, E].
@@ -241,29 +267,42 @@ class SparseGPT(nn.Module):
         its keys and values are given [N, 1, width].
         """
         resid, tokens = self._run(tokens, access, at)
-        logits: Tensor = self.unembed(normed(resid, self.norm, "final_scale", access))
-        logits = logits if self.bigram is None else logits + self.bigram[tokens]
+        logits = self._logits(resid, tokens, access)
         return logits if at is None else logits.squeeze(1)
+
+    def run_shared(self, tree: Tree, access: Access, *, rows: int = 1) -> Tensor:
+        """Logits after each prompt of a tree, [K, B, V]; the run begins with so many rows."""
+        beginnings = tree.tokens.expand(rows, -1)
+        resid, tokens = self._run(beginnings, access, tree.last, tree)
+        return self._logits(resid, tokens, access)
 
     def visit(self, tokens: Tensor, access: Access) -> None:
         """Give a hook the activations [N, T, width] at every hook point; no logits are made."""
         self._run(tokens, access, None)
 
-    def _run(self, tokens: Tensor, access: Access, at: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _logits(self, resid: Tensor, tokens: Tensor, access: Access) -> Tensor:
+        logits: Tensor = self.unembed(normed(resid, self.norm, "final_scale", access))
+        return logits if self.bigram is None else logits + self.bigram[tokens]
+
+    def _run(
+        self, tokens: Tensor, access: Access, at: Tensor | None, tree: Tree | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The residual stream before the readout, [N, T or 1, D], and the tokens that it is at."""
         resid = self.embed(tokens)  # [N, T, D]
         positions = None
         if self.positions is not None:
-            positions = self.positions[: tokens.shape[1]].unsqueeze(0)  # [1, T, D or d_positions]
+            depths = slice(tokens.shape[1]) if tree is None else tree.depths
+            positions = self.positions[depths].unsqueeze(0)  # [1, T, D or d_positions]
             if self.config.positions == "added":
                 resid, positions = resid + positions, None
         *before, (attn, mlp) = self.layers()
         for earlier_attn, earlier_mlp in before:
-            resid = earlier_attn(resid, positions, access)
+            resid = earlier_attn(resid, positions, access, None, tree)
             resid = earlier_mlp(resid, positions, access)
-        resid = attn(resid, positions, access, at)
+        resid = attn(resid, positions, access, at, tree)
         if at is not None:
-            tokens = tokens.gather(1, at[:, None])
-            positions = None if positions is None else positions[0, at].unsqueeze(1)
+            tokens = _asked(tokens[..., None], at, tree)[..., 0]
+            if positions is not None:
+                positions = _asked(positions.expand(len(tokens), -1, -1), at, tree)
         resid = mlp(resid, positions, access)
         return access.at("final_resid", resid), tokens

@@ -1,4 +1,4 @@
-"""What the README shows is what a reader gets: its specification, its red run and its green run."""
+"""What the README shows is what a reader gets, and every page leads where it says."""
 
 from __future__ import annotations
 
@@ -73,3 +73,42 @@ def test_the_green_run_is_green(gate: Gate) -> None:
     assert result.ret == 0
     assert _rows(printed) == [row for row in _rows(shown) if row[1] == "var_swap"]
     assert len(_rows(printed)) == 7
+
+
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(
+        page
+        for folder in ("docs", "circuits", "examples", "models")
+        for page in ROOT.glob(f"{folder}/**/*.md")
+    ),
+    ROOT / "pytest_circuits" / "claims" / "README.md",
+    ROOT / "tests" / "benchmarks" / "defects.md",
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = _without_code(page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), target
+        assert not anchor or anchor in _anchors(there), target
+
+
+def test_the_readme_can_be_read_at_once() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def _anchors(page: Path) -> list[str]:
+    """What GitHub makes of headings."""
+    headings = re.findall(r"^#+ (.*)$", _without_code(page.read_text("utf-8")), flags=re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return [heading.replace(" ", "-") for heading in plain]

@@ -20,7 +20,7 @@ from tests.plugin.test_summary import CIRCUIT
 CORE = ("behaves", "sufficient", "necessary", "stable")
 BEYOND = ("faithful", "minimal", "specific")
 MEANINGS = meanings(Run((), (), claims=glossary()))
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "claims.md"
 
 
 def result(
@@ -184,8 +184,8 @@ def test_a_core_claim_that_is_left_out_with_a_reason_is_not_warned_about() -> No
     assert warning(run_of(replace(said, declared=CORE[:3]))) == ""
 
 
-def test_the_readme_explains_every_grade() -> None:
-    text = README.read_text(encoding="utf-8")
+def test_the_guide_explains_every_grade() -> None:
+    text = GUIDE.read_text(encoding="utf-8")
 
     assert [f"| `{level}` | {meaning} |" in text for level, meaning in MEANINGS.items()] == (
         [True] * len(Level)

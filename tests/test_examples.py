@@ -1,4 +1,4 @@
-"""The zoo of updates in `examples/release_gate`: what is done to the weights is what is said."""
+"""`examples/release_gate`: its gate is green, and its zoo does to the weights what it says."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.data.mixture import Mixture
 from pytest_circuits.train.sparsity import nonzeros
 from tests.known_models.quote import quote_copier
+from tests.loaded import check_once
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "release_gate" / "make_zoo.py"
 
@@ -50,6 +51,16 @@ def _module(zoo: Any, state: dict[str, torch.Tensor]) -> SparseGPT:  # noqa: ANN
     module = SparseGPT(zoo.base.config)
     module.load_state_dict(state)
     return module
+
+
+def test_the_gate_is_green(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the model that its baseline was recorded from, as it is committed."""
+    monkeypatch.chdir(SCRIPT.parent)
+    monkeypatch.setattr("pytest_circuits.gate.loading.check_reference", check_once)
+
+    result = pytester.runpytest_inprocess("--circuits", "-p", "no:cacheprovider")
+
+    result.assert_outcomes(passed=4)
 
 
 def test_the_table_names_every_update_once_and_what_the_gate_should_say(script: ModuleType) -> None:

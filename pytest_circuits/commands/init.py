@@ -45,7 +45,7 @@ def init(
     commented, loads as it is, and has no nodes yet: `plan` and `prune` take it from there.
     """
     # What needs torch is imported after the command line has been read.
-    from pytest_circuits.draft import Asked, draft, name_of  # noqa: PLC0415
+    from pytest_circuits.first_spec import Asked, first_spec, name_of  # noqa: PLC0415
     from pytest_circuits.model.open import load_model  # noqa: PLC0415
 
     asked = Asked((prompt, other_prompt), (answer, other_answer))
@@ -55,7 +55,7 @@ def init(
     if path.exists():
         raise UsageError(f"{path} is there already; name another file with --out, or remove it")
     from_there = Path(os.path.relpath(model, path.parent)).as_posix()
-    made = draft(asked, load_model(model), named=name, path=path, model_path=from_there)
+    made = first_spec(asked, load_model(model), named=name, path=path, model_path=from_there)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_text(path, made.text)
     click.echo(f"written: {path}")

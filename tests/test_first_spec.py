@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_circuits.cli import main
-from pytest_circuits.draft import Asked, name_of
+from pytest_circuits.first_spec import Asked, name_of
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import load_spec
 from tests.known_models import write_quote_copier

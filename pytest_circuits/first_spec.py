@@ -52,7 +52,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class FirstSpec:
     """A specification that loads, and what to know of it."""
 
     loaded: LoadedSpec
@@ -61,7 +61,7 @@ class Draft:
     words: tuple[str, ...]  # that fill the slot; none: there is one pair of prompts
 
 
-def draft(asked: Asked, model: Model, *, named: str, path: Path, model_path: str) -> Draft:
+def first_spec(asked: Asked, model: Model, *, named: str, path: Path, model_path: str) -> FirstSpec:
     """Make a specification; UsageError where none can be made of these prompts and answers.
 
     named: the circuit, or nothing. path: where the file will lie. model_path: the model from there.
@@ -76,7 +76,7 @@ def draft(asked: Asked, model: Model, *, named: str, path: Path, model_path: str
     (margins,) = _margins(model, [asked])
     word, words = max(_fillings(asked, model), key=lambda found: len(found[1]), default=("", ()))
     loaded, text = _loaded(asked, word, words, named=named, path=path, model_path=model_path)
-    return Draft(loaded, text, margins, words)
+    return FirstSpec(loaded, text, margins, words)
 
 
 def _check(asked: Asked) -> None:

@@ -41,8 +41,8 @@ ODD: dict[str, Setting] = {
     "no gradients": torch.no_grad,
     "inference mode": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "precision of one backend": lambda: _one_product("bf16"),  # gives back both, so that it is last
     "matmul precision": lambda: _written(torch.set_float32_matmul_precision, "medium", "highest"),
-    "precision of one backend": lambda: _one_product("bf16"),
     "deterministic": lambda: _written(torch.set_deterministic_debug_mode, "error", "default"),
     "deterministic, warnings alone": lambda: _written(
         torch.set_deterministic_debug_mode, "warn", "default"
@@ -81,6 +81,7 @@ def state() -> tuple[object, ...]:
 def all_odd() -> Iterator[None]:
     """All at once but the threads, which long work takes as they are, and one slow mode of two."""
     with ExitStack() as stack:
-        for name in ODD.keys() - {"threads", "device of a block"}:
-            stack.enter_context(ODD[name]())
+        for name, setting in ODD.items():
+            if name not in {"threads", "device of a block"}:
+                stack.enter_context(setting())
         yield

@@ -102,10 +102,12 @@ def _behaving(
 def _unlike(bench: Bench, parts: Sequence[Part]) -> Bools:
     """Whether what is left of the circuit does not run as the whole model does, seen inside."""
     limits = limits_of(bench.spec, FaithfulClaim)
-    circuits = [replace(bench, nodes=n, edges=e) for n, e in _circuits(bench, parts)]
+    whole, *smaller = (replace(bench, nodes=n, edges=e) for n, e in _circuits(bench, parts))
     effects = node_effects(bench.runner, bench.nodes, bench.control_pairs)
     by_node = dict(zip(bench.nodes, effects.tolist(), strict=True))
-    return _but_the_first([unlike(circuit, by_node, limits) for circuit in circuits])
+    if unlike(whole, by_node, limits):
+        return np.zeros(len(parts), dtype=np.bool_)
+    return np.array([unlike(circuit, by_node, limits) for circuit in smaller], dtype=np.bool_)
 
 
 def _hurting(bench: Bench, parts: Sequence[Part]) -> Bools:

@@ -39,11 +39,14 @@ def hold(
 
     tell: is given every circuit on the way.
     """
-    judge.met, circuit = list(_random_parts(judge)), nodes
+    judge.met, circuit, before = list(_random_parts(judge)), nodes, list[Nodes]()
     for number in range(ROUNDS):
-        repaired = repair(judge, proposer, circuit)
+        # Where nothing repairs a circuit, one may that it was cut back from.
+        tried = (repair(judge, proposer, each) for each in (circuit, *reversed(before)))
+        repaired = next((each for each in tried if each is not None), None)
         if repaired is None:
             return None
+        before.append(repaired)
         *_, fewer = repaired, *fewer_heads(judge, repaired)
         for circuit in chain([fewer], remove(judge, proposer, fewer)):
             tell(Held(circuit, tuple(judge.met)))

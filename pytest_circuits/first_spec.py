@@ -203,7 +203,7 @@ def _text(
         (
             "# Made by `pytest-circuits init` of two prompts, to begin with. Read each line.",
             "version: 1",
-            f"circuit: {scalar_text(named or name_of(asked))}",
+            f"circuit: {scalar_text(named)}",
             f"description: {scalar_text(_description(asked))}",
             f"model: {scalar_text(model_path)}",
             "behavior:",

@@ -124,3 +124,13 @@ def test_a_cue_is_whole_words(first: str, second: str, cues: tuple[str, str]) ->
 
     assert asked.parts[1] == cues
     assert name_of(asked).replace("_", "").isalnum()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_folder_that_cannot_be_made_is_told() -> None:
+    SPEC.parent.write_text("a file")
+
+    result = run("init", "model", *QUOTES, "--name=quote")
+
+    assert result.exit_code == 4
+    assert "circuits: cannot be made" in result.stderr

@@ -40,9 +40,9 @@ def given_test(bench: Bench, claim_name: str, nodeid: str = "") -> Callable[[], 
     It raises LawBroken with the smallest prompt that was found. The specification's regressions
     run first. `nodeid` becomes the name of the test.
 
-    What the search is going to try is evaluated ahead, in large batches. Its stream is a function
-    of the seed, so that where nothing of it breaks the law a search would draw the same pairs, and
-    Hypothesis has nothing to find and to shrink.
+    What the search is going to try is evaluated ahead, in large batches. Where nothing of it breaks
+    the law, a search would draw the same pairs, and Hypothesis has nothing to find and to shrink.
+    Where something does, it counts, whether Hypothesis comes by it again or not.
     """
     card = CLAIMS[claim_name].law
     if card is None or not card.searchable(bench):
@@ -55,6 +55,7 @@ def given_test(bench: Bench, claim_name: str, nodeid: str = "") -> Callable[[], 
         ahead = _ahead(bench, card)
         if breaks(bench, card, ahead).any():
             search()
+            check(bench, card, ahead)
         tried.update(ahead)
 
     return test

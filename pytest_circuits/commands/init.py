@@ -56,7 +56,10 @@ def init(
         raise UsageError(f"{path} is there already; name another file with --out, or remove it")
     from_there = Path(os.path.relpath(model, path.parent)).as_posix()
     made = first_spec(asked, load_model(model), named=name, path=path, model_path=from_there)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path.parent}: cannot be made: {error.strerror}") from error
     save_text(path, made.text)
     click.echo(f"written: {path}")
     for text, wanted, foil, nats in (

@@ -165,3 +165,14 @@ def test_a_prompt_without_a_partner_is_ablated_by_the_mean(bench_of: MakeBench) 
     found = contrast.runner.logits(prompt, contrast.circuit)
 
     assert found == pytest.approx(mean.runner.logits(prompt, mean.circuit), abs=1e-4)
+
+
+def test_what_breaks_the_law_ahead_of_the_search_counts_whatever_that_finds(
+    bench_of: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the search draws other pairs, since another module was imported meanwhile."""
+    bench = bench_of(BRACKET_PATH)
+    monkeypatch.setattr("pytest_circuits.claims.laws.searching", lambda *_a, **_k: lambda: None)
+
+    with pytest.raises(LawBroken):
+        given_test(bench, "sufficient")()

@@ -19,7 +19,7 @@ from pytest_circuits.model.protocol import Hook
 
 WORDS = 64  # of the vocabulary
 VOCABULARY = ("<unk>", *(f"w{i}" for i in range(1, WORDS)))
-_SMALL: dict[str, Any] = {
+SMALL: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
@@ -29,7 +29,7 @@ _SMALL: dict[str, Any] = {
     "head_dim": 8,
 }
 _OLD: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
-_OF_EXPERTS: dict[str, Any] = _SMALL | {
+OF_EXPERTS: dict[str, Any] = SMALL | {
     "num_local_experts": 4,
     "num_experts": 4,
     "num_experts_per_tok": 2,
@@ -44,20 +44,20 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "max_position_embeddings": 64,
         "attention_types": [[["global", "local"], 1]],
     },
-    "gpt_neox": {k: v for k, v in _SMALL.items() if k not in {"num_key_value_heads", "head_dim"}},
+    "gpt_neox": {k: v for k, v in SMALL.items() if k not in {"num_key_value_heads", "head_dim"}},
     "gptj": _OLD | {"rotary_dim": 4},
-    "llama": _SMALL,
-    "mistral": _SMALL,
-    "qwen2": _SMALL,
-    "qwen3": _SMALL | {"head_dim": 16},
-    "gemma2": _SMALL | {"query_pre_attn_scalar": 8},
-    "gemma3_text": _SMALL | {"query_pre_attn_scalar": 8},
-    "olmo2": _SMALL,
-    "phi3": _SMALL,
-    "opt": _SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "llama": SMALL,
+    "mistral": SMALL,
+    "qwen2": SMALL,
+    "qwen3": SMALL | {"head_dim": 16},
+    "gemma2": SMALL | {"query_pre_attn_scalar": 8},
+    "gemma3_text": SMALL | {"query_pre_attn_scalar": 8},
+    "olmo2": SMALL,
+    "phi3": SMALL,
+    "opt": SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32},
     "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
-    "mixtral": _OF_EXPERTS,
-    "qwen3_moe": _OF_EXPERTS,
+    "mixtral": OF_EXPERTS,
+    "qwen3_moe": OF_EXPERTS,
 }
 
 

@@ -18,9 +18,10 @@ from pytest_circuits.errors import ModelError
 from pytest_circuits.model.huggingface import directory, weights
 from pytest_circuits.model.huggingface.anatomy import anatomy_of
 from pytest_circuits.model.open import load_model
-from tests.huggingface.families import edit, make, save, words
+from tests.huggingface.families import FAMILIES, OF_EXPERTS, edit, make, save, words
 
 INDEX = "model.safetensors.index.json"
+FALCON = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
 @pytest.fixture
@@ -200,3 +201,40 @@ def test_other_directories_are_left_to_other_adapters(path: Path, content: str) 
     (path / "config.json").write_text(content)
     assert not directory.recognises(path)
     assert "config.json" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"_attn_implementation": "flash_attention_2"},
+        {"pad_token_id": 9999},
+        {"num_key_value_heads": 0},
+        {"return_dict": False},
+        {"text_config": {"model_type": "llama"}},
+        {"max_position_embeddings": 4},
+    ],
+    ids=lambda said: next(iter(said)),
+)
+def test_settings_with_which_nothing_runs_are_refused_in_words(
+    path: Path, said: dict[str, object]
+) -> None:
+    edit(path, **said)
+    assert refusal(path).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("family", "config"),
+    [
+        ("falcon", FALCON | {"multi_query": True, "new_decoder_architecture": False}),
+        ("falcon", FALCON | {"num_kv_heads": 2, "new_decoder_architecture": True}),
+        ("qwen3_next", OF_EXPERTS),
+    ],
+    ids=["one group beside queries", "groups among queries", "linear attention"],
+)
+def test_a_family_whose_heads_lie_elsewhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, config: dict[str, object]
+) -> None:
+    monkeypatch.setitem(FAMILIES, family, config)
+    said = refusal(save(make(family), tmp_path / family))
+    assert f"cannot be gated: a {family} model" in said
+    assert "docs/extending.md" in said

@@ -52,7 +52,7 @@ class HuggingFaceModel:
     @property
     def max_tokens(self) -> int:
         most = getattr(self._config, "max_position_embeddings", None) or _POSITIONS
-        return max(1, int(most) // _STEP * _STEP)
+        return int(most) // _STEP * _STEP
 
     @property
     def vocab_size(self) -> int:

@@ -128,6 +128,13 @@ def _block(layer: nn.Module, number: int, heads: int) -> Block:
     groups = _groups(attention, heads, channels // heads)
     if channels % heads or not 0 < groups <= heads or heads % groups:
         raise ModelError(f"layer {number} has {channels} channels for {heads} heads")
+    keys_values = _keys_values(attention, heads, groups, channels // heads)
+    said = getattr(attention, "head_dim", channels // heads if keys_values else None)
+    if said != channels // heads:  # of another kind, such as linear attention: no such heads
+        raise ModelError(
+            f"layer {number} ({type(attention).__name__}) does not say that it has {heads} heads "
+            f"of {channels // heads} channels"
+        )
     down = next((name for name in parts if _is_down(name)), None)
     experts = next((part for name, part in parts.items() if name.endswith(".experts")), None)
     return Block(
@@ -137,7 +144,7 @@ def _block(layer: nn.Module, number: int, heads: int) -> Block:
         heads=heads,
         groups=groups,
         head_dim=channels // heads,
-        keys_values=_keys_values(attention, heads, groups, channels // heads),
+        keys_values=keys_values,
         down=parts[down] if down and experts is None else None,
         experts=experts,
         norms=dict(_norms(layer)),
@@ -184,6 +191,8 @@ def _keys_values(
         else:
             first = torch.tensor([1, 2])[:, None] * size
             channels = first + group * 3 * size + of_group
+        if int(channels.max()) >= _put_out_by(fused):
+            raise ModelError(f"has {name!r} of fewer channels than {groups} groups need")
         return Together(fused, channels.flatten())
     return None
 

@@ -68,13 +68,14 @@ def load(path: Path, *, device: torch.device) -> HuggingFaceModel:
         del tensors
         module.requires_grad_(requires_grad=False).eval().to(device)
         vocabulary = load_vocabulary(path, rows=len(module.get_input_embeddings().weight))
+        cannot = f"{path}: cannot be gated: a {said['model_type']} model"
+        instead = "write an adapter for it (docs/extending.md)"
         try:
             anatomy = anatomy_of(module, config)
         except ModelError as error:
-            raise ModelError(
-                f"{path}: cannot be gated: a {said['model_type']} model {error}; write an adapter "
-                "for it (docs/extending.md)"
-            ) from None
+            raise ModelError(f"{cannot} {error}; {instead}") from None
+        except Exception as error:  # a family that is built in another way than was thought of
+            raise ModelError(f"{cannot} is not built as expected; {instead}") from error
         register()
         model = HuggingFaceModel(
             path=path,
@@ -85,8 +86,15 @@ def load(path: Path, *, device: torch.device) -> HuggingFaceModel:
             device=device,
             stored=stored,
         )
-        check_itself(model)
-        return replace(model, patterns=shows_patterns(model))
+        if not model.max_tokens:
+            raise ModelError(f"{cannot} of fewer than 8 positions; prompts are padded to so many")
+        try:
+            check_itself(model)
+            return replace(model, patterns=shows_patterns(model))
+        except ModelError:
+            raise
+        except Exception as error:  # as above, or one that a plain forward does not run
+            raise ModelError(f"{cannot} does not run as expected; {instead}") from error
 
 
 def _said(file: Path) -> dict[str, Any]:
@@ -145,7 +153,7 @@ def _module(path: Path, kind: Library, config: Library, tensors: dict[str, Tenso
             local_files_only=True,
             output_loading_info=True,
         )
-    except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
+    except Exception as error:  # whatever a class makes of what it does not expect
         raise ModelError(
             f"{path}: its weights do not fit {CONFIG}: {_first_line(error)}"
         ) from error

@@ -96,7 +96,7 @@ class Looking:
         """The hook for a value [N, T, D] that some families lay out as [N * T, D]."""
 
         def see(x: Tensor) -> Tensor:
-            return self.hook(name, x.view(*self.shape, -1)).view(x.shape)
+            return self.hook(name, x.reshape(*self.shape, -1)).view(x.shape)
 
         return see
 

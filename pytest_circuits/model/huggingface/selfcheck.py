@@ -50,8 +50,10 @@ def _checks(
     yield "padding on the right changes nothing", model.run(padded)[:, :_TOKENS], plain
     last = torch.full((_ROWS,), _TOKENS - 1, device=tokens.device)
     yield "one token's logits are what they are among all", model.run(tokens, at=last), plain[:, -1]
-    for layer in {0, len(model.anatomy.blocks) - 1}:
-        block = model.anatomy.blocks[layer]
+    blocks = model.anatomy.blocks
+    kinds = {(type(b.attention), type(b.down), type(b.experts)): n for n, b in enumerate(blocks)}
+    for layer in sorted({0, *kinds.values()}):
+        block = blocks[layer]
         yield from _as_weights(model, tokens, f"{layer}.{HEADS}", block.out, block.heads)
         if block.down is not None and block.experts is None:
             yield from _as_weights(model, tokens, f"{layer}.{NEURONS}", block.down, block.neurons)

@@ -11,6 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -46,6 +48,7 @@ TOLERANCE = 1e-5  # of a logit, relative and in nats
 
 
 Scores = dict[Prompt, tuple[float, float]]  # logits of answer and foil
+Wholes: TypeAlias = "dict[tuple[Path, str], Whole]"  # by directory and digest
 
 
 class Whole:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from pytest_circuits.circuit.check import check_asked, check_circuit, refuse
 from pytest_circuits.circuit.edges import edges_of
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.circuit.runner import Runner, Whole
+from pytest_circuits.circuit.runner import Runner, Whole, Wholes
 from pytest_circuits.circuit.scope import in_scope
 from pytest_circuits.claims.bench import CHECKED_PAIRS, Bench, Pruner
 from pytest_circuits.claims.specific import asked_of
@@ -33,13 +32,13 @@ def make_bench(
     search_seed: int | None = None,
     beside: LoadedSpec | None = None,
     pruner: Pruner | None = None,
-    wholes: dict[Path, Whole] | None = None,
+    wholes: Wholes | None = None,
 ) -> Bench:
     """The bench of one circuit in one model.
 
     baseline: a baseline file's content, or another model. search_seed, pruner: as in `Bench`.
     beside: the specification beside which other ones lie that are named; None: this one.
-    wholes: what the benches of a run know of whole models, by their directories, and share.
+    wholes: what the benches of a run know of whole models, and share.
 
     Raises ModelError when the model has no reference or cannot be compared with the baseline,
     BaselineError when that was recorded for something else, SpecError as `load_others` does.
@@ -47,7 +46,7 @@ def make_bench(
     ablation, wholes = loaded.spec.ablations[0], {} if wholes is None else wholes
 
     def runner_of(each: Model) -> Runner:
-        whole = wholes.setdefault(each.path, Whole(each))
+        whole = wholes.setdefault((each.path, each.digest), Whole(each))
         return Runner(in_scope(loaded.spec, each), load_reference(each), ablation, whole)
 
     runner = runner_of(model)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pytest_circuits.circuit.check import check_circuit, refuse
-from pytest_circuits.circuit.runner import Whole
+from pytest_circuits.circuit.runner import Wholes
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.readdress import against
 from pytest_circuits.claims.registry import require_nodes
@@ -92,7 +92,7 @@ class Benches:
     models: dict[Path, Model | ModelError] = field(default_factory=dict)
     released: dict[Path, Model | None] = field(default_factory=dict)  # that baselines are of
     read: dict[Path, set[Read]] = field(default_factory=dict)  # to load the models
-    wholes: dict[Path, Whole] = field(default_factory=dict)  # what is known of the models
+    wholes: Wholes = field(default_factory=dict)  # what is known of the models
     prepared: dict[Path, Prepared] = field(default_factory=dict)
     owners: dict[str, Path] = field(default_factory=dict)  # circuit name -> its specification
 

@@ -42,7 +42,8 @@ def hold(
     judge.met, circuit, before = list(_random_parts(judge)), nodes, list[Nodes]()
     for number in range(ROUNDS):
         # Where nothing repairs a circuit, one may that it was cut back from.
-        tried = (repair(judge, proposer, each) for each in (circuit, *reversed(before)))
+        starts = dict.fromkeys((circuit, *reversed(before)))
+        tried = (repair(judge, proposer, each) for each in starts)
         repaired = next((each for each in tried if each is not None), None)
         if repaired is None:
             return None

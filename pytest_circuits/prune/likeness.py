@@ -121,7 +121,7 @@ def _whole(
 
 
 def _kept(model: Model, on: Mapping[str, Tensor], layer: int | None) -> Tensor:
-    """Which heads of a layer a circuit keeps a value of, or all: [K, heads]."""
+    """1 for each head of a layer that a circuit keeps a value of, else 0: [K, heads]."""
     return torch.stack([*_values(model, on, layer)]).amax(0)
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 
 from pytest_circuits.circuit.encoding import Encoder
-from pytest_circuits.circuit.runner import Whole
+from pytest_circuits.circuit.runner import Wholes
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.registry import declared
 from pytest_circuits.claims.setup import make_bench
@@ -66,7 +66,7 @@ def run_claims(
 ) -> Claims:
     """Put every claim to the test, against a model or the recorded baselines."""
     seconds, forwards, compiled = {}, {}, 0
-    wholes: dict[Path, Whole] = {}
+    wholes: Wholes = {}
     for loaded in specs:
         start = time.perf_counter()
         recorded = read_baseline(baseline_path(loaded.path, loaded.spec.circuit))

@@ -20,3 +20,11 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest test, so that no worker is left alone with it at the end."""
     items.sort(key=lambda item: item.name != "test_the_tools_find_nothing[mypy]")
+
+
+@pytest.fixture(autouse=True)
+def _on_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wide terminal, and no sign of the CI that these tests may run under."""
+    for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "160")

@@ -100,14 +100,6 @@ def broken_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_quote_copier(tmp_path_factory.mktemp("gate") / "broken", weights)
 
 
-@pytest.fixture(autouse=True)
-def _on_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wide terminal, and no sign of the CI that these tests may run under."""
-    for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("COLUMNS", "160")
-
-
 @pytest.fixture
 def repository(pytester: pytest.Pytester, model_folder: Path) -> Repository:
     """A repository with a model and no specification yet."""

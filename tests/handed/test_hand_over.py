@@ -100,8 +100,11 @@ def test_the_digest_is_of_weights_buffers_tokenizer_and_sites() -> None:
     buffered = build()
     buffered.register_buffer("table", torch.ones(2))
     without = {name: at for name, at in SITES.items() if name != "resid"}
+    bare = build()
+    bare.unknown = torch.ones(2)  # which nobody has registered
     digests = [
         handed(build()).digest,
+        handed(bare).digest,
         handed(build(seed=1)).digest,
         handed(buffered).digest,
         handed(tokenizer=Other()).digest,
@@ -241,6 +244,33 @@ def dropping() -> object:
     return module
 
 
+class Packed(Tiny):
+    def get_extra_state(self) -> Tensor:
+        return torch.ones(2)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """It holds no more."""
+
+
+def packed() -> object:
+    return Packed().eval()
+
+
+def subclassed() -> object:
+    class Int8Tensor(Tensor):
+        pass
+
+    module = build()
+    module.register_buffer("scales", torch.ones(3).as_subclass(Int8Tensor))
+    return module
+
+
+def with_adapter() -> object:
+    module = build()
+    module.peft_config = {}
+    return module
+
+
 def unfinished() -> object:
     module = build()
     with torch.no_grad():
@@ -264,6 +294,8 @@ def unfinished() -> object:
         (lambda: of_kind(Bounded), "its forward raised IndexError: only 16 positions"),
         (lambda: build().double(), "computes in float64 (embed.weight); call .float() on it"),
         (unfinished, "holds NaN or infinity in 'embed.weight'"),
+        (packed, "keeps '_extra_state' neither as a parameter nor as a buffer"),
+        (subclassed, "holds 'scales' as a Int8Tensor: packed weights are evaluated as"),
         (lambda: 7, "int is no torch.nn.Module"),
     ],
 )
@@ -274,6 +306,11 @@ def test_a_module_that_cannot_be_gated_is_refused_in_words(
         handed(make_it())
     assert str(error.value).startswith(f"{PATH}: ")
     assert said in str(error.value)
+
+
+def test_an_adapter_that_is_not_merged_is_refused_with_the_way_out() -> None:
+    with pytest.raises(ModelError, match=r"hand over what merge_and_unload\(\) gives"):
+        handed(with_adapter(), sites=None)
 
 
 @pytest.mark.parametrize(

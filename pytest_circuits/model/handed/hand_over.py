@@ -17,7 +17,7 @@ from pytest_circuits.errors import CircuitsError, ModelError
 from pytest_circuits.model.arithmetic import own_arithmetic
 from pytest_circuits.model.handed.adapter import HandedModel, SiteAt
 from pytest_circuits.model.handed.named import checks_of, met, places
-from pytest_circuits.model.handed.steady import refuse_unsteady
+from pytest_circuits.model.handed.steady import refuse_unsteady, state_of
 from pytest_circuits.model.handed.texts import vocabulary_of
 from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
 from pytest_circuits.model.huggingface.directory import canonical, model_of
@@ -97,18 +97,21 @@ def _decoder(
     max_tokens: int | None,
 ) -> HuggingFaceModel:
     """A decoder of transformers, whose sites are found as those of a directory are."""
+    if hasattr(module, "peft_config"):
+        raise ModelError(
+            "has an adapter of peft beside its weights; hand over what merge_and_unload() gives"
+        )
     library = sys.modules.get("transformers")
     if library is None or not isinstance(module, library.PreTrainedModel):
         raise ModelError(
             f"{type(module).__name__} is no decoder of transformers, whose sites could be found; "
             "say where its nodes live, as in sites={'attn.head': "
-            "SiteAt('blocks.{layer}.attn.out', 'head', nodes=4)} (an adapter of peft: "
-            "merge_and_unload() first)"
+            "SiteAt('blocks.{layer}.attn.out', 'head', nodes=4)}"
         )
     if max_tokens is not None:
         raise ModelError("max_tokens is as its configuration says; leave it out")
     config = canonical(module.config.to_dict())
-    digest = digest_tensors(_state(module), "handed over", config, vocabulary.digest)
+    digest = digest_tensors(state_of(module), "handed over", config, vocabulary.digest)
     return model_of(
         module, path=path, vocabulary=vocabulary, digest=digest, device=device, stored="float32"
     )
@@ -144,17 +147,13 @@ def _whole(
         every=every,
         looked_at=looked_at,
         vocabulary=vocabulary,
-        digest=digest_tensors(_state(module), "handed over", said, vocabulary.digest),
+        digest=digest_tensors(state_of(module), "handed over", said, vocabulary.digest),
         device=plain.device,
         vocab_size=rows,
         max_tokens=_STEP,
     )
     hold(checks_of(model, tokens, plain), cannot=f"{path}: cannot be gated: ")
     return model
-
-
-def _state(module: nn.Module) -> dict[str, Tensor]:
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
 @contextmanager

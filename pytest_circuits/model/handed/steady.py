@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
@@ -20,9 +18,9 @@ def refuse_unsteady(module: nn.Module) -> Tensor:
     device = _device(module)
     rows = logits_of(module, torch.zeros(1, 1, dtype=torch.long, device=device)).shape[-1]
     tokens = some_tokens(rows, device)
-    before = {name: tensor.clone() for name, tensor in _state(module)}
+    before = {name: tensor.clone() for name, tensor in state_of(module).items()}
     first, second = logits_of(module, tokens), logits_of(module, tokens)
-    for name, tensor in _state(module):
+    for name, tensor in state_of(module).items():
         if name not in before or not torch.equal(before[name], tensor):
             raise ModelError(
                 f"changes {name!r} whenever it runs, so that what it says depends on what was "
@@ -48,8 +46,8 @@ def _check_modes(module: nn.Module) -> None:
 
 def _device(module: nn.Module) -> torch.device:
     """Where it computes: in float32, with all of it in one place."""
-    first = next((tensor.device for _, tensor in _state(module)), torch.device("cpu"))
-    for name, tensor in _state(module):
+    first = next((tensor.device for tensor in state_of(module).values()), torch.device("cpu"))
+    for name, tensor in state_of(module).items():
         if tensor.device != first:
             raise ModelError(f"is on {first}, and {name!r} of it on {tensor.device}; move it")
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
@@ -63,6 +61,25 @@ def _device(module: nn.Module) -> torch.device:
     return first
 
 
-def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters()
-    yield from module.named_buffers()
+def state_of(module: nn.Module) -> dict[str, Tensor]:
+    """All tensors that a module computes with, by name: parameters, buffers and plain attributes.
+
+    ModelError where some are kept as what no digest can see into.
+    """
+    found: dict[str, Tensor] = dict(module.named_parameters(remove_duplicate=False))
+    found |= dict(module.named_buffers(remove_duplicate=False))
+    if hidden := sorted(module.state_dict().keys() - found.keys()):
+        raise ModelError(
+            f"keeps {hidden[0]!r} neither as a parameter nor as a buffer, so that its digest would "
+            "not be of all its weights; hand over one whose weights are not packed"
+        )
+    for name, part in module.named_modules():
+        plain = {key: x for key, x in vars(part).items() if isinstance(x, Tensor)}
+        found |= {f"{name}.{key}" if name else key: x for key, x in plain.items()}
+    for name, tensor in found.items():
+        if type(tensor) not in {Tensor, nn.Parameter, nn.Buffer}:
+            raise ModelError(
+                f"holds {name!r} as a {type(tensor).__name__}: packed weights are evaluated as the "
+                "numbers that they stand for alone; hand over a dequantized copy of it"
+            )
+    return found

@@ -21,8 +21,22 @@ from pytest_circuits.spec.load import load_spec
     help="Show the circuit in this model instead of the one that SPEC names.",
 )
 @click.option("--svg", "svg_file", metavar="FILE", type=FILE, help="Draw it instead.")
-def show(spec: Path, model_path: Path | None, svg_file: Path | None) -> None:
-    """Print the circuit of SPEC as a short program, or draw it.
+@click.option("--dot", "dot_file", metavar="FILE", type=FILE, help="Draw it for Graphviz instead.")
+@click.option(
+    "--eap-ig",
+    "graph_file",
+    metavar="FILE",
+    type=FILE,
+    help="Write its heads and MLPs as a graph of EAP-IG and MIB, in JSON, instead.",
+)
+def show(
+    spec: Path,
+    model_path: Path | None,
+    svg_file: Path | None,
+    dot_file: Path | None,
+    graph_file: Path | None,
+) -> None:
+    """Print the circuit of SPEC as a short program, draw it, or write it for another tool.
 
     Layer by layer: what each head attends to, what each neuron and each write is made of, and how
     the answer comes out. Everything outside the circuit is constant and folded into the numbers.
@@ -40,26 +54,38 @@ def show(spec: Path, model_path: Path | None, svg_file: Path | None) -> None:
     from pytest_circuits.circuit.check import check_asked, check_circuit, refuse  # noqa: PLC0415
     from pytest_circuits.circuit.edges import edges_of  # noqa: PLC0415
     from pytest_circuits.circuit.nodes import Nodes  # noqa: PLC0415
+    from pytest_circuits.convert.eap_ig import GRAPH_BEGINS  # noqa: PLC0415
+    from pytest_circuits.convert.exchange import exported  # noqa: PLC0415
     from pytest_circuits.model.open import load_model  # noqa: PLC0415
     from pytest_circuits.model.reference_file import load_reference  # noqa: PLC0415
     from pytest_circuits.model.sparse.adapter import SparseModel  # noqa: PLC0415
+    from pytest_circuits.show.dot import BEGINS, dot  # noqa: PLC0415
     from pytest_circuits.show.program import program  # noqa: PLC0415
     from pytest_circuits.show.svg import caption, file_of  # noqa: PLC0415
     from pytest_circuits.show.wiring import drawing_of, heat_of  # noqa: PLC0415
 
     model = load_model(model_path or loaded.model_path)
-    if svg_file is None and not isinstance(model, SparseModel):
+    files = (svg_file, dot_file, graph_file)
+    if not any(files) and not isinstance(model, SparseModel):
         raise UsageError(
             f"{model.path}: a program can be shown of a weight-sparse GPT alone, whose circuits "
             "are small networks; --svg FILE draws a circuit of any model"
         )
     pair, _ = next(PromptSpace(loaded.spec.behavior).enumerate())
     refuse(check_circuit(loaded, model) or check_asked(loaded, model, [pair]))
-    if svg_file is not None:
-        nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
-        if drawing := drawing_of(model, nodes, edges):
-            title = f"{loaded.spec.circuit}: {caption(drawing)}"
+    nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
+    drawing = drawing_of(model, nodes, edges) if svg_file or dot_file else None
+    if drawing is not None:
+        title = f"{loaded.spec.circuit}: {caption(drawing)}"
+        if svg_file is not None:
             heat = heat_of(model, nodes, pair)
             write_named(svg_file, file_of(drawing, title=title, heat=heat), begins="<svg")
-    elif isinstance(model, SparseModel):
+        if dot_file is not None:
+            write_named(dot_file, dot(drawing, title=title), begins=BEGINS)
+    if graph_file is not None:
+        text, told = exported(loaded.spec, model, nodes)
+        write_named(graph_file, text, begins=GRAPH_BEGINS)
+        for line in told:
+            click.echo(line)
+    if not any(files) and isinstance(model, SparseModel):
         click.echo(program(loaded.spec, model, load_reference(model), pair))

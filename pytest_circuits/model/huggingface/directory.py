@@ -25,7 +25,7 @@ from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
 from pytest_circuits.model.huggingface.anatomy import Library, anatomy_of
 from pytest_circuits.model.huggingface.attention import register
 from pytest_circuits.model.huggingface.selfcheck import check_itself, shows_patterns
-from pytest_circuits.model.huggingface.vocabulary import load_vocabulary
+from pytest_circuits.model.huggingface.vocabulary import Vocabulary, load_vocabulary
 from pytest_circuits.model.huggingface.weights import check_memory, files_of, read_weights
 from pytest_circuits.model.tensor_file import digest_tensors
 from pytest_circuits.system.files import parse_json, read_bounded
@@ -62,39 +62,59 @@ def load(path: Path, *, device: torch.device) -> HuggingFaceModel:
         check_memory(path, files)
         tensors = read_weights(path, files)
         _check_tied(path, kind, config, tensors)
-        digest = digest_tensors(tensors, _canonical(said))
+        digest = digest_tensors(tensors, canonical(said))
         stored = max((str(t.dtype).removeprefix("torch.") for t in tensors.values()), key=len)
         module = _module(path, kind, config, tensors)
         del tensors
         module.requires_grad_(requires_grad=False).eval().to(device)
         vocabulary = load_vocabulary(path, rows=len(module.get_input_embeddings().weight))
-        cannot = f"{path}: cannot be gated: a {said['model_type']} model"
-        instead = "write an adapter for it (docs/extending.md)"
-        try:
-            anatomy = anatomy_of(module, config)
-        except ModelError as error:
-            raise ModelError(f"{cannot} {error}; {instead}") from None
-        except Exception as error:  # a family that is built in another way than was thought of
-            raise ModelError(f"{cannot} is not built as expected; {instead}") from error
-        register()
-        model = HuggingFaceModel(
+        return model_of(
+            module,
             path=path,
-            module=module,
-            anatomy=anatomy,
             vocabulary=vocabulary,
             digest=digest_tensors({}, digest, vocabulary.digest),
             device=device,
             stored=stored,
         )
-        if not model.max_tokens:
-            raise ModelError(f"{cannot} of fewer than 8 positions; prompts are padded to so many")
-        try:
-            check_itself(model)
-            return replace(model, patterns=shows_patterns(model))
-        except ModelError:
-            raise
-        except Exception as error:  # as above, or one that a plain forward does not run
-            raise ModelError(f"{cannot} does not run as expected; {instead}") from error
+
+
+def model_of(
+    module: Library,
+    *,
+    path: Path,
+    vocabulary: Vocabulary,
+    digest: str,
+    device: torch.device,
+    stored: str,
+) -> HuggingFaceModel:
+    """A decoder that was made, with its sites, once it has passed its self-check."""
+    cannot = f"{path}: cannot be gated: a {module.config.model_type} model"
+    instead = "write an adapter for it (docs/extending.md)"
+    try:
+        anatomy = anatomy_of(module, module.config)
+    except ModelError as error:
+        raise ModelError(f"{cannot} {error}; {instead}") from None
+    except Exception as error:  # a family that is built in another way than was thought of
+        raise ModelError(f"{cannot} is not built as expected; {instead}") from error
+    register()
+    model = HuggingFaceModel(
+        path=path,
+        module=module,
+        anatomy=anatomy,
+        vocabulary=vocabulary,
+        digest=digest,
+        device=device,
+        stored=stored,
+    )
+    if not model.max_tokens:
+        raise ModelError(f"{cannot} of fewer than 8 positions; prompts are padded to so many")
+    try:
+        check_itself(model)
+        return replace(model, patterns=shows_patterns(model))
+    except ModelError:
+        raise
+    except Exception as error:  # as above, or one that a plain forward does not run
+        raise ModelError(f"{cannot} does not run as expected; {instead}") from error
 
 
 def _said(file: Path) -> dict[str, Any]:
@@ -102,7 +122,7 @@ def _said(file: Path) -> dict[str, Any]:
     return parse_json(content, source=str(file), error=ModelError)
 
 
-def _canonical(said: Mapping[str, Any]) -> str:
+def canonical(said: Mapping[str, Any]) -> str:
     """What a configuration says, without where it came from."""
     return json.dumps({k: v for k, v in said.items() if k not in _TELLS_NOTHING}, sort_keys=True)
 

@@ -10,6 +10,7 @@ from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.model.protocol import Kind, Model, Site, sites_of
 from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.show.goes_with import goes_with
 from pytest_circuits.show.kinds import Vocabulary
 from pytest_circuits.show.looks_at import from_last, in_text
 from pytest_circuits.show.observed import observe
@@ -30,6 +31,7 @@ def explain(runner: Runner, nodes: Nodes, edges: Edges | None, space: PromptSpac
     made, checked = observe(runner, nodes, space)
     words, places = Vocabulary.of(model), (Places.of(made.text), Places.of(checked.text))
     parts: list[Part] = []
+    leaders: list[Node] = []  # the nodes that go with none before them
     left = set(made.text.attention)  # the heads of which nothing has been said yet
     for name, site in model.sites.items():
         for channel in nodes.at(name):
@@ -46,13 +48,20 @@ def explain(runner: Runner, nodes: Nodes, edges: Edges | None, space: PromptSpac
                     fact = _moves(head, nodes, edges, model)
                     parts.append(Part(f"head {head[0]}.{head[1]}", _head(head), aims, fact))
                     aims = ()
+            followed = goes_with(node, leaders, made.text, checked.text)
+            if followed is None:
+                leaders.append(node)
             tried = (
                 *aims,
-                *where_on(node, made.text, checked.text, places, words),
+                *(
+                    [followed]
+                    if followed
+                    else where_on(node, made.text, checked.text, places, words)
+                ),
                 *tells_apart(node, site, made.prompts, checked.prompts),
                 *pushes(node, made.prompts, checked.prompts),
             )
-            shown = tuple(examples(node, checked.text, words))
+            shown = () if followed else tuple(examples(node, checked.text, words))
             parts.append(Part(f"{name}[{channel}]", _is_a(site, channel), tried, "", shown))
     tokens = int((checked.text.tokens >= 0).sum())
     value = runner.ablation.kind.value

@@ -20,6 +20,7 @@ from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.show import explain_lines
 from pytest_circuits.show.explain import explain
+from pytest_circuits.show.goes_with import goes_with
 from pytest_circuits.show.kinds import Vocabulary
 from pytest_circuits.show.looks_at import from_last, in_text
 from pytest_circuits.show.observed import Half, Numbers, observe
@@ -98,11 +99,17 @@ def test_a_quote_copier_is_said_to_find_the_quote_and_to_copy_which_it_is(
     assert sorted(detects.partition(" at ")[2].replace(" or ", ", ").split(", ")) == sorted(
         ["' \"'", "'\"'", '"\'"', '" \'"']
     )
-    double, single = says(of_copier, "0.attn.v[0]", Topic.TEXT)
+    double, single = says(of_copier, "0.attn.act_in[1]", Topic.TEXT)
     assert double.startswith("above ")
     assert double.endswith("at ' \"' or '\"'")
     assert single.startswith("below ")
     assert single.endswith('at "\'" or " \'"')
+    assert says(of_copier, "0.attn.v[0]", Topic.TEXT) == [
+        "goes with 0.attn.act_in[1], 1 times as large"
+    ]
+    assert says(of_copier, "0.attn.k[0]", Topic.TEXT) == [
+        "goes with 0.attn.act_in[0], 2 times as large"
+    ]
     assert says(of_copier, "0.attn.q[0]", Topic.TEXT) == [
         "hardly varies: within 0.8 of 8, whatever the text"
     ]
@@ -153,7 +160,8 @@ def test_a_bracket_counter_is_said_to_average_and_to_fire_above_a_threshold(
         "from the last token: looks at all tokens evenly",
         "in text: looks at all tokens evenly",
     ]
-    assert "above 0.75 at ' ['" in says(found, node("attn.v"), Topic.TEXT)
+    assert "above 0.75 at ' ['" in says(found, node("attn.act_in"), Topic.TEXT)
+    assert says(found, node("attn.v"), Topic.TEXT)[0].startswith("goes with 0.attn.act_in[")
     (fires,) = says(found, node("post_act"), Topic.CUES)
     assert fires.startswith("at the last token: about 0 with '[', about ")
     assert "' ]]' by " in says(found, node("final_resid"), Topic.PUSH)[-1]
@@ -173,7 +181,9 @@ def test_a_two_hop_lookup_is_said_to_look_where_the_first_hop_points(tmp_path: P
         "from the last token, with 'annarome': looks mostly at ' romesun'",
     ]
     query = f"0.attn.q[{known.nodes['0.attn.q'][0]}]"
-    assert [text.partition(" at ")[2] for text in says(found, query, Topic.TEXT)] == ["' anna'"]
+    (asks,) = says(found, query, Topic.TEXT)
+    asked = asks.removeprefix("goes with ").partition(",")[0]
+    assert [text.partition(" at ")[2] for text in says(found, asked, Topic.TEXT)] == ["' anna'"]
 
 
 def test_no_prompt_and_no_window_is_in_both_halves(copier: Path, halves: tuple[Half, Half]) -> None:
@@ -195,6 +205,7 @@ def test_of_shuffled_activations_nothing_is_said_and_what_holds_is_chance(
     found = []
     for name, channel in nodes:
         node, site = (name, channel), runner.model.sites[name]
+        assert goes_with(node, {*nodes} - {node}, made.text, checked.text) is None
         if np.ptp(made.text.values[node]) > 0.1:  # what is the same everywhere cannot be shuffled
             found += where_on(node, made.text, checked.text, places, words)
             found += [
@@ -336,4 +347,4 @@ def test_of_a_model_that_shows_no_attention_nothing_is_said_about_it(
     found = without_gauges()
     assert not [s for part in found.parts for s in part.tried if s.topic is Topic.LOOKS]
     assert len(found.parts) == len(of_copier.parts) - 2  # the heads
-    assert says(found, "0.attn.v[0]", Topic.TEXT) == says(of_copier, "0.attn.v[0]", Topic.TEXT)
+    assert says(found, "0.attn.v[0]", Topic.CUES) == says(of_copier, "0.attn.v[0]", Topic.CUES)

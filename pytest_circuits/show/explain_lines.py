@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pytest_circuits.show.layout import number, wrapped
 from pytest_circuits.show.statement import (
@@ -18,7 +18,7 @@ from pytest_circuits.show.statement import (
 from pytest_circuits.spec.problems import visible
 
 IN_FULL = 40  # parts, of which everything is printed
-IN_SHORT = 120  # of which what is said is; of more there is one line each
+IN_SHORT = 120  # of which what is said is; of more it is what they push
 _LABEL = 8  # columns
 _KEPT = "\0"  # stands for a space at which no line may end; no text that is shown holds it
 _PIECE = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")  # what is in quotes is not broken
@@ -28,8 +28,11 @@ def lines(explained: Explanation) -> list[str]:
     """What was found out about each part, in forward order."""
     count = len(explained.parts)
     found = [*_heading(explained)]
+    idle = [part for part in explained.parts if part.is_idle and count > IN_FULL]
     for part in explained.parts:
-        found += _one_line(part) if count > IN_SHORT else _part(part, in_full=count <= IN_FULL)
+        if part not in idle:
+            found += _one_line(part) if count > IN_SHORT else _part(part, in_full=count <= IN_FULL)
+    found += _idle(idle)
     return [line.replace(_KEPT, " ") for line in found]
 
 
@@ -71,6 +74,21 @@ def _part(part: Part, *, in_full: bool) -> Iterator[str]:
         if in_full and topic is Topic.TEXT and part.examples:
             shown = " | ".join(map(_example, part.examples))
             yield from wrapped(shown.split(" "), _label("such as"))
+
+
+def _idle(parts: Sequence[Part]) -> Iterator[str]:
+    """The parts that push next to nothing, by site."""
+    by_site: dict[str, list[Part]] = {}
+    for part in parts:
+        by_site.setdefault(part.name.rpartition("[")[0], []).append(part)
+    if parts:
+        yield ""
+        yield "Each of these, by itself, pushes next to nothing:"
+    for site, mine in by_site.items():
+        shares = [s for part in mine for each in part.tried if each.little for s in each.shares]
+        total = Share(sum(s.holds for s in shares), sum(s.count for s in shares), "prompts")
+        names = ", ".join(part.name.removeprefix(site).strip("[]") for part in mine)
+        yield from _wrapped(f"{names} ({_share(total)})", f"  {site}  ")
 
 
 def _one_line(part: Part) -> Iterator[str]:

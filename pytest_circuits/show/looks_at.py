@@ -22,7 +22,8 @@ AWAKE = 0.1  # of its attention that does not go to the sink: of less nothing is
 TWICE = 2.0  # times what even attention would give, for a token to be named
 SIMPLER = 0.03  # what is said first is preferred to what is no better than this
 TINY = 1e-9
-FEWEST = 10  # rows to which a statement applies, where it is made
+MOST = 0.5  # of the rows: of so many a prediction has to say something
+FEWEST = 10  # places of a token, where it is said that a head looks for it
 WANTED = 3.0  # times an even share, that a token gets which a head looks for
 
 
@@ -77,7 +78,7 @@ def from_last(head: Head, made: Asked, checked: Asked, words: Vocabulary) -> lis
         for second in (0, 1):
             here, there = side.only(second)
             mine, theirs = _of_prompts(head, made, here), _of_prompts(head, checked, there)
-            if best := _best(mine, _aims(mine, words)):
+            if best := _best(mine, _aims(mine, words), apply=MOST):
                 found.append((best[1].says, side.cue(second), _share(best[1], theirs, "prompts")))
     says = "from the last token, with {}: {}"
     if len({aim for aim, _, _ in found}) == 1:
@@ -92,7 +93,7 @@ def in_text(head: Head, made: Texts, checked: Texts, words: Vocabulary) -> list[
     """What it looks for in reference text."""
     mine, theirs = (_of_text(head, text) for text in (made, checked))
     found = []
-    if (best := _best(mine, _aims(mine))) and best[0] >= LEAST:
+    if (best := _best(mine, _aims(mine), apply=MOST)) and best[0] >= LEAST:
         share = _share(best[1], theirs, "tokens")
         found.append(Statement(Topic.LOOKS, f"in text: {best[1].says}", (share,), best[0]))
     return [*found, *_wanted(mine, theirs, words)]
@@ -131,12 +132,15 @@ def _of_text(head: Head, text: Texts) -> Rows:
     return Rows(text.attention[head].reshape(-1, length), ids, text.asked.ravel())
 
 
-def _best(rows: Rows, aims: list[_Aim]) -> tuple[float, _Aim] | None:
-    """The simplest of the best predictions, with the share that holds where it was made."""
+def _best(rows: Rows, aims: list[_Aim], *, apply: float) -> tuple[float, _Aim] | None:
+    """The simplest of the best predictions, with the share that holds where it was made.
+
+    apply: the share of the rows of which a prediction has to say something.
+    """
     ranked = []
     for aim in aims:
         some = aim.applies(rows)
-        if some.sum() < min(FEWEST, len(rows.at)) or not some.any():
+        if not some.any() or some.mean() < apply:
             continue
         share = float(aim.holds(rows)[some].mean())
         if share >= aim.chance(rows.only(some)) + ABOVE:

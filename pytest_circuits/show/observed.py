@@ -34,7 +34,7 @@ SEED = 0
 PAIRS = 100  # of prompts, both halves together
 TEXT_TOKENS = 1 << 15  # of reference text, the same
 QUERIES = 8  # of a window, from which it is seen what heads attend to
-RUNS = 1 << 13  # prompts with one node ablated: of many nodes fewer prompts are run
+RUNS = 1 << 14  # prompts with one node ablated: of many nodes fewer prompts are run
 FEWEST = 8  # pairs that are run so, at least
 _LOGITS = 1 << 24  # that one forward makes
 

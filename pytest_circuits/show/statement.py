@@ -54,6 +54,7 @@ class Statement:
     says: str
     shares: tuple[Share, ...]
     fit: float = 1.0  # the share that held where it was made
+    little: bool = False  # it says that the part does next to nothing
 
     @property
     def stands(self) -> bool:
@@ -91,6 +92,12 @@ class Part:
     def said(self) -> tuple[Statement, ...]:
         """What held."""
         return tuple(statement for statement in self.tried if statement.stands)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is said to push next to nothing, whatever the cue."""
+        pushed = [statement for statement in self.tried if statement.topic is Topic.PUSH]
+        return bool(pushed) and all(each.little and each.stands for each in pushed)
 
     def best_unsaid(self, topic: Topic) -> Statement | None:
         """The statement of a topic that came nearest, where none is said."""

@@ -113,7 +113,8 @@ def pushes(node: Node, made: Asked, checked: Asked) -> list[Statement]:
             mine, theirs = _known(made.effects[node][rows]), _known(checked.effects[node][others])
             if min(len(mine), len(theirs)) < _FEWEST:
                 continue
-            if (np.abs(mine) < little).mean() >= LEAST:
+            idle = bool((np.abs(mine) < little).mean() >= LEAST)
+            if idle:
                 says = f"next to nothing with {side.cue(second)}"
                 holds, chance = np.abs(theirs) < little, None
             else:
@@ -124,7 +125,7 @@ def pushes(node: Node, made: Asked, checked: Asked) -> list[Statement]:
                 says = f"{token(pushed)} {amount} with {side.cue(second)}"
                 holds, chance = sign * theirs > 0, _COIN
             share = Share(int(holds.sum()), len(holds), "prompts", chance)
-            found.append(Statement(Topic.PUSH, says, (share,)))
+            found.append(Statement(Topic.PUSH, says, (share,), little=idle))
     return found
 
 

@@ -5,6 +5,7 @@ What is built in is said, and held where it was not learnt; what is not there is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -325,6 +326,22 @@ def test_an_explanation_of_any_size_is_legible(count: int, most: int) -> None:
         count if count <= explain_lines.IN_FULL else 0
     )
     assert f"Of {2 * count} predictions {count} were," in text.replace("\n", " ")
+
+
+def test_parts_of_a_large_circuit_that_do_next_to_nothing_stand_together() -> None:
+    share = Share(10, 10, "prompts")
+    nothing = Statement(Topic.PUSH, "next to nothing with 'a'", (share,), little=True)
+    idle = [Part(f"0.mlp.post_act[{n}]", "a neuron", (nothing,)) for n in range(100, 180)]
+    for count in (30, 60, 140):
+        shown = replace(made_up(count), parts=(*made_up(count).parts, *idle))
+        text = "\n".join(explain_lines.lines(shown))
+
+        assert text.count("next to nothing with") == 0
+        (last,) = re.findall(r"pushes next to nothing:\n  0.mlp.post_act  ([^(]*)", text)
+        assert [int(name) for name in last.split(",")] == list(range(100, 180))
+        assert "(100 % of 800 prompts)" in text
+    few = "\n".join(explain_lines.lines(replace(shown, parts=tuple(idle[:5]))))
+    assert few.count("next to nothing with 'a' (100 % of 10 prompts)") == 5
 
 
 def test_text_of_a_model_cannot_steer_the_terminal() -> None:

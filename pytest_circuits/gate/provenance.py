@@ -26,7 +26,8 @@ from pytest_circuits.report.run import (
     Meaning,
     Waiver,
 )
-from pytest_circuits.show.wiring import drawing_of
+from pytest_circuits.show.heat import Heat
+from pytest_circuits.show.wiring import drawing_of, heat_of
 from pytest_circuits.spec.load import LoadedSpec
 
 _MOST_DRAWN = 2000  # nodes, or edges
@@ -73,6 +74,7 @@ def circuit_of(bench: Bench, sources: Sources, names: Names, *, device: str) -> 
         device=device,
         files=_files(sources, names, model, baseline),
         drawing=drawing_of(bench.model, bench.nodes, bench.edges, most=_MOST_DRAWN),
+        heat=_heat(bench),
         left_out=dict(bench.spec.undeclared.items()),
         lax=lax_of(bench.loaded),
         aimless=tuple(
@@ -83,6 +85,14 @@ def circuit_of(bench: Bench, sources: Sources, names: Names, *, device: str) -> 
         matched=sources.matched,
         description=bench.spec.description,
     )
+
+
+def _heat(bench: Bench) -> Heat | None:
+    """What the circuit does at the shortest pair of the sample."""
+    if not bench.nodes.count:
+        return None
+    pair = min(bench.sample.pairs, key=lambda pair: (len(pair.first.text), pair.first.text))
+    return heat_of(bench.model, bench.nodes, pair)
 
 
 def _baseline(bench: Bench, sources: Sources, names: Names) -> Baseline | None:

@@ -96,5 +96,17 @@ def show(
     reference = load_reference(model)
     if isinstance(model, SparseModel):
         click.echo(f"{program(loaded.spec, model, reference, pair)}\n")
+    click.echo(f"{_of_rivals(loaded.spec.rivals)}\n")
     runner = Runner(in_scope(loaded.spec, model), reference, loaded.spec.ablations[0])
     click.echo("\n".join(lines(explain(runner, nodes, edges, space))))
+
+
+def _of_rivals(rivals: int | None) -> str:
+    """Whether it is the only mechanism of this kind, as far as one has looked."""
+    known = {
+        None: "Nobody has searched for others yet (prune --rivals).",
+        0: "A search for others, of mostly other nodes, found none.",
+        1: "Another one, of mostly other nodes, meets the same demands (`found_by`).",
+    }
+    several = f"{rivals} others, of mostly other nodes, meet the same demands (`found_by`)."
+    return f"This is a mechanism that the model uses. {known.get(rivals, several)}"

@@ -81,6 +81,7 @@ def circuit_of(bench: Bench, sources: Sources, names: Names, *, device: str) -> 
             f"{layer}.{head} without {' and '.join(missing)}"
             for (layer, head), missing in aimless_heads(bench.nodes, bench.model).items()
         ),
+        rivals=bench.spec.rivals,
         waivers=_waivers(sources, names),
         matched=sources.matched,
         description=bench.spec.description,

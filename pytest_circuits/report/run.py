@@ -108,6 +108,7 @@ class Circuit:
     left_out: Ordered = field(default_factory=dict)  # claims not declared, with the reason
     lax: tuple[str, ...] = ()  # limits and prompts that a wrong circuit would pass, and why
     aimless: tuple[str, ...] = ()  # heads with kept values, and what of their aim is not kept
+    rivals: int | None = None  # other circuits that a search found; None: it was not made
     waivers: dict[str, Waiver] = field(default_factory=dict)  # by claim
     matched: Matched | None = None  # None: the nodes are those that the specification names
     description: str = ""  # of the behavior, as the specification has it

@@ -199,11 +199,15 @@ def _section(place: str, part: Part, example: Any, schema: Schema) -> Iterator[s
         if value is None:
             raise ValueError(f"{where} has no example in {EVERY_KEY.name}")
         default = _code(_flow(held.get("default")))
+        kind = _kind(given, schema)
+        if name in part.get("required", ()):
+            kind += "; needed"
+        elif default:
+            kind += f"; default {default}"
         rows.append(
             (
                 _code(name),
-                _kind(given, schema),
-                "needed" if name in part.get("required", ()) else default,
+                kind,
                 _told(held.get("description"), where),
                 _code(_flow(value)),
             )
@@ -212,7 +216,7 @@ def _section(place: str, part: Part, example: Any, schema: Schema) -> Iterator[s
     if place:
         yield f"## {place}\n"
         yield f"{_told(part.get('description'), place)}\n"
-    yield from _table(("key", "value", "default", "what it says", "example"), rows)
+    yield from _table(("key", "value", "what it says", "example"), rows)
     for where, held, value in inner:
         yield from _section(where, held, value, schema)
 
@@ -263,7 +267,7 @@ def _kind(given: Part, schema: Schema) -> str:
     if several:
         return " or ".join(dict.fromkeys(_kind(each, schema) for each in several))
     if "properties" in part:
-        return f"mapping of {', '.join(map(_code, part['properties']))}"
+        return "mapping"
     if part.get("type") == "array":
         return _list(part, schema)
     if part.get("type") == "object":

@@ -14,7 +14,14 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
-    *("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/**/*.md", "circuits/*.md"),
+    *(
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "docs/**/*.md",
+        "docs/site.css",
+        "circuits/*.md",
+    ),
     *("models/*.md", "models/tinypython/*.md", "examples/**/*.md", "tests/benchmarks/*.md"),
 )
 _LINK = re.compile(r"\]\(([^)#\s]+)")

@@ -34,12 +34,12 @@ class Level(StrEnum):
 class Grade:
     """What one run showed about one circuit; the record has the same fields."""
 
-    level: Level
-    meaning: str
+    level: Level  # the grade
+    meaning: str  # what that is, in words
     proven: tuple[str, ...]  # claims that hold, with rates over the whole space
     sampled: tuple[str, ...]  # the others that hold
     assumptions: tuple[str, ...]  # ablations under each of which the core claims hold
-    failed: tuple[str, ...]
+    failed: tuple[str, ...]  # claims that do not hold
     undecided: tuple[str, ...]  # or not run
     undeclared: tuple[str, ...]  # of the core claims
     left_out: dict[str, str]  # claims that are not declared, with the reason that is given

@@ -1,0 +1,52 @@
+"""A hook of mkdocs: every page of the repository is one of the site, at the place where it lies.
+
+So a relative link leads to the same page here and on a code host. A file that a page links to and
+that is no page, such as a specification, is copied as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parent.parent
+PAGES = (
+    *(
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "docs/**/*.md",
+        "docs/site.css",
+        "circuits/*.md",
+    ),
+    *("models/*.md", "models/tinypython/*.md", "examples/**/*.md", "tests/benchmarks/*.md"),
+)
+_LINK = re.compile(r"\]\(([^)#\s]+)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Put the files of the repository in the place of those of the folder `docs`."""
+    theme = [file for file in files if file.generated_by or not file.is_documentation_page()]
+    theme = [file for file in theme if file.src_dir != config.docs_dir]
+    pages = pages_of_the_site()
+    linked = {there for page in pages for there in _linked(page)} - {*pages}
+    return Files([*theme, *(_file(path, config) for path in (*pages, *sorted(linked)))])
+
+
+def pages_of_the_site() -> list[Path]:
+    """Every page, by its path in the repository."""
+    return [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
+
+
+def _linked(page: Path) -> set[Path]:
+    """Files, and no folders, that a page links to."""
+    found = {(page.parent / to).resolve() for to in _LINK.findall(page.read_text("utf-8"))}
+    return {path for path in found if path.is_file() and path.suffix != ".md"}
+
+
+def _file(path: Path, config: MkDocsConfig) -> File:
+    name = path.relative_to(ROOT).as_posix()
+    return File.generated(config, name, abs_src_path=str(path))

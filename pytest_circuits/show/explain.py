@@ -59,7 +59,7 @@ def explain(runner: Runner, nodes: Nodes, edges: Edges | None, space: PromptSpac
                     else where_on(node, made.text, checked.text, places, words)
                 ),
                 *tells_apart(node, site, made.prompts, checked.prompts),
-                *pushes(node, made.prompts, checked.prompts),
+                *pushes(node, made.prompts, checked.prompts, words),
             )
             shown = () if followed else tuple(examples(node, checked.text, words))
             parts.append(Part(f"{name}[{channel}]", _is_a(site, channel), tried, "", shown))

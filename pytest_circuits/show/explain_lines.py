@@ -21,6 +21,7 @@ IN_FULL = 40  # parts, of which everything is printed
 IN_SHORT = 120  # of which what is said is; of more it is what they push
 _LABEL = 8  # columns
 _KEPT = "\0"  # stands for a space at which no line may end; no text that is shown holds it
+_JOINED = {Topic.PUSH, Topic.RAISES}  # what is said for each cue, in one line
 _PIECE = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")  # what is in quotes is not broken
 
 
@@ -54,6 +55,7 @@ def _heading(explained: Explanation) -> Iterator[str]:
         "cues": "what it has with each of the two cues",
         "pushes": "what it adds to the preference for an answer, in nats: what is lost of it with "
         f"the part at {explained.value}, on the middle 80 % of the prompts",
+        "raises": "which token's logit is lowered most by that, of all tokens",
     }
     for name, meaning in words.items():
         yield from _wrapped(meaning, _label(name))
@@ -66,7 +68,7 @@ def _part(part: Part, *, in_full: bool) -> Iterator[str]:
         yield from _wrapped(part.fact, _label("copies"))
     for topic in Topic:
         said = [_told(statement) for statement in part.said if statement.topic is topic]
-        for text in ["; ".join(said)] if topic is Topic.PUSH and said else said:
+        for text in ["; ".join(said)] if topic in _JOINED and said else said:
             yield from _wrapped(text, _label(topic))
         if in_full and (near := part.best_unsaid(topic)):
             text = f"nothing simple holds; the nearest, {near.says}, on {_percent(near.rate)}"

@@ -93,9 +93,11 @@ def cells(heat: Heat, indent: float, y: float, *, told: bool) -> Iterator[str]:
     """
     first = y + heat.top
     columns = list(_columns(heat, indent))
+    yield '<g transform="rotate(-90)">'  # tokens stand upright: x grows upward, y to the right
     for prompt, number, x in columns:
-        token, at = escape(visible(repr(heat.tokens[prompt][number]))), x + CELL / 2 + 4
-        yield f'<text transform="matrix(0 -1 1 0 {at:g} {first - 4:g})">{token}</text>'  # upward
+        token = escape(visible(repr(heat.tokens[prompt][number])))
+        yield f'<text x="{4 - first:g}" y="{x + CELL / 2 + 4:g}">{token}</text>'
+    yield "</g>"
     for place, head in enumerate(heat.heads):
         yield _named(head.head, indent, first + place * _BAND + 22)
         yield from _arcs(heat, head, columns, first + place * _BAND + 2, told=told)

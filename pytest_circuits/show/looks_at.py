@@ -74,19 +74,19 @@ class _Aim:
 def from_last(head: Head, made: Asked, checked: Asked, words: Vocabulary) -> list[Statement]:
     """What it looks at from the last token of prompts, for each cue."""
     found: list[tuple[str, str, Share]] = []
-    for side in sides(made, checked):
-        for second in (0, 1):
-            here, there = side.only(second)
-            mine, theirs = _of_prompts(head, made, here), _of_prompts(head, checked, there)
-            if best := _best(mine, _aims(mine, words), apply=MOST):
-                found.append((best[1].says, side.cue(second), _share(best[1], theirs, "prompts")))
-    says = "from the last token, with {}: {}"
-    if len({aim for aim, _, _ in found}) == 1:
-        found, says = (
-            [(found[0][0], "", _sum([share for _, _, share in found]))],
-            "from the last token{}: {}",
-        )
-    return [Statement(Topic.LOOKS, says.format(cue, aim), (share,)) for aim, cue, share in found]
+    cues = [(side, second) for side in sides(made, checked) for second in (0, 1)]
+    for side, second in cues:
+        here, there = side.only(second)
+        mine, theirs = _of_prompts(head, made, here), _of_prompts(head, checked, there)
+        if best := _best(mine, _aims(mine, words), apply=MOST):
+            found.append((best[1].says, side.cue(second), _share(best[1], theirs, "prompts")))
+    if len(found) == len(cues) and len({aim for aim, _, _ in found}) == 1:
+        share = _sum([share for _, _, share in found])
+        return [Statement(Topic.LOOKS, f"from the last token: {found[0][0]}", (share,))]
+    return [
+        Statement(Topic.LOOKS, f"from the last token, with {cue}: {aim}", (share,))
+        for aim, cue, share in found
+    ]
 
 
 def in_text(head: Head, made: Texts, checked: Texts, words: Vocabulary) -> list[Statement]:

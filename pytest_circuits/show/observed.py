@@ -16,10 +16,11 @@ from torch import Tensor
 
 from pytest_circuits.circuit.attention import Head, kept_heads, patterns
 from pytest_circuits.circuit.encoding import floats
+from pytest_circuits.circuit.interventions import run_circuits
 from pytest_circuits.circuit.nodes import Node, Nodes
-from pytest_circuits.circuit.runner import ROWS, Runner
+from pytest_circuits.circuit.runner import CIRCUITS, ROWS, Runner
 from pytest_circuits.circuit.side_by_side import channels_of, size_of
-from pytest_circuits.circuit.view import WHOLE, View
+from pytest_circuits.circuit.view import WHOLE, View, keep_masks
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import skipped
 from pytest_circuits.prompts.space import Pair, PromptSpace, prompts_of
@@ -64,7 +65,8 @@ class Asked:
 
     carried: of each node [n, 2, channels], where the two prompts part and at the last token.
     attention: from the last token, [n, T]. margins: of the whole model, in nats.
-    effects: how much less that is with a node ablated, [n]; NaN where it was not run.
+    effects: how much less that is with a node ablated, [n]; NaN where it was not run. raised: the
+    token whose logit is lowered most by that, [n]; -1 where it was not run.
     """
 
     contrasts: tuple[Contrast, ...]  # of each pair
@@ -74,6 +76,7 @@ class Asked:
     attention: Mapping[Head, Numbers]
     margins: Numbers  # [n]
     effects: Mapping[Node, Numbers]
+    raised: Mapping[Node, Ints]
 
     def only(self, pairs: Ints) -> Asked:
         """Return the prompts of some pairs."""
@@ -86,6 +89,7 @@ class Asked:
             {head: x[rows] for head, x in self.attention.items()},
             self.margins[rows],
             {node: x[rows] for node, x in self.effects.items()},
+            {node: x[rows] for node, x in self.raised.items()},
         )
 
 
@@ -156,7 +160,7 @@ def _asked(runner: Runner, nodes: Nodes, pairs: Sequence[tuple[Pair, Contrast]])
         carried,
         attention,
         runner.margins(only, WHOLE).ravel(),
-        _effects(runner, nodes, only),
+        *_effects(runner, nodes, only),
     )
 
 
@@ -166,16 +170,33 @@ def _first_apart(mine: Sequence[int], other: Sequence[int]) -> int:
     return next(apart, min(len(mine), len(other)) - 1)
 
 
-def _effects(runner: Runner, nodes: Nodes, pairs: Sequence[Pair]) -> dict[Node, Numbers]:
-    """How much the margin falls with each node ablated; of so many prompts as there is time for."""
+@torch.inference_mode()
+def _effects(
+    runner: Runner, nodes: Nodes, pairs: Sequence[Pair]
+) -> tuple[dict[Node, Numbers], dict[Node, Ints]]:
+    """How much the margin falls with each node ablated, and which token's logit falls most.
+
+    Of so many prompts as there is time for.
+    """
     some = pairs[: max(FEWEST, RUNS // (2 * nodes.count))]
-    whole = runner.margins(some, WHOLE)
-    without = runner.margins_many(some, [View.without(Nodes.gather([node])) for node in nodes])
-    found = {}
-    for node, margins in zip(nodes, without, strict=True):
-        found[node] = np.full(2 * len(pairs), np.nan)
-        found[node][: 2 * len(some)] = (whole - margins).ravel()
-    return found
+    effects = {node: np.full(2 * len(pairs), np.nan) for node in nodes}
+    raised = {node: np.full(2 * len(pairs), -1) for node in nodes}
+    for rows, batch, fill in runner.batches(some):
+        whole = runner.model.run(batch.tokens, at=batch.last)  # [B, V]
+        every = list(nodes)
+        for start in range(0, len(every), CIRCUITS):
+            chunk = every[start : start + CIRCUITS]
+            keep = keep_masks([View.without(Nodes.gather([n])) for n in chunk], runner.model)
+            logits = run_circuits(
+                runner.model, batch.tokens, at=batch.last, keep=keep, fill=fill
+            )  # [K, B, V]
+            runner.forwards += len(chunk) * len(rows)
+            lost = whole - logits
+            scores = floats(batch.preferences(lost))  # [K, B, 2]
+            for place, node in enumerate(chunk):
+                effects[node][rows] = (scores[place, :, 0] - scores[place, :, 1])[: len(rows)]
+                raised[node][rows] = lost[place].argmax(-1).cpu().numpy()[: len(rows)]
+    return effects, raised
 
 
 def _text(runner: Runner, nodes: Nodes, rng: np.random.Generator) -> Texts:

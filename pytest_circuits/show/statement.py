@@ -21,6 +21,7 @@ class Topic(StrEnum):
     TEXT = "text"  # where a node is on in the reference text
     CUES = "cues"  # what it carries with each cue
     PUSH = "pushes"  # which answer it speaks for
+    RAISES = "raises"  # which of all tokens it makes more likely than any other
 
 
 @dataclass(frozen=True, slots=True)

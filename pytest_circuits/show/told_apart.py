@@ -9,6 +9,7 @@ import numpy as np
 
 from pytest_circuits.circuit.nodes import Node
 from pytest_circuits.model.protocol import Site
+from pytest_circuits.show.kinds import Vocabulary
 from pytest_circuits.show.layout import number, token
 from pytest_circuits.show.observed import Asked, Bools, Contrast, Ints, Numbers
 from pytest_circuits.show.statement import LEAST, Share, Statement, Topic
@@ -100,10 +101,11 @@ def _nearer(values: Numbers, second: Bools, one: float, other: float) -> Bools:
     return found
 
 
-def pushes(node: Node, made: Asked, checked: Asked) -> list[Statement]:
+def pushes(node: Node, made: Asked, checked: Asked, words: Vocabulary) -> list[Statement]:
     """What it does to the preference for the answer, in nats, for each cue.
 
-    The prediction is which of the two it speaks for, or that it does little.
+    The prediction is which of the two it speaks for, or that it does little; and, where it does
+    more, which of all tokens it raises most.
     """
     found = []
     little = LITTLE * float(np.median(np.abs(made.margins)))
@@ -126,7 +128,19 @@ def pushes(node: Node, made: Asked, checked: Asked) -> list[Statement]:
                 holds, chance = sign * theirs > 0, _COIN
             share = Share(int(holds.sum()), len(holds), "prompts", chance)
             found.append(Statement(Topic.PUSH, says, (share,), little=idle))
+            if not idle:
+                most = made.raised[node][rows], checked.raised[node][others]
+                found.append(_raises(*most, side.cue(second), words))
     return found
+
+
+def _raises(mine: Ints, theirs: Ints, cue: str, words: Vocabulary) -> Statement:
+    """Which of all tokens it raises most: the one that it mostly does where this is made."""
+    ids, counts = np.unique(mine[mine >= 0], return_counts=True)
+    most, ran = int(ids[counts.argmax()]), theirs[theirs >= 0]
+    share = Share(int((ran == most).sum()), len(ran), "prompts", 1 / len(words.tokens))
+    says = f"{token(words.tokens[most])} most of all tokens with {cue}"
+    return Statement(Topic.RAISES, says, (share,))
 
 
 def _known(values: Numbers) -> Numbers:

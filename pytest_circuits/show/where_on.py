@@ -61,8 +61,8 @@ class _Told:
         both = int(words.counted(ids[there])[self.sort.ids].sum())
         said, on = int(words.counted(ids)[self.sort.ids].sum()), int(there.sum())
         return (
-            Share(both, said, "such tokens", on / len(there)),
-            Share(both, on, "such values", said / len(there)),
+            Share(both, said, "such tokens are", on / len(there)),
+            Share(both, on, "such values are there", said / len(there)),
         )
 
 

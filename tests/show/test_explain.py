@@ -135,6 +135,10 @@ def test_its_output_is_said_to_tell_the_cues_apart_and_to_push_each_answer(
     assert first.endswith(" nats with '\"'")
     assert second.startswith('"\'" by ')
     assert second.endswith(' nats with "\'"')
+    assert says(of_copier, "final_resid[2]", Topic.RAISES) == [
+        "'\"' most of all tokens with '\"'",
+        '"\'" most of all tokens with "\'"',
+    ]
 
 
 def test_what_does_nothing_is_said_to_push_next_to_nothing(of_copier: Explanation) -> None:
@@ -257,19 +261,25 @@ def shuffled(half: Half, seed: int) -> Half:
     )
 
 
-def test_pushes_of_either_sign_at_random_are_not_said(halves: tuple[Half, Half]) -> None:
-    rng = np.random.default_rng(0)
+def test_pushes_of_either_sign_at_random_are_not_said(
+    copier: Path, halves: tuple[Half, Half]
+) -> None:
+    rng, words = np.random.default_rng(0), Vocabulary.of(runner_of(copier)[0].model)
     made, checked = (
         replace(
             half.prompts,
             effects={
                 node: rng.normal(size=x.shape) * 9 for node, x in half.prompts.effects.items()
             },
+            raised={
+                node: rng.integers(len(words.tokens), size=x.shape)
+                for node, x in half.prompts.raised.items()
+            },
         )
         for half in halves
     )
-    found = [each for node in made.effects for each in pushes(node, made, checked)]
-    assert len(found) > 20
+    found = [each for node in made.effects for each in pushes(node, made, checked, words)]
+    assert len(found) > 40
     assert not [each.says for each in found if each.stands]
 
 

@@ -24,8 +24,9 @@ from pytest_circuits.errors import ModelError, told
 from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
 from pytest_circuits.model.huggingface.anatomy import Library, anatomy_of
 from pytest_circuits.model.huggingface.attention import register
+from pytest_circuits.model.huggingface.lora import is_adapter, read_adapter
 from pytest_circuits.model.huggingface.selfcheck import check_itself, shows_patterns
-from pytest_circuits.model.huggingface.vocabulary import Vocabulary, load_vocabulary
+from pytest_circuits.model.huggingface.vocabulary import TOKENIZER, Vocabulary, load_vocabulary
 from pytest_circuits.model.huggingface.weights import check_memory, files_of, read_weights
 from pytest_circuits.model.tensor_file import digest_tensors
 from pytest_circuits.system.files import parse_json, read_bounded
@@ -39,6 +40,8 @@ _TELLS_NOTHING = ("_name_or_path", "transformers_version", "architectures")  # o
 def recognises(path: Path) -> bool:
     """Say whether a directory is one of transformers, by its configuration alone."""
     file = path / CONFIG
+    if is_adapter(path):
+        return True
     if not file.is_file():
         return False
     try:
@@ -49,25 +52,32 @@ def recognises(path: Path) -> bool:
 
 def load(path: Path, *, device: torch.device) -> HuggingFaceModel:
     """Load it; ModelError says which file is wrong and how."""
-    said = _said(path / CONFIG)
-    _check_config(path / CONFIG, said)
+    adapter = read_adapter(path) if is_adapter(path) else None
+    base = adapter.base if adapter else path
+    said = _said(base / CONFIG)
+    _check_config(base / CONFIG, said)
     if find_spec("transformers") is None:
         raise ModelError(
             f"{path}: is a model of transformers ({said['model_type']}), which is not installed "
             f"here; {_INSTALL}"
         )
     with _quiet():
-        config, kind = _kind(path / CONFIG, said)
-        files = files_of(path)
-        check_memory(path, files)
-        tensors = read_weights(path, files)
-        _check_tied(path, kind, config, tensors)
+        config, kind = _kind(base / CONFIG, said)
+        files = files_of(base)
+        check_memory(base, files)
+        tensors = read_weights(base, files)
+        _check_tied(base, kind, config, tensors)
         digest = digest_tensors(tensors, canonical(said))
         stored = max((str(t.dtype).removeprefix("torch.") for t in tensors.values()), key=len)
-        module = _module(path, kind, config, tensors)
+        module = _module(base, kind, config, tensors)
         del tensors
+        if adapter:
+            adapter.merge_into(module)
+            digest = digest_tensors({}, digest, adapter.digest)
+            stored = f"LoRA on {stored}"
         module.requires_grad_(requires_grad=False).eval().to(device)
-        vocabulary = load_vocabulary(path, rows=len(module.get_input_embeddings().weight))
+        texts = path if (path / TOKENIZER).exists() else base
+        vocabulary = load_vocabulary(texts, rows=len(module.get_input_embeddings().weight))
         return model_of(
             module,
             path=path,

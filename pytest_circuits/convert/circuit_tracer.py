@@ -51,7 +51,7 @@ _UNCLEAR = (
     "{} may be a feature of layer 0 or the error node of another layer, which older files call "
     "alike; make the graph again with a newer version, or take it out"
 )
-_PINNED = "pinnedIds"
+_PINNED, _GROUPS = "pinnedIds", "supernodes"
 _SORTS = {
     "mlp reconstruction error": Sort.ERROR,
     "embedding": Sort.TOKEN,
@@ -68,7 +68,9 @@ class _Node:
 
 def is_circuit_tracer(said: object) -> bool:
     """Whether JSON is such a graph, or a subgraph of one, by its keys."""
-    return isinstance(said, dict) and (said.keys() >= {"nodes", "links"} or _PINNED in said)
+    return isinstance(said, dict) and (
+        said.keys() >= {"nodes", "links"} or not {_PINNED, _GROUPS}.isdisjoint(said)
+    )
 
 
 def read_circuit_tracer(said: At, parts: Parts, threshold: float | None) -> PublishedGraph:
@@ -108,10 +110,16 @@ def read_circuit_tracer(said: At, parts: Parts, threshold: float | None) -> Publ
 
 
 def _pinned(said: At) -> list[At]:
-    """The ids of the nodes of a subgraph: of a graph with its settings, or on their own."""
+    """The ids of the nodes of a subgraph: of a graph with its settings, or on their own.
+
+    A group of nodes is its label and then their ids.
+    """
     settings = said.get("qParams") or said
-    ids = settings.get(_PINNED)
-    return ids.items() if ids else []
+    ids, groups = (settings.get(key) for key in (_PINNED, _GROUPS))
+    found = ids.items() if ids else []
+    for group in groups.items() if groups else ():
+        found += group.items()[1:]
+    return found
 
 
 def _by_name(said: At, parts: Parts) -> dict[str, list[_Node]]:

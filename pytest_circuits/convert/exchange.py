@@ -17,7 +17,7 @@ from pytest_circuits.convert.circuit_tracer import is_circuit_tracer, read_circu
 from pytest_circuits.convert.eap_ig import eap_ig_text, is_eap_ig, read_eap_ig
 from pytest_circuits.convert.json_places import At
 from pytest_circuits.convert.parts import Part, Parts, is_parallel, parts_of
-from pytest_circuits.convert.published_graph import LeftOut, PublishedGraph, some_of
+from pytest_circuits.convert.published_graph import LeftOut, PublishedGraph, short, some_of
 from pytest_circuits.errors import ModelError, SpecError, UsageError
 from pytest_circuits.model.protocol import Model, Overlapping, whole_of
 from pytest_circuits.spec.load import LoadedSpec
@@ -137,7 +137,7 @@ def _found_by(
         "heads": sum(part.head is not None for part in held),
         "mlps": sum(part.head is None for part in held),
     }
-    return found_by | ({"made_on": graph.made_on} if graph.made_on else {})
+    return found_by | ({"made_on": short(graph.made_on)} if graph.made_on else {})
 
 
 def _points(part: Part, parts: Parts, model: Model) -> set[str]:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from pytest_circuits.convert.json_places import At
 from pytest_circuits.convert.parts import Part, Parts
+from pytest_circuits.spec.problems import quoted
 
 Key = TypeVar("Key")
 _NAMED = 4  # of what is left out, by name
@@ -94,6 +95,11 @@ def no_path(at: At, edges: int, *, threshold: float | None) -> Exception:
 
 def some_of(names: Collection[str], what: str) -> str:
     """How many, and the first of them by name: `7 heads (a0.h1, a0.h2, ...)`."""
-    first = sorted(names)[:_NAMED]
+    first = [short(name) for name in sorted(names)[:_NAMED]]
     more = ", ..." * (len(names) > len(first))
     return f"{len(names)} {what}{'s' * (len(names) != 1)} ({', '.join(first)}{more})"
+
+
+def short(text: str) -> str:
+    """A name that a stranger gave, as a terminal and a specification may show it."""
+    return quoted(text).strip("'")

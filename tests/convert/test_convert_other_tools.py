@@ -326,6 +326,26 @@ def test_both_forms_of_error_nodes_are_known(folder: Path, described: Path, erro
     assert "called 'gemma-2-2b'" in done.output
 
 
+def test_groups_of_nodes_are_in_the_subgraph_too(folder: Path, described: Path) -> None:
+    groups = [["say left", "1_7_1", "1_8_1"], ["nothing"]]
+    done, out = convert(folder, {"supernodes": groups}, described)
+    assert done.exit_code == 0, done.output
+    assert [*nodes_of(out)] == ["1.mlp.neuron"]
+    assert "2 features (1_7_1, 1_8_1)" in done.output
+
+
+def test_names_that_strangers_give_steer_no_terminal(folder: Path, described: Path) -> None:
+    odd = "\x1b[2J" + "x" * 10**5
+    nodes = [*NODES, node(odd, "lorsa")]
+    said = {"nodes": nodes, "links": [], "metadata": {"scan": odd}}
+    done, out = convert(folder, said, described)
+    assert done.exit_code == 0, done.output
+    assert r"1 other node (\x1b[2Jxxx" in done.output
+    assert "\x1b" not in done.output
+    assert len(done.output) < 2000
+    assert len(out.read_text()) < 5000
+
+
 def test_links_over_a_threshold_or_all_nodes_are_the_subgraph(
     folder: Path, described: Path
 ) -> None:

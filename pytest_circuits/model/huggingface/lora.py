@@ -123,7 +123,7 @@ def _pairs(file: Path) -> dict[str, tuple[Tensor, Tensor]]:
         raise ModelError(f"{file.parent}: has no {WEIGHTS} (pickles are never loaded)")
     tensors, _ = read_tensors(file, max_bytes=file.stat().st_size)
     found = {}
-    for key, a in tensors.items():
+    for key, a in sorted(tensors.items()):
         name, other = key.removesuffix(_A), tensors.get(f"{key.removesuffix(_A)}{_B}")
         if key.endswith(_B) and f"{key.removesuffix(_B)}{_A}" in tensors:
             continue

@@ -60,7 +60,7 @@ def _of_bitsandbytes(
     path: Path, tensors: dict[str, Tensor], transposed: Callable[[str], bool]
 ) -> dict[str, Tensor]:
     found = dict(tensors)
-    for key in [key for key in tensors if key.endswith(_SCALES)]:
+    for key in sorted(key for key in tensors if key.endswith(_SCALES)):
         name = key.removesuffix(_SCALES)
         scales, layout = found.pop(key), found.pop(f"{name}{_LAYOUT}", None)
         weight = _rows(path, f"{name}.weight", found.get(f"{name}.weight"))
@@ -77,7 +77,7 @@ def _of_torchao(
     path: Path, tensors: dict[str, Tensor], _transposed: Callable[[str], bool]
 ) -> dict[str, Tensor]:
     found = dict(tensors)
-    for key in [key for key in tensors if key.endswith(_NUMBERS)]:
+    for key in sorted(key for key in tensors if key.endswith(_NUMBERS)):
         name = key.removesuffix(_NUMBERS)
         weight = _rows(path, key, found.pop(key))
         scales, zeros = found.pop(f"{name}{_SCALE}", None), found.pop(f"{name}{_ZERO}", None)
@@ -109,7 +109,7 @@ def _unfit(path: Path, name: str, weight: Tensor, scales: Tensor) -> ModelError:
 
 
 def _all_unpacked(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items()):
         if not tensor.is_floating_point():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise ModelError(f"{path}: {name!r} is {kind} without the scales that make it numbers")

@@ -48,6 +48,11 @@ class Clone:
             path = self.top / block.value
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
+        if block.mark == "below":
+            line, _, name = block.value.partition(" in ")
+            before, found, after = (self.top / name).read_text("utf-8").partition(f"{line}\n")
+            assert found, f"{block.place}: {name} has no line {line!r}"
+            (self.top / name).write_text(before + found + block.text + after, encoding="utf-8")
         if block.mark == "begins":
             text = (ROOT / block.value).read_text(encoding="utf-8")
             assert text.startswith(block.text), f"{block.place}: {block.value} says something else"

@@ -21,6 +21,8 @@ from pytest_circuits.train.config import TrainConfig
 from tests.docs.pages import ROOT, Block
 
 OURS = {"pytest": "pytest", "pytest-circuits": "pytest_circuits"}  # commands and their modules
+# What a reader of the pages makes in the folder of the tutorial.
+MADE = ("model", "tuned", "shortcut", "quote_close.baseline.yaml")
 SHELL = ("|", ">", "<", "&&", "$(", ";")  # what only a shell understands
 SPEC = """
 version: 1
@@ -102,8 +104,9 @@ class Clone:
 
 
 def clone(top: Path, run: Run) -> Clone:
-    for name in ("circuits", "examples"):
-        shutil.copytree(ROOT / name, top / name, ignore=shutil.ignore_patterns("models", "zoo"))
+    made = shutil.ignore_patterns("models", "zoo", *MADE)
+    shutil.copytree(ROOT / "circuits", top / "circuits")
+    shutil.copytree(ROOT / "examples", top / "examples", ignore=made)
     shutil.copytree(ROOT / "models" / "tinypython", top / "models" / "tinypython")
     return Clone(top, run, top)
 

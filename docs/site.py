@@ -22,7 +22,13 @@ PAGES = (
         "docs/site.css",
         "circuits/*.md",
     ),
-    *("models/*.md", "models/tinypython/*.md", "examples/**/*.md", "tests/benchmarks/*.md"),
+    *(
+        "models/*.md",
+        "models/tinypython/*.md",
+        "examples/*.md",
+        "examples/*/*.md",
+        "tests/benchmarks/*.md",
+    ),
 )
 _LINK = re.compile(r"\]\(([^)#\s]+)")
 

@@ -16,14 +16,14 @@ ROOT = Path(__file__).parent.parent
 FILES = """
 README.md ARCHITECTURE.md CHANGELOG.md docs/**/*.md docs/site.css tests/benchmarks/*.md
 circuits/*.md models/*.md models/tinypython/*.md examples/*.md examples/*/*.md
-""".split()
+"""
 _LINK = re.compile(r"\]\(([^)#\s]+)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the files of the repository in the place of those of the folder `docs`."""
     theme = [file for file in files if file.src_dir != config.docs_dir]
-    found = [path for pattern in FILES for path in sorted(ROOT.glob(pattern))]
+    found = [path for pattern in FILES.split() for path in sorted(ROOT.glob(pattern))]
     linked = {there for page in found for there in _linked(page)} - {*found}
     return Files([*theme, *(_file(path, config) for path in (*found, *sorted(linked)))])
 

@@ -69,6 +69,7 @@ class Counterexample:
     causes: tuple[Cause, ...] = ()  # the greatest first
     runs: tuple[str, ...] = ()  # in the order in which they are shown
     under: tuple[str, ...] = ()  # the ablations of which the runs alone break the law
+    sent: tuple[Number, ...] = ()  # nats: by each token on to later ones; empty: it is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Asked:
     partner: str  # the other prompt of the pair
     seen: tuple[Seen, ...]  # what each run made of it
     tokens: tuple[str, ...] = ()  # of the prompt, as texts
+    sent: tuple[Number, ...] = ()  # as of a counterexample
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from pytest_circuits.claims.findings import Finding, conclude
 from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.search import climb, configured
 from pytest_circuits.claims.statistics import Bools, Floats
-from pytest_circuits.claims.worst import with_worst
+from pytest_circuits.claims.worst import sent_of, with_worst
 from pytest_circuits.model.arithmetic import own_arithmetic_for
 from pytest_circuits.prompts.space import Pair, Prompt, prompts_of
 from pytest_circuits.spec.ablations import Ablation
@@ -237,6 +237,7 @@ def _explained(bench: Bench, card: LawCard, found: Counterexample) -> Counterexa
         causes=card.causes(bench, pair) if finite else (),
         runs=tuple(margins),
         under=_breaking(bench, card, pair) if of_pair else (),
+        sent=sent_of(bench, prompt),
     )
 
 

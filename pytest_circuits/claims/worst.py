@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from pytest_circuits.circuit.sent_on import sent_on
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.card import Claim, Ranked, Run
-from pytest_circuits.claims.evidence import Asked, Evidence, Seen, Verdict, Worst
+from pytest_circuits.claims.evidence import Asked, Evidence, Seen, Verdict, Worst, rounded
 from pytest_circuits.claims.sample import draw_changes
 from pytest_circuits.prompts.space import Pair, Prompt
 
@@ -31,14 +32,21 @@ def with_worst(bench: Bench, claim: Claim, evidence: Evidence) -> Evidence:
 
 
 def _with_tokens(bench: Bench, worst: Worst) -> Worst:
-    """The same prompts with their tokens."""
-    return replace(
-        worst,
-        prompts=tuple(
-            replace(x, tokens=bench.runner.tokens(Prompt(x.prompt, x.answer, x.foil)))
-            for x in worst.prompts
-        ),
-    )
+    """The same prompts with their tokens, and what each of these sends on."""
+    found = []
+    for asked in worst.prompts:
+        prompt = Prompt(asked.prompt, asked.answer, asked.foil)
+        tokens, sent = bench.runner.tokens(prompt), sent_of(bench, prompt)
+        found.append(replace(asked, tokens=tokens, sent=sent))
+    return replace(worst, prompts=tuple(found))
+
+
+def sent_of(bench: Bench, prompt: Prompt) -> tuple[float, ...]:
+    """What each token of a prompt sends on, in nats; empty where that is not known."""
+    found = sent_on(bench.runner, prompt)
+    if found is None or not np.isfinite(found).all():
+        return ()
+    return tuple(rounded(float(nats)) for nats in found)
 
 
 def worst_of(ranked: Ranked, *, group: str = "") -> Worst:

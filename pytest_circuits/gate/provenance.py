@@ -26,7 +26,8 @@ from pytest_circuits.report.run import (
     Meaning,
     Waiver,
 )
-from pytest_circuits.show.wiring import drawing_of
+from pytest_circuits.show.heat import Heat
+from pytest_circuits.show.wiring import drawing_of, heat_of
 from pytest_circuits.spec.load import LoadedSpec
 
 _MOST_DRAWN = 2000  # nodes, or edges
@@ -73,16 +74,26 @@ def circuit_of(bench: Bench, sources: Sources, names: Names, *, device: str) -> 
         device=device,
         files=_files(sources, names, model, baseline),
         drawing=drawing_of(bench.model, bench.nodes, bench.edges, most=_MOST_DRAWN),
+        heat=_heat(bench),
         left_out=dict(bench.spec.undeclared.items()),
         lax=lax_of(bench.loaded),
         aimless=tuple(
             f"{layer}.{head} without {' and '.join(missing)}"
             for (layer, head), missing in aimless_heads(bench.nodes, bench.model).items()
         ),
+        rivals=bench.spec.rivals,
         waivers=_waivers(sources, names),
         matched=sources.matched,
         description=bench.spec.description,
     )
+
+
+def _heat(bench: Bench) -> Heat | None:
+    """What the circuit does at the shortest pair of the sample."""
+    if not bench.nodes.count:
+        return None
+    pair = min(bench.sample.pairs, key=lambda pair: (len(pair.first.text), pair.first.text))
+    return heat_of(bench.model, bench.nodes, pair)
 
 
 def _baseline(bench: Bench, sources: Sources, names: Names) -> Baseline | None:
@@ -105,7 +116,12 @@ def _files(
         models.setdefault(sources.compared.path, ("baseline model", baseline.path))
     recorded = baseline_path(sources.path, sources.loaded.spec.circuit).name
     found = set()
-    for path, digest in set(sources.read).union(*(sources.read_for[place] for place in models)):
+    for place, (role, folder) in models.items():
+        for path, digest in sources.read_for[place]:
+            inside = path.parent == place  # or the code that handed the model over
+            name = f"{folder}/{path.name}" if inside else names.relative(path)
+            found.add(File(name, role, digest))
+    for path, digest in sources.read:
         if path.parent in models:
             role, folder = models[path.parent]
             found.add(File(f"{folder}/{path.name}", role, digest))

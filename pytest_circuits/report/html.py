@@ -21,6 +21,7 @@ from pytest_circuits.report.run import Run
 from pytest_circuits.report.writing import Target
 from pytest_circuits.show import svg
 from pytest_circuits.show.drawing import Drawing, label_of
+from pytest_circuits.show.heat import Heat
 from pytest_circuits.spec.problems import visible
 
 _BREAKS = re.compile(r"[\t-\r]+")  # lines are a matter of the page, runs of spaces are not
@@ -49,8 +50,8 @@ def rendered(template: str, **values: object) -> str:
     )
 
 
-def _draw(drawing: Drawing) -> Markup:
-    return Markup(svg.svg(drawing, title=svg.caption(drawing)))  # noqa: S704  (it escapes)
+def _draw(drawing: Drawing, heat: Heat | None) -> Markup:
+    return Markup(svg.svg(drawing, title=svg.caption(drawing), heat=heat))  # noqa: S704  (it escapes)
 
 
 @cache

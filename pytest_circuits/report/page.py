@@ -16,6 +16,7 @@ from pytest_circuits.report.matrix import matrix
 from pytest_circuits.report.page_claim import SIGNS, Claim, Mark, claim_of, mark_of
 from pytest_circuits.report.run import Circuit, File, Result, Run
 from pytest_circuits.report.terminal import verdict_line
+from pytest_circuits.show.heat import Heat
 
 MOST_FILES = 40
 MOST_NAMED = 4
@@ -37,6 +38,12 @@ class Section:
     @property
     def stands_out(self) -> bool:
         return any(claim.stands_out for claim in self.claims)
+
+    @property
+    def heat(self) -> Heat | None:
+        """What is drawn below a circuit: where all passes, the attention alone, which is small."""
+        heat = self.circuit.heat
+        return heat if self.stands_out or heat is None else heat.attention
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from pytest_circuits.report.safe_text import number
 
 LONGEST = 600  # characters of a prompt that are shown; the record has all
 MOST_TOKENS = 120
+SHADES, FAINT = 3, 0.05  # of tokens, and the share of the most that one sends, below which is none
+LEAST_SENT = 0.01  # nats
 SIGNS = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.INCONCLUSIVE: "?"}
 _BEFORE = "_before"
 
@@ -46,13 +48,22 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """A token in quotes, and what it sends on to later ones."""
+
+    shown: str
+    sent: str = ""  # in nats; empty: next to nothing, or it is not known
+    shade: str = ""  # the name of a colour: "for" or "against" and a level
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     prompt: Text
     answer: str
     foil: str
     partner: Text
     rows: tuple[Row, ...]
-    tokens: tuple[str, ...] = ()
+    tokens: tuple[Token, ...] = ()
     more_tokens: int = 0
 
 
@@ -194,7 +205,7 @@ def _example(example: Counterexample) -> Prompt:
         repr(example.foil),
         _text(example.partner),
         tuple(map(_row, seen_in(example))),
-        *_tokens(example.tokens),
+        *_tokens(example.tokens, example.sent),
     )
 
 
@@ -206,15 +217,25 @@ def _worst(worst: Worst | None) -> tuple[Prompt, ...]:
             repr(asked.foil),
             _text(asked.partner),
             tuple(map(_row, asked.seen)),
-            *_tokens(asked.tokens),
+            *_tokens(asked.tokens, asked.sent),
         )
         for asked in (worst.prompts if worst else ())
     )
 
 
-def _tokens(tokens: Sequence[str]) -> tuple[tuple[str, ...], int]:
-    """The first tokens in quotes, and how many more there are."""
-    return tuple(map(repr, tokens[:MOST_TOKENS])), max(0, len(tokens) - MOST_TOKENS)
+def _tokens(tokens: Sequence[str], sent: Sequence[float]) -> tuple[tuple[Token, ...], int]:
+    """The first tokens, each shaded by its share of the most that one sends, and how many more."""
+    shown, most = tokens[:MOST_TOKENS], max(map(abs, sent), default=0.0)
+    values = sent if len(sent) == len(tokens) else [0.0] * len(tokens)
+    found = (_token(token, value, most) for token, value in zip(shown, values, strict=False))
+    return tuple(found), max(0, len(tokens) - MOST_TOKENS)
+
+
+def _token(token: str, sent: float, most: float) -> Token:
+    if most < LEAST_SENT or abs(sent) < FAINT * most:
+        return Token(repr(token))
+    level = math.ceil(SHADES * (abs(sent) / most))
+    return Token(repr(token), number(sent, "+.2f"), f"{'for' if sent > 0 else 'against'}{level}")
 
 
 def _row(seen: Seen) -> Row:

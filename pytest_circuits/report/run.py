@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, PlainSerializer
 import pytest_circuits
 from pytest_circuits.claims.evidence import Evidence, Verdict
 from pytest_circuits.show.drawing import Drawing
+from pytest_circuits.show.heat import Heat
 
 Json = dict[str, Any]
 # In the order of the specification, which the sorted keys of a JSON object would not keep.
@@ -101,9 +102,13 @@ class Circuit:
     device: str  # that it ran on
     files: tuple[File, ...] = ()  # all that its evidence depends on
     drawing: Drawing | None = None  # None: there is nothing to draw, or too much
+    heat: Heat | None = (
+        None  # what its nodes and heads do at the prompts of one pair; None: as above
+    )
     left_out: Ordered = field(default_factory=dict)  # claims not declared, with the reason
     lax: tuple[str, ...] = ()  # limits and prompts that a wrong circuit would pass, and why
     aimless: tuple[str, ...] = ()  # heads with kept values, and what of their aim is not kept
+    rivals: int | None = None  # other circuits that a search found; None: it was not made
     waivers: dict[str, Waiver] = field(default_factory=dict)  # by claim
     matched: Matched | None = None  # None: the nodes are those that the specification names
     description: str = ""  # of the behavior, as the specification has it

@@ -73,7 +73,10 @@ def svg(
     listed: bool = False,
     heat: Heat | None = None,
 ) -> str:
-    """The drawing as an element; style: what it is to bring with it. listed: nodes in words too."""
+    """The drawing as an element; style: what it is to bring with it.
+
+    listed: nodes of large sites in words too, and what each cell of the heat map is.
+    """
     grouped = is_grouped(drawing)
     lines = list(_lines(drawing, grouped=grouped))
     indent = max((len(visible(name)) for name, _ in lines), default=0) * _SITE + 2 * _SIDE
@@ -82,16 +85,17 @@ def svg(
     texts = _channels(drawing) if listed and grouped else []
     bottom = height + 18.0 * len(texts) + (8 if texts else 0)
     width = max(width, *(7.0 * len(text) for text in texts)) if texts else width
-    names = max((len(visible(row.node)) for row in heat.rows), default=0) if heat else 0
+    named = [*(row.node for row in heat.rows), *(each.head for each in heat.heads)] if heat else []
+    names = max((len(visible(name)) for name in named), default=0)
     room, start = names * _SITE + 2 * _SIDE, bottom
     if heat:
         wide, high = heat.size(room)
         width, bottom = max(width, wide), bottom + high + _SIDE
     shape = f'viewBox="0 0 {width:g} {bottom:g}" width="{width:g}" height="{bottom:g}"'
-    named = f'class="drawing" role="img" aria-label={quoteattr(visible(title))}'
+    role = f'class="drawing" role="img" aria-label={quoteattr(visible(title))}'
     return "".join(
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" {named} {shape}>',
+            f'<svg xmlns="http://www.w3.org/2000/svg" {role} {shape}>',
             f"<style>{style}</style>" if style else "",
             *(_line(joint, boxes) for joint in joints),
             *(_name(name, y) for name, y in _names(lines, boxes, indent)),
@@ -100,7 +104,7 @@ def svg(
                 f'<text x="{_SIDE:g}" y="{height + 16 + 18 * place:g}">{escape(text)}</text>'
                 for place, text in enumerate(texts)
             ),
-            *(cells(heat, room, start) if heat else ()),
+            *(cells(heat, room, start, told=listed) if heat else ()),
             "</svg>",
         )
     )

@@ -7,16 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from pytest_circuits.circuit.attention import kept_heads, shows_attention, whole_attention
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.model.protocol import Kind, Model, Site, wires_of
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.show.drawing import Drawing, Row
-from pytest_circuits.show.heat import Carried, Heat
-from pytest_circuits.show.svg import MOST_BOXES
+from pytest_circuits.show.heat import Attends, Carried, Heat
 
 _DIGITS = 4  # of a figure that is drawn
 _MOST_TOKENS = 80  # of both prompts, side by side
+_MOST_CELLS = 3000  # of a heat map
+_MOST_HEADS = 12  # whose attention is drawn
 
 
 def drawing_of(
@@ -42,19 +44,42 @@ def drawing_of(
     )
 
 
+@torch.inference_mode()
 def heat_of(model: Model, nodes: Nodes, pair: Pair) -> Heat | None:
     """What the nodes carry in the whole model at the prompts of a pair; None where it is too much.
 
-    A node of several channels carries their length.
+    A node of several channels carries their length. With it what the kept heads attend to from the
+    last token, as far as the model shows it.
     """
     texts = [model.encode(prompt.text) for prompt in (pair.first, pair.second)]
-    if nodes.count > MOST_BOXES or sum(map(len, texts)) > _MOST_TOKENS:
+    tokens = sum(map(len, texts))
+    if not nodes.count or tokens > _MOST_TOKENS or nodes.count * tokens > _MOST_CELLS:
         return None
-    seen = [_carried(model, nodes, tokens) for tokens in texts]
+    seen = [_carried(model, nodes, each) for each in texts]
     return Heat(
-        tokens=tuple(tuple(map(model.decode_token, tokens)) for tokens in texts),
+        tokens=tuple(tuple(map(model.decode_token, each)) for each in texts),
         rows=tuple(Carried(node, tuple(each[node] for each in seen)) for node in reversed(seen[0])),
+        heads=tuple(_attends(model, nodes, texts)),
     )
+
+
+def _attends(model: Model, nodes: Nodes, texts: Sequence[list[int]]) -> Iterator[Attends]:
+    """What the first kept heads attend to from the last token of each text."""
+    heads = kept_heads(nodes, model)[:_MOST_HEADS]
+    if not heads or not shows_attention(model):
+        return
+    found = [
+        whole_attention(
+            model,
+            torch.tensor([tokens], device=model.device),
+            torch.tensor([len(tokens) - 1], device=model.device),
+            heads,
+        )[:, 0].tolist()
+        for tokens in texts
+    ]
+    for place, (layer, head) in enumerate(heads):
+        weights = tuple(tuple(_rounded(w) for w in each[place]) for each in found)
+        yield Attends(f"head {layer}.{head}", weights)
 
 
 def _carried(model: Model, nodes: Nodes, tokens: list[int]) -> dict[str, tuple[float, ...]]:

@@ -345,6 +345,14 @@ class Spec(Frozen):
     found_by: dict[str, FoundBy] = Field(default_factory=dict)
     """How the circuit was found: the pruner's settings and figures."""
 
+    @property
+    def rivals(self) -> int | None:
+        """Other circuits that `found_by` says were found; None: not searched, or of other nodes."""
+        known, nodes = self.found_by.get("rivals"), sum(map(len, self.nodes.values()))
+        if not isinstance(known, int) or isinstance(known, bool):
+            return None
+        return known if self.found_by.get("nodes") == nodes else None
+
 
 def edge_key(source: str, target: str) -> str:
     """The key of the edges between two hook points: `0.mlp.act_in -> 0.mlp.post_act`."""

@@ -327,15 +327,17 @@ def test_the_adapter_is_chosen_by_what_lies_in_the_directory(
     assert [type(model) for model in opened] == [PlainModel, SparseModel]
 
 
-def test_its_circuit_is_drawn_and_the_program_of_one_is_refused(
+def test_its_circuit_is_drawn_and_explained_without_a_program(
     folder: Path, plain: PlainModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pytest_circuits.model.open.load_model", lambda _: plain)
     spec, drawn = str(folder / "quote_close.circuit.yaml"), folder / "drawn.svg"
 
-    refused = CliRunner().invoke(main, ["show", spec])
+    told = CliRunner().invoke(main, ["show", spec])
     result = CliRunner().invoke(main, ["show", spec, f"--svg={drawn}"])
 
-    assert (refused.exit_code, result.exit_code) == (4, 0)
-    assert "--svg FILE draws a circuit of any model" in refused.stderr
+    assert (told.exit_code, result.exit_code) == (0, 0), told.output
+    assert told.output.startswith("What each part does in the whole model.")
+    assert "b0/value[0]: a value of attention head 0 of layer 0" in told.output
+    assert "from the last token, with '\"': looks mostly at ' \"'" in told.output
     assert ">b0/mixed</text>" in drawn.read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from pytest_circuits.claims.evidence import Law, Verdict
 from pytest_circuits.gate.provenance import glossary
 from pytest_circuits.report.run import Place, Refusal, Result, Run, State
 from pytest_circuits.show.drawing import Drawing
+from pytest_circuits.show.heat import Attends, Carried, Heat
 from tests.plugin.test_failure_text import EVIDENCE, EXAMPLE
 from tests.plugin.test_summary import BEHAVES, CIRCUIT
 
@@ -25,11 +26,19 @@ DRAWING = Drawing(
     ),
     stream=(("0.mlp.resid_delta[7]", "final_resid[7]"),),
 )
-FAILING = replace(
-    EVIDENCE, reason=REASON, law=Law(12, replace(EXAMPLE, prompt="```\n</details>|`::error::x"))
+HEAT = Heat(
+    tokens=(("<script>z</script>", "\x1b[1m"), ("\u202e|`", "::error::")),
+    rows=(Carried("<b>[3]", ((1.0, -0.5), (0.1, 0.0))),),
+    heads=(Attends("</svg>", ((0.5, 0.4), (0.9, 0.0))),),
 )
+TOLD = replace(EXAMPLE, prompt="```\n</details>|`::error::x", sent=(0.0, -0.4, 8.2, 0.03))
+FAILING = replace(EVIDENCE, reason=REASON, law=Law(12, TOLD))
 HOSTILE = Run(
-    circuits=(replace(CIRCUIT, name=NAME, spec="circuits/|,`<b>.circuit.yaml", drawing=DRAWING),),
+    circuits=(
+        replace(
+            CIRCUIT, name=NAME, spec="circuits/|,`<b>.circuit.yaml", drawing=DRAWING, heat=HEAT
+        ),
+    ),
     results=(
         replace(BEHAVES, circuit=NAME),
         Result(

@@ -8,6 +8,7 @@ import sys
 from base64 import b64encode
 from dataclasses import replace
 from hashlib import sha256
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -125,6 +126,19 @@ def test_a_run_is_told_with_what_does_not_pass_first(repository: Repository) -> 
     ]
     assert places == sorted(places)
     assert "observed 50.0 %, needed ≥ 95.0 %" in found.of("aria-label")
+    # Tokens say what they send on, and are coloured by it.
+    sent = re.findall(
+        r'class="token (for|against)(\d)">(.*?) <span class="nats">(.*?)</span>', page
+    )
+    assert sent
+    assert all((sign == "for") == (float(nats) > 0) for sign, _, _, nats in sent)
+    most = {unescape(token) for _, level, token, _ in sent if level == "3"}
+    assert most <= {repr(mark) for mark in (" '", ' "')}
+    # Below the circuit that fails stands what its nodes carry, below the other what its head sees.
+    drawings = re.findall(r'<svg xmlns.*?class="drawing".*?</svg>', page)
+    assert ["cells" in each for each in drawings] == [False, True]
+    assert all('class="arc"' in each and ">head 0." in each for each in drawings)
+    assert re.search(r"head 0.0 looks from '\w+' at ' \"' (100|9\d)%", found.text)
     # What fails is unfolded, with the drawing of its circuit.
     assert re.findall("<details class=.(.*?)(?:. id=.*)?. open>", page) == ["more", "claim fail"]
 
@@ -154,6 +168,22 @@ def test_any_text_is_shown_and_none_is_obeyed(text: str) -> None:
     circuit = replace(CIRCUIT, name=text, description=text, left_out={text: text})
     run = replace(GOOD, circuits=(circuit,), results=(replace(BEHAVES, circuit=text),))
     check(html(replace(run, problems=(text,), notes=(text,)), record=text))
+
+
+def test_what_tokens_send_is_shaded_by_its_share_of_the_most() -> None:
+    page = html(one(BEHAVES, law=Law(12, replace(EXAMPLE, sent=(0.01, -0.8, 2.4, 1.1)))))
+
+    found = re.findall(
+        r'<code class="token ?(.*?)">.*?(?: <span class="nats">(.*?)</span>)?</', page
+    )
+    assert found == [("", ""), ("against1", "-0.80"), ("for3", "+2.40"), ("for2", "+1.10")]
+    for sent in (
+        (),
+        (0.001, 0.002, -0.003, 0.0),
+        (1.0,),
+    ):  # not known, nothing, not of these tokens
+        plain = html(one(BEHAVES, law=Law(12, replace(EXAMPLE, sent=sent))))
+        assert 'class="nats"' not in plain
 
 
 def test_spaces_of_a_prompt_are_shown_as_they_are() -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from pytest_circuits.cli import main
 from pytest_circuits.report.html import html
 from pytest_circuits.show import svg
+from pytest_circuits.show.dot import dot
 from pytest_circuits.show.drawing import Drawing, Row
-from pytest_circuits.show.heat import Carried, Heat
+from pytest_circuits.show.heat import Attends, Carried, Heat
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
 from tests.plugin.test_summary import CIRCUIT, GOOD
 
@@ -122,6 +123,46 @@ def test_a_heat_map_has_a_scale_for_each_row_and_any_text_stays_text() -> None:
     assert not overlaps(drawn)
 
 
+def test_what_a_head_looks_at_hangs_as_arcs_from_the_last_token(folder: Path) -> None:
+    show(folder, f"--svg={folder / 'arcs.svg'}")
+    drawn = parsed((folder / "arcs.svg").read_text(encoding="utf-8"))
+
+    arcs = [each for each in drawn.iter(f"{SVG}path") if each.attrib.get("class") == "arc"]
+    told = [str(each[0].text) for each in arcs]
+    assert all(text.startswith("head 0.0 looks from 'alpha' at ") for text in told)
+    quotes = [text for text in told if text.endswith((": 100%", ": 99%", ": 98%", ": 97%"))]
+    assert [text.partition(" at ")[2].rpartition(":")[0] for text in quotes] == [
+        "' \"'",
+        '" \'"',
+    ]
+
+
+def test_on_a_page_cells_of_one_shade_are_one_element_in_the_same_places() -> None:
+    rows = tuple(Carried(f"n[{i}]", ((1.0, -0.5, 0.5), (0.0, 0.1, 1.0))) for i in range(9))
+    heads = (Attends("head 0.1", ((0.1, 0.7, 0.2), (0.0, 0.02, 0.9))),)
+    heat = Heat((("a", "b", "c"), ("d", "e", "f")), rows, heads)
+    told, shared = (
+        parsed(svg.svg(SMALL, title="x", heat=heat, listed=listed)) for listed in (True, False)
+    )
+
+    each = {
+        (c.attrib["class"], float(c.attrib["x"]), float(c.attrib["y"]) + 8.5)
+        for c in told.iter(f"{SVG}rect")
+        if c.attrib.get("class") in {"hot", "cold"}
+    }
+    paths = [p for p in shared.iter(f"{SVG}path") if p.attrib["class"].endswith(" cells")]
+    found = {
+        (p.attrib["class"].removesuffix(" cells"), float(x), float(y))
+        for p in paths
+        for x, y in re.findall(r"M([\d.]+) ([\d.]+)h16", p.attrib["d"])
+    }
+    assert len(each) == 9 * 5
+    assert found == each
+    assert {p.attrib["stroke-opacity"] for p in paths} == {"0.2", "0.6", "1"}
+    arcs = [p for p in shared.iter(f"{SVG}path") if p.attrib["class"] == "arc"]
+    assert sum(p.attrib["d"].count("M") for p in arcs) == 4  # what is next to nothing is not drawn
+
+
 def test_nothing_else_is_replaced(folder: Path) -> None:
     other = folder / "other.txt"
     other.write_text("mine")
@@ -185,3 +226,31 @@ def test_a_drawing_holds_together() -> None:
     with pytest.raises(ValueError, match="a weight for each of its edges"):
         replace(SMALL, weights=(1.0,))
     assert Drawing(("a[1]",), (), rows=(Row("a", 0, "neuron"),)).rows[0].site == "a"
+
+
+def test_a_circuit_is_drawn_for_graphviz(folder: Path) -> None:
+    file = folder / "quote.dot"
+    done = show(folder, "--dot", str(file))
+    assert done.exit_code == 0, done.output
+    text = file.read_text()
+    assert text.startswith('digraph circuit {\n  label="quote_close: 7 nodes at 6 sites, ')
+    drawn = set(re.findall(r'^    ("[^"]+") \[label=\1\];$', text, re.MULTILINE))
+    assert drawn == {f'"{site}[{n}]"' for site, some in QUOTE_PATH.items() for n in some}
+    joined = re.findall(r'^  "(.+)" -> "(.+)" \[tooltip="-?[0-9.e+-]+", style=', text, re.MULTILINE)
+    assert len(joined) == int(re.findall(r", (\d+) edges", text)[0])
+    assert all(f'"{end}"' in drawn for pair in joined for end in pair)
+
+    (folder / "mine.dot").write_text("graph mine {}")
+    done = show(folder, "--dot", str(folder / "mine.dot"))
+    assert "was not made by this command" in done.output
+
+
+def test_large_circuits_are_drawn_by_site_for_graphviz_and_names_are_escaped() -> None:
+    text = dot(large(), title='a "b" \\ \x1b')
+    assert text.splitlines()[1] == r'  label="a \"b\" \\ \\x1b";'
+    assert '  "0.mlp.post_act" [label="0.mlp.post_act: 100 nodes"];' in text
+    assert '  "0.mlp.post_act" -> "1.mlp.post_act" [label="100", style=solid];' in text
+    assert "[3]" not in text
+    small = dot(SMALL, title="x")
+    assert '"0.attn.v[4]" -> "0.attn.resid_delta[7]" [tooltip="-0.25", style=dashed];' in small
+    assert '"0.attn.resid_delta[7]" -> "final_resid[7]" [style=dotted];' in small

@@ -85,6 +85,7 @@ A claim has the fields of [Evidence](#evidence) and three more: `nodeid`, its na
 Part = dict[str, Any]  # of a JSON Schema
 FOLDER = Path(__file__).parent / "reference"
 EVERY_KEY = FOLDER / "every_key.circuit.yaml"
+_IN_WORDS = re.compile(r"; default: (.+?)\.(?= |$)")  # the default of an option, in its help
 _DEFAULT = re.compile(r" \(default: ([^()]*)\)$")
 
 
@@ -173,14 +174,20 @@ def _commands() -> Iterator[str]:
 
 def _option(option: click.Option, context: click.Context, command: str) -> list[str]:
     names = " / ".join((*option.opts, *option.secondary_opts))
-    value = "" if option.is_flag else f" {option.make_metavar(context)}"
+    kind, default = option.type, option.to_info_dict()["default"]
+    is_range = isinstance(kind, click.IntRange)
+    value = "" if option.is_flag else f" {'N' if is_range else option.make_metavar(context)}"
     text = _told(option.help, f"{command} {names}")
-    if isinstance(option.type, click.IntRange):
-        text += f" From {option.type.min}" + (f" to {top}." if (top := option.type.max) else ".")
-    text, _, said = text.partition("; default: ")
-    info = option.to_info_dict()["default"]
-    given = "" if option.is_flag or info is None or not isinstance(info, int | str) else f"{info}"
-    return [_code(names + value), said.rstrip(".") or _code(given), text]
+    if found := _IN_WORDS.search(text):
+        given, text = found[1], text.replace(found[0], ".")
+    elif option.secondary_opts:
+        given = _code(option.opts[0] if default else option.secondary_opts[0])
+    else:
+        is_said = isinstance(default, int | str) and not option.is_flag
+        given = "needed" if option.required else _code(str(default) if is_said else "")
+    if isinstance(kind, click.IntRange):
+        text += f" From {kind.min} to {kind.max}." if kind.max else f" From {kind.min}."
+    return [_code(names + value), given, text]
 
 
 def _keys() -> Iterator[str]:

@@ -13,32 +13,19 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
-PAGES = (
-    *(
-        "README.md",
-        "ARCHITECTURE.md",
-        "CHANGELOG.md",
-        "docs/**/*.md",
-        "docs/site.css",
-        "circuits/*.md",
-    ),
-    *("models/*.md", "models/tinypython/*.md", "examples/**/*.md", "tests/benchmarks/*.md"),
-)
+FILES = """
+README.md ARCHITECTURE.md CHANGELOG.md docs/**/*.md docs/site.css tests/benchmarks/*.md
+circuits/*.md models/*.md models/tinypython/*.md examples/*.md examples/*/*.md
+"""
 _LINK = re.compile(r"\]\(([^)#\s]+)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Put the files of the repository in the place of those of the folder `docs`."""
-    theme = [file for file in files if file.generated_by or not file.is_documentation_page()]
-    theme = [file for file in theme if file.src_dir != config.docs_dir]
-    pages = pages_of_the_site()
-    linked = {there for page in pages for there in _linked(page)} - {*pages}
-    return Files([*theme, *(_file(path, config) for path in (*pages, *sorted(linked)))])
-
-
-def pages_of_the_site() -> list[Path]:
-    """Every page, by its path in the repository."""
-    return [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
+    theme = [file for file in files if file.src_dir != config.docs_dir]
+    found = [path for pattern in FILES.split() for path in sorted(ROOT.glob(pattern))]
+    linked = {there for page in found for there in _linked(page)} - {*found}
+    return Files([*theme, *(_file(path, config) for path in (*found, *sorted(linked)))])
 
 
 def _linked(page: Path) -> set[Path]:

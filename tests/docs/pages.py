@@ -3,6 +3,7 @@
 A mark is a comment of Markdown on the line above a block, which no reader sees:
 
 file: NAME          the block is written to this file, for the commands after it
+below: LINE in FILE the block is put below this line of a file
 begins: FILE        the file of the repository begins with the block
 exits: STATUS       how its last command ends; 0 where nothing is said
 part of: KIND       the block is YAML that is put into one of `KINDS`
@@ -20,7 +21,7 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-MARKS = ("file", "begins", "exits", "part of", "tested in", "not run")
+MARKS = ("file", "below", "begins", "exits", "part of", "tested in", "not run")
 REASONS = (
     "it installs the package",
     "it runs the tests",

@@ -21,6 +21,8 @@ from pytest_circuits.train.config import TrainConfig
 from tests.docs.pages import ROOT, Block
 
 OURS = {"pytest": "pytest", "pytest-circuits": "pytest_circuits"}  # commands and their modules
+# What a reader of the pages makes in the folder of the tutorial.
+MADE = ("model", "tuned", "shortcut", "quote_close.baseline.yaml")
 SHELL = ("|", ">", "<", "&&", "$(", ";")  # what only a shell understands
 SPEC = """
 version: 1
@@ -48,6 +50,11 @@ class Clone:
             path = self.top / block.value
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
+        if block.mark == "below":
+            line, _, name = block.value.partition(" in ")
+            before, found, after = (self.top / name).read_text("utf-8").partition(f"{line}\n")
+            assert found, f"{block.place}: {name} has no line {line!r}"
+            (self.top / name).write_text(before + found + block.text + after, encoding="utf-8")
         if block.mark == "begins":
             text = (ROOT / block.value).read_text(encoding="utf-8")
             assert text.startswith(block.text), f"{block.place}: {block.value} says something else"
@@ -97,8 +104,9 @@ class Clone:
 
 
 def clone(top: Path, run: Run) -> Clone:
-    for name in ("circuits", "examples"):
-        shutil.copytree(ROOT / name, top / name, ignore=shutil.ignore_patterns("models", "zoo"))
+    made = shutil.ignore_patterns("models", "zoo", *MADE)
+    shutil.copytree(ROOT / "circuits", top / "circuits")
+    shutil.copytree(ROOT / "examples", top / "examples", ignore=made)
     shutil.copytree(ROOT / "models" / "tinypython", top / "models" / "tinypython")
     return Clone(top, run, top)
 

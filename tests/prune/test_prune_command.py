@@ -17,10 +17,14 @@ from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.cli import main
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prune import masks
 from pytest_circuits.prune.plan import MaskPlan, PrunePlan
+from pytest_circuits.prune.run import completed
+from pytest_circuits.prune.search import Found, find_circuits
 from pytest_circuits.prune.soft_masks import margins
-from pytest_circuits.prune.subject import demands_of
+from pytest_circuits.prune.subject import Subject, demands_of
 from pytest_circuits.spec.load import load_spec
 from pytest_circuits.spec.types import Spec
 from tests.known_models import (
@@ -36,8 +40,15 @@ from tests.prune.conftest import Known
 
 ROOT = Path(__file__).resolve().parents[2]
 MASKS = ["--steps", "100"]
-RIVALS = ["--steps", "150", "--no-controls", "--no-edges", "--rivals"]
 QUICK = ["--method", "attribution", "--no-controls", "--no-edges"]
+RIVALS = PrunePlan(
+    masks=MaskPlan(steps=60, lr=0.06),
+    evaluation_pairs=32,
+    rounds=0,
+    edges=False,
+    controls=False,
+    rivals=True,
+)
 
 
 @pytest.fixture
@@ -138,16 +149,16 @@ def test_backups_are_searched_with_the_found_nodes_forbidden(
 def test_rivals_are_found_where_another_path_does_the_same_and_nowhere_else(
     tmp_path: Path,
 ) -> None:
-    """Of two heads that copy alike either is enough; a circuit that is needed has them both."""
-    write_quote_copier(tmp_path / "model", Weights(weak=Weights().path))
+    """Of two heads that do the same either is enough; what the model needs has both."""
+    model = load_model(write_quote_copier(tmp_path / "model", Weights(weak=Weights().path)))
     path = tmp_path / "q.circuit.yaml"
+    path.write_text(quote_spec({}, claims=("behaves", "sufficient", "necessary")))
+    spec, reference = load_spec(path).spec, load_reference(model)
     found: list[Spec] = []
-    for more in (["--sufficient-only"], []):
-        path.write_text(quote_spec({}, claims=("behaves", "sufficient", "necessary")))
-        result = CliRunner().invoke(main, ["prune", str(path), *RIVALS, *more])
-        assert result.exit_code == 0, result.output
-        assert ("rival 1: " in result.output) is bool(more)
-        found.append(load_spec(path).spec)
+    for plan in (RIVALS.sufficient_only(), RIVALS):
+        (circuit,) = find_circuits([Subject.of(spec, model, reference, plan)], reference, plan)
+        assert isinstance(circuit, Found)
+        found.append(completed(spec, circuit, plan, model, path))
     either, both = found
 
     assert (either.rivals, both.rivals) == (1, 0)

@@ -20,6 +20,7 @@ from pytest_circuits.errors import MISUSED, CircuitsError, StoppedError, UsageEr
 _ABOUT = {  # commands that live in a module of their own
     "convert": "Read published models, and circuits of other tools.",
     "diff": "Say what an update did to the circuits.",
+    "frontier": "Compare models by their loss and the size of their circuits.",
     "history": "Say what changed over versions, from their evidence.",
     "init": "Make a first specification of two prompts.",
     "plan": "Say what claims need and cost before a run.",

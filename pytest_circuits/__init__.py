@@ -35,6 +35,9 @@ _PUBLIC = {
     "Gauge": "pytest_circuits.model.protocol",
     "Shows": "pytest_circuits.model.protocol",
     "Wire": "pytest_circuits.model.protocol",
+    # To hand over a module that was built elsewhere.
+    "hand_over": "pytest_circuits.model.handed.hand_over",
+    "SiteAt": "pytest_circuits.model.handed.adapter",
     # To bring an output of one's own.
     "Output": "pytest_circuits.report.outputs",
 }

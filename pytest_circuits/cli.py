@@ -18,7 +18,7 @@ import pytest_circuits
 from pytest_circuits.errors import MISUSED, CircuitsError, StoppedError, UsageError, exit_status
 
 _ABOUT = {  # commands that live in a module of their own
-    "convert": "Read published weight-sparse models and circuits.",
+    "convert": "Read published models, and circuits of other tools.",
     "diff": "Say what an update did to the circuits.",
     "history": "Say what changed over versions, from their evidence.",
     "init": "Make a first specification of two prompts.",

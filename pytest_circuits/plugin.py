@@ -23,6 +23,23 @@ GATE = "circuits-gate"  # the name under which the hooks of the gate are registe
 _READ = pytest.StashKey[bool]()  # whether the command line was read, and is one of a run
 
 
+class HookSpecs:
+    """The hooks that a conftest.py may implement."""
+
+    def pytest_circuits_model(self, path: Any, device: Any) -> Any:  # noqa: ANN401  (see below)
+        """Hand over the model that a directory stands for, instead of having it loaded.
+
+        path: the directory (`pathlib.Path`) that a specification or `--circuits-model` names.
+        device: where the gate computes (`torch.device`).
+        Return what `pytest_circuits.hand_over(module, path=path, ...)` gives, or None to have what
+        lies there loaded.
+        """
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(HookSpecs)
+
+
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     add_options(parser)
     config: Any = pluginmanager.get_plugin("pytestconfig")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from collections.abc import Callable
 from itertools import islice
@@ -11,6 +12,7 @@ from hypothesis import find, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from pytest_circuits.claims.search import stream
 from pytest_circuits.prompts.space import Pair, Prompt, PromptSpace
 from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.spec.load import LoadedSpec, parse_spec
@@ -152,6 +154,45 @@ def test_the_search_shrinks_to_the_simplest_prompt(
     pair = find(SMALL.strategy(), lambda pair: wanted(pair.first.text), settings=quiet)
 
     assert pair.first.text == simplest
+
+
+@pytest.mark.parametrize(  # other numbers in each: Hypothesis keeps what it has seen
+    ("slot", "numbers"),
+    [
+        (IntegerSlot(integer=(150, 250)), range(150, 250)),
+        (IntegerSlot(integer=(3, 250_000)), range(1000, 1900)),
+        (ChoiceSlot(choice=tuple(map(str, range(500)))), range(250, 500)),
+        (words(*(f"w{index}" for index in range(1000)), least=1, most=3), range(500, 1000)),
+    ],
+    ids=["more than 100", "very many", "choice", "words"],
+)
+def test_numbers_in_modules_that_are_imported_do_not_change_what_a_search_tries(
+    slot: Slot, numbers: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strategy = space("x{n} = {quote}", n=slot).strategy()
+    before = stream(strategy, search=200, start=1)
+    name = f"local_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(f"NUMBERS = {[*numbers]}\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module(name)
+
+    assert stream(strategy, search=200, start=1) == before
+
+
+@pytest.mark.parametrize(
+    ("slot", "wanted", "simplest"),
+    [
+        (IntegerSlot(integer=(150, 99_999)), lambda text: int(text) >= 31_415, "31415"),
+        (ChoiceSlot(choice=tuple(map(str, range(1000)))), lambda text: int(text) > 730, "731"),
+    ],
+    ids=["integer", "choice"],
+)
+def test_long_ranges_are_drawn_whole_and_shrink_to_their_first_values(
+    slot: Slot, wanted: Callable[[str], bool], simplest: str
+) -> None:
+    quiet = settings(database=None, derandomize=True, max_examples=2000)
+
+    assert find(slot.strategy(), wanted, settings=quiet) == simplest
 
 
 @settings(deadline=None)

@@ -31,12 +31,12 @@ WORST_FIRST = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 class Rate:
     """A share of the prompts with its one-sided bounds; over a whole space all three are equal."""
 
-    estimate: Number
-    lower: Number
-    upper: Number
-    threshold: Number
-    n: int
-    exhaustive: bool
+    estimate: Number  # the share that was observed
+    lower: Number  # one-sided bound, at the error of the protocol
+    upper: Number  # the same from above
+    threshold: Number  # the limit of the claim
+    n: int  # prompts
+    exhaustive: bool  # over the whole space, so that there is no error
     at_most: bool = False  # the threshold is the most that is allowed, and not the least
     group: str = ""  # of several groups of prompts, the worst, of which it is
     groups: tuple[tuple[str, Number], ...] = ()  # what was estimated for each, by its key
@@ -50,7 +50,7 @@ class Cause:
     part: str  # `0.mlp.post_act[31]`, or an edge between two such
     change: str  # "restored" or "ablated"
     before: Number  # nats, of what is explained: a margin, or for `necessary` a separation
-    after: Number
+    after: Number  # the same with the change
     share: Number  # of the whole difference; several need not add up to one
 
 
@@ -58,11 +58,11 @@ class Cause:
 class Counterexample:
     """One prompt that breaks a law: what was asked, and what each run preferred."""
 
-    prompt: str
-    answer: str
-    foil: str
+    prompt: str  # its text
+    answer: str  # the token that should follow
+    foil: str  # the token that should not
     partner: str  # the other prompt of the contrast pair
-    tokens: tuple[str, ...]
+    tokens: tuple[str, ...]  # of the prompt, as texts
     margins: dict[str, float | None]  # nats, answer minus foil, per run; None: not a number
     logits: dict[str, dict[str, float | None]]  # per run: {"answer": ..., "foil": ...}
     violation: str  # one sentence: how the law is broken
@@ -76,30 +76,30 @@ class Counterexample:
 class Law:
     """What the search for a counterexample did: prompts tried, and the smallest that was found."""
 
-    searched: int
-    counterexample: Counterexample | None = None
+    searched: int  # prompts that were tried
+    counterexample: Counterexample | None = None  # the smallest; None: none was found
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What one run made of a prompt, in nats; None: not a number, or only margins are known."""
 
-    run: str
-    answer: float | None
-    foil: float | None
-    margin: float | None
+    run: str  # its name, such as `whole model`
+    answer: float | None  # logit of the answer
+    foil: float | None  # logit of the foil
+    margin: float | None  # answer minus foil
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One prompt, and what each run preferred there."""
 
-    prompt: str
-    answer: str
-    foil: str
+    prompt: str  # its text
+    answer: str  # the token that should follow
+    foil: str  # the token that should not
     partner: str  # the other prompt of the pair
-    seen: tuple[Seen, ...]
-    tokens: tuple[str, ...] = ()
+    seen: tuple[Seen, ...]  # what each run made of it
+    tokens: tuple[str, ...] = ()  # of the prompt, as texts
     sent: tuple[Number, ...] = ()  # as of a counterexample
 
 
@@ -108,7 +108,7 @@ class Worst:
     """The prompts that went worst for a claim, the worst first."""
 
     where: str  # by what: "the whole model prefers the answer least"
-    prompts: tuple[Asked, ...]
+    prompts: tuple[Asked, ...]  # three at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Controls:
     """A figure of the circuit, and the same of the random circuits that it is compared with."""
 
     figure: str  # with its unit: "task loss, nats"
-    own: Number
+    own: Number  # the circuit's
     random: tuple[Number, ...]  # of each random circuit, the lowest first
     limit: Number | None = None  # what the claim allows at most; None: it names no limit
     under: str = ""  # the ablation
@@ -128,22 +128,24 @@ class Curve:
 
     figure: str  # with its unit
     points: tuple[tuple[Number, Number], ...]  # share of the rest that is ablated, and the figure
-    limit: Number | None = None
-    under: str = ""
+    limit: Number | None = None  # what the claim allows at most; None: it names none
+    under: str = ""  # the ablation
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    claim: str
-    verdict: Verdict
+    """What one claim came to, with all numbers behind its verdict."""
+
+    claim: str  # its name
+    verdict: Verdict  # of this claim alone
     reason: str  # one sentence, also for a pass
-    rate: Rate | None = None
-    law: Law | None = None
+    rate: Rate | None = None  # None: it is about no rate
+    law: Law | None = None  # None: it has none, or nothing was searched
     measures: dict[str, float | None] = field(default_factory=dict)  # e.g. task_loss, control_p
     under: dict[str, Verdict] = field(default_factory=dict)  # by ablation
     worst: Worst | None = None  # None: it passes, or is not about single prompts
     why: str = ""  # the reason of what is no pass in a few words, for a row of a table
-    controls: tuple[Controls, ...] = ()
+    controls: tuple[Controls, ...] = ()  # the figures that random circuits are compared in
     curves: tuple[Curve, ...] = ()  # parts of the rest
 
 

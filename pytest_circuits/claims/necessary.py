@@ -22,7 +22,7 @@ from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.card import Claim, LawCard, Ranked, Run, limits_of, run_of
 from pytest_circuits.claims.causes import causes_of_separation
 from pytest_circuits.claims.cost import Cost, Shared, Situation
-from pytest_circuits.claims.evidence import Cause, Evidence, Law, Rate, Verdict
+from pytest_circuits.claims.evidence import WORST_FIRST, Cause, Evidence, Law, Rate, Verdict
 from pytest_circuits.claims.findings import (
     Finding,
     conclude,
@@ -137,11 +137,13 @@ def _under(bench: Bench) -> Under:
     others = _separation(bench.controls_without).mean(axis=1)  # [K]
     p = statistics.control_p(int((others <= own + EPS).sum()), len(others))
     left = _left(bench.controls_without, limits, turned=turned)
+    of_rates = [
+        rate_finding(rate, what=f"{loss.said} {what}", alpha=alpha)
+        for loss, rate in zip(losses, rates, strict=True)
+    ]
+    worst = min(range(len(rates)), key=lambda place: WORST_FIRST.index(of_rates[place].verdict))
     findings = [
-        *(
-            rate_finding(rate, what=f"{loss.said} {what}", alpha=alpha)
-            for loss, rate in zip(losses, rates, strict=True)
-        ),
+        *of_rates,
         most_controls(
             left,
             f"{int(left.sum())} of {len(left)} random circuits of other nodes can be ablated "
@@ -163,9 +165,9 @@ def _under(bench: Bench) -> Under:
         end = "" if loss.name == "nodes" else f"_{loss.name}"
         margins = bench.runner.margins(bench.sample.pairs, loss.view)
         measures |= {f"separation{end}": average(margins)}
-        measures |= {f"rate{end}": rate.estimate} if end else {}
+        measures |= {f"rate_{loss.name}": rate.estimate} if end or worst else {}
     drawn = controls_of("what still tells pairs apart without it, nats", float(own), others)
-    return Under(bench.runner.ablation, findings, rates[0], measures, controls=[drawn])
+    return Under(bench.runner.ablation, findings, rates[worst], measures, controls=[drawn])
 
 
 def _rate(bench: Bench, view: View, limits: NecessaryClaim, *, turned: bool) -> Rate:

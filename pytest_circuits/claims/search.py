@@ -4,9 +4,6 @@ Every setting of Hypothesis is fixed: no profile, database or CI variable change
 draws without looking at the margins. Its `target` would, one prompt at a time and for each claim
 another stream, and found no more where both were measured. Here all claims keep one stream, and the
 prompts near its best ones are tried in batches.
-
-One thing is not fixed yet: into ranges of more than 100 values Hypothesis mixes numbers that stand
-in modules outside of site-packages, such as a conftest.py, as far as they are imported by then.
 """
 
 from __future__ import annotations

@@ -80,6 +80,12 @@ _CONCLUDED = (0, 1)  # exit statuses of a search that is over, with or without a
     "backups of the circuit. They are reported, not written.",
 )
 @click.option(
+    "--rivals",
+    is_flag=True,
+    help="Search again, with the nodes that were found at a higher price, until no circuit with "
+    "at most half of its nodes in common meets the same demands: the rivals, under `found_by`.",
+)
+@click.option(
     "--calibrate",
     is_flag=True,
     help="Fit a scale and a shift of the circuit's preference at the end, and write them as its "
@@ -138,6 +144,8 @@ def prune(
     cluster = _cluster(jobs=jobs, **{name: options.pop(name) for name in _OF_CLUSTER})
     if options["start"] != "all" and options["method"] != "masks":
         raise UsageError("--start-from is about masks; leave it or --method away")
+    if options["rivals"] and options["method"] != "masks":
+        raise UsageError("--rivals are searched for with masks; leave it or --method away")
     devices = device.split(",") if device else [None]
     if cluster is not None and len(devices) > 1:
         raise UsageError("--cluster gives each job its own GPUs; name one --device")

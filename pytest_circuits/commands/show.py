@@ -21,7 +21,21 @@ from pytest_circuits.spec.load import load_spec
     help="Show the circuit in this model instead of the one that SPEC names.",
 )
 @click.option("--svg", "svg_file", metavar="FILE", type=FILE, help="Draw it instead.")
-def show(spec: Path, model_path: Path | None, svg_file: Path | None) -> None:
+@click.option("--dot", "dot_file", metavar="FILE", type=FILE, help="Draw it for Graphviz instead.")
+@click.option(
+    "--eap-ig",
+    "graph_file",
+    metavar="FILE",
+    type=FILE,
+    help="Write its heads and MLPs as a graph of EAP-IG and MIB, in JSON, instead.",
+)
+def show(
+    spec: Path,
+    model_path: Path | None,
+    svg_file: Path | None,
+    dot_file: Path | None,
+    graph_file: Path | None,
+) -> None:
     """Print the circuit of SPEC as a short program and say what each part does, or draw it.
 
     Layer by layer: what each head attends to, what each neuron and each write is made of, and how
@@ -47,9 +61,12 @@ def show(spec: Path, model_path: Path | None, svg_file: Path | None) -> None:
     from pytest_circuits.circuit.nodes import Nodes  # noqa: PLC0415
     from pytest_circuits.circuit.runner import Runner  # noqa: PLC0415
     from pytest_circuits.circuit.scope import in_scope  # noqa: PLC0415
+    from pytest_circuits.convert.eap_ig import GRAPH_BEGINS  # noqa: PLC0415
+    from pytest_circuits.convert.exchange import exported  # noqa: PLC0415
     from pytest_circuits.model.open import load_model  # noqa: PLC0415
     from pytest_circuits.model.reference_file import load_reference  # noqa: PLC0415
     from pytest_circuits.model.sparse.adapter import SparseModel  # noqa: PLC0415
+    from pytest_circuits.show.dot import BEGINS, dot  # noqa: PLC0415
     from pytest_circuits.show.explain import explain  # noqa: PLC0415
     from pytest_circuits.show.explain_lines import lines  # noqa: PLC0415
     from pytest_circuits.show.program import program  # noqa: PLC0415
@@ -61,14 +78,35 @@ def show(spec: Path, model_path: Path | None, svg_file: Path | None) -> None:
     pair, _ = next(space.enumerate())
     refuse(check_circuit(loaded, model) or check_asked(loaded, model, [pair]))
     nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
-    if svg_file is not None:
-        if drawing := drawing_of(model, nodes, edges):
-            title = f"{loaded.spec.circuit}: {caption(drawing)}"
+    drawing = drawing_of(model, nodes, edges) if svg_file or dot_file else None
+    if drawing is not None:
+        title = f"{loaded.spec.circuit}: {caption(drawing)}"
+        if svg_file is not None:
             heat = heat_of(model, nodes, pair)
             write_named(svg_file, file_of(drawing, title=title, heat=heat), begins="<svg")
+        if dot_file is not None:
+            write_named(dot_file, dot(drawing, title=title), begins=BEGINS)
+    if graph_file is not None:
+        text, told = exported(loaded.spec, model, nodes)
+        write_named(graph_file, text, begins=GRAPH_BEGINS)
+        for line in told:
+            click.echo(line)
+    if svg_file or dot_file or graph_file:
         return
     reference = load_reference(model)
     if isinstance(model, SparseModel):
         click.echo(f"{program(loaded.spec, model, reference, pair)}\n")
+    click.echo(f"{_of_rivals(loaded.spec.rivals)}\n")
     runner = Runner(in_scope(loaded.spec, model), reference, loaded.spec.ablations[0])
     click.echo("\n".join(lines(explain(runner, nodes, edges, space))))
+
+
+def _of_rivals(rivals: int | None) -> str:
+    """Whether it is the only mechanism of this kind, as far as one has looked."""
+    known = {
+        None: "Nobody has searched for others yet (prune --rivals).",
+        0: "A search for others, of mostly other nodes, found none.",
+        1: "Another one, of mostly other nodes, meets the same demands (`found_by`).",
+    }
+    several = f"{rivals} others, of mostly other nodes, meet the same demands (`found_by`)."
+    return f"This is a mechanism that the model uses. {known.get(rivals, several)}"

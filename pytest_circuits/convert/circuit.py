@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 import pytest_circuits
+from pytest_circuits.convert.exchange import WAY_OUT, as_circuit
 from pytest_circuits.convert.reader import Pickled, read_pickled
 from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.sparse.adapter import SparseModel
@@ -47,7 +47,7 @@ def read_circuit(path: Path, model: SparseModel) -> PublishedCircuit:
     _check_model(data.values, model, path)
     nodes = _nodes(data, model, path)
     if not nodes:
-        raise ModelError(f"{path}: holds no circuit: nothing under 'circuit_data'")
+        raise ModelError(f"{path}: holds no circuit: nothing under 'circuit_data'; {WAY_OUT}")
     return PublishedCircuit(nodes, _samples(data.tensors), _found_by(data, nodes, model, path))
 
 
@@ -135,14 +135,10 @@ def specification(
     circuit: PublishedCircuit, behavior: Spec, *, out: Path, model: SparseModel
 ) -> Spec:
     """The published nodes as the circuit of a behavior that a specification describes."""
-    where = os.path.relpath(model.path.resolve(), out.parent.resolve())
-    return behavior.model_copy(
+    return as_circuit(behavior, out=out, model=model).model_copy(
         update={
-            "circuit": out.name.removesuffix(".yaml").removesuffix(".circuit"),
-            "model": Path(where).as_posix(),
             "ablation": Ablation.MEAN,
             "nodes": circuit.nodes,
-            "edges": None,
             "found_by": circuit.found_by,
         }
     )

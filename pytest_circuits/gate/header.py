@@ -24,6 +24,7 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
         "model": _candidate(benches, specs),
         "made of": _made_of(benches, specs),
         "baseline": _baseline(benches, specs),
+        "handed over": _handed_over(benches),
         "match": settings.match.given if settings.match else "",
         "device": benches.device_name,
         "threads": _threads(benches),
@@ -56,6 +57,13 @@ def _made_of(benches: Benches, specs: Sequence[Path]) -> str:
     paths = [asked.path] if asked else _models(specs)
     models = [benches.model(path) for path in paths if benches.digest_or_nothing(path)]
     return "; ".join(model.description for model in models if isinstance(model, Overlapping))
+
+
+def _handed_over(benches: Benches) -> str:
+    """Which models were built by code of the user, and which file it stands in."""
+    return ", ".join(
+        f"{benches.names.shown(path)} by {file}" for path, file in sorted(benches.handed.items())
+    )
 
 
 def _baseline(benches: Benches, specs: Sequence[Path]) -> str:

@@ -22,6 +22,7 @@ from pytest_circuits.claims.stable.baseline import Recorded, check_comparable, f
 from pytest_circuits.claims.stable.baseline_file import baseline_path, read_baseline
 from pytest_circuits.claims.stable.released import check_measured
 from pytest_circuits.errors import BaselineError, CircuitsError, ModelError, SpecError, UsageError
+from pytest_circuits.gate.handing import HandOver, from_hooks
 from pytest_circuits.gate.names import Names, repeated_options
 from pytest_circuits.gate.provenance import Read, Sources, circuit_of
 from pytest_circuits.gate.readdressing import readdress
@@ -67,6 +68,7 @@ def open_benches(config: pytest.Config, settings: Settings, names: Names) -> Ben
         settings,
         names,
         device=_device(settings),
+        hand_over=from_hooks(config),
         processes=_processes(config),
         most_threads=max(1, torch.get_num_threads() // _processes(config)),
         search_seed=_search_seed(seed),
@@ -86,11 +88,13 @@ class Benches:
     settings: Settings
     names: Names
     device: str
+    hand_over: HandOver  # what asks for the models that are built elsewhere
     processes: int = 1  # among which claims are shared
     most_threads: int = 1  # that each of them may take
     search_seed: int | None = None  # of `--hypothesis-seed`; None: the specification decides
     models: dict[Path, Model | ModelError] = field(default_factory=dict)
     released: dict[Path, Model | None] = field(default_factory=dict)  # that baselines are of
+    handed: dict[Path, Path] = field(default_factory=dict)  # model -> the file that handed it over
     read: dict[Path, set[Read]] = field(default_factory=dict)  # to load the models
     wholes: Wholes = field(default_factory=dict)  # what is known of the models
     prepared: dict[Path, Prepared] = field(default_factory=dict)
@@ -120,13 +124,22 @@ class Benches:
             return known
         with witnessed() as read, own_arithmetic(self.most_threads):
             try:
-                model = load_model(Path(shown), device=self.device)
+                model = self._built_or_loaded(path)
                 check_reference(model)
             except ModelError as error:
                 self.models[path] = error
                 raise
         self.models[path], self.read[path] = model, self._absolute(read)
         return model
+
+    def _built_or_loaded(self, path: Path) -> Model:
+        """A model that a conftest.py hands over, or what lies in the directory."""
+        shown = Path(self.names.shown(path))
+        handed = self.hand_over(shown, self.device)
+        if handed is None:
+            return load_model(shown, device=self.device)
+        self.handed[path] = handed.file
+        return handed.model
 
     def digest_or_nothing(self, path: Path) -> str:
         """The digest of a model; empty where it cannot be used.
@@ -230,7 +243,7 @@ class Benches:
         """The model that a specification names, if it can be loaded with a reference."""
         if path not in self.released:
             try:
-                model = load_model(Path(self.names.shown(path)), device=self.device)
+                model = self._built_or_loaded(path)
                 load_reference(model)
             except ModelError:
                 self.released[path] = None

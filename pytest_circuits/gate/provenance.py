@@ -81,6 +81,7 @@ def circuit_of(bench: Bench, sources: Sources, names: Names, *, device: str) -> 
             f"{layer}.{head} without {' and '.join(missing)}"
             for (layer, head), missing in aimless_heads(bench.nodes, bench.model).items()
         ),
+        rivals=bench.spec.rivals,
         waivers=_waivers(sources, names),
         matched=sources.matched,
         description=bench.spec.description,
@@ -115,7 +116,12 @@ def _files(
         models.setdefault(sources.compared.path, ("baseline model", baseline.path))
     recorded = baseline_path(sources.path, sources.loaded.spec.circuit).name
     found = set()
-    for path, digest in set(sources.read).union(*(sources.read_for[place] for place in models)):
+    for place, (role, folder) in models.items():
+        for path, digest in sources.read_for[place]:
+            inside = path.parent == place  # or the code that handed the model over
+            name = f"{folder}/{path.name}" if inside else names.relative(path)
+            found.add(File(name, role, digest))
+    for path, digest in sources.read:
         if path.parent in models:
             role, folder = models[path.parent]
             found.add(File(f"{folder}/{path.name}", role, digest))

@@ -11,6 +11,7 @@ import pytest
 from pytest_circuits.claims.evidence import WORST_FIRST, Evidence, Verdict
 from pytest_circuits.claims.registry import CLAIMS
 from pytest_circuits.claims.selfcheck import SELFCHECK
+from pytest_circuits.gate import descent
 from pytest_circuits.gate.provenance import glossary
 from pytest_circuits.gate.state import Expected, Gate, Outcome
 from pytest_circuits.gate.waivers import complaints, remark, waiver_for
@@ -34,7 +35,12 @@ def decide(gate: Gate) -> Run:
         refused=tuple(gate.refused),
         refusals=tuple(dict.fromkeys(gate.refusals)),
         problems=(*_problems(gate, results), *complaints(gate, results)),
-        notes=(*remark(gate, results), *_matches(circuits), *_against_itself(gate, circuits)),
+        notes=(
+            *remark(gate, results),
+            *_matches(circuits),
+            *_against_itself(gate, circuits),
+            *descent.warnings(gate, circuits),
+        ),
         claims=glossary(),
     )
 

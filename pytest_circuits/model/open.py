@@ -41,7 +41,7 @@ def load_model(path: Path, *, device: str | torch.device = "cpu") -> Model:
     for name, adapter in _adapters().items():
         if adapter.recognises(path):
             model = adapter.load(path, device=torch.device(device))
-            _check(model, path, name)
+            check_sites(model, f"{path}: the model adapter {name!r}")
             return model
     if huggingface.recognises(path):
         return huggingface.load(path, device=torch.device(device))
@@ -60,12 +60,12 @@ def _adapters() -> dict[str, Adapter]:
     return found
 
 
-def _check(model: Model, path: Path, name: str) -> None:
+def check_sites(model: Model, who: str) -> None:
     """Refuse a model that could not be gated: one without sites, or with a site of no width."""
     empty = [site for site, its in model.sites.items() if its.width < 1 or its.channels < 1]
     if empty or not model.sites:
         what = f"the site {empty[0]!r} without channels" if empty else "no site at which nodes live"
-        raise ModelError(f"{path}: the model adapter {name!r} shows {what}")
+        raise ModelError(f"{who} shows {what}")
 
 
 def usable_device(asked: str | None) -> str:

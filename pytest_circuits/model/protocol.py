@@ -290,6 +290,15 @@ def whole_of(model: Model) -> Model:
 
 
 @runtime_checkable
+class Descended(Protocol):
+    """A model that knows which one it was made from."""
+
+    @property
+    def parent(self) -> str:
+        """The digest of that model; empty where nothing is known."""
+
+
+@runtime_checkable
 class Prefixed(Protocol):
     """A model that is given some tokens before every text; `encode` puts them there."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -69,6 +70,15 @@ class Reference:
             if (far := int((~near).sum())) > _TURNED:
                 return f"bank of {hook}: {far} of {BANK_SIZE} tokens have other activations"
         return None
+
+
+@runtime_checkable
+class BringsReference(Protocol):
+    """A model that may bring its reference along, instead of a file beside it."""
+
+    @property
+    def reference(self) -> Reference | None:
+        """Of all its sites; None: it lies beside the model."""
 
 
 @torch.inference_mode()

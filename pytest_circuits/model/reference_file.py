@@ -16,6 +16,7 @@ from pytest_circuits.errors import ModelError, UsageError
 from pytest_circuits.model.arithmetic import own_arithmetic_for
 from pytest_circuits.model.protocol import Model, Overlapping, whole_of
 from pytest_circuits.model.reference import (
+    BringsReference,
     Reference,
     expected_shapes,
     from_tensors,
@@ -39,6 +40,8 @@ def load_reference(model: Model) -> Reference:
     Of all its sites, whichever of them it shows.
     """
     model = whole_of(model)
+    if brought := _brought(model):
+        return brought
     tensors, metadata = _read_reference(model.path)
     path = model.path / REFERENCE
     means = {name: tensor for name, tensor in tensors.items() if name != "tokens"}
@@ -58,8 +61,10 @@ def check_reference(model: Model) -> None:
     """Measure the reference of a model anew; ModelError where the file says something else.
 
     The digest of a model leaves its reference out, and what an ablation puts in place of a node
-    decides what a circuit does alone.
+    decides what a circuit does alone. One that the model brings along was measured just now.
     """
+    if _brought(model):
+        return
     stored = load_reference(model)
     with own_arithmetic_for(model):
         departure = stored.departure(measure(model, stored.tokens))
@@ -68,6 +73,10 @@ def check_reference(model: Model) -> None:
             f"{model.path / REFERENCE}: is not what this model does on the text in it "
             f"({departure}); {_how_to_measure(model.path)}"
         )
+
+
+def _brought(model: Model) -> Reference | None:
+    return model.reference if isinstance(model, BringsReference) else None
 
 
 def read_reference_text(path: Path) -> Tensor:

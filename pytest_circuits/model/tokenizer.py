@@ -104,12 +104,12 @@ def byte_level(model: models.Model, *, words: str) -> Backend:
     return backend
 
 
-def tokenizer_of(backend: Backend) -> Tokenizer:
+def tokenizer_of(backend: Backend, *, special: bool = False) -> Tokenizer:
     """What `load_tokenizer` gives for the file that one of the library's is saved as."""
     content = _content(backend)
     if len(content) > MAX_BYTES:
         raise ModelError(f"the tokenizer is larger than {MAX_BYTES} bytes, more than it can need")
-    return _from_bytes(content, source="tokenizer")
+    return _from_bytes(content, source="tokenizer", special=special)
 
 
 def _content(backend: Backend) -> bytes:

@@ -147,7 +147,7 @@ class Batch:
         length = max(case.subject.pool.length for case in self._cases)
         first = [_first(case) for case in self._cases]
         searches = [
-            Search(case.subject.pool.padded(length), seed, case.forbidden, nodes)
+            Search(case.subject.pool.padded(length), seed, case.forbidden, nodes, case.priced)
             for case, nodes in zip(self._cases, first, strict=True)
             for seed in range(plan.seed, plan.seed + plan.seeds)
         ]

@@ -36,6 +36,8 @@ from pytest_circuits.spec.ablations import Ablation
 
 _TOKENS = {"cpu": 1 << 13, "cuda": 1 << 20}  # of one forward; more searches take turns
 _BARELY_OFF = -0.05  # tau of a node that a search does not start with
+_PRICE = 5.0  # of a node that another circuit has, in nodes
+_SOONER = 0.2  # of tau at the start: such nodes go off before those that could take their place
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
 _SMOOTH = 0.1  # share of a step's loss in the running mean that drives the dual variable
 _FAR, _NEARLY = 3.0, 1.5  # times the target, from where on nothing presses
@@ -51,6 +53,7 @@ class Search:
     seed: int
     forbidden: Nodes = field(default_factory=lambda: Nodes.of({}))  # may not be kept
     first: Nodes | None = None  # nodes that are on at the start; None: all of them
+    priced: Nodes = field(default_factory=lambda: Nodes.of({}))  # of other circuits: they cost more
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Masks:
             .requires_grad_()
             for hook, width in widths_of(model).items()
         }
+        self.costs = {hook: torch.ones_like(tau.detach()) for hook, tau in self.tau.items()}
         self.history = {hook: torch.zeros_like(tau.detach()) for hook, tau in self.tau.items()}
         self.smallest: list[Nodes | None] = [None] * len(searches)  # that was good enough
         self._forbid()
@@ -136,8 +140,14 @@ class Masks:
 
     @torch.no_grad()
     def _begin(self) -> None:
-        """Switch off what a search does not start with, near enough to zero to come back."""
+        """Switch off what a search does not start with, near enough to zero to come back.
+
+        What it would have in common with another circuit costs more, and begins nearer to that.
+        """
         for k, search in enumerate(self.searches):
+            for hook, channels in search.priced.channels:
+                self.costs[hook][k, list(channels)] = _PRICE
+                self.tau[hook][k, list(channels)] *= _SOONER
             if search.first is not None:
                 for hook, on in masks_of(self.model, [search.first]).items():
                     self.tau[hook][k, ~on[0]] = _BARELY_OFF
@@ -260,9 +270,11 @@ class _Step:
             }
             tried = self.objective.tried(on, self.prompts.part(some), parts, inside=self.inside)
             loss, inside = self._loss(tried), self._inside(tried)
-            nodes = torch.stack([mask.sum(1) for mask in on.values()]).sum(0)
-            (loss + inside + pressure[some] * nodes).sum().backward()  # type: ignore[no-untyped-call]
-            losses[some], counts[some] = loss.detach(), nodes.detach()
+            nodes = torch.stack([mask.detach().sum(1) for mask in on.values()]).sum(0)
+            costs = [(mask * self.masks.costs[hook][some]).sum(1) for hook, mask in on.items()]
+            pressed = pressure[some] * torch.stack(costs).sum(0)
+            (loss + inside + pressed).sum().backward()  # type: ignore[no-untyped-call]
+            losses[some], counts[some] = loss.detach(), nodes
             unlike[some] = inside.detach()
         return losses, counts, unlike
 

@@ -67,6 +67,7 @@ class PrunePlan:
     edges: bool = True  # whether the edges that are not needed are left out
     controls: bool = True  # whether the same search runs where there is nothing to find
     exhaust: bool = False  # whether backups of the circuit are searched for
+    rivals: bool = False  # whether other circuits are, that meet the same demands
     calibrate: bool = False  # whether the circuit is calibrated at the end
     evaluation_pairs: int = 64
     # Stricter than the claims: their bounds leave room for the prompts that were not seen, and a

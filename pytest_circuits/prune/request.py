@@ -42,6 +42,7 @@ class Request:
     seeds: int
     sufficient_only: bool
     exhaust: bool
+    rivals: bool
     calibrate: bool
     edges: bool
     controls: bool

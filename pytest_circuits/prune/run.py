@@ -102,6 +102,7 @@ def plan_of(request: Request) -> PrunePlan:
         edges=request.edges,
         controls=request.controls,
         exhaust=request.exhaust,
+        rivals=request.rivals,
     )
     plan = plan.sufficient_only() if request.sufficient_only else plan
     return plan.calibrated() if request.calibrate else plan
@@ -230,6 +231,16 @@ def report(target: Path, found: Found, plan: PrunePlan, *, before: Spec) -> None
         )
     if found.backups == ():
         click.echo("  no backup: without these nodes nothing does the task")
+    if found.rivals is not None:
+        for number, (rival, shared) in enumerate(
+            zip(found.rivals.found, found.rivals.shared, strict=True), start=1
+        ):
+            click.echo(
+                f"  rival {number}: {rival.nodes.count} nodes, {shared:.0%} of them shared, meet "
+                f"the same demands at loss {rival.quality.loss:.3f}: {', '.join(rival.nodes.ids())}"
+            )
+        some = "no rival" if not found.rivals.found else "no more rivals"
+        click.echo(f"  {some}: {found.rivals.end}")
     outdated = [claim for claim, _ in before.undeclared.items()]
     if outdated and before.nodes and Nodes.of(before.nodes) != found.nodes:
         click.echo(
@@ -269,6 +280,14 @@ def completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: P
         found_by["clearly_better_than_controls"] = far
     if found.backups is not None:
         found_by["backups"] = len(found.backups)
+    if found.rivals is not None:
+        found_by["rivals"] = len(found.rivals.found)
+        found_by["rivals_end"] = found.rivals.end
+        both = zip(found.rivals.found, found.rivals.shared, strict=True)
+        for number, (rival, shared) in enumerate(both, start=1):
+            found_by[f"rival_{number}"] = dict(rival.nodes.channels)
+            found_by[f"rival_{number}_shared"] = float(f"{shared:.3g}")
+            found_by[f"rival_{number}_task_loss"] = float(f"{rival.quality.loss:.4g}")
     return spec.model_copy(
         update={
             "model": Path(where).as_posix(),

@@ -3,7 +3,7 @@
     drafts -> repair -> remove -> exchange, of every seed; or, where parts of the rest may not hurt,
               repair -> hold
            -> the same of the union of what the seeds led to -> the smallest of all
-           -> edges -> measure -> calibrate -> controls -> backups
+           -> edges -> measure -> calibrate -> controls -> backups -> rivals
 
 Each step is a stage, whose result is kept when it is there.
 """
@@ -32,6 +32,22 @@ from pytest_circuits.prune.subject import NotFoundError, Subject
 from pytest_circuits.spec.types import Spec
 from pytest_circuits.system.progress import reporting
 
+MOST_RIVALS = 8  # of a circuit that are searched for
+APART = 0.5  # of the smaller circuit's nodes, that a rival has at most in common with another
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Other circuits that meet the same demands, each unlike the circuit and the others.
+
+    shared: what each has most in common with one of them, as a share of the smaller one's nodes.
+    end: why there are no more.
+    """
+
+    found: tuple[Found, ...]
+    shared: tuple[float, ...]
+    end: str
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -43,6 +59,7 @@ class Found:
     controls: dict[str, Control]
     backups: tuple[Found, ...] | None  # circuits that take over without it; None: not searched
     calibrated: Calibrated | None = None  # with it goes the quality; None: not calibrated
+    rivals: Rivals | None = None  # None: not searched
 
 
 def find_circuits(
@@ -51,18 +68,21 @@ def find_circuits(
     plan: PrunePlan,
     *,
     forbidden: Nodes | None = None,
+    priced: Nodes | None = None,
     folders: Sequence[Path | None] = (),
 ) -> Iterator[Found | NotFoundError]:
     """The smallest circuit of each behavior, in the order of the subjects, of one model.
 
     A behavior for which no circuit is good enough gives the error that says so, and the others go
-    on. forbidden: nodes that no circuit may have, which asks for the backup of a circuit. folders:
-    where what is found on the way is kept, one a subject, so that a search that was killed goes on
-    from there to the same result.
+    on. forbidden: nodes that no circuit may have, which asks for the backup of a circuit. priced:
+    nodes that cost masks more than others, which asks for its rivals. folders: where what is found
+    on the way is kept, one a subject, so that a search that was killed goes on from there to the
+    same result.
     """
-    barred, folders = forbidden or Nodes.of({}), folders or [None] * len(subjects)
+    nothing, folders = Nodes.of({}), folders or [None] * len(subjects)
+    barred, dear = forbidden or nothing, priced or nothing
     cases = [
-        Case.of(subject, reference, plan, barred, folder)
+        Case.of(subject, reference, plan, folder, forbidden=barred, priced=dear)
         for subject, folder in zip(subjects, folders, strict=True)
     ]
     for case, drafted in zip(cases, drafts(cases), strict=True):
@@ -99,6 +119,7 @@ def _searched(case: Case, drafted: list[Nodes]) -> Found:
         controls={name: case.run(control, name) for name in controls},
         backups=tuple(_backups(case, nodes)) if plan.exhaust else None,
         calibrated=fitted,
+        rivals=_rivals(case, nodes) if plan.rivals else None,
     )
 
 
@@ -203,14 +224,7 @@ def _backups(case: Case, nodes: Nodes) -> Iterator[Found]:
     Gao et al. 2025 find none in their sparse models; in dense ones there are many (Hao and
     Goldstein 2026).
     """
-    alone = replace(
-        case.plan.sufficient_only(),
-        start=Start.ALL,
-        edges=False,
-        controls=False,
-        exhaust=False,
-        calibrate=False,
-    )
+    alone = _nodes_alone(case.plan.sufficient_only())
     asked = Subject.of(case.subject.spec, case.subject.model, case.reference, alone)
     forbidden, folders = list(nodes), [case.notes.folder]
     while True:
@@ -220,6 +234,48 @@ def _backups(case: Case, nodes: Nodes) -> Iterator[Found]:
             return
         yield found
         forbidden += found.nodes
+
+
+def _rivals(case: Case, nodes: Nodes) -> Rivals:
+    """Circuits that meet the demands with other nodes, one after the other, until there is none.
+
+    Of the nodes of those that are known each costs as much as several others. A circuit that the
+    model needs has some in common with any other, so that these are not forbidden.
+    """
+    plan, folders = _nodes_alone(case.plan), [case.notes.folder]
+    asked = Subject.of(case.subject.spec, case.subject.model, case.reference, plan)
+    known, found, shared = [nodes], list[Found](), list[float]()
+    while len(found) < MOST_RIVALS:
+        priced = Nodes.gather(node for each in known for node in each)
+        (rival,) = find_circuits([asked], case.reference, plan, priced=priced, folders=folders)
+        if isinstance(rival, NotFoundError):
+            return Rivals(tuple(found), tuple(shared), "no other circuit was found")
+        share = max(_shared(rival.nodes, each) for each in known)
+        if share > APART:
+            end = f"the next one shares {share:.0%} of its nodes with one that is known"
+            return Rivals(tuple(found), tuple(shared), end)
+        known.append(rival.nodes)
+        found.append(rival)
+        shared.append(share)
+    return Rivals(tuple(found), tuple(shared), f"{MOST_RIVALS} are searched for at most")
+
+
+def _shared(nodes: Nodes, others: Nodes) -> float:
+    """What two circuits have in common, as a share of the smaller one's nodes."""
+    return len({*nodes} & {*others}) / max(1, min(nodes.count, others.count))
+
+
+def _nodes_alone(plan: PrunePlan) -> PrunePlan:
+    """The same search for nodes, and for nothing that comes after them."""
+    return replace(
+        plan,
+        start=Start.ALL,
+        edges=False,
+        controls=False,
+        exhaust=False,
+        rivals=False,
+        calibrate=False,
+    )
 
 
 def _not_found(subject: Subject, circuits: Sequence[Nodes]) -> NotFoundError:

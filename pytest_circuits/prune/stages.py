@@ -69,6 +69,7 @@ class Case:
     reference: Reference
     plan: PrunePlan
     forbidden: Nodes  # which no circuit may have
+    priced: Nodes  # which cost more
     notes: Notes
 
     @classmethod
@@ -77,11 +78,14 @@ class Case:
         subject: Subject,
         reference: Reference,
         plan: PrunePlan,
-        forbidden: Nodes,
         folder: Path | None,
+        *,
+        forbidden: Nodes,
+        priced: Nodes,
     ) -> Case:
-        notes = Notes(folder).about(_circumstances(subject, reference, plan), list(forbidden))
-        return cls(subject, reference, plan, forbidden, notes)
+        circumstances = _circumstances(subject, reference, plan)
+        notes = Notes(folder).about(circumstances, list(forbidden), list(priced))
+        return cls(subject, reference, plan, forbidden, priced, notes)
 
     def run(self, stage: Stage[P, T], *given: P.args, **named: P.kwargs) -> T:
         """What a stage finds, or the NotFoundError that it raises: worked out once."""

@@ -34,17 +34,18 @@ class Level(StrEnum):
 class Grade:
     """What one run showed about one circuit; the record has the same fields."""
 
-    level: Level
-    meaning: str
+    level: Level  # the grade
+    meaning: str  # what that is, in words
     proven: tuple[str, ...]  # claims that hold, with rates over the whole space
     sampled: tuple[str, ...]  # the others that hold
     assumptions: tuple[str, ...]  # ablations under each of which the core claims hold
-    failed: tuple[str, ...]
+    failed: tuple[str, ...]  # claims that do not hold
     undecided: tuple[str, ...]  # or not run
     undeclared: tuple[str, ...]  # of the core claims
     left_out: dict[str, str]  # claims that are not declared, with the reason that is given
     lax: tuple[str, ...]  # limits and prompts that a wrong circuit would pass, and why
     aimless: tuple[str, ...]  # heads that are not shown to look where they do in the whole model
+    rivals: int | None  # other circuits that a search found; None: it was not made
     control_p: float | None  # how rarely a random circuit of the shape is as good as this one
 
     @property
@@ -72,7 +73,14 @@ class Grade:
             parts.append(f"lax: {', '.join(map(clean, self.lax))}")
         if self.aimless:
             parts.append(f"keeps values of head {', '.join(map(clean, self.aimless))}")
+        if self.rivals is not None:
+            parts.append(rivals_said(self.rivals))
         return "; ".join(parts)
+
+
+def rivals_said(rivals: int) -> str:
+    """How many other circuits a search found, in a few words."""
+    return f"{rivals or 'no'} rival{'s' * (rivals != 1)} found"
 
 
 def grade(circuit: Circuit, run: Run) -> Grade:
@@ -98,6 +106,7 @@ def grade(circuit: Circuit, run: Run) -> Grade:
         left_out=circuit.left_out,
         lax=circuit.lax,
         aimless=() if ATTENTION in held else circuit.aimless,
+        rivals=circuit.rivals,
         control_p=found["sufficient"].measures.get("control_p") if "sufficient" in held else None,
     )
 

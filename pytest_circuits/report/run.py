@@ -45,8 +45,8 @@ class State(StrEnum):
 class Artifact:
     """A model directory as it was named, and the digest of what it held."""
 
-    path: str
-    digest: str
+    path: str  # as it was named
+    digest: str  # sha256 of weights, configuration and tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class File:
 
     name: str  # relative to the root folder, or below the folder of the model as it was named
     role: str  # "specification", "model", "baseline" or "baseline model"
-    sha256: str
+    sha256: str  # in hexadecimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Waiver:
     """For how long a claim is accepted although it does not pass, and why."""
 
     until: str  # the last day, in UTC: 2026-12-31
-    reason: str
+    reason: str  # as the specification has it
     place: str  # where it stands: file, line and column
 
 
@@ -83,23 +83,23 @@ class Matched:
     file: str | None  # the specification with the new numbers; None: every node is where it was
     moved: int  # nodes
     mean: float  # correlation with the nodes that they were, and the least one
-    least: float
+    least: float  # the least of these correlations
 
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
     """What was put to the test: a circuit of a specification, in a model, against a baseline."""
 
-    name: str
+    name: str  # as its specification names it
     spec: str  # relative to the root folder
-    digest: str
+    digest: str  # of all in the specification that decides the evidence
     declared: tuple[str, ...]  # every claim that the specification makes, in order
-    nodes: int
-    edges: int
+    nodes: int  # how many
+    edges: int  # how many, whether they are listed or every weight between its nodes
     reference_digest: str  # of the activations that ablation puts in place of a node
-    model: Artifact
+    model: Artifact  # that was put to the test
     baseline: Baseline | None  # None: there is none
-    device: str
+    device: str  # that it ran on
     files: tuple[File, ...] = ()  # all that its evidence depends on
     drawing: Drawing | None = None  # None: there is nothing to draw, or too much
     heat: Heat | None = (
@@ -108,6 +108,7 @@ class Circuit:
     left_out: Ordered = field(default_factory=dict)  # claims not declared, with the reason
     lax: tuple[str, ...] = ()  # limits and prompts that a wrong circuit would pass, and why
     aimless: tuple[str, ...] = ()  # heads with kept values, and what of their aim is not kept
+    rivals: int | None = None  # other circuits that a search found; None: it was not made
     waivers: dict[str, Waiver] = field(default_factory=dict)  # by claim
     matched: Matched | None = None  # None: the nodes are those that the specification names
     description: str = ""  # of the behavior, as the specification has it
@@ -123,9 +124,9 @@ class Place:
     """Where a claim stands, and how it is run again."""
 
     path: str = ""  # of the specification, as the reader can open it
-    line: int = 1
-    column: int = 1
-    command: str = ""
+    line: int = 1  # from 1
+    column: int = 1  # from 1
+    command: str = ""  # runs it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +134,9 @@ class Refusal:
     """Why a specification cannot be used: one problem, and where it stands."""
 
     spec: str  # relative to the root folder
-    line: int
-    column: int
-    text: str
+    line: int  # from 1
+    column: int  # from 1
+    text: str  # what is wrong, and what to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class Result:
 class Meaning:
     """What reports say of a claim, by whatever circuit it is made: from its card."""
 
-    sentence: str
+    sentence: str  # what it says, in plain words
     at_most: bool = False  # its rate must not exceed its threshold
     partner: str = ""  # what the partner of a prompt is
     tier: Literal["core", "beyond"] | None = None  # what it counts for in a grade

@@ -15,7 +15,7 @@ lines: of YAML, under its name as YAML has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # an import that costs 0.2 s
 _Count = Annotated[int, Field(ge=0, le=100)]
 _Integer = Annotated[int, Field(ge=0, le=10**9)]
 _STEPS = (1, 2, 5, 10, 100, 1000)  # from one whole number to its neighbors
+_SMALL, _NOWHERE = 100, 3**50  # what no module's numbers are below, and nowhere near
 _INDENT = 6  # of a slot in a file, with some room
 
 
@@ -55,9 +56,7 @@ class ChoiceSlot(Frozen):
         yield from ((text, 1 / self.size) for text in self.choice)
 
     def strategy(self) -> SearchStrategy[str]:
-        from hypothesis import strategies as st  # noqa: PLC0415  (see above)
-
-        return st.sampled_from(self.choice)
+        return _one_of(self.choice)
 
     def holds(self, text: str) -> bool:
         return text in self.choice
@@ -114,7 +113,7 @@ class WordsSlot(Frozen):
     def strategy(self) -> SearchStrategy[str]:
         from hypothesis import strategies as st  # noqa: PLC0415  (see above)
 
-        (least, most), words = self.words.count, st.sampled_from(self.words.from_)
+        (least, most), words = self.words.count, _one_of(self.words.from_)
         return st.lists(words, min_size=least, max_size=most).map(self.words.separator.join)
 
     def holds(self, text: str) -> bool:
@@ -180,9 +179,7 @@ class IntegerSlot(Frozen):
         yield from ((str(number), 1 / self.size) for number in range(least, most + 1))
 
     def strategy(self) -> SearchStrategy[str]:
-        from hypothesis import strategies as st  # noqa: PLC0415  (see above)
-
-        return st.integers(*self.integer).map(str)
+        return _below(self.size).map(lambda step: str(self.integer[0] + step))
 
     def holds(self, text: str) -> bool:
         least, most = self.integer
@@ -198,6 +195,23 @@ class IntegerSlot(Frozen):
 
     def lines(self, name: str) -> Iterator[str]:
         yield from wrapped(f"{name}: {{integer: [", map(str, self.integer), "]}", indent=_INDENT)
+
+
+def _one_of(texts: Sequence[str]) -> SearchStrategy[str]:
+    """Return the strategy of these texts; it shrinks to the first."""
+    return _below(len(texts)).map(texts.__getitem__)
+
+
+def _below(count: int) -> SearchStrategy[int]:
+    """Return the strategy of whole numbers below a count; it shrinks to 0.
+
+    Hypothesis proposes numbers of 100 and more that stand in modules which happen to be imported.
+    Of a range of as many it is asked for numbers that stand nowhere.
+    """
+    from hypothesis import strategies as st  # noqa: PLC0415  (see above)
+
+    first = _NOWHERE if count > _SMALL else 0
+    return st.integers(first, first + count - 1).map(lambda number: number - first)
 
 
 def _reversed(loc: Loc, bounds: tuple[int, int]) -> Iterator[Fault]:

@@ -320,8 +320,8 @@ class Spec(Frozen):
     """What an excluded node becomes: one ablation, or a list of several, under each of which
     `sufficient` and `necessary` have to hold; the same circuit scores differently under each."""
     sites: Annotated[tuple[Text, ...], Field(min_length=1, max_length=32), UNIQUE] | None = None
-    """For a model of transformers: what the circuit is chosen among, in every layer, such as
-    [attn.head]. All else of the model stays as it is, and is in no claim."""
+    """Where places of a model overlap, as in one of transformers: what the circuit is chosen among,
+    in every layer, such as [attn.head]. All else stays as it is, and is in no claim."""
     nodes: dict[str, Annotated[tuple[_Channel, ...], UNIQUE]] = Field(default_factory=dict)
     """The nodes of the circuit: for each hook point the indexes of its channels."""
     edges: dict[EdgeKey, Annotated[tuple[Edge, ...], UNIQUE]] | None = None
@@ -344,6 +344,14 @@ class Spec(Frozen):
     """Prompts that once broke a law; always tried first."""
     found_by: dict[str, FoundBy] = Field(default_factory=dict)
     """How the circuit was found: the pruner's settings and figures."""
+
+    @property
+    def rivals(self) -> int | None:
+        """Other circuits that `found_by` says were found; None: not searched, or of other nodes."""
+        known, nodes = self.found_by.get("rivals"), sum(map(len, self.nodes.values()))
+        if not isinstance(known, int) or isinstance(known, bool):
+            return None
+        return known if self.found_by.get("nodes") == nodes else None
 
 
 def edge_key(source: str, target: str) -> str:

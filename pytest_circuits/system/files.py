@@ -9,7 +9,8 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from pytest_circuits.errors import CircuitsError, UsageError
 
 _CHUNK = 2**26  # bytes a write; systems have a limit
+_SHOWN = 60  # characters of a key
 _witness: ContextVar[set[tuple[Path, str]] | None] = ContextVar("_witness", default=None)
 
 
@@ -66,24 +68,36 @@ def read_bounded(path: Path, *, max_bytes: int, error: type[CircuitsError]) -> b
 def parse_json(content: bytes, *, source: str, error: type[CircuitsError]) -> dict[str, Any]:
     """A JSON object without duplicate keys or numbers that are not finite."""
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise error(f"{source}: the key {key!r} stands twice")
-            found[key] = value
-        return found
-
     def refuse(constant: str) -> None:
         raise error(f"{source}: {constant} is not a number that JSON has")
 
-    try:
-        parsed = json.loads(content, object_pairs_hook=unique, parse_constant=refuse)
-    except (ValueError, RecursionError) as cause:
-        raise error(f"{source}: not JSON: {cause}") from cause
+    parsed = parse_any_json(content, source=source, error=error, constant=refuse)
     if not isinstance(parsed, dict):
         raise error(f"{source}: expected a JSON object, got {type(parsed).__name__}")
     return parsed
+
+
+def parse_any_json(
+    content: bytes,
+    *,
+    source: str,
+    error: type[CircuitsError],
+    constant: Callable[[str], object] = float,
+) -> Any:  # noqa: ANN401  (whatever a file holds)
+    """JSON of any kind without duplicate keys; constant: what NaN and Infinity become."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = Counter(name for name, _ in pairs)
+            twice = next(name for name in names if names[name] > 1)
+            raise error(f"{source}: the key {twice[:_SHOWN]!r} stands twice")
+        return found
+
+    try:
+        return json.loads(content, object_pairs_hook=unique, parse_constant=constant)
+    except (ValueError, RecursionError) as cause:
+        raise error(f"{source}: not JSON: {cause}") from cause
 
 
 def write_atomic(path: Path, content: bytes) -> None:

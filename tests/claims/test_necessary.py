@@ -22,6 +22,7 @@ from tests.known_models import (
     merged,
     two_hop,
 )
+from tests.known_models.attacks import backup
 from tests.known_models.workshop import ENOUGH, Workshop
 
 
@@ -74,8 +75,9 @@ def test_a_node_without_which_one_answer_is_always_given_tells_nothing_apart_and
 
     evidence = run_claim(bench_of(BIAS_NODE, biased), "necessary")
 
-    assert evidence.rate is not None
-    assert evidence.rate.upper < 0.65, "the rate alone would have let it pass"
+    nodes = evidence.measures["rate_nodes"]
+    assert nodes is not None
+    assert nodes < 0.65, "the rate alone would have let it pass"
     assert evidence.verdict is Verdict.FAIL
     assert "still told apart" in evidence.reason
 
@@ -99,6 +101,18 @@ def test_a_circuit_padded_to_half_the_model_is_not_shown_to_be_necessary(
     evidence = run_claim(bench_of(merged(QUOTE_PATH, half)), "necessary")
 
     assert evidence.verdict is not Verdict.PASS
+
+
+def test_the_rate_that_is_shown_is_one_that_fails(tmp_path: Path) -> None:
+    """Its nodes are needed; its edges are not, and that is what the table has to show."""
+    shop = Workshop(tmp_path, 1, pairs=ENOUGH)
+
+    evidence = run_claim(shop.bench(QUOTE_PATH, shop.altered(backup)), "necessary")
+
+    assert evidence.verdict is Verdict.FAIL
+    assert evidence.rate is not None
+    assert evidence.rate.lower > evidence.rate.threshold
+    assert evidence.measures["rate_edges"] == evidence.rate.estimate
 
 
 def test_a_margin_above_half_of_the_separation_is_no_evidence(bench_of: MakeBench) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
 pytest.importorskip("transformers", reason="needs the extra: pip install 'pytest-circuits[hf]'")
 
@@ -107,6 +110,31 @@ def test_what_its_heads_do_is_said(repository: Path) -> None:
     assert re.search(r"' L' by \S+ to \S+ nats with 'left' \(100 %", second)
     assert "'L' most of all tokens with 'left' (100 %" in second
     assert "'R' most of all tokens with 'right' (100 %" in second
+
+
+def test_an_adapter_that_is_not_merged_is_a_candidate_as_it_is(
+    pytester: pytest.Pytester, repository: Path
+) -> None:
+    at(repository).write_text(spec(nodes=CIRCUIT))
+    adapter = repository / "lora"
+    adapter.mkdir()
+    said = {"peft_type": "LORA", "lora_alpha": 2, "base_model_name_or_path": "../model"}
+    (adapter / "adapter_config.json").write_text(json.dumps(said))
+    name = "base_model.model.transformer.h.0.mlp.c_fc.lora_"
+    pair = {f"{name}A.weight": torch.ones(1, 32), f"{name}B.weight": torch.ones(128, 1) / 1000}
+    save_file(pair, adapter / "adapter_model.safetensors")
+    text = str(reference_text(repository / "text"))
+    assert CliRunner().invoke(main, ["reference", str(adapter), "--text", text]).exit_code == 0
+
+    done = pytester.runpytest_inprocess(
+        "--circuits", "--circuits-model=lora", "--circuits-report=evidence.json"
+    )
+
+    assert done.ret == 0, done.stdout.str()
+    done.stdout.fnmatch_lines(["*LoRA on float32 weights*", "gate: PASS*"])
+    (circuit,) = json.loads((repository / "evidence.json").read_text())["circuits"]
+    names = {file["name"] for file in circuit["files"] if file["role"] == "model"}
+    assert {"lora/adapter_model.safetensors", "model/model.safetensors"} <= names
 
 
 def test_diff_says_what_an_update_did(repository: Path) -> None:

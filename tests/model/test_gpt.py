@@ -55,7 +55,8 @@ def test_abs_top_k_passes_gradients_to_the_kept_entries_alone() -> None:
     assert x.grad.tolist() == [[1.0, 0.0, 0.0, 1.0]]
 
 
-def test_logits_are_those_of_the_definition_written_out_for_one_row() -> None:
+@pytest.mark.parametrize("graded", [True, False], ids=["with gradients", "without"])
+def test_logits_are_those_of_the_definition_written_out_for_one_row(*, graded: bool) -> None:
     model = _model()
     row = _tokens(1, 7)[0]
     resid = model.embed.weight[row]
@@ -76,7 +77,8 @@ def test_logits_are_those_of_the_definition_written_out_for_one_row() -> None:
         resid = resid + abs_top_k(mlp.down(hidden), share)
     assert model.bigram is not None
     expected = model.unembed(model.norm(resid)) + model.bigram[row]
-    torch.testing.assert_close(model(row[None])[0], expected, rtol=1e-4, atol=1e-4)
+    with torch.set_grad_enabled(graded):
+        torch.testing.assert_close(model(row[None])[0], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("circuits", [1, 5])

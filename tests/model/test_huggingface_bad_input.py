@@ -83,7 +83,7 @@ def test_weights_of_another_kind_are_refused_with_the_way_out(
     ("said", "why"),
     [
         ({"auto_map": {"AutoModelForCausalLM": "theirs.py"}}, "asks for code of its own"),
-        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "call `dequantize()`"),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "call `dequantize(torch.flo"),
         ({"model_type": "no_such_type"}, "does not know the model type 'no_such_type'"),
         ({"model_type": "vit"}, "is not one that continues text"),
         ({"num_hidden_layers": 3}, "missing tensor 'model.layers.2."),

@@ -163,6 +163,22 @@ def test_a_circuit_that_keeps_values_alone_says_so_in_its_line(repository: Repos
     assert circuit["aimless"] == circuit["grade"]["aimless"] == ["0.0 without queries and keys"]
 
 
+@pytest.mark.parametrize(
+    ("nodes", "said"), [(7, "; 2 rivals found"), (6, "")], ids=["of it", "of other nodes"]
+)
+def test_rivals_that_a_search_found_are_said(repository: Repository, nodes: int, said: str) -> None:
+    """What `found_by` says of another number of nodes is of another circuit."""
+    assert sum(map(len, QUOTE_PATH.values())) == 7
+    text = spec_text() + f"found_by: {{nodes: {nodes}, rivals: 2}}\n"
+    repository.write("circuits/quote_close.circuit.yaml", text)
+
+    result = repository.gate("--circuits-report=out.json")
+
+    result.stdout.fnmatch_lines([f"partial  quote_close *{said}"])
+    (circuit,) = json.loads((repository.path / "out.json").read_text())["circuits"]
+    assert circuit["rivals"] == circuit["grade"]["rivals"] == (2 if said else None)
+
+
 def test_heads_without_what_aims_them_are_named_unless_it_is_shown_where_they_look() -> None:
     circuit = replace(CIRCUIT, declared=CORE, aimless=("1.8 without queries and keys",))
     more = replace(circuit, declared=(*CORE, "faithful"))
@@ -230,6 +246,7 @@ def test_a_specification_of_little_is_told_from_one_of_all(repository: Repositor
         "level": "partial",
         "meaning": MEANINGS[Level.PARTIAL],
         "proven": ["sufficient"],
+        "rivals": None,
         "sampled": [],
         "undecided": [],
         "undeclared": ["behaves", "necessary", "stable"],

@@ -31,19 +31,8 @@ def test_the_record_has_the_documented_fields(repository: Repository) -> None:
     (circuit,) = found["circuits"]
     assert sorted(circuit) == [
         *("aimless", "baseline", "claims", "declared", "description", "device", "digest"),
-        *(
-            "drawing",
-            "edges",
-            "files",
-            "grade",
-            "heat",
-            "lax",
-            "left_out",
-            "matched",
-            "model",
-            "name",
-        ),
-        *("nodes", "reference_digest", "spec", "waivers"),
+        *("drawing", "edges", "files", "grade", "heat", "lax", "left_out", "matched", "model"),
+        *("name", "nodes", "reference_digest", "rivals", "spec", "waivers"),
     ]
     assert (circuit["name"], circuit["spec"]) == (
         "quote_close",

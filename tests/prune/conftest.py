@@ -36,6 +36,7 @@ def request_for(path: Path) -> Request:
         seeds=1,
         sufficient_only=False,
         exhaust=False,
+        rivals=False,
         calibrate=False,
         edges=False,
         controls=False,

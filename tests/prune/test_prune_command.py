@@ -17,18 +17,38 @@ from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
 from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.cli import main
+from pytest_circuits.model.open import load_model
+from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prune import masks
 from pytest_circuits.prune.plan import MaskPlan, PrunePlan
+from pytest_circuits.prune.run import completed
+from pytest_circuits.prune.search import Found, find_circuits
 from pytest_circuits.prune.soft_masks import margins
-from pytest_circuits.prune.subject import demands_of
+from pytest_circuits.prune.subject import Subject, demands_of
 from pytest_circuits.spec.load import load_spec
-from tests.known_models import quote_copier, redundant_quote
+from pytest_circuits.spec.types import Spec
+from tests.known_models import (
+    D_HEAD,
+    Weights,
+    quote_copier,
+    quote_spec,
+    redundant_quote,
+    write_quote_copier,
+)
 from tests.odd_state import all_odd, state
 from tests.prune.conftest import Known
 
 ROOT = Path(__file__).resolve().parents[2]
 MASKS = ["--steps", "100"]
 QUICK = ["--method", "attribution", "--no-controls", "--no-edges"]
+RIVALS = PrunePlan(
+    masks=MaskPlan(steps=60, lr=0.06),
+    evaluation_pairs=32,
+    rounds=0,
+    edges=False,
+    controls=False,
+    rivals=True,
+)
 
 
 @pytest.fixture
@@ -124,6 +144,36 @@ def test_backups_are_searched_with_the_found_nodes_forbidden(
     assert result.exit_code == 0, result.output
     assert "no backup: without these nodes nothing does the task" in result.output
     assert load_spec(case.spec).spec.found_by["backups"] == 0
+
+
+def test_rivals_are_found_where_another_path_does_the_same_and_nowhere_else(
+    tmp_path: Path,
+) -> None:
+    """Of two heads that do the same either is enough; what the model needs has both."""
+    model = load_model(write_quote_copier(tmp_path / "model", Weights(weak=Weights().path)))
+    path = tmp_path / "q.circuit.yaml"
+    path.write_text(quote_spec({}, claims=("behaves", "sufficient", "necessary")))
+    spec, reference = load_spec(path).spec, load_reference(model)
+    found: list[Spec] = []
+    for plan in (RIVALS.sufficient_only(), RIVALS):
+        (circuit,) = find_circuits([Subject.of(spec, model, reference, plan)], reference, plan)
+        assert isinstance(circuit, Found)
+        found.append(completed(spec, circuit, plan, model, path))
+    either, both = found
+
+    assert (either.rivals, both.rivals) == (1, 0)
+    rival = either.found_by["rival_1"]
+    assert isinstance(rival, dict)
+    values = either.nodes["0.attn.v"] + rival["0.attn.v"]
+    assert sorted(values) == [0, D_HEAD], "one head each"
+    assert sorted(both.nodes["0.attn.v"]) == [0, D_HEAD], "the one that is needed has both"
+
+
+def test_rivals_are_searched_for_with_masks_alone(known: Callable[..., Known]) -> None:
+    case = known(quote_copier(0))
+    result = CliRunner().invoke(main, ["prune", str(case.spec), *QUICK, "--rivals"])
+    assert result.exit_code == 4
+    assert "--rivals are searched for with masks" in result.output
 
 
 @pytest.mark.parametrize("method", ["attribution", "greedy"])

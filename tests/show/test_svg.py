@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pytest_circuits.cli import main
 from pytest_circuits.report.html import html
 from pytest_circuits.show import svg
+from pytest_circuits.show.dot import dot
 from pytest_circuits.show.drawing import Drawing, Row
 from pytest_circuits.show.heat import Attends, Carried, Heat
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
@@ -225,3 +226,31 @@ def test_a_drawing_holds_together() -> None:
     with pytest.raises(ValueError, match="a weight for each of its edges"):
         replace(SMALL, weights=(1.0,))
     assert Drawing(("a[1]",), (), rows=(Row("a", 0, "neuron"),)).rows[0].site == "a"
+
+
+def test_a_circuit_is_drawn_for_graphviz(folder: Path) -> None:
+    file = folder / "quote.dot"
+    done = show(folder, "--dot", str(file))
+    assert done.exit_code == 0, done.output
+    text = file.read_text()
+    assert text.startswith('digraph circuit {\n  label="quote_close: 7 nodes at 6 sites, ')
+    drawn = set(re.findall(r'^    ("[^"]+") \[label=\1\];$', text, re.MULTILINE))
+    assert drawn == {f'"{site}[{n}]"' for site, some in QUOTE_PATH.items() for n in some}
+    joined = re.findall(r'^  "(.+)" -> "(.+)" \[tooltip="-?[0-9.e+-]+", style=', text, re.MULTILINE)
+    assert len(joined) == int(re.findall(r", (\d+) edges", text)[0])
+    assert all(f'"{end}"' in drawn for pair in joined for end in pair)
+
+    (folder / "mine.dot").write_text("graph mine {}")
+    done = show(folder, "--dot", str(folder / "mine.dot"))
+    assert "was not made by this command" in done.output
+
+
+def test_large_circuits_are_drawn_by_site_for_graphviz_and_names_are_escaped() -> None:
+    text = dot(large(), title='a "b" \\ \x1b')
+    assert text.splitlines()[1] == r'  label="a \"b\" \\ \\x1b";'
+    assert '  "0.mlp.post_act" [label="0.mlp.post_act: 100 nodes"];' in text
+    assert '  "0.mlp.post_act" -> "1.mlp.post_act" [label="100", style=solid];' in text
+    assert "[3]" not in text
+    small = dot(SMALL, title="x")
+    assert '"0.attn.v[4]" -> "0.attn.resid_delta[7]" [tooltip="-0.25", style=dashed];' in small
+    assert '"0.attn.resid_delta[7]" -> "final_resid[7]" [style=dotted];' in small

@@ -22,6 +22,7 @@ from pytest_circuits.model.huggingface.attention import looking
 from pytest_circuits.model.huggingface.hooks import Looking, gauges_of, sites_of
 from pytest_circuits.model.huggingface.vocabulary import Vocabulary
 from pytest_circuits.model.protocol import Gauge, Hook, Shows, Site
+from pytest_circuits.model.reference import Reference
 
 _STEP = 8  # prompts are padded to a multiple of so many tokens, which need positions too
 _POSITIONS = 2048  # of a model that sets no limit
@@ -40,6 +41,7 @@ class HuggingFaceModel:
     stored: str = "float32"  # the type of the weights in their files
     patterns: bool = True
     shown: frozenset[str] | None = None
+    reference: Reference | None = field(default=None, repr=False)  # None: it lies beside the model
 
     @property
     def tokenizer_digest(self) -> str:
@@ -116,7 +118,8 @@ class HuggingFaceModel:
                 order = torch.from_numpy(rng.permutation(weight.numel())).to(weight.device)
                 weight.copy_(weight.flatten()[order].view(weight.shape))
         anatomy = anatomy_of(module, module.config)
-        return replace(self, module=module, anatomy=anatomy, digest=f"{self.digest} shuffled")
+        digest = f"{self.digest} shuffled"
+        return replace(self, module=module, anatomy=anatomy, digest=digest, reference=None)
 
     @property
     def _config(self) -> Library:

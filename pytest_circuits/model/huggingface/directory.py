@@ -24,8 +24,11 @@ from pytest_circuits.errors import ModelError, told
 from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
 from pytest_circuits.model.huggingface.anatomy import Library, anatomy_of
 from pytest_circuits.model.huggingface.attention import register
+from pytest_circuits.model.huggingface.lora import is_adapter, read_adapter
+from pytest_circuits.model.huggingface.packed import KEY as PACKED
+from pytest_circuits.model.huggingface.packed import packing_of
 from pytest_circuits.model.huggingface.selfcheck import check_itself, shows_patterns
-from pytest_circuits.model.huggingface.vocabulary import load_vocabulary
+from pytest_circuits.model.huggingface.vocabulary import TOKENIZER, Vocabulary, load_vocabulary
 from pytest_circuits.model.huggingface.weights import check_memory, files_of, read_weights
 from pytest_circuits.model.tensor_file import digest_tensors
 from pytest_circuits.system.files import parse_json, read_bounded
@@ -39,6 +42,8 @@ _TELLS_NOTHING = ("_name_or_path", "transformers_version", "architectures")  # o
 def recognises(path: Path) -> bool:
     """Say whether a directory is one of transformers, by its configuration alone."""
     file = path / CONFIG
+    if is_adapter(path):
+        return True
     if not file.is_file():
         return False
     try:
@@ -49,52 +54,83 @@ def recognises(path: Path) -> bool:
 
 def load(path: Path, *, device: torch.device) -> HuggingFaceModel:
     """Load it; ModelError says which file is wrong and how."""
-    said = _said(path / CONFIG)
-    _check_config(path / CONFIG, said)
+    adapter = read_adapter(path) if is_adapter(path) else None
+    base = adapter.base if adapter else path
+    said = _said(base / CONFIG)
+    _check_config(base / CONFIG, said)
     if find_spec("transformers") is None:
         raise ModelError(
             f"{path}: is a model of transformers ({said['model_type']}), which is not installed "
             f"here; {_INSTALL}"
         )
     with _quiet():
-        config, kind = _kind(path / CONFIG, said)
-        files = files_of(path)
-        check_memory(path, files)
-        tensors = read_weights(path, files)
-        _check_tied(path, kind, config, tensors)
-        digest = digest_tensors(tensors, _canonical(said))
+        packing = packing_of(base / CONFIG, said)
+        config, kind = _kind(base / CONFIG, {k: x for k, x in said.items() if k != PACKED})
+        files = files_of(base)
+        check_memory(base, files)
+        tensors = read_weights(base, files)
+        digest = digest_tensors(tensors, canonical(said))
         stored = max((str(t.dtype).removeprefix("torch.") for t in tensors.values()), key=len)
-        module = _module(path, kind, config, tensors)
+        if packing:
+            stored, transposed = packing.name, _transposed(kind, config)
+            tensors = packing.unpack(base, tensors, transposed.__contains__)
+        _check_tied(base, kind, config, tensors)
+        module = _module(base, kind, config, tensors)
         del tensors
+        if adapter:
+            adapter.merge_into(module)
+            digest = digest_tensors({}, digest, adapter.digest)
+            stored = f"LoRA on {stored}"
         module.requires_grad_(requires_grad=False).eval().to(device)
-        vocabulary = load_vocabulary(path, rows=len(module.get_input_embeddings().weight))
-        cannot = f"{path}: cannot be gated: a {said['model_type']} model"
-        instead = "write an adapter for it (docs/extending.md)"
-        try:
-            anatomy = anatomy_of(module, config)
-        except ModelError as error:
-            raise ModelError(f"{cannot} {error}; {instead}") from None
-        except Exception as error:  # a family that is built in another way than was thought of
-            raise ModelError(f"{cannot} is not built as expected; {instead}") from error
-        register()
-        model = HuggingFaceModel(
+        texts = path if (path / TOKENIZER).exists() else base
+        vocabulary = load_vocabulary(texts, rows=len(module.get_input_embeddings().weight))
+        return model_of(
+            module,
             path=path,
-            module=module,
-            anatomy=anatomy,
             vocabulary=vocabulary,
             digest=digest_tensors({}, digest, vocabulary.digest),
             device=device,
             stored=stored,
         )
-        if not model.max_tokens:
-            raise ModelError(f"{cannot} of fewer than 8 positions; prompts are padded to so many")
-        try:
-            check_itself(model)
-            return replace(model, patterns=shows_patterns(model))
-        except ModelError:
-            raise
-        except Exception as error:  # as above, or one that a plain forward does not run
-            raise ModelError(f"{cannot} does not run as expected; {instead}") from error
+
+
+def model_of(
+    module: Library,
+    *,
+    path: Path,
+    vocabulary: Vocabulary,
+    digest: str,
+    device: torch.device,
+    stored: str,
+) -> HuggingFaceModel:
+    """A decoder that was made, with its sites, once it has passed its self-check."""
+    cannot = f"{path}: cannot be gated: a {module.config.model_type} model"
+    instead = "write an adapter for it (docs/extending.md)"
+    try:
+        anatomy = anatomy_of(module, module.config)
+    except ModelError as error:
+        raise ModelError(f"{cannot} {error}; {instead}") from None
+    except Exception as error:  # a family that is built in another way than was thought of
+        raise ModelError(f"{cannot} is not built as expected; {instead}") from error
+    register()
+    model = HuggingFaceModel(
+        path=path,
+        module=module,
+        anatomy=anatomy,
+        vocabulary=vocabulary,
+        digest=digest,
+        device=device,
+        stored=stored,
+    )
+    if not model.max_tokens:
+        raise ModelError(f"{cannot} of fewer than 8 positions; prompts are padded to so many")
+    try:
+        check_itself(model)
+        return replace(model, patterns=shows_patterns(model))
+    except ModelError:
+        raise
+    except Exception as error:  # as above, or one that a plain forward does not run
+        raise ModelError(f"{cannot} does not run as expected; {instead}") from error
 
 
 def _said(file: Path) -> dict[str, Any]:
@@ -102,7 +138,7 @@ def _said(file: Path) -> dict[str, Any]:
     return parse_json(content, source=str(file), error=ModelError)
 
 
-def _canonical(said: Mapping[str, Any]) -> str:
+def canonical(said: Mapping[str, Any]) -> str:
     """What a configuration says, without where it came from."""
     return json.dumps({k: v for k, v in said.items() if k not in _TELLS_NOTHING}, sort_keys=True)
 
@@ -112,12 +148,6 @@ def _check_config(file: Path, said: Mapping[str, Any]) -> None:
         raise ModelError(
             f"{file}: asks for code of its own ('auto_map'), which is never run; where "
             f"transformers knows the model type {said['model_type']!r} itself, delete 'auto_map'"
-        )
-    if "quantization_config" in said:
-        raise ModelError(
-            f"{file}: its weights are packed ('quantization_config'), and are evaluated as the "
-            "numbers that they stand for alone: load it in transformers, call `dequantize()` and "
-            "then `save_pretrained`, and gate that"
         )
 
 
@@ -141,6 +171,13 @@ def _kind(file: Path, said: Mapping[str, Any]) -> tuple[Library, Library]:
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelError(f"{file}: a {name} model is not one that continues text (a decoder)")
     return config, MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+
+
+def _transposed(kind: Library, config: Library) -> set[str]:
+    """The modules of a decoder whose weight is [in, out]."""
+    with torch.device("meta"):
+        skeleton = kind(config)
+    return {name for name, part in skeleton.named_modules() if type(part).__name__ == "Conv1D"}
 
 
 def _module(path: Path, kind: Library, config: Library, tensors: dict[str, Tensor]) -> Library:

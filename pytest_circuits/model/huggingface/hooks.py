@@ -143,17 +143,21 @@ class Looking:
         return experts.register_forward_pre_hook(weigh)
 
     def _into_norm(self, name: str, norm: nn.Module) -> Iterator[RemovableHandle]:
-        if name not in self.names:
-            return
+        if name in self.names:
+            yield at_scale(norm, self._seen(name))
 
-        def scale(_module: nn.Module, inputs: tuple[Any, ...], y: Tensor) -> Tensor:
-            own = scale_of(norm, inputs[0])  # [..., 1]
-            given = self._seen(name)(own)
-            bias: Any = getattr(norm, "bias", None)
-            shift = torch.zeros((), device=y.device) if bias is None else bias
-            return y if given is own else (y - shift) * (given / own) + shift
 
-        yield norm.register_forward_hook(scale)
+def at_scale(norm: nn.Module, see: Callable[[Tensor], Tensor]) -> RemovableHandle:
+    """Show what a norm multiplies its input by, [..., 1], and multiply by what is returned."""
+
+    def scale(_module: nn.Module, inputs: tuple[Any, ...], y: Tensor) -> Tensor:
+        own = scale_of(norm, inputs[0])  # [..., 1]
+        given = see(own)
+        bias: Any = getattr(norm, "bias", None)
+        shift = torch.zeros((), device=y.device) if bias is None else bias
+        return y if given is own else (y - shift) * (given / own) + shift
+
+    return norm.register_forward_hook(scale)
 
 
 def _before(module: nn.Module, see: Callable[[Tensor], Tensor]) -> RemovableHandle:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer
@@ -13,6 +13,20 @@ from pytest_circuits.system.files import parse_json, read_bounded
 
 TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 _MAX_BYTES = 2**24
+
+
+class Encodes(Protocol):
+    """What makes tokens of a text: a `Tokenizer`, or what stands for one."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all that decides which tokens a text becomes."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; nothing is added to it."""
+
+    def token(self, index: int) -> str:
+        """The text of one token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +37,7 @@ class Vocabulary:
     """
 
     prefix: tuple[int, ...]  # ids that are put before every text: the beginning of a sequence
-    tokenizer: Tokenizer = field(repr=False)
+    tokenizer: Encodes = field(repr=False)
 
     @property
     def digest(self) -> str:

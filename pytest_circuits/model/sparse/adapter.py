@@ -34,6 +34,7 @@ class SparseModel:
     module: SparseGPT
     digest: str  # sha256 of config, tokenizer and weights
     device: torch.device
+    parent: str = ""  # the same of the model that it was made from; empty: not known
 
     @property
     def tokenizer_digest(self) -> str:

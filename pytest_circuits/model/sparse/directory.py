@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 MAX_CONFIG_BYTES = 2**20
+_PARENT = re.compile(r'"parent": "([0-9a-f]{64})"')
 
 
 def load_sparse_model(path: Path, *, device: str | torch.device = "cpu") -> SparseModel:
@@ -50,7 +52,9 @@ def load_sparse_model(path: Path, *, device: str | torch.device = "cpu") -> Spar
     module.requires_grad_(requires_grad=False).eval().to(device)
     if torch.device(device).type == "cpu":
         use_sparse_products(module)
-    return SparseModel(path, config, tokenizer, module, digest, torch.device(device))
+    known = _PARENT.search(str(metadata.get("pytest_circuits")))  # as `save_model` wrote it
+    parent = known[1] if known else ""
+    return SparseModel(path, config, tokenizer, module, digest, torch.device(device), parent)
 
 
 def save_model(

@@ -174,15 +174,23 @@ class Attention(_Sublayer):
 def _attend(q: Tensor, k: Tensor, v: Tensor, sink: Tensor | None, at: Tensor | None) -> Tensor:
     """Causal attention [N, H, T, E]; a sink is a key that all see, whose value is zero.
 
-    The sink stands before the first token, where the plain causal mask shows it to every query, and
-    its logit comes through one more channel of queries (1) and keys (the logit), so that torch's
-    fused kernel serves both cases. With `at` the queries are those of one token a row.
+    It takes a share of what softmax gives, and torch's fused kernel, which says the log of each
+    query's sum of exponentials, is corrected by that. No gradient goes through that sum. Where one
+    is wanted, and on other devices, the sink stands before the first token, where the plain causal
+    mask shows it to every query, and its logit comes through one more channel of queries (1) and
+    keys (the logit). With `at` the queries are those of one token a row.
     """
     if at is not None:
         return _pattern(q, k, sink, at) @ v
     scale = 1 / sqrt(q.shape[-1])
     if sink is None:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+    if q.device.type == "cpu" and not torch.is_grad_enabled():
+        fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
+        mixed, sums = fused(q, k, v, is_causal=True, scale=scale)
+        share: Tensor = (sums - sink.view(-1, 1)).sigmoid().to(mixed.dtype)
+        attended: Tensor = mixed * share.unsqueeze(-1)
+        return attended
     width = q.shape[-1]
     logit = (sink / scale).to(k.dtype).view(1, -1, 1, 1).expand(len(q), -1, 1, 1)
     mixed = F.scaled_dot_product_attention(

@@ -24,7 +24,6 @@ Bits = NDArray[np.int32]
 
 T = TypeVar("T")
 
-_BLOCK = 512  # numpy sorts rows up to this width in registers, five times faster than wider ones
 _CHUNK = 1 << 18  # entries that a thread takes at a time: copy, threshold and result stay in cache
 _SAMPLE, _STRIDE = 1 << 15, 16  # of a whole matrix, at most so many entries bracket the threshold
 _MAGNITUDE = np.int32(0x7FFFFFFF)  # float32 magnitudes sort as the integers of these bits
@@ -127,23 +126,9 @@ def _rows(x: Tensor) -> NDArray[np.float32]:
 
 
 def _kth_of_rows(bits: Bits, k: int) -> Bits:
-    """[R, D] -> [R, 1]. Wide rows are sorted in blocks, and pairs of blocks reduced to their top.
-
-    Of two ascending blocks a, b of width B, the B largest entries are maximum(a, reversed b).
-    """
-    width = bits.shape[1]
-    if width <= _BLOCK or k > _BLOCK:
-        return np.partition(bits, width - k, axis=1)[:, width - k : width - k + 1]
-    blocks = 1 << (-(-width // _BLOCK) - 1).bit_length()
-    if blocks * _BLOCK > width:
-        padded = np.zeros((len(bits), blocks * _BLOCK), np.int32)
-        padded[:, :width] = bits
-        bits = padded
-    top = bits.reshape(len(bits), blocks, _BLOCK)
-    while top.shape[1] > 1:
-        top = np.sort(top, axis=2)
-        top = np.maximum(top[:, 0::2], top[:, 1::2, ::-1])
-    return np.partition(top[:, 0], _BLOCK - k, axis=1)[:, _BLOCK - k : _BLOCK - k + 1]
+    """[R, D] -> [R, 1]."""
+    place = bits.shape[1] - k
+    return np.partition(bits, place, axis=1)[:, place : place + 1]
 
 
 def _kth_of_all(entries: Bits, k: int) -> np.int32:

@@ -31,31 +31,41 @@ class SparseLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (torch's name)
         """[..., in] -> [..., out]; the weights need no gradient."""
-        product: Tensor = _Product.apply(input, *self._maps)  # type: ignore[no-untyped-call]
-        return product + self.bias
+        sums: Tensor = _Product.apply(input, *self._maps, self.bias)  # type: ignore[no-untyped-call]
+        return sums
 
 
 class _Product(Function):
-    """x @ matrix.T, and the gradient of x."""
+    """x @ matrix.T + bias, and the gradient of x."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: csr_array, transposed: csr_array) -> Tensor:  # noqa: ANN401  (torch's own type)
+    def forward(
+        ctx: Any,  # noqa: ANN401  (torch's own type)
+        x: Tensor,
+        matrix: csr_array,
+        transposed: csr_array,
+        bias: Tensor,
+    ) -> Tensor:
         ctx.transposed = transposed
-        return _product(x, matrix)
+        return _product(x, matrix, bias)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401  (the same)
-        return _product(grads[0], ctx.transposed), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401  (the same)
+        return _product(grads[0], ctx.transposed), None, None, None
 
 
-def _product(x: Tensor, matrix: csr_array) -> Tensor:
+def _product(x: Tensor, matrix: csr_array, bias: Tensor | None = None) -> Tensor:
     """[..., in] -> [..., out]."""
+    shift = None if bias is None else bias.detach().unsqueeze(1).numpy()
     rows = x.detach().reshape(-1, x.shape[-1])
     out = rows.new_empty(len(rows), matrix.shape[0])
     # In one thread: scipy holds the interpreter's lock.
     for some, product in zip(torch.split(rows, _ROWS), torch.split(out, _ROWS), strict=True):
-        product.copy_(torch.from_numpy(matrix @ some.T.contiguous().numpy()).T)
+        sums = matrix @ some.T.contiguous().numpy()
+        if shift is not None:
+            sums += shift
+        product.copy_(torch.from_numpy(sums).T)
     return out.view(*x.shape[:-1], -1)
 
 

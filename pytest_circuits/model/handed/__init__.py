@@ -1,0 +1,1 @@
+"""Models that other code has built, and hands over as objects."""

@@ -1,0 +1,1 @@
+"""The documentation: its blocks do what they say, its links lead somewhere, its site is built."""

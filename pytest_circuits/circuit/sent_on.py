@@ -2,6 +2,8 @@
 
 All that later tokens can see of a token are its keys and values (`circuit.exchange`). With these at
 their mean over the reference text, at one token, the preference moves by what the token sends.
+
+It decides nothing: it is looked at, like a drawing, and is not counted in what a claim costs.
 """
 
 from __future__ import annotations
@@ -44,7 +46,6 @@ def sent_on(runner: Runner, prompt: Prompt) -> Floats | None:
         logits = model.run(batch.tokens.repeat(len(rows), 1), hook, at=batch.last.repeat(len(rows)))
         answer, foil = logits[:, batch.choices[0]].unbind(1)
         margins.append(answer - foil)
-    runner.forwards += len(without)
     found = floats(torch.cat(margins))
     sent: Floats = found[0] - found[1:]
     return sent

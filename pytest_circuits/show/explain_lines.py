@@ -70,7 +70,8 @@ def _part(part: Part, *, in_full: bool) -> Iterator[str]:
         said = [_told(statement) for statement in part.said if statement.topic is topic]
         for text in ["; ".join(said)] if topic in _JOINED and said else said:
             yield from _wrapped(text, _label(topic))
-        if in_full and (near := part.best_unsaid(topic)):
+        told = topic is not Topic.RAISES  # which is a detail of what it pushes
+        if in_full and told and (near := part.best_unsaid(topic)):
             text = f"nothing simple holds; the nearest, {near.says}, on {_percent(near.rate)}"
             yield from _wrapped(text, _label(topic))
         if in_full and topic is Topic.TEXT and part.examples:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_circuits.circuit.attention import Head, kept_heads, patterns
-from pytest_circuits.circuit.encoding import floats
-from pytest_circuits.circuit.interventions import run_circuits
+from pytest_circuits.circuit.encoding import floats, preferences
+from pytest_circuits.circuit.interventions import run_tree
 from pytest_circuits.circuit.nodes import Node, Nodes
-from pytest_circuits.circuit.runner import CIRCUITS, ROWS, Runner
+from pytest_circuits.circuit.runner import CIRCUITS, ROWS, Fill, Runner
 from pytest_circuits.circuit.side_by_side import channels_of, size_of
+from pytest_circuits.circuit.trees import Grown, Trees
 from pytest_circuits.circuit.view import WHOLE, View, keep_masks
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import skipped
@@ -178,24 +179,26 @@ def _effects(
 
     Of so many prompts as there is time for.
     """
-    some = pairs[: max(FEWEST, RUNS // (2 * nodes.count))]
+    model, some = runner.model, pairs[: max(FEWEST, RUNS // (2 * nodes.count))]
     effects = {node: np.full(2 * len(pairs), np.nan) for node in nodes}
     raised = {node: np.full(2 * len(pairs), -1) for node in nodes}
-    for rows, batch, fill in runner.batches(some):
-        whole = runner.model.run(batch.tokens, at=batch.last)  # [B, V]
-        every = list(nodes)
-        for start in range(0, len(every), CIRCUITS):
-            chunk = every[start : start + CIRCUITS]
-            keep = keep_masks([View.without(Nodes.gather([n])) for n in chunk], runner.model)
-            logits = run_circuits(
-                runner.model, batch.tokens, at=batch.last, keep=keep, fill=fill
-            )  # [K, B, V]
-            runner.forwards += len(chunk) * len(rows)
-            lost = whole - logits
-            scores = floats(batch.preferences(lost))  # [K, B, 2]
-            for place, node in enumerate(chunk):
-                effects[node][rows] = (scores[place, :, 0] - scores[place, :, 1])[: len(rows)]
-                raised[node][rows] = lost[place].argmax(-1).cpu().numpy()[: len(rows)]
+    views = [(node, View.without(Nodes.gather([node]))) for node in nodes]
+    kind = runner.ablation.kind
+    trees = Trees.of(runner.whole.encoder, runner.reference, kind)
+    for rows, grown in trees.groups(prompts_of(some), rows=ROWS):
+        fill = grown.fill(model, runner.reference, kind)
+
+        def run(views: Sequence[View], grown: Grown = grown, fill: Fill = fill) -> Tensor:
+            return run_tree(model, grown.tree, keep=keep_masks(views, model), fill=fill, cuts={})
+
+        whole = run([WHOLE])  # [1, B, V]
+        for start in range(0, len(views), CIRCUITS):
+            chunk = views[start : start + CIRCUITS]
+            lost = whole - run([view for _, view in chunk])  # [K, B, V]
+            scores = floats(preferences(lost, grown.choices))  # [K, B, 2]
+            for (node, _), score, most in zip(chunk, scores, lost.argmax(-1).cpu(), strict=True):
+                effects[node][rows] = score[:, 0] - score[:, 1]
+                raised[node][rows] = most.numpy()
     return effects, raised
 
 

@@ -337,7 +337,8 @@ def test_its_circuit_is_drawn_and_explained_without_a_program(
     result = CliRunner().invoke(main, ["show", spec, f"--svg={drawn}"])
 
     assert (told.exit_code, result.exit_code) == (0, 0), told.output
-    assert told.output.startswith("What each part does in the whole model.")
+    assert told.output.startswith("This is a mechanism that the model uses.")
+    assert "\n\nWhat each part does in the whole model." in told.output
     assert "b0/value[0]: a value of attention head 0 of layer 0" in told.output
     assert "from the last token, with '\"': looks mostly at ' \"'" in told.output
     assert ">b0/mixed</text>" in drawn.read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,26 @@ def test_a_circuit_of_heads_passes_and_its_update_is_compared(
     third.stdout.fnmatch_lines(
         ["pass*side*behaves*", "fail*side*sufficient*", "fail*side*necessary*", "fail*side*stable*"]
     )
+
+
+def test_what_its_heads_do_is_said(repository: Path) -> None:
+    at(repository).write_text(spec(nodes=CIRCUIT))
+
+    said = CliRunner().invoke(main, ["show", str(at(repository))])
+
+    assert said.exit_code == 0, said.output
+    first, second = (
+        " ".join(said.output.partition(f"\n{name}: ")[2].partition("\n\n")[0].split())
+        for name in ("0.attn.head[5]", "1.attn.head[11]")
+    )
+    assert "from the last token, with 'left': looks mostly at 'left'" in first
+    assert "from the last token, with 'right': looks mostly at 'right'" in first
+    assert "from the last token: looks mostly at the token itself (100 % of" in second
+    for each in (first, second):
+        assert "one thing with 'left', another with 'right' (100 % of" in each
+    assert re.search(r"' L' by \S+ to \S+ nats with 'left' \(100 %", second)
+    assert "'L' most of all tokens with 'left' (100 %" in second
+    assert "'R' most of all tokens with 'right' (100 %" in second
 
 
 def test_an_adapter_that_is_not_merged_is_a_candidate_as_it_is(

@@ -45,7 +45,8 @@ def _shown(folder: Path, nodes: Circuit = QUOTE_PATH, **spec: str) -> str:
     """The program, without what is said of its parts."""
     result = _show(folder, quote_spec(nodes, **spec))
     assert result.exit_code == 0, result.output
-    program, _, said = result.output.partition("\n\nWhat each part does in the whole model.")
+    program, _, said = result.output.partition("\n\nThis is a mechanism that the model uses.")
+    assert "\n\nWhat each part does in the whole model." in said
     assert max(map(len, said.splitlines())) < 100
     return program
 

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from pytest_circuits.errors import CircuitsError, ModelError
 from pytest_circuits.model.arithmetic import own_arithmetic
-from pytest_circuits.model.handed.adapter import HandedModel, SiteAt
+from pytest_circuits.model.handed.adapter import HandedModel, Place, SiteAt
 from pytest_circuits.model.handed.named import checks_of, met, places
-from pytest_circuits.model.handed.steady import refuse_unsteady, state_of
+from pytest_circuits.model.handed.steady import numbers_of, refuse_unsteady, state_of
 from pytest_circuits.model.handed.texts import vocabulary_of
 from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
 from pytest_circuits.model.huggingface.directory import canonical, model_of
 from pytest_circuits.model.huggingface.vocabulary import Vocabulary
-from pytest_circuits.model.protocol import Model, prefix_of
+from pytest_circuits.model.protocol import Model, Site, prefix_of
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import text_windows, window_of
 from pytest_circuits.model.selfcheck import (
@@ -111,10 +111,39 @@ def _decoder(
     if max_tokens is not None:
         raise ModelError("max_tokens is as its configuration says; leave it out")
     config = canonical(module.config.to_dict())
-    digest = digest_tensors(state_of(module), "handed over", config, vocabulary.digest)
-    return model_of(
+    digest = _digest(module, config, vocabulary)
+    model = model_of(
         module, path=path, vocabulary=vocabulary, digest=digest, device=device, stored="float32"
     )
+    return replace(model, handed_over=True)
+
+
+def _digest(module: nn.Module, said: str, vocabulary: Vocabulary) -> str:
+    """Of all that a module computes with; said: what is said of it besides."""
+    numbers = numbers_of(module)
+    return digest_tensors(state_of(module), "handed over", numbers, said, vocabulary.digest)
+
+
+def refuse_changed(model: Model) -> None:
+    """Raise ModelError where a module that `hand_over` took is no longer what it was."""
+    if isinstance(model, HandedModel):
+        said = _said(model.every)
+    elif isinstance(model, HuggingFaceModel) and model.handed_over:
+        said = canonical(model.module.config.to_dict())
+    else:
+        return
+    module = model.module
+    training = any(part.training for part in module.modules())
+    if training or model.digest != _digest(module, said, model.vocabulary):
+        raise ModelError(
+            f"{model.path}: its module was changed after it was handed over"
+            f"{', into train mode' * training}; build a module of its own for each path, and leave "
+            "it alone"
+        )
+
+
+def _said(every: Mapping[str, tuple[Site, Place]]) -> str:
+    return repr([(name, site) for name, (site, _) in every.items()])
 
 
 def _checked(max_tokens: int | None, model: HandedModel) -> int:
@@ -140,14 +169,13 @@ def _whole(
     rows = plain.shape[-1]
     tokens = some_tokens(rows, plain.device)
     every, looked_at = met(module, list(places(module, sites)), tokens)
-    said = repr([(name, site) for name, (site, _) in every.items()])
     model = HandedModel(
         path=path,
         module=module,
         every=every,
         looked_at=looked_at,
         vocabulary=vocabulary,
-        digest=digest_tensors(state_of(module), "handed over", said, vocabulary.digest),
+        digest=_digest(module, _said(every), vocabulary),
         device=plain.device,
         vocab_size=rows,
         max_tokens=_STEP,

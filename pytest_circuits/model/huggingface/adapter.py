@@ -42,6 +42,7 @@ class HuggingFaceModel:
     patterns: bool = True
     shown: frozenset[str] | None = None
     reference: Reference | None = field(default=None, repr=False)  # None: it lies beside the model
+    handed_over: bool = False  # other code has built it, and may change it
 
     @property
     def tokenizer_digest(self) -> str:

@@ -29,9 +29,8 @@ from pytest_circuits.gate.provenance import Read, Sources, circuit_of
 from pytest_circuits.gate.readdressing import readdress
 from pytest_circuits.gate.settings import Directory, Settings, Update
 from pytest_circuits.model.arithmetic import own_arithmetic, own_arithmetic_for, threads_for
-from pytest_circuits.model.handed.hand_over import refuse_changed
 from pytest_circuits.model.open import load_model, usable_device
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import HandedOver, Model
 from pytest_circuits.model.reference_file import check_reference, load_reference
 from pytest_circuits.prune.pruner import pruner
 from pytest_circuits.report.run import Circuit, Matched, Place
@@ -204,8 +203,12 @@ class Benches:
         """
         for path in self.handed:
             for model in (self.models.get(path), self.released.get(path)):
-                if model is not None and not isinstance(model, ModelError):
-                    refuse_changed(model)
+                now = model.digest_now if isinstance(model, HandedOver) else None
+                if isinstance(model, HandedOver) and now and now() != model.digest:
+                    raise ModelError(
+                        f"{self.names.shown(path)}: its module was changed after it was handed "
+                        "over; build a module of its own for each path, and leave it alone"
+                    )
 
     def _put_on_a_bench(
         self, loaded: LoadedSpec, model: Model, known_in: Directory

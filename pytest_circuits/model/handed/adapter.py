@@ -93,6 +93,7 @@ class HandedModel:
     device: torch.device
     vocab_size: int
     max_tokens: int
+    digest_now: Callable[[], str] | None = field(default=None, repr=False)  # see `HandedOver`
     shown: frozenset[str] | None = None
     reference: Reference | None = field(default=None, repr=False)  # None: it lies beside the model
 

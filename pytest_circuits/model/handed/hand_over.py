@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pytest_circuits.model.handed.named import checks_of, met, places
 from pytest_circuits.model.handed.steady import numbers_of, refuse_unsteady, state_of
 from pytest_circuits.model.handed.texts import vocabulary_of
 from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
+from pytest_circuits.model.huggingface.anatomy import Library
 from pytest_circuits.model.huggingface.directory import canonical, model_of
 from pytest_circuits.model.huggingface.vocabulary import Vocabulary
 from pytest_circuits.model.protocol import Model, Site, prefix_of
@@ -110,36 +112,21 @@ def _decoder(
         )
     if max_tokens is not None:
         raise ModelError("max_tokens is as its configuration says; leave it out")
-    config = canonical(module.config.to_dict())
-    digest = _digest(module, config, vocabulary)
+    digest = partial(_digest_of, module, partial(_config_of, module), vocabulary)
     model = model_of(
-        module, path=path, vocabulary=vocabulary, digest=digest, device=device, stored="float32"
+        module, path=path, vocabulary=vocabulary, digest=digest(), device=device, stored="float32"
     )
-    return replace(model, handed_over=True)
+    return replace(model, digest_now=digest)
 
 
-def _digest(module: nn.Module, said: str, vocabulary: Vocabulary) -> str:
+def _digest_of(module: nn.Module, said: Callable[[], str], vocabulary: Vocabulary) -> str:
     """Of all that a module computes with; said: what is said of it besides."""
     numbers = numbers_of(module)
-    return digest_tensors(state_of(module), "handed over", numbers, said, vocabulary.digest)
+    return digest_tensors(state_of(module), "handed over", numbers, said(), vocabulary.digest)
 
 
-def refuse_changed(model: Model) -> None:
-    """Raise ModelError where a module that `hand_over` took is no longer what it was."""
-    if isinstance(model, HandedModel):
-        said = _said(model.every)
-    elif isinstance(model, HuggingFaceModel) and model.handed_over:
-        said = canonical(model.module.config.to_dict())
-    else:
-        return
-    module = model.module
-    training = any(part.training for part in module.modules())
-    if training or model.digest != _digest(module, said, model.vocabulary):
-        raise ModelError(
-            f"{model.path}: its module was changed after it was handed over"
-            f"{', into train mode' * training}; build a module of its own for each path, and leave "
-            "it alone"
-        )
+def _config_of(module: Library) -> str:
+    return canonical(module.config.to_dict())
 
 
 def _said(every: Mapping[str, tuple[Site, Place]]) -> str:
@@ -169,13 +156,15 @@ def _whole(
     rows = plain.shape[-1]
     tokens = some_tokens(rows, plain.device)
     every, looked_at = met(module, list(places(module, sites)), tokens)
+    digest = partial(_digest_of, module, partial(_said, every), vocabulary)
     model = HandedModel(
         path=path,
         module=module,
         every=every,
         looked_at=looked_at,
         vocabulary=vocabulary,
-        digest=_digest(module, _said(every), vocabulary),
+        digest=digest(),
+        digest_now=digest,
         device=plain.device,
         vocab_size=rows,
         max_tokens=_STEP,

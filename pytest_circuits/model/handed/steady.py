@@ -90,12 +90,16 @@ def state_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def numbers_of(module: nn.Module) -> str:
-    """The numbers among the attributes of a module and its parts, such as the epsilon of a norm."""
+    """The numbers among the attributes of a module and its parts, such as the epsilon of a norm.
+
+    And of each part whether it is in train mode.
+    """
     found = {
         name: x
         for name, x in _attributes(module)
         if isinstance(x, int | float) and not name.rpartition(".")[2].startswith("_")
     }
+    found |= {f"{name}.training": part.training for name, part in module.named_modules()}
     return repr(sorted(found.items()))
 
 

@@ -75,7 +75,9 @@ class ClaimItem(pytest.Function):
         """Search for a counterexample, then decide; ClaimFailed unless the verdict is `pass`."""
         self.evidence = None
         with self.prepared.at_work():
-            self.evidence = self._decided()
+            evidence = self._decided()
+            self.prepared.refuse_changed()
+        self.evidence = evidence
         self.user_properties += _properties(self.evidence)
         # Where the run writes what this claim compares with, it decides nothing.
         is_recording = self.name == COMPARES and self.prepared.will_record

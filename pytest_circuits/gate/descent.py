@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_circuits.claims.stable.baseline import RECORD
+from pytest_circuits.errors import CircuitsError
 from pytest_circuits.gate.state import Gate
 from pytest_circuits.model.protocol import Descended
 from pytest_circuits.report.run import Circuit
@@ -22,9 +23,13 @@ def warnings(gate: Gate, circuits: Sequence[Circuit]) -> Iterator[str]:
         baseline = circuit.baseline
         if baseline is None or not baseline.recorded or circuit.is_its_baseline:
             continue
-        model = gate.benches.model(asked.path)
+        try:
+            model = gate.benches.model(asked.path)
+            named = load_spec(paths[circuit.spec]).model_path
+        except CircuitsError:
+            continue  # a file was changed while the gate ran
         parent = model.parent if isinstance(model, Descended) else ""
-        released = gate.benches.digest_or_nothing(load_spec(paths[circuit.spec]).model_path)
+        released = gate.benches.digest_or_nothing(named)
         if released not in {"", baseline.model_digest, circuit.model.digest}:
             text = _old(baseline.model_digest, released)
         elif parent not in {"", baseline.model_digest}:

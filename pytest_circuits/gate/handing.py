@@ -63,8 +63,10 @@ def from_hooks(config: pytest.Config) -> HandOver:
 def _asked(hook: Any, path: Path, device: str, file: Path) -> object:  # noqa: ANN401  (of pluggy)
     try:
         found = hook(path=path, device=torch.device(device))
-    except CircuitsError:
+    except ModelError:
         raise
+    except CircuitsError as error:  # of a file with text, say
+        raise ModelError(f"{path}: {HOOK} of {file}: {error}") from error
     except Exception as error:  # whatever the code of a user raises
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if Path(frame.filename).name == file.name]

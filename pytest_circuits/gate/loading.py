@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,7 +30,7 @@ from pytest_circuits.gate.readdressing import readdress
 from pytest_circuits.gate.settings import Directory, Settings, Update
 from pytest_circuits.model.arithmetic import own_arithmetic, own_arithmetic_for, threads_for
 from pytest_circuits.model.open import load_model, usable_device
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import HandedOver, Model
 from pytest_circuits.model.reference_file import check_reference, load_reference
 from pytest_circuits.prune.pruner import pruner
 from pytest_circuits.report.run import Circuit, Matched, Place
@@ -48,6 +49,7 @@ class Prepared:
     selfcheck: int  # seeds under which the gate is put to the test itself; 0: not at all
     will_record: bool  # the run records the baseline, so that `stable` decides nothing yet
     most_threads: int  # that this process may take
+    refuse_changed: Callable[[], None]  # of the models that were handed over
 
     def at_work(self) -> AbstractContextManager[None]:
         """While claims are decided, nobody else's settings count."""
@@ -149,7 +151,7 @@ class Benches:
         try:
             return self.model(path).digest
         except CircuitsError:
-            self.models.pop(path)
+            self.models.pop(path, None)
             return ""
 
     @property
@@ -169,6 +171,7 @@ class Benches:
             model = self.model(candidate.path)
             with own_arithmetic_for(model, most=self.most_threads):
                 bench, matched = self._put_on_a_bench(loaded, model, compared or named)
+                self.refuse_changed()
         check_bench(bench)
         made_of = Sources(
             loaded=loaded,
@@ -190,7 +193,22 @@ class Benches:
             selfcheck=self.settings.selfcheck,
             will_record=update is Update.CHANGED or (update is Update.NEW and not bench.baseline),
             most_threads=self.most_threads,
+            refuse_changed=self.refuse_changed,
         )
+
+    def refuse_changed(self) -> None:
+        """Raise ModelError where a model is no longer what was handed over.
+
+        A conftest.py may load other weights into one module, or go on with it.
+        """
+        for path in self.handed:
+            for model in (self.models.get(path), self.released.get(path)):
+                now = model.digest_now if isinstance(model, HandedOver) else None
+                if isinstance(model, HandedOver) and now and now() != model.digest:
+                    raise ModelError(
+                        f"{self.names.shown(path)}: its module was changed after it was handed "
+                        "over; build a module of its own for each path, and leave it alone"
+                    )
 
     def _put_on_a_bench(
         self, loaded: LoadedSpec, model: Model, known_in: Directory

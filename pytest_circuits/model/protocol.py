@@ -299,6 +299,15 @@ class Descended(Protocol):
 
 
 @runtime_checkable
+class HandedOver(Protocol):
+    """A model of which other code has the parts, and may change them."""
+
+    @property
+    def digest_now(self) -> Callable[[], str] | None:
+        """What gives its digest as it would be today; None: nobody else has its parts."""
+
+
+@runtime_checkable
 class Prefixed(Protocol):
     """A model that is given some tokens before every text; `encode` puts them there."""
 

@@ -26,15 +26,18 @@ from pytest_circuits.prune.plan import MaskPlan, Method, PrunePlan, Start
 from pytest_circuits.prune.pool import split
 from pytest_circuits.prune.quality import Judge
 from pytest_circuits.prune.request import Request
-from pytest_circuits.prune.search import Found, find_circuits
+from pytest_circuits.prune.search import Found, Rivals, find_circuits
 from pytest_circuits.prune.stages import Notes
 from pytest_circuits.prune.subject import NotFoundError, Subject, demands_of
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.spec.problems import Problem
+from pytest_circuits.spec.tree import Limits
 from pytest_circuits.spec.types import FoundBy, Spec
 from pytest_circuits.spec.write import dump_spec, write_spec
 
 FOUND_NOTHING = 1  # exit status where at least one behavior has no circuit
+_MOST_LISTED = Limits().values - 1000  # nodes, beside what else stands in a specification
+_OF_EDGE = 3  # values in a file
 _CHANNELS = TypeAdapter(dict[str, tuple[int, ...]])
 
 
@@ -281,13 +284,7 @@ def completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: P
     if found.backups is not None:
         found_by["backups"] = len(found.backups)
     if found.rivals is not None:
-        found_by["rivals"] = len(found.rivals.found)
-        found_by["rivals_end"] = found.rivals.end
-        both = zip(found.rivals.found, found.rivals.shared, strict=True)
-        for number, (rival, shared) in enumerate(both, start=1):
-            found_by[f"rival_{number}"] = dict(rival.nodes.channels)
-            found_by[f"rival_{number}_shared"] = float(f"{shared:.3g}")
-            found_by[f"rival_{number}_task_loss"] = float(f"{rival.quality.loss:.4g}")
+        found_by |= _told_of_rivals(found, found.rivals)
     return spec.model_copy(
         update={
             "model": Path(where).as_posix(),
@@ -297,3 +294,17 @@ def completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: P
             "found_by": found_by,
         }
     )
+
+
+def _told_of_rivals(found: Found, rivals: Rivals) -> dict[str, FoundBy]:
+    """The rivals of a circuit, with their nodes as far as a specification has room for them."""
+    told: dict[str, FoundBy] = {"rivals": len(rivals.found), "rivals_end": rivals.end}
+    room = _MOST_LISTED - found.nodes.count - _OF_EDGE * (found.edges.count if found.edges else 0)
+    both = zip(rivals.found, rivals.shared, strict=True)
+    for number, (rival, shared) in enumerate(both, start=1):
+        room -= rival.nodes.count
+        if room >= 0:
+            told[f"rival_{number}"] = dict(rival.nodes.channels)
+        told[f"rival_{number}_shared"] = float(f"{shared:.3g}")
+        told[f"rival_{number}_task_loss"] = float(f"{rival.quality.loss:.4g}")
+    return told

@@ -52,6 +52,20 @@ class Heat:
     rows: tuple[Carried, ...]
     heads: tuple[Attends, ...] = ()
 
+    def __post_init__(self) -> None:
+        counts = [len(prompt) for prompt in self.tokens]
+        if not counts or not all(counts):
+            raise ValueError("a heat map is of prompts, each of which has tokens")
+        for given in (*(row.values for row in self.rows), *(h.weights for h in self.heads)):
+            if [len(values) for values in given] != counts:
+                raise ValueError("a heat map has a value for each token of each prompt")
+
+    @property
+    def finite(self) -> bool:
+        """Whether all that it shows are numbers."""
+        every = (*(row.values for row in self.rows), *(head.weights for head in self.heads))
+        return all(isfinite(value) for given in every for values in given for value in values)
+
     @property
     def attention(self) -> Heat | None:
         """The same without what nodes carry; None where it then shows nothing."""
@@ -141,11 +155,13 @@ def _arcs(
         for number, weight in enumerate(head.weights[prompt]):
             if not weight >= _LITTLE:
                 continue
-            path, level = _arc(places[number], places[-1], places[0], y), ceil(weight * _LEVELS)
+            path = _arc(places[number], places[-1], places[0], y)
+            level = ceil(min(weight, 1.0) * _LEVELS)
             if told:
                 text = f"{head.head} looks from {tokens[-1]!r} at {tokens[number]!r}: {weight:.0%}"
                 yield (
-                    f'<path class="arc" stroke-width="{_THIN + _THICK * weight:.1f}" d="{path}">'
+                    f'<path class="arc" stroke-width="{_THIN + _THICK * min(weight, 1.0):.1f}" '
+                    f'd="{path}">'
                     f"<title>{escape(visible(text))}</title></path>"
                 )
             else:

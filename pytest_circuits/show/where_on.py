@@ -87,7 +87,10 @@ def where_on(
             here, there = sign * values > sign * edge, sign * others > sign * edge
             if not FEWEST_ON <= here.sum() <= OFTEN * len(here):
                 continue
-            score, told = _best(here, mine, words)
+            best = _best(here, mine, words)
+            if best is None:
+                continue
+            score, told = best
             says = f"{'above' if sign > 0 else 'below'} {number(edge)} {told.says}"
             tried.append((score, says, told, there))
         if tried:
@@ -116,8 +119,11 @@ def _way(values: Numbers, usual: float, sign: int) -> float:
     return float(np.sort(sign * (values - usual))[-PEAK:].mean())
 
 
-def _best(here: Bools, places: Places, words: Vocabulary) -> tuple[float, _Told]:
-    """The simplest of the best predictions, and the share of it that holds where it was made."""
+def _best(here: Bools, places: Places, words: Vocabulary) -> tuple[float, _Told] | None:
+    """The simplest of the best predictions, and the share of it that holds where it was made.
+
+    None where no token stands out, and the vocabulary has no kinds of tokens with a name.
+    """
     total_on, ranked = int(here.sum()), []
     for back, ids in ((False, places.now), (True, places.before)):
         on, total = words.counted(ids[here]), words.counted(ids)
@@ -128,8 +134,8 @@ def _best(here: Bools, places: Places, words: Vocabulary) -> tuple[float, _Told]
             score = min(both / said, both / total_on) if said else 0.0
             told = _Told(f"{'after' if back else 'at'} {sort.says}", sort, back)
             ranked.append((score, told))
-    best = max(score for score, _ in ranked)
-    return next(each for each in ranked if each[0] >= best - SIMPLER)
+    best = max((score for score, _ in ranked), default=0.0)
+    return next((each for each in ranked if each[0] >= best - SIMPLER), None)
 
 
 def examples(node: Node, text: Texts, words: Vocabulary) -> list[Example]:

@@ -46,8 +46,9 @@ def drawing_of(
 
 @torch.inference_mode()
 def heat_of(model: Model, nodes: Nodes, pair: Pair) -> Heat | None:
-    """What the nodes carry in the whole model at the prompts of a pair; None where it is too much.
+    """What the nodes carry in the whole model at the prompts of a pair.
 
+    None where it is too much, or where some of it is no number.
     A node of several channels carries their length. With it what the kept heads attend to from the
     last token, as far as the model shows it.
     """
@@ -56,11 +57,12 @@ def heat_of(model: Model, nodes: Nodes, pair: Pair) -> Heat | None:
     if not nodes.count or tokens > _MOST_TOKENS or nodes.count * tokens > _MOST_CELLS:
         return None
     seen = [_carried(model, nodes, each) for each in texts]
-    return Heat(
+    found = Heat(
         tokens=tuple(tuple(map(model.decode_token, each)) for each in texts),
         rows=tuple(Carried(node, tuple(each[node] for each in seen)) for node in reversed(seen[0])),
         heads=tuple(_attends(model, nodes, texts)),
     )
+    return found if found.finite else None
 
 
 def _attends(model: Model, nodes: Nodes, texts: Sequence[list[int]]) -> Iterator[Attends]:

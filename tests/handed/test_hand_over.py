@@ -102,9 +102,16 @@ def test_the_digest_is_of_weights_buffers_tokenizer_and_sites() -> None:
     without = {name: at for name, at in SITES.items() if name != "resid"}
     bare = build()
     bare.unknown = torch.ones(2)  # which nobody has registered
+    listed, doubled, mapped = build(), build(), build()
+    listed.unknown = [torch.ones(2), (torch.zeros(1),)]
+    doubled.unknown = [torch.ones(2), (torch.zeros(1) + 1,)]
+    mapped.unknown = {"a": torch.ones(2)}
+    scaled = build()
+    scaled.last.eps = 1e-3
     digests = [
         handed(build()).digest,
         handed(bare).digest,
+        *(handed(each).digest for each in (listed, doubled, mapped, scaled)),
         handed(build(seed=1)).digest,
         handed(buffered).digest,
         handed(tokenizer=Other()).digest,
@@ -124,6 +131,31 @@ def test_any_form_of_a_tokenizer_gives_the_same_tokens(tmp_path: Path) -> None:
     with_prefix = handed(tokenizer=tmp_path, prefix=[7])
     assert with_prefix.encode("left") == [7, 1]
     assert with_prefix.description.startswith("Tiny, 2 layers, vocabulary 26, ")
+
+
+class Raising(Words):
+    def encode(self, text: str) -> list[int]:
+        raise KeyError(text)
+
+
+class Strange(Words):
+    def encode(self, text: str) -> list[int]:
+        return [3, len(text), -1]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "said"),
+    [
+        (Raising(), "gives no token ids for 'w0': its Raising.encode: KeyError: 'w0'"),
+        (Strange(), "gives -1 for 'w0', and the model knows tokens 0 to 25 (Strange.encode)"),
+    ],
+)
+def test_a_tokenizer_that_gives_no_tokens_of_the_model_is_named(
+    tokenizer: object, said: str
+) -> None:
+    with pytest.raises(ModelError) as error:
+        handed(tokenizer=tokenizer).encode("w0")
+    assert said in str(error.value)
 
 
 def test_a_reference_is_measured_on_text_or_lies_beside_the_model(tmp_path: Path) -> None:
@@ -195,6 +227,16 @@ class Remembering(Tiny):
     def forward(self, tokens: Tensor) -> Tensor:
         self.calls += 1
         return super().forward(tokens) * self.calls
+
+
+class Keeping(Tiny):
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Tensor] = []
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        self.kept.append(tokens)
+        return super().forward(tokens)
 
 
 class Bidirectional(Tiny):
@@ -286,6 +328,7 @@ def unfinished() -> object:
         (lambda: of_kind(Noisy), "gives other logits for the same tokens when it runs a second"),
         (lambda: of_kind(Counting), "changes 'calls' whenever it runs"),
         (lambda: of_kind(Remembering), "gives other logits for the same tokens"),
+        (lambda: of_kind(Keeping), "changes 'kept.1' whenever it runs"),
         (lambda: of_kind(Bidirectional), "padding on the right changes nothing, and here it is"),
         (lambda: of_kind(Mixing), "a row of a batch is what it is alone, and here it is off by"),
         (lambda: of_kind(Twice), "a forward comes there 2 times, and may once"),
@@ -357,6 +400,8 @@ def test_an_adapter_that_is_not_merged_is_refused_with_the_way_out() -> None:
         ),
         ({"max_tokens": None}, "max_tokens, the longest prompt, has to be said"),
         ({"max_tokens": 7}, "be at least 8"),
+        ({"prefix": [len(WORDS)]}, "prefix: [26] are not token ids, whole numbers below 26"),
+        ({"prefix": ["a"]}, "prefix: ['a'] are not token ids"),
         ({"tokenizer": 7}, "int is no tokenizer; hand over a tokenizer.json"),
     ],
 )

@@ -134,6 +134,7 @@ REFUSED = {
         "return (lambda module, **said: module)(",
         "conftest.py returned a Tiny, and no model; return what pytest_circuits.hand_over(module, ",
     ),
+    "no text": ('text="text"', 'text="none.txt"', "none.txt: cannot be read: No such file"),
     "elsewhere": ("path=path", "path='other'", "returned a model of other; hand it over with"),
 }
 
@@ -148,6 +149,53 @@ def test_what_cannot_be_used_is_refused_in_words(
     assert done.ret == 2, text
     assert said in re.sub(r"\s+", " ", text), text
     assert "Traceback" not in text
+
+
+SHARED = """
+ONE = build()
+
+def pytest_circuits_model(path, device):
+    module = ONE
+    module.load_state_dict(build(pair=PAIRS[path.name]).state_dict())
+"""
+
+
+def test_one_module_for_two_models_is_refused(pytester: pytest.Pytester, repository: Path) -> None:
+    start, _, rest = CONFTEST.partition("\ndef pytest_circuits_model(path, device):\n")
+    built = rest[rest.index("    return pytest") :].replace(
+        "build(pair=PAIRS[path.name])", "module"
+    )
+    path = repository / "circuits" / "side.circuit.yaml"
+    path.write_text(spec(nodes=CIRCUIT, stable="{max_drop: 0.06}"))
+    for name in ("candidate", "model"):
+        (repository / name).mkdir()
+    assert pytester.runpytest_inprocess("--circuits", "--circuits-update=new").ret == 0
+    (repository / "conftest.py").write_text(start + SHARED + built)
+
+    for asked in ([], ["--circuits-baseline=model"]):
+        done = pytester.runpytest_inprocess("--circuits", "--circuits-model=candidate", *asked)
+        text = done.stdout.str()
+        assert done.ret == 2, text
+        assert "candidate: its module was changed after it was handed over" in text
+        assert "gate: NO VERDICT" in text
+
+
+@pytest.mark.parametrize(
+    "later", ["train()", "unembed.weight.data.mul_(-1)", "blocks[0].drop.train()"]
+)
+def test_a_module_that_is_changed_later_is_refused(
+    pytester: pytest.Pytester, repository: Path, later: str
+) -> None:
+    (repository / "conftest.py").write_text(
+        CONFTEST.replace("return pytest_circuits.hand", "global M\n    M = pytest_circuits.hand")
+        + f"    return M\n\ndef pytest_runtest_setup(item):\n    M.module.{later}\n"
+    )
+    done = pytester.runpytest_inprocess("--circuits")
+    text = done.stdout.str()
+    assert done.ret != 0, text
+    assert "model: its module was changed after it was handed over" in text
+    assert "Traceback" not in text
+    assert "gate: PASS" not in text
 
 
 def test_two_conftests_that_hand_over_one_model_are_refused(

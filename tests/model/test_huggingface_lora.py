@@ -116,6 +116,11 @@ def test_the_digest_is_of_base_and_adapter(top: Path, family: str) -> None:
         ({"what_comes_next": 1}, "'what_comes_next' is on"),
         ({"init_lora_weights": "pissa"}, "'init_lora_weights' is 'pissa', which may have changed"),
         ({"lora_alpha": "6"}, "'lora_alpha' is no number"),
+        ({"lora_alpha": 10**400}, "'lora_alpha' is no finite number"),
+        ({"lora_alpha": float("inf")}, "Infinity is not a number that JSON has"),
+        ({"use_rslora": "true"}, "'use_rslora' is 'true', and should be true or false"),
+        ({"use_rslora": 1}, "'use_rslora' is 1, and should be true or false"),
+        ({"base": "x" * 5000}, "which is no model directory here"),
         (
             {"base": "meta-llama/Llama"},
             "'meta-llama/Llama', which is no model directory here",
@@ -157,6 +162,15 @@ def test_weights_that_do_not_fit_are_named(top: Path, family: str) -> None:
         assert why in str(error.value)
     (path / "adapter_model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"has no adapter_model\.safetensors \(pickles are never"):
+        load_model(path)
+
+
+def test_an_adapter_beside_a_whole_model_is_refused(top: Path, family: str) -> None:
+    """What transformers loads there is the model with the adapter; one of them would be gated."""
+    path = adapter(top, family)
+    for file in (top / "base").iterdir():
+        shutil.copy(file, path)
+    with pytest.raises(ModelError, match=r"holds a whole model \(config.json\) and an adapter"):
         load_model(path)
 
 

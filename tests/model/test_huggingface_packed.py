@@ -131,6 +131,12 @@ def other(end: str, to: Callable[[Tensor], Tensor]) -> Callable[[Tensors], None]
     return change
 
 
+def twice(tensors: Tensors) -> None:
+    """Hold one weight as it is, beside the same as int8."""
+    key = next(key for key in sorted(tensors) if key.endswith("_qdata"))
+    tensors[f"{key.removesuffix('._weight_qdata')}.weight"] = tensors[key].float()
+
+
 @pytest.mark.parametrize(
     ("how", "change", "said"),
     [
@@ -143,6 +149,12 @@ def other(end: str, to: Callable[[Tensor], Tensor]) -> Callable[[Tensors], None]
             other("weight_format", lambda x: x + 2),
             "is not laid out by rows (format 2)",
         ),
+        (
+            "bitsandbytes",
+            other("weight_format", lambda x: torch.stack([x, x + 1])),
+            "is not laid out by rows (format 0, 1)",
+        ),
+        ("torchao", twice, ".weight' as it is and as int8 ("),
         ("torchao", without("_scale"), "has int8 and scales of ["),
         ("torchao", other("_scale", lambda x: x.repeat(1, 5)), "has int8 and scales of ["),
         ("torchao", other("_zero_point", lambda x: x[1:]), "has int8 and scales of ["),

@@ -82,3 +82,16 @@ def test_the_model_of_the_specification_is_its_own_candidate(recorded: Repositor
 
     assert result.ret == 0
     result.stdout.no_fnmatch_line("warning: *")
+
+
+def test_a_specification_that_is_gone_when_the_gate_ends_is_no_crash(recorded: Repository) -> None:
+    (recorded.path / "conftest.py").write_text(
+        "import pathlib\n\ndef pytest_runtest_teardown(nextitem):\n"
+        "    for path in pathlib.Path().rglob('*.circuit.yaml') if nextitem is None else ():\n"
+        "        path.unlink()\n"
+    )
+
+    result = recorded.gate("--circuits-model=candidate")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["gate: PASS for candidate *"])

@@ -21,6 +21,7 @@ from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.cli import main
 from pytest_circuits.errors import RecordError
 from pytest_circuits.report.grade import grade
+from pytest_circuits.report.html import html
 from pytest_circuits.report.markdown import markdown
 from pytest_circuits.report.metrics import metrics
 from pytest_circuits.report.outputs import OUTPUTS, RECORD
@@ -260,6 +261,29 @@ def test_whatever_stands_in_a_record_it_is_read_or_refused_in_words(
         for made in (metrics(read), sarif(read), predicate(read)):
             assert json.loads(dump(made)) == made
         assert rendered(markdown(read, evidence=None))
+        assert html(read).startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"tokens": []}, "a heat map is of prompts, each of which has tokens"),
+        ({"tokens": [[], []]}, "a heat map is of prompts, each of which has tokens"),
+        ({"rows": [{"node": "a", "values": [[1.0]]}]}, "a value for each token of each prompt"),
+        ({"heads": [{"head": "a", "weights": [[1.0, 0.0], [1.0]]}]}, "a value for each token of"),
+    ],
+)
+def test_a_heat_map_that_cannot_be_drawn_is_refused(change: dict[str, Any], said: str) -> None:
+    record: Any = run_to_json(HOSTILE)
+    record["circuits"][0]["heat"] |= change
+    with pytest.raises(RecordError, match=said):
+        run_from_json(dump(record).encode(), source="x.json")
+
+
+def test_attention_that_is_more_than_all_is_drawn_as_all() -> None:
+    record: Any = run_to_json(HOSTILE)
+    record["circuits"][0]["heat"]["heads"] = [{"head": "a", "weights": [[1e308, -5.0], [1.0, 3.0]]}]
+    assert "<svg" in html(run_from_json(dump(record).encode(), source="x.json"))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prune import masks
 from pytest_circuits.prune.plan import MaskPlan, PrunePlan
+from pytest_circuits.prune.quality import Quality
 from pytest_circuits.prune.run import completed
-from pytest_circuits.prune.search import Found, find_circuits
+from pytest_circuits.prune.search import Found, Rivals, find_circuits
 from pytest_circuits.prune.soft_masks import margins
 from pytest_circuits.prune.subject import Subject, demands_of
 from pytest_circuits.spec.load import load_spec
 from pytest_circuits.spec.types import Spec
+from pytest_circuits.spec.write import write_spec
 from tests.known_models import (
     D_HEAD,
     Weights,
@@ -167,6 +170,27 @@ def test_rivals_are_found_where_another_path_does_the_same_and_nowhere_else(
     values = either.nodes["0.attn.v"] + rival["0.attn.v"]
     assert sorted(values) == [0, D_HEAD], "one head each"
     assert sorted(both.nodes["0.attn.v"]) == [0, D_HEAD], "the one that is needed has both"
+
+
+def test_rivals_that_do_not_fit_into_a_specification_are_counted_and_not_listed(
+    known: Callable[..., Known],
+) -> None:
+    case = known(quote_copier(0))
+    loaded = load_spec(case.spec)
+    model = load_model(loaded.model_path)
+    many = Nodes.of({"0.attn.v": range(4000)})
+    rival = Found(many, None, Quality(), 0, {}, {}, None)
+    nodes = Nodes.of({"0.attn.v": range(3000)})
+    found = replace(rival, nodes=nodes, rivals=Rivals((rival,) * 8, (0.5,) * 8, "enough"))
+
+    spec = completed(loaded.spec, found, RIVALS, model, case.spec)
+
+    written = case.spec.with_name("many.circuit.yaml")
+    write_spec(spec.model_copy(update={"circuit": "many"}), path=written)
+    assert load_spec(written).spec.found_by["rivals"] == 8
+    listed = [name for name in spec.found_by if re.fullmatch(r"rival_\d", name)]
+    assert listed == ["rival_1", "rival_2", "rival_3", "rival_4"]
+    assert spec.found_by["rival_8_task_loss"] == 0.0
 
 
 def test_rivals_are_searched_for_with_masks_alone(known: Callable[..., Known]) -> None:

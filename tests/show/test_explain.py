@@ -316,6 +316,18 @@ def test_what_is_rare_or_seldom_right_or_right_by_chance_does_not_stand(
     assert not Statement(Topic.TEXT, "x", (share, Share(1, 100, "prompts"))).stands
 
 
+def test_of_tokens_that_have_no_kind_with_a_name_nothing_is_said(
+    halves: tuple[Half, Half],
+) -> None:
+    made, checked = (half.text for half in halves)
+    node = ("0.attn.act_in", 0)
+    bare = Vocabulary(tuple(f"<{i}>" for i in range(1 + int(made.tokens.max()))), ())
+    places = Places.of(made), Places.of(checked)
+    values = np.random.default_rng(0).normal(size=made.values[node].shape)  # of no token
+    scattered = replace(made, values={**made.values, node: values})
+    assert where_on(node, scattered, checked, places, bare) == []
+
+
 def made_up(count: int) -> Explanation:
     held = Statement(Topic.PUSH, "' a' by 1 to 2 nats with 'x y z'", (Share(9, 10, "prompts"),))
     not_held = Statement(Topic.TEXT, "above 1 at 'a'", (Share(50, 100, "tokens"),))

@@ -89,10 +89,11 @@ class HandedModel:
     every: Mapping[str, tuple[Site, Place]] = field(repr=False)
     looked_at: Mapping[str, tuple[Gauge, Place]] = field(repr=False)
     vocabulary: Vocabulary = field(repr=False)
-    digest: str  # sha256 of weights, buffers, tokenizer and what its sites are said to be
+    digest: str  # sha256 of all that it computes with, tokenizer and what its sites are said to be
     device: torch.device
     vocab_size: int
     max_tokens: int
+    digest_now: Callable[[], str] | None = field(default=None, repr=False)  # see `HandedOver`
     shown: frozenset[str] | None = None
     reference: Reference | None = field(default=None, repr=False)  # None: it lies beside the model
 

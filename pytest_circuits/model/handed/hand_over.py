@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -15,14 +16,15 @@ from torch import Tensor, nn
 
 from pytest_circuits.errors import CircuitsError, ModelError
 from pytest_circuits.model.arithmetic import own_arithmetic
-from pytest_circuits.model.handed.adapter import HandedModel, SiteAt
+from pytest_circuits.model.handed.adapter import HandedModel, Place, SiteAt
 from pytest_circuits.model.handed.named import checks_of, met, places
-from pytest_circuits.model.handed.steady import refuse_unsteady, state_of
+from pytest_circuits.model.handed.steady import numbers_of, refuse_unsteady, state_of
 from pytest_circuits.model.handed.texts import vocabulary_of
 from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
+from pytest_circuits.model.huggingface.anatomy import Library
 from pytest_circuits.model.huggingface.directory import canonical, model_of
 from pytest_circuits.model.huggingface.vocabulary import Vocabulary
-from pytest_circuits.model.protocol import Model, prefix_of
+from pytest_circuits.model.protocol import Model, Site, prefix_of
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import text_windows, window_of
 from pytest_circuits.model.selfcheck import (
@@ -110,11 +112,25 @@ def _decoder(
         )
     if max_tokens is not None:
         raise ModelError("max_tokens is as its configuration says; leave it out")
-    config = canonical(module.config.to_dict())
-    digest = digest_tensors(state_of(module), "handed over", config, vocabulary.digest)
-    return model_of(
-        module, path=path, vocabulary=vocabulary, digest=digest, device=device, stored="float32"
+    digest = partial(_digest_of, module, partial(_config_of, module), vocabulary)
+    model = model_of(
+        module, path=path, vocabulary=vocabulary, digest=digest(), device=device, stored="float32"
     )
+    return replace(model, digest_now=digest)
+
+
+def _digest_of(module: nn.Module, said: Callable[[], str], vocabulary: Vocabulary) -> str:
+    """Of all that a module computes with; said: what is said of it besides."""
+    numbers = numbers_of(module)
+    return digest_tensors(state_of(module), "handed over", numbers, said(), vocabulary.digest)
+
+
+def _config_of(module: Library) -> str:
+    return canonical(module.config.to_dict())
+
+
+def _said(every: Mapping[str, tuple[Site, Place]]) -> str:
+    return repr([(name, site) for name, (site, _) in every.items()])
 
 
 def _checked(max_tokens: int | None, model: HandedModel) -> int:
@@ -140,14 +156,15 @@ def _whole(
     rows = plain.shape[-1]
     tokens = some_tokens(rows, plain.device)
     every, looked_at = met(module, list(places(module, sites)), tokens)
-    said = repr([(name, site) for name, (site, _) in every.items()])
+    digest = partial(_digest_of, module, partial(_said, every), vocabulary)
     model = HandedModel(
         path=path,
         module=module,
         every=every,
         looked_at=looked_at,
         vocabulary=vocabulary,
-        digest=digest_tensors(state_of(module), "handed over", said, vocabulary.digest),
+        digest=digest(),
+        digest_now=digest,
         device=plain.device,
         vocab_size=rows,
         max_tokens=_STEP,

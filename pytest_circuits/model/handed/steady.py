@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,8 @@ from pytest_circuits.errors import ModelError
 from pytest_circuits.model.handed.adapter import logits_of
 from pytest_circuits.model.selfcheck import near, some_tokens
 
+_OF_EVERY_MODULE = vars(nn.Module()).keys()
+_DEEPEST = 8  # lists in lists, of which some hold themselves
 _DROPOUT = nn.modules.dropout._DropoutNd  # noqa: SLF001  (the only name of all kinds of it)
 
 
@@ -64,6 +68,8 @@ def _device(module: nn.Module) -> torch.device:
 def state_of(module: nn.Module) -> dict[str, Tensor]:
     """All tensors that a module computes with, by name: parameters, buffers and plain attributes.
 
+    Those in lists, tuples and dictionaries are among them.
+
     ModelError where some are kept as what no digest can see into.
     """
     found: dict[str, Tensor] = dict(module.named_parameters(remove_duplicate=False))
@@ -73,9 +79,7 @@ def state_of(module: nn.Module) -> dict[str, Tensor]:
             f"keeps {hidden[0]!r} neither as a parameter nor as a buffer, so that its digest would "
             "not be of all its weights; hand over one whose weights are not packed"
         )
-    for name, part in module.named_modules():
-        plain = {key: x for key, x in vars(part).items() if isinstance(x, Tensor)}
-        found |= {f"{name}.{key}" if name else key: x for key, x in plain.items()}
+    found |= {name: x for name, x in _attributes(module) if isinstance(x, Tensor)}
     for name, tensor in found.items():
         if type(tensor) not in {Tensor, nn.Parameter, nn.Buffer}:
             raise ModelError(
@@ -83,3 +87,38 @@ def state_of(module: nn.Module) -> dict[str, Tensor]:
                 "numbers that they stand for alone; hand over a dequantized copy of it"
             )
     return found
+
+
+def numbers_of(module: nn.Module) -> str:
+    """The numbers among the attributes of a module and its parts, such as the epsilon of a norm.
+
+    And of each part whether it is in train mode.
+    """
+    found = {
+        name: x
+        for name, x in _attributes(module)
+        if isinstance(x, int | float) and not name.rpartition(".")[2].startswith("_")
+    }
+    found |= {f"{name}.training": part.training for name, part in module.named_modules()}
+    return repr(sorted(found.items()))
+
+
+def _attributes(module: nn.Module) -> Iterator[tuple[str, object]]:
+    """What the parts of a module keep by themselves, and what is in that, by name."""
+    for name, part in module.named_modules():
+        for key, value in vars(part).items():
+            if key not in _OF_EVERY_MODULE:
+                yield from _inside(value, f"{name}.{key}" if name else key, depth=0)
+
+
+def _inside(value: object, name: str, *, depth: int) -> Iterator[tuple[str, object]]:
+    within: Iterable[tuple[object, object]] = ()
+    if isinstance(value, Mapping):
+        within = value.items()
+    elif isinstance(value, list | tuple):
+        within = enumerate(value)
+    else:
+        yield name, value
+    if depth < _DEEPEST:
+        for key, inner in within:
+            yield from _inside(inner, f"{name}.{key}", depth=depth + 1)

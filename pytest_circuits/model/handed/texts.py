@@ -16,6 +16,7 @@ from tokenizers import Tokenizer as Backend
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.huggingface.vocabulary import TOKENIZER, Vocabulary, load_vocabulary
 from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer, tokenizer_of
+from pytest_circuits.spec.problems import quoted
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,21 @@ class OwnTokenizer:
         return hashlib.sha256(texts.encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
-        return [int(index) for index in self.made.encode(text)]
+        """Token ids; ModelError where the object gives none, or such as the model does not have."""
+        kind = type(self.made).__name__
+        try:
+            found = [int(index) for index in self.made.encode(text)]
+        except Exception as error:  # whatever the code of a user raises
+            raise ModelError(
+                f"the tokenizer that was handed over gives no token ids for {quoted(text)}: its "
+                f"{kind}.encode: {type(error).__name__}: {error}"
+            ) from error
+        if strange := [index for index in found if not 0 <= index < self.rows]:
+            raise ModelError(
+                f"the tokenizer that was handed over gives {strange[0]} for {quoted(text)}, and "
+                f"the model knows tokens 0 to {self.rows - 1} ({kind}.encode)"
+            )
+        return found
 
     def token(self, index: int) -> str:
         try:
@@ -50,6 +65,10 @@ def vocabulary_of(
     fast one of transformers, or an object with `encode(text)` and `decode(ids)`. rows: of the
     embedding. prefix: put before every text; None: what the tokenizer itself puts there.
     """
+    if any(not isinstance(index, int) or not 0 <= index < rows for index in prefix or ()):
+        raise ModelError(
+            f"prefix: {list(prefix or ())} are not token ids, whole numbers below {rows}"
+        )
     if isinstance(tokenizer, str | os.PathLike) and Path(tokenizer).is_dir():
         found = load_vocabulary(Path(tokenizer), rows=rows)
         return found if prefix is None else Vocabulary(tuple(prefix), found.tokenizer)

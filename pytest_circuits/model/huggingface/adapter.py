@@ -6,7 +6,7 @@ same signal at several places. A specification says which of them its circuit is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -42,6 +42,7 @@ class HuggingFaceModel:
     patterns: bool = True
     shown: frozenset[str] | None = None
     reference: Reference | None = field(default=None, repr=False)  # None: it lies beside the model
+    digest_now: Callable[[], str] | None = field(default=None, repr=False)  # see `HandedOver`
 
     @property
     def tokenizer_digest(self) -> str:
@@ -119,7 +120,8 @@ class HuggingFaceModel:
                 weight.copy_(weight.flatten()[order].view(weight.shape))
         anatomy = anatomy_of(module, module.config)
         digest = f"{self.digest} shuffled"
-        return replace(self, module=module, anatomy=anatomy, digest=digest, reference=None)
+        own = replace(self, module=module, anatomy=anatomy, digest=digest)
+        return replace(own, reference=None, digest_now=None)
 
     @property
     def _config(self) -> Library:

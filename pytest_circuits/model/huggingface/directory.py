@@ -24,7 +24,7 @@ from pytest_circuits.errors import ModelError, told
 from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
 from pytest_circuits.model.huggingface.anatomy import Library, anatomy_of
 from pytest_circuits.model.huggingface.attention import register
-from pytest_circuits.model.huggingface.lora import is_adapter, read_adapter
+from pytest_circuits.model.huggingface.lora import is_adapter, read_adapter, refuse_both
 from pytest_circuits.model.huggingface.packed import KEY as PACKED
 from pytest_circuits.model.huggingface.packed import packing_of
 from pytest_circuits.model.huggingface.selfcheck import check_itself, shows_patterns
@@ -56,6 +56,7 @@ def load(path: Path, *, device: torch.device) -> HuggingFaceModel:
     """Load it; ModelError says which file is wrong and how."""
     adapter = read_adapter(path) if is_adapter(path) else None
     base = adapter.base if adapter else path
+    refuse_both(base)
     said = _said(base / CONFIG)
     _check_config(base / CONFIG, said)
     if find_spec("transformers") is None:

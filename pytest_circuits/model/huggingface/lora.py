@@ -6,6 +6,7 @@ Hu et al. 2021, LoRA, section 4.1: a weight W becomes W + B A scale, with A [r, 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from pytest_circuits.system.files import parse_json, read_bounded
 
 SETTINGS, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _MAX_BYTES = 2**22  # of the settings
+_MOST_ALPHA = 1e308
 _PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 _MERGE = "merge it where it was trained: merge_and_unload(), then save_pretrained"
 # What says where and how it was trained, or is read below; anything else has to be turned off.
@@ -79,6 +81,19 @@ class Adapter:
         return ModelError(f"{self.path / WEIGHTS}: {problem}; {_MERGE}")
 
 
+def refuse_both(path: Path) -> None:
+    """Raise ModelError where a directory holds a model and an adapter: which is meant, is unsaid.
+
+    What transformers makes of it depends on whether peft is installed.
+    """
+    if (path / SETTINGS).exists() and (path / "config.json").exists():
+        raise ModelError(
+            f"{path}: holds a whole model (config.json) and an adapter ({SETTINGS}), and does not "
+            "say whether one is to be added to the other; give each a directory of its own, or "
+            f"delete {SETTINGS} where it is merged already"
+        )
+
+
 def is_adapter(path: Path) -> bool:
     """Whether only an adapter lies in a directory, and no model."""
     return (path / SETTINGS).is_file() and not (path / "config.json").exists()
@@ -102,7 +117,11 @@ def read_adapter(path: Path) -> Adapter:
     alpha = said.get("lora_alpha")
     if isinstance(alpha, bool) or not isinstance(alpha, int | float):
         raise ModelError(f"{file}: 'lora_alpha' is no number")
-    by_root = said.get("use_rslora") is True
+    if not -_MOST_ALPHA < alpha < _MOST_ALPHA:
+        raise ModelError(f"{file}: 'lora_alpha' is no finite number")
+    by_root = said.get("use_rslora") or False
+    if by_root is not True and by_root is not False:
+        raise ModelError(f"{file}: 'use_rslora' is {by_root!r}, and should be true or false")
     return Adapter(path, _base(file, said), float(alpha), by_root, _pairs(path / WEIGHTS))
 
 
@@ -110,11 +129,11 @@ def _base(file: Path, said: Mapping[str, Any]) -> Path:
     """The directory of the base model, as it is written or beside the adapter."""
     name = said.get("base_model_name_or_path")
     for place in (Path(str(name)), file.parent / str(name)):
-        if name and (place / "config.json").is_file():
+        if name and os.path.isfile(place / "config.json"):  # noqa: PTH113  (bears any name)
             return place
     raise ModelError(
-        f"{file}: is an adapter for {name!r}, which is no model directory here; write the path of "
-        f"one into 'base_model_name_or_path', or {_MERGE}"
+        f"{file}: is an adapter for {quoted(str(name))}, which is no model directory here; write "
+        f"the path of one into 'base_model_name_or_path', or {_MERGE}"
     )
 
 

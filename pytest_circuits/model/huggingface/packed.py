@@ -64,8 +64,9 @@ def _of_bitsandbytes(
         name = key.removesuffix(_SCALES)
         scales, layout = found.pop(key), found.pop(f"{name}{_LAYOUT}", None)
         weight = _rows(path, f"{name}.weight", found.get(f"{name}.weight"))
-        if layout is not None and int(layout) != _PLAIN_ROWS:
-            raise ModelError(f"{path}: {name!r} is not laid out by rows (format {int(layout)})")
+        if layout is not None and bool((layout != _PLAIN_ROWS).any()):
+            kind = ", ".join(map(str, layout.flatten().tolist()[:4]))
+            raise ModelError(f"{path}: {name!r} is not laid out by rows (format {kind})")
         if scales.shape != weight.shape[:1]:
             raise _unfit(path, name, weight, scales)
         rows = weight.float() * (scales.float()[:, None] / _LARGEST)
@@ -79,6 +80,11 @@ def _of_torchao(
     found = dict(tensors)
     for key in sorted(key for key in tensors if key.endswith(_NUMBERS)):
         name = key.removesuffix(_NUMBERS)
+        if f"{name}.weight" in found:
+            raise ModelError(
+                f"{path}: holds {f'{name}.weight'!r} as it is and as int8 ({key!r}), and does not "
+                "say which counts; save the model again"
+            )
         weight = _rows(path, key, found.pop(key))
         scales, zeros = found.pop(f"{name}{_SCALE}", None), found.pop(f"{name}{_ZERO}", None)
         scales = torch.empty(0) if scales is None else scales

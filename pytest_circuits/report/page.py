@@ -17,7 +17,27 @@ from pytest_circuits.report.page_claim import SIGNS, Claim, Mark, claim_of, mark
 from pytest_circuits.report.run import Circuit, File, Result, Run
 from pytest_circuits.report.terminal import verdict_line
 from pytest_circuits.show.heat import Heat
+from pytest_circuits.spec.ablations import Ablation
 
+TERMS = (
+    ("answer, foil", "the token that should come next at a prompt, and the one that should not"),
+    ("partner", "the prompt that a prompt is compared with; which one that is stands beside it"),
+    (
+        "margin",
+        "logit(answer) - logit(foil), in nats: at 3 the answer is twenty times as likely as the foil",
+    ),
+    ("node, circuit", "one part inside the model; those that are said to do the job"),
+    (
+        "ablated",
+        "with something else in place of what it carries: "
+        + ", ".join(f"under {each} {each.kind.value}" for each in Ablation),
+    ),
+    (
+        "circuit alone, without it",
+        "the model with all else ablated; the model with the circuit alone ablated",
+    ),
+    ("law", "what has to hold at every prompt: one prompt that breaks it is enough to fail"),
+)
 MOST_FILES = 40
 MOST_NAMED = 4
 
@@ -78,6 +98,11 @@ class Page:
     more_files: int
     grades: tuple[tuple[str, str], ...]
     record: str
+
+    @property
+    def terms(self) -> tuple[tuple[str, str], ...]:
+        """Words that the page uses, and what each means."""
+        return TERMS
 
     @property
     def models(self) -> list[tuple[str, str]]:

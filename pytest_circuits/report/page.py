@@ -24,7 +24,7 @@ TERMS = (
     ("partner", "the prompt that a prompt is compared with; which one that is stands beside it"),
     (
         "margin",
-        "logit(answer) - logit(foil), in nats: at 3 the answer is twenty times as likely as the foil",
+        "logit(answer) - logit(foil), in nats: at 3 the answer is twenty times as likely",
     ),
     ("node, circuit", "one part inside the model; those that are said to do the job"),
     (

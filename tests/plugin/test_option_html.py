@@ -222,6 +222,31 @@ def test_ablations_baselines_and_waivers_are_told() -> None:
     assert "waived until 2030-01-31: known" in text
 
 
+@pytest.mark.parametrize(
+    ("failing", "rate", "said"),
+    [
+        (["behaves", "sufficient"], 0.9, "the model does not give the right answers."),
+        (["sufficient", "necessary"], 0.9, "without it they stay: something else gives them."),
+        (["sufficient", "necessary"], 0.1, "the circuit alone does not give them."),
+        (["necessary"], 0.9, "that the model needs it does not hold."),
+        (["stable"], 0.1, "it is not what it was in the baseline."),
+    ],
+)
+def test_what_red_claims_say_together_stands_above_them(
+    failing: list[str], rate: float, said: str
+) -> None:
+    observed = Rate(rate, 0, 1, 0.5, 10, exhaustive=True, at_most=True)
+    results = []
+    for claim in ("behaves", "sufficient", "necessary", "stable"):
+        verdict = Verdict.FAIL if claim in failing else Verdict.PASS
+        evidence = replace(NECESSARY.evidence, claim=claim, verdict=verdict, rate=observed)
+        results.append(replace(NECESSARY, evidence=evidence))
+
+    text = check(html(replace(GOOD, results=tuple(results)))).text
+
+    assert text.index("What does not pass") < text.index(said) < text.index("All claims")
+
+
 def test_the_words_of_the_page_are_explained_on_it() -> None:
     text = " ".join(check(html(one(NECESSARY))).text.split())
 

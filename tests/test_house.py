@@ -69,7 +69,7 @@ def named_in(module: str) -> frozenset[str]:
 def rules(sign: str) -> tuple[tuple[str, frozenset[str]], ...]:
     """Rooms and what they may import, or must not name, as ARCHITECTURE.md says it."""
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```text arrows\n(.*?)```", text, re.DOTALL)
+    (block,) = re.findall(r"```arrows\n(.*?)```", text, re.DOTALL)
     sides = (f"{line} ".partition(f" {sign} ") for line in block.splitlines())
     return tuple(
         (room, frozenset(others.split()))

@@ -149,7 +149,7 @@ def _under(bench: Bench) -> Under:
             f"{int(left.sum())} of {len(left)} random circuits of other nodes can be ablated "
             "without that",
             alpha=alpha,
-            failed=": removing any circuit of this size breaks the model, not this one",
+            failed=": removing any circuit of this size does that, not this one alone",
             undecided=": undecided (a smaller circuit, or more protocol.controls)",
         ),
     ]

@@ -72,10 +72,22 @@ class Grade:
         if self.lax:
             parts.append(f"lax: {', '.join(map(clean, self.lax))}")
         if self.aimless:
-            parts.append(f"keeps values of head {', '.join(map(clean, self.aimless))}")
+            parts.append(f"keeps values of {_by_what_is_missing(self.aimless)}")
         if self.rivals is not None:
             parts.append(rivals_said(self.rivals))
         return "; ".join(parts)
+
+
+def _by_what_is_missing(aimless: Sequence[str]) -> str:
+    """Heads that lack the same named together: `heads 1.8, 1.9 without queries and keys`."""
+    heads: dict[str, list[str]] = {}
+    for each in aimless:
+        head, _, missing = clean(each).partition(" ")
+        heads.setdefault(missing, []).append(head)
+    return ", ".join(
+        f"head{'s' * (len(names) > 1)} {', '.join(names)} {missing}"
+        for missing, names in heads.items()
+    )
 
 
 def rivals_said(rivals: int) -> str:

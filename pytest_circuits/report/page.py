@@ -5,7 +5,7 @@ Nothing here is HTML: the template makes it, and spells out every character that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_circuits.claims.evidence import Verdict
@@ -17,7 +17,27 @@ from pytest_circuits.report.page_claim import SIGNS, Claim, Mark, claim_of, mark
 from pytest_circuits.report.run import Circuit, File, Result, Run
 from pytest_circuits.report.terminal import verdict_line
 from pytest_circuits.show.heat import Heat
+from pytest_circuits.spec.ablations import Ablation
 
+TERMS = (
+    ("answer, foil", "the token that should come next at a prompt, and the one that should not"),
+    ("partner", "the prompt that a prompt is compared with; which one that is stands beside it"),
+    (
+        "margin",
+        "logit(answer) - logit(foil), in nats: at 3 the answer is twenty times as likely",
+    ),
+    ("node, circuit", "one part inside the model; those that are said to do the job"),
+    (
+        "ablated",
+        "with something else in place of what it carries: "
+        + ", ".join(f"under {each} {each.kind.value}" for each in Ablation),
+    ),
+    (
+        "circuit alone, without it",
+        "the model with all else ablated; the model with the circuit alone ablated",
+    ),
+    ("law", "what has to hold at every prompt: one prompt that breaks it is enough to fail"),
+)
 MOST_FILES = 40
 MOST_NAMED = 4
 
@@ -32,6 +52,7 @@ class Section:
     size: str
     baseline: str
     mark: Mark
+    reading: str  # what its verdicts say together, where they are red; or nothing
     claims: tuple[Claim, ...]
     files: tuple[File, ...]  # those that are of no other circuit as well
 
@@ -80,6 +101,11 @@ class Page:
     record: str
 
     @property
+    def terms(self) -> tuple[tuple[str, str], ...]:
+        """Words that the page uses, and what each means."""
+        return TERMS
+
+    @property
     def models(self) -> list[tuple[str, str]]:
         found = dict.fromkeys((c.model.path, c.model.digest) for c in self.run.circuits)
         return list(found)[:MOST_NAMED]
@@ -91,6 +117,11 @@ class Page:
         if len(found) <= MOST_NAMED:
             return found
         return [f"{len(found)} baselines, each named below with its circuit"]
+
+    @property
+    def readings(self) -> list[tuple[str, str]]:
+        """What the verdicts of red circuits say together, by the name of the circuit."""
+        return [(each.circuit.name, each.reading) for each in self.sections if each.reading]
 
     @property
     def devices(self) -> str:
@@ -178,9 +209,32 @@ def _section(run: Run, circuit: Circuit, place: int, shared: Sequence[File]) -> 
         size=f"{nodes}, {edges}" if circuit.nodes else "no circuit: claims about the whole model",
         baseline=words.compared_with(circuit),
         mark=Mark(sign, tone, tone),
+        reading=_reading({result.evidence.claim: result for result in results}),
         claims=claims,
         files=tuple(file for file in circuit.files if file not in shared)[:MOST_FILES],
     )
+
+
+def _reading(results: Mapping[str, Result]) -> str:
+    """What the core verdicts say together, and no more; nothing where that is nothing."""
+
+    def is_(claim: str, verdict: Verdict) -> bool:
+        return claim in results and results[claim].verdict is verdict
+
+    if is_("behaves", Verdict.FAIL):
+        return "the model does not give the right answers"
+    if not is_("behaves", Verdict.PASS):
+        return ""
+    if is_("sufficient", Verdict.FAIL):
+        rate = results["necessary"].evidence.rate if is_("necessary", Verdict.FAIL) else None
+        stays = rate is not None and rate.estimate > rate.threshold
+        also = ", and without it they stay: something else gives them" if stays else ""
+        return f"the model gives the right answers; the circuit alone does not give them{also}"
+    if is_("sufficient", Verdict.PASS) and is_("necessary", Verdict.FAIL):
+        return "the circuit is enough for the right answers; that the model needs it does not hold"
+    if is_("sufficient", Verdict.PASS) and is_("stable", Verdict.FAIL):
+        return "the circuit is enough for the right answers; it is not what it was in the baseline"
+    return ""
 
 
 def _shared(circuits: Sequence[Circuit]) -> tuple[File, ...]:

@@ -108,6 +108,7 @@ def clone(top: Path, run: Run) -> Clone:
     shutil.copytree(ROOT / "circuits", top / "circuits")
     shutil.copytree(ROOT / "examples", top / "examples", ignore=made)
     shutil.copytree(ROOT / "models" / "tinypython", top / "models" / "tinypython")
+    shutil.copy(ROOT / "pyproject.toml", top)  # settings of pytest, which hold below it too
     return Clone(top, run, top)
 
 

@@ -47,3 +47,14 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     ]
     assert len(pages) > 20
     assert not loaded
+
+
+def test_lists_and_blocks_are_shown_as_such(site: Path) -> None:
+    """A block inside a list ends it here, and the rest of the list would be one paragraph."""
+    pages = {page: page.read_text(encoding="utf-8") for page in site.rglob("*.html")}
+    paragraphs = [
+        (page, said)
+        for page, text in pages.items()
+        for said in re.findall(r"<p>(.*?)</p>", text, re.DOTALL)
+    ]
+    assert not [page for page, said in paragraphs if re.search(r"\n(- |\d+\. |\|)|```", said)]

@@ -179,6 +179,17 @@ def test_rivals_that_a_search_found_are_said(repository: Repository, nodes: int,
     assert circuit["rivals"] == circuit["grade"]["rivals"] == (2 if said else None)
 
 
+def test_heads_that_lack_the_same_are_named_together() -> None:
+    both = "without queries and keys"
+    circuit = replace(
+        CIRCUIT, declared=CORE, aimless=(f"1.3 {both}", "1.5 without keys", f"1.8 {both}")
+    )
+
+    said = grade(circuit, run_of(circuit, results=[result(claim) for claim in CORE])).sentence
+
+    assert said.endswith("; keeps values of heads 1.3, 1.8 " + both + ", head 1.5 without keys")
+
+
 def test_heads_without_what_aims_them_are_named_unless_it_is_shown_where_they_look() -> None:
     circuit = replace(CIRCUIT, declared=CORE, aimless=("1.8 without queries and keys",))
     more = replace(circuit, declared=(*CORE, "faithful"))

@@ -21,6 +21,7 @@ from pytest_circuits.report.axis import HEIGHT, WIDTH, line_of, rate_axis, sprea
 from pytest_circuits.report.html import html
 from pytest_circuits.report.page_claim import LONGEST
 from pytest_circuits.report.run import Result, Run, State, Waiver
+from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.problems import visible
 from tests.plugin.conftest import Repository
 from tests.plugin.hostile import HOSTILE, NAME, many_failing
@@ -215,10 +216,52 @@ def test_ablations_baselines_and_waivers_are_told() -> None:
 
     text = " ".join(check(html(replace(run, results=(waived,)))).text.split())
 
-    assert "held under: mean ✓ pass , zero ✗ fail" in text.replace("pass,", "pass ,")
+    assert "by ablation: mean ✓ pass , zero ✗ fail" in text.replace("pass,", "pass ,")
     assert "rate alone 90.0 % 80.0 %" in text
     assert "preference (nats) 4.000 3.000" in text
     assert "waived until 2030-01-31: known" in text
+
+
+@pytest.mark.parametrize(
+    ("failing", "rate", "said"),
+    [
+        (["behaves", "sufficient"], 0.9, "the model does not give the right answers."),
+        (["sufficient", "necessary"], 0.9, "without it they stay: something else gives them."),
+        (["sufficient", "necessary"], 0.1, "the circuit alone does not give them."),
+        (["necessary"], 0.9, "that the model needs it does not hold."),
+        (["stable"], 0.1, "it is not what it was in the baseline."),
+    ],
+)
+def test_what_red_claims_say_together_stands_above_them(
+    failing: list[str], rate: float, said: str
+) -> None:
+    observed = Rate(rate, 0, 1, 0.5, 10, exhaustive=True, at_most=True)
+    results = []
+    for claim in ("behaves", "sufficient", "necessary", "stable"):
+        verdict = Verdict.FAIL if claim in failing else Verdict.PASS
+        evidence = replace(NECESSARY.evidence, claim=claim, verdict=verdict, rate=observed)
+        results.append(replace(NECESSARY, evidence=evidence))
+
+    text = check(html(replace(GOOD, results=tuple(results)))).text
+
+    assert text.index("What does not pass") < text.index(said) < text.index("All claims")
+
+
+def test_the_words_of_the_page_are_explained_on_it() -> None:
+    text = " ".join(check(html(one(NECESSARY))).text.split())
+
+    assert "answer, foil the token that should come next at a prompt" in text
+    assert "margin logit(answer) - logit(foil), in nats" in text
+    for ablation in Ablation:
+        assert f"under {ablation} {ablation.kind.value}" in text
+
+
+def test_what_does_not_pass_names_its_columns_where_a_screen_is_narrow() -> None:
+    page = check(html(one(with_verdict(BEHAVES, Verdict.FAIL))))
+
+    headed = ["verdict", "why", "observed", "needed", "at the prompt"]
+    assert page.of("data-of") == headed
+    assert " ".join(["claim", *headed]) in " ".join(page.text.split())
 
 
 def test_a_reason_is_told_in_its_parts() -> None:

@@ -2,8 +2,10 @@
 
 import gc
 import os
+from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each: workers that share cores fight for them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,6 +22,14 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest test, so that no worker is left alone with it at the end."""
     items.sort(key=lambda item: item.name != "test_the_tools_find_nothing[mypy]")
+
+
+@pytest.fixture
+def profile_given_back() -> Iterator[None]:
+    """Whatever profile of Hypothesis a test loads, those after it run with the one before."""
+    before = settings.get_current_profile_name()
+    yield
+    settings.load_profile(before)
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from tests.known_models.rows import Row
 from tests.known_models.workshop import Workshop
 
 SEED = 1
+LONG = {"superset: half of the model besides"}  # the benchmark has it, and one like it is here
 DOCS = Path(__file__).parents[1] / "benchmarks" / "defects.md"
 # Of the true circuits these two stand for all: test_known_models.py has the core claims of others.
 TRUE = [row for row in TRUE_CIRCUITS if row.name in {"quotes", "quotes, blind to the name"}]
@@ -26,7 +27,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     return Workshop(tmp_path_factory.mktemp("planted"), SEED)
 
 
-@pytest.mark.parametrize("row", [row for row in DEFECTS if row.claim], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row",
+    [row for row in DEFECTS if row.claim and row.name not in LONG],
+    ids=lambda row: row.name,
+)
 def test_a_planted_defect_is_caught_by_the_claim_that_is_named_for_it(
     shop: Workshop, row: Row
 ) -> None:

@@ -81,16 +81,13 @@ def test_the_search_depends_on_the_circuit_and_on_the_seed_that_was_asked_for(
     assert len({first, other, seeded}) == 3
 
 
+@pytest.mark.usefixtures("profile_given_back")
 def test_a_loaded_profile_changes_nothing(bench_of: MakeBench) -> None:
     expected = bench_of(QUOTE_PATH).searched_pairs
     settings.register_profile("hasty", max_examples=1, derandomize=True, database=None)
     settings.load_profile("hasty")
 
-    try:
-        found = bench_of(QUOTE_PATH).searched_pairs
-    finally:
-        settings.load_profile(settings.get_current_profile_name())
-        settings.load_profile("default")
+    found = bench_of(QUOTE_PATH).searched_pairs
 
     assert found == expected
 

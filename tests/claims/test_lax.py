@@ -17,7 +17,7 @@ from pytest_circuits.spec.types import Spec
 from tests.known_models import QUOTE_PATH, quote_spec
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "pytest_circuits" / "claims" / "README.md"
+GUIDE = ROOT / "docs" / "claims-in-full.md"
 CLAIMS = (
     *("behaves", "sufficient", "necessary", "stable", "faithful", "minimal", "specific"),
     *("blind", "depends_on"),
@@ -120,7 +120,7 @@ def test_a_limit_that_is_too_wide_is_named_with_what_would_pass(old: str) -> Non
 
 
 def test_the_list_has_every_limit_that_can_be_lax() -> None:
-    text = README.read_text(encoding="utf-8")
+    text = GUIDE.read_text(encoding="utf-8")
     sides = {
         mark: ("above", mark.above) if mark.above < inf else ("below", mark.below)
         for mark in marks_of(Spec)

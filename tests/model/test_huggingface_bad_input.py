@@ -67,7 +67,7 @@ def test_an_index_names_files_beside_it_alone(shards: Path, name: object) -> Non
     [
         ("pytorch_model.bin", "a pickled checkpoint, which is never loaded"),
         ("model.Q4_1.gguf", "GgufConfig(dequantize=True)"),
-        ("adapter_config.json", "merge_and_unload"),
+        ("adapter_config.json", "give each a directory of its own"),
         ("notes.txt", f"neither model.safetensors nor {INDEX}"),
     ],
 )

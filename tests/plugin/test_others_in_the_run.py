@@ -91,6 +91,7 @@ def test_no_random_state_of_the_process_counts_or_is_moved(repository: Repositor
     assert _circuits(repository, "1.json") == _circuits(repository, "2.json")
 
 
+@pytest.mark.usefixtures("profile_given_back")
 def test_a_profile_of_hypothesis_does_not_count(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.slow import SLOW
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each: workers that share cores fight for them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -19,8 +21,17 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest test, so that no worker is left alone with it at the end."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the longest test, so that no worker is left alone with it at the end.
+
+    The slow ones run where they are asked for, by `-m slow` or by name.
+    """
+    slow = [item for item in items if item.nodeid.removeprefix("tests/") in SLOW]
+    for item in slow:
+        item.add_marker("slow")
+    if "slow" not in config.option.markexpr and not any("::" in arg for arg in config.args):
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
     items.sort(key=lambda item: item.name != "test_the_tools_find_nothing[mypy]")
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_circuits.prune import stages
 from pytest_circuits.train import job
+from tests.slow import SLOW
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "pytest_circuits"
@@ -240,3 +241,10 @@ def test_the_tools_find_nothing(arguments: list[str]) -> None:
         [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(SLOW))
+def test_what_is_left_out_for_its_time_is_there(name: str) -> None:
+    file, _, test = name.partition("::")
+    text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+    assert f"def {test.partition('[')[0]}(" in text

@@ -42,6 +42,7 @@ def main(out: str, max_bytes: int, keep: list[str], folders: list[str]) -> None:
     file = sys.stdin.buffer
     _check_archive(file, max_bytes)
     sys.path.extend(folders)  # after everything else: where the parent found torch
+    sys.dont_write_bytecode = True  # what torch imports while it reads is no deed of the file
     import torch  # noqa: PLC0415  (after the limits)
     from safetensors.torch import save_file  # noqa: PLC0415
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
+from pytest_circuits.discover import SUFFIX
 from pytest_circuits.errors import STOPPED, CircuitsError, StoppedError, UsageError
 from pytest_circuits.frontier.config import FrontierConfig, Member
 from pytest_circuits.model.arithmetic import own_arithmetic
@@ -115,7 +116,7 @@ class Sweep:
         """The circuit of a behavior in a model."""
         folder, asked = self.out / "circuits" / name, self.config.prune
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / loaded.path.name
+        target = folder / f"{loaded.spec.circuit}{SUFFIX}"  # file names may be alike
         status, said = self._command(
             *("prune", str(loaded.path), "--model", str(model), "--out", str(target)),
             *("--steps", str(asked.steps), "--seeds", str(asked.seeds), "--no-controls"),

@@ -347,7 +347,7 @@ class Spec(Frozen):
 
     @property
     def rivals(self) -> int | None:
-        """Other circuits that `found_by` says were found; None: not searched, or of other nodes."""
+        """Other circuits, by `found_by`; None: not searched, or of a circuit of another size."""
         known, nodes = self.found_by.get("rivals"), sum(map(len, self.nodes.values()))
         if not isinstance(known, int) or isinstance(known, bool):
             return None

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from pytest_circuits.cli import main
 from pytest_circuits.frontier.sweep import Sweep
+from pytest_circuits.spec.load import load_spec
 from tests.known_models import QUOTE_PATH, quote_spec, write_quote_copier
 
 CONFIG = """
@@ -56,6 +57,8 @@ def test_models_are_compared_by_loss_and_circuits_and_nothing_is_done_twice(fold
     one, young = json.loads((folder / "out" / "frontier.json").read_text())["models"]
     path = sum(map(len, QUOTE_PATH.values()))
     assert 4 <= one["sizes"][0]["nodes"] <= path
+    circuit = load_spec(folder / "out" / "circuits" / "one" / "quote_close.circuit.yaml").spec
+    assert sum(map(len, circuit.nodes.values())) == one["sizes"][0]["nodes"]
     assert young["sizes"][0]["nodes"] is None
     assert "the whole model prefers the answer" in young["sizes"][0]["why"]
     assert young["weights"] > 0

@@ -5,7 +5,7 @@ Letters in shapes: n pairs, B prompts of a batch, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ from pytest_circuits.circuit.view import WHOLE, View, cut_weights, keep_masks
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.prompts.space import Pair
 
+SHARES = (0.25, 0.5, 0.75)  # of the kept nodes that are given the whole model's values
+DRAWS = 2  # random choices of the nodes for each share
 _SILENCE = 1e-12  # the square of a signal that is none
 
 
@@ -95,6 +97,21 @@ def look_inside(
         attention=attention.reshape(len(heads), len(pairs), 2).mean(axis=2),
         uneven=uneven.reshape(len(heads), len(pairs), 2).mean(axis=2),
     )
+
+
+def interchanges(nodes: Nodes, rng: np.random.Generator) -> Iterator[Nodes]:
+    """Some of a circuit's nodes, to be given the whole model's values: DRAWS times each share."""
+    every = list(nodes)
+    for share in SHARES:
+        for _ in range(DRAWS):
+            chosen = rng.permutation(len(every))[: round(share * len(every))]
+            yield Nodes.gather(every[index] for index in chosen)
+
+
+def by_share(losses: Floats) -> Floats:
+    """What n pairs lose with each of these interchanges, [shares * draws, n] -> [shares, n]."""
+    found: Floats = losses.reshape(len(SHARES), DRAWS, -1).mean(axis=1)
+    return found
 
 
 def _means(seen: Seen, nodes: Nodes, last: Tensor) -> Floats:

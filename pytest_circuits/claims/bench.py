@@ -19,7 +19,7 @@ from pytest_circuits.circuit.random_circuits import NONE, random_circuits
 from pytest_circuits.circuit.rest import Rest
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
-from pytest_circuits.claims.parts_of_rest import ATTACKED, Parts, random_parts
+from pytest_circuits.claims.parts_of_rest import ATTACKED, GAP_PAIRS, Parts, random_parts
 from pytest_circuits.claims.sample import Sample, draw_changes, draw_sample, generator
 from pytest_circuits.claims.search import stream
 from pytest_circuits.claims.stable.baseline import Live, Recorded
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 EPS = 1e-4  # nats: nearer to a tie than this is a tie; float32 logits differ by about 1e-5
 CONTROL_PAIRS = 16  # pairs on which the circuit is compared with random ones
-GAP_PAIRS = 100  # pairs of each group on which losses are held against the whole model's
 CHECKED_PAIRS = 32  # pairs on which a compiled circuit is held against the ablated model
 
 Pruner = Callable[[Spec, Model, Reference, int], tuple[Nodes, ...]]  # and how many searches

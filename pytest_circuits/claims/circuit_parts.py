@@ -12,7 +12,7 @@ from pytest_circuits.circuit.edges import Edge, Edges, live_edges
 from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import Bench
+from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.card import limits_of
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.faithful.internals import unlike
@@ -119,9 +119,17 @@ def _hurting(bench: Bench, parts: Sequence[Part]) -> Bools:
         nodes = Nodes.gather([*worst.nodes, *part.nodes])
         views.append(View.without(nodes, cut if cut.count else None))
     own = softplus(bench.runner.margins(bench.gap_pairs, WHOLE)).mean(axis=1)  # [n]
-    losses: Floats = softplus(bench.runner.margins_many(bench.gap_pairs, views)).mean(axis=2)
-    gaps = (bench.gap_mean(loss - own, GAPS) for loss in losses)
-    return _but_the_first([statistics.at_most(gap, limits.max_gap) is Verdict.FAIL for gap in gaps])
+    margins = bench.runner.margins_many(bench.gap_pairs, views)  # [1 + parts, n, 2]
+
+    def hurts(margins: Floats) -> bool:
+        rate = bench.gap_sample.rate(margins > EPS, bench.spec.protocol.alpha)
+        gap = bench.gap_mean(softplus(margins).mean(axis=1) - own, GAPS)
+        return Verdict.FAIL in (
+            statistics.at_least(rate, limits.rate),
+            statistics.at_most(gap, limits.max_gap),
+        )
+
+    return _but_the_first([hurts(found) for found in margins])
 
 
 def _but_the_first(broken: Sequence[bool]) -> Bools:

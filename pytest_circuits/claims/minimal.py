@@ -22,12 +22,13 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.random_circuits import random_additions, with_node
 from pytest_circuits.circuit.view import View
 from pytest_circuits.claims import statistics
-from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, GAP_PAIRS, Bench
+from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, Bench
 from pytest_circuits.claims.card import Claim, Ranked, limits_of, run_of
 from pytest_circuits.claims.circuit_parts import Part, breaking, parts_of
 from pytest_circuits.claims.cost import Cost, Situation
 from pytest_circuits.claims.evidence import Evidence, Law, Verdict, Worst, percent
 from pytest_circuits.claims.findings import Finding, conclude, confidence, not_finite, some
+from pytest_circuits.claims.parts_of_rest import GAP_PAIRS
 from pytest_circuits.claims.statistics import Floats, softplus
 from pytest_circuits.claims.worst import worst_of
 from pytest_circuits.model.protocol import Wired

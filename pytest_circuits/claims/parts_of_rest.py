@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from pytest_circuits.circuit.rest import Part, Rest, part_gradients
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import View
-from pytest_circuits.claims.statistics import Floats, softplus
+from pytest_circuits.claims.statistics import GAPS, Floats, mean, softplus
 from pytest_circuits.prompts.space import Pair
 
 FRACTIONS = tuple(tenth / 10 for tenth in range(1, 11))  # of the rest that a random part ablates
 PER_FRACTION = 3  # random parts of each
+GAP_PAIRS = 100  # pairs of each group on which losses are held against the whole model's
 ATTACKED = 8  # pairs on which the worst part is looked for
 STARTS = 3
 STEPS = 3
@@ -56,6 +57,16 @@ def random_parts(size: int, rng: np.random.Generator) -> list[Part]:
             part[rng.permutation(size)[: round(fraction * size)]] = True
             parts.append(part)
     return parts
+
+
+def gap_shown(gaps: Floats, alpha: float, *, pairs: int) -> float:
+    """The bound that a claim shows of the mean gap on so many pairs, if they are like these.
+
+    Whoever has seen fewer pairs, a search, knows by it what the claim will say. gaps: [n], in nats.
+    """
+    if not np.isfinite(gaps).all():
+        return np.inf
+    return mean(np.resize(gaps, pairs), alpha, GAPS).upper
 
 
 @dataclass(frozen=True)

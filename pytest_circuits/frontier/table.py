@@ -36,7 +36,7 @@ def table(points: Sequence[Point]) -> str:
         )
     lines = [f"| {' | '.join(row)} |" for row in rows]
     missing = [
-        f"- {point.name}, {size.circuit}: {size.why}"
+        f"- {point.name}, {size.circuit}: {size.why.removeprefix(f'{size.circuit}: ')}"
         for point in points
         for size in point.sizes
         if size.nodes is None
@@ -58,6 +58,7 @@ def picture(points: Sequence[Point]) -> str:
     try:
         from matplotlib import rc_context  # noqa: PLC0415  (half a second, and an extra)
         from matplotlib.figure import Figure  # noqa: PLC0415
+        from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415
     except ImportError:
         raise UsageError(
             "the picture is drawn by matplotlib: pip install 'pytest-circuits[frontier]'"
@@ -85,7 +86,10 @@ def picture(points: Sequence[Point]) -> str:
         )
         axes.set_ylabel("loss on held-out text, bits per byte")
         axes.grid(alpha=0.3)
-        axes.margins(0.12)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.25, y=0.15)  # names stand above rings and to both sides of them
         drawn = StringIO()
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": "pytest-circuits"})
     return drawn.getvalue()

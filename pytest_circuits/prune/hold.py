@@ -6,8 +6,8 @@ and is accepted when a new attack, on other prompts, finds nothing that is too m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -17,10 +17,15 @@ from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.rest import Part, Rest
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.claims.parts_of_rest import ATTACKED, Attack, random_parts
+from pytest_circuits.prompts.space import Pair
 from pytest_circuits.prune.quality import Floats, Judge, Met
 from pytest_circuits.prune.refine import Proposer, fewer_heads, remove, repair
 
-ROUNDS = 8  # attacks at most
+ROUNDS = 16  # of attack and repair, at most
+_ATTACKS = 2  # of a round, under each ablation; each looks at other prompts
+_ATTACKED = 2 * ATTACKED  # pairs, so that what hurts a few of them by chance is not taken for much
+# Of what a known part may cost: a new one may cost so much, or each repair would ask for another.
+_SLACK = 1.15
 _DRAWN = slice(4, 28, 9)  # of the random parts: one each that ablates 20, 50 and 80 % of the rest
 
 
@@ -63,26 +68,27 @@ def attacks(judge: Judge, nodes: Nodes, edges: Edges | None, *, number: int) -> 
 
     number: another one looks at other prompts.
     """
-    found = []
+    found, bar = dict[Met, None](), judge.bar
+    bar = replace(bar, max_gap=_SLACK * bar.max_gap, min_rate=1 - _SLACK * (1 - bar.min_rate))
     rest = Rest.of(nodes, edges, judge.runner.model)
-    count = len(judge.pairs)
-    pairs = [judge.pairs[(number * ATTACKED + i) % count] for i in range(min(ATTACKED, count))]
-    for ablation in judge.demands.ablations:
-        runner = judge.runner.under(ablation)
-        attack = Attack(runner, rest, pairs)
-        if ablation.kind.from_partner:
-            worst = attack.worst(*_drawn(runner, rest, judge))
-        else:
-            worst = attack.few(judge.demands.few)
-        if judge.gap(runner, rest.without(worst)) > judge.bar.max_gap:
-            found.append(Met(ablation, *_of_nodes(worst, rest)))
-    return found
+    for attempt in range(_ATTACKS):
+        order = np.random.default_rng([number, attempt]).permutation(len(judge.pairs))
+        pairs = [judge.pairs[i] for i in order[:_ATTACKED]]
+        for ablation in judge.demands.ablations:
+            runner = judge.runner.under(ablation)
+            attack = Attack(runner, rest, pairs)
+            if ablation.kind.from_partner:
+                worst = attack.worst(*_drawn(runner, rest, pairs))
+            else:
+                worst = attack.few(judge.demands.few)
+            if not judge.beside(runner, rest.without(worst)).reaches(bar):
+                found[Met(ablation, *_of_nodes(worst, rest))] = None
+    return [*found]
 
 
-def _drawn(runner: Runner, rest: Rest, judge: Judge) -> tuple[list[Part], Floats]:
+def _drawn(runner: Runner, rest: Rest, pairs: Sequence[Pair]) -> tuple[list[Part], Floats]:
     drawn = random_parts(rest.size, np.random.default_rng(0))[_DRAWN]
-    views = [rest.without(part) for part in drawn]
-    return drawn, runner.margins_many(judge.pairs[:ATTACKED], views)
+    return drawn, runner.margins_many(pairs, [rest.without(part) for part in drawn])
 
 
 def _of_nodes(part: Part, rest: Rest) -> tuple[Nodes, bool]:
@@ -98,4 +104,9 @@ def _random_parts(judge: Judge) -> Iterator[Met]:
     drawn = random_parts(len(every), np.random.default_rng(1))[_DRAWN]
     for ablation in judge.demands.ablations:
         for part in drawn:
-            yield Met(ablation, Nodes.gather(every[i] for i in np.flatnonzero(part)), stays=False)
+            yield Met(
+                ablation,
+                Nodes.gather(every[i] for i in np.flatnonzero(part)),
+                stays=False,
+                drawn=True,
+            )

@@ -76,7 +76,7 @@ class PrunePlan:
     rate_share: float = 0.3  # of the misses that the claim's rate allows
     left_share: float = 0.5  # of what the claim's max_rate allows above chance
     separation_share: float = 0.6  # of the margin of the laws
-    gap_share: float = 0.5  # of the claim's max_gap, whose bound on 100 pairs is that wide
+    gap_share: float = 0.85  # of the claim's max_gap; its bound is asked, as on the claim's pairs
     correlation_share: float = 0.75  # of what the claim's min_correlation leaves to one
     attention_share: float = 0.6  # of the claim's max_attention, whose bound is as wide
 

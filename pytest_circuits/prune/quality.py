@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 
 import numpy as np
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from pytest_circuits.circuit.attention import kept_heads, shows_attention
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.encoding import Encoder
-from pytest_circuits.circuit.inside import look_inside
+from pytest_circuits.circuit.inside import by_share, interchanges, look_inside
 from pytest_circuits.circuit.nodes import Node, Nodes, upstream
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, Kept, View
+from pytest_circuits.claims.parts_of_rest import GAP_PAIRS, gap_shown
 from pytest_circuits.compile.family import Family, Member
 from pytest_circuits.model.protocol import Wired
 from pytest_circuits.model.sparse.adapter import SparseModel
@@ -41,7 +43,7 @@ class Bar:
     max_left: float  # share of prompts on which the complement still prefers the answer
     max_separation: float  # nats, by which the complement may separate any pair
     min_flip: float = 0.0  # share of prompts that prefer the foil without the circuit
-    max_gap: float = inf  # nats, what a part of the rest may cost
+    max_gap: float = inf  # nats, what a part of the rest may be shown to cost
     min_correlation: float = 0.0  # of what nodes carry alone with what they carry whole
     max_attention: float = 1.0  # total variation of a head's attention from its own
 
@@ -121,6 +123,7 @@ class Met:
     ablation: Ablation
     nodes: Nodes
     stays: bool  # the nodes are what is left intact of the rest; else they are what is ablated
+    drawn: bool = False  # at random: of such parts a claim looks at some, on fewer pairs
 
     def beside(self, circuit: Nodes, cut: Edges | None) -> View:
         """The model with the part ablated, and the circuit as it is, but for the edges `cut`."""
@@ -185,10 +188,15 @@ class Judge:
             for nodes, quality in zip(circuits, alone, strict=True)
         ]
 
-    def failing(self, nodes: Nodes) -> frozenset[str]:
-        """The trials in which a circuit is not good enough."""
-        trials = self._trials((nodes, None))
-        return frozenset(t.name for t in trials if not self._quality(t).reaches(self.bar))
+    def in_full(self, nodes: Nodes) -> tuple[Quality, frozenset[str]]:
+        """Quality of one circuit, and the trials in which it is not good enough."""
+        (quality,), failing = self.alone([(nodes, None)]), set[str]()
+        for trial in self._trials((nodes, None)):
+            found = self._quality(trial)
+            quality = quality.worst(found)
+            if not found.reaches(self.bar):
+                failing.add(trial.name)
+        return quality, frozenset(failing)
 
     def measure(self, member: Member) -> Quality:
         """Quality of one circuit by the ablated model itself, as the claims will run it."""
@@ -251,11 +259,13 @@ class Judge:
         model, nodes = self.runner.model, circuit.nodes
         pairs = self.pairs[:: -(-len(self.pairs) // FEW)]
         heads = kept_heads(nodes, model) if shows_attention(model) else ()
-        seen = look_inside(self.runner, circuit, pairs, heads=heads)
-        own = self.runner.margins(pairs, WHOLE)
+        some = [*interchanges(nodes, np.random.default_rng(0))]
+        seen = look_inside(self.runner, circuit, pairs, heads=heads, given=some)
+        own = _losses(self.runner.margins(pairs, WHOLE)).mean(axis=1)
+        losses = [*by_share(_losses(seen.interchanged).mean(axis=2)), _losses(seen.frozen).mean(1)]
         weights = self._effects(nodes)
         return Quality(
-            gap=float((_losses(seen.frozen) - _losses(own)).mean()),
+            gap=max(self._shown(loss - own, GAP_PAIRS) for loss in losses),
             correlation=float(weights @ seen.correlations / max(weights.sum(), 1e-9)),
             attention=float(seen.attention.mean(axis=1).max(initial=0)),
         )
@@ -297,20 +307,27 @@ class Judge:
             unlisted = Edges.gather(edge for edge in every if edge not in listed)
         for number, part in enumerate(self.met):
             runner = self.runner.under(part.ablation)
-            yield _Trial(f"part {number}", runner, part.beside(nodes, unlisted), self._gap)
+            view, seen = part.beside(nodes, unlisted), GAP_PAIRS if part.drawn else None
+            yield _Trial(f"part {number}", runner, view, partial(self._beside, pairs=seen))
 
     def _edges(self, member: Member) -> Edges:
         nodes, edges = member
         return live_edges(nodes, self.runner.model, edges)
 
-    def gap(self, runner: Runner, view: View) -> float:
-        """What a run costs above the whole model's task loss, in nats."""
-        margins = runner.margins_many(self.pairs, [view])[0]
-        return self._gap(margins, self._weights).gap
+    def beside(self, runner: Runner, view: View) -> Quality:
+        """How a run with a part of the rest ablated does beside the whole model."""
+        return self._beside(runner.margins_many(self.pairs, [view])[0], self._weights)
 
-    def _gap(self, margins: Floats, weights: Floats) -> Quality:
-        whole = self.runner.margins(self.pairs, WHOLE)
-        return Quality(gap=_mean(_losses(margins) - _losses(whole), weights))
+    def _beside(self, margins: Floats, weights: Floats, pairs: int | None = None) -> Quality:
+        gaps = _losses(margins) - _losses(self.runner.margins(self.pairs, WHOLE))
+        gap = self._shown(gaps.mean(axis=1), pairs or self.demands.pairs, weights)
+        return Quality(rate=_mean(margins > 0, weights), gap=gap)
+
+    def _shown(self, gaps: Floats, pairs: int, weights: Floats | None = None) -> float:
+        """What a claim says of gaps, [n] in nats, on so many pairs: a bound, unless that is all."""
+        if self.demands.space > pairs:
+            return gap_shown(gaps, self.demands.risk, pairs=pairs)
+        return float(gaps.mean() if weights is None else weights @ gaps)
 
 
 def _alone(margins: Floats, weights: Floats) -> Quality:

@@ -21,7 +21,7 @@ from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.model.protocol import Kind, Model, sites_of
 from pytest_circuits.prune.objective import Objective, Tried
 from pytest_circuits.prune.pool import Prompts
-from pytest_circuits.prune.quality import LARGEST, Bar, Judge
+from pytest_circuits.prune.quality import LARGEST, Bar, Judge, Quality
 from pytest_circuits.prune.soft_masks import in_order
 from pytest_circuits.spec.ablations import Ablation
 
@@ -30,6 +30,7 @@ T = TypeVar("T")
 _PROPOSED = 12  # nodes that a repair tries at a time, alone and the first few together
 _SCREENED = 24  # nodes of which, where each costs many runs, those are tried that help most
 _FEW = 4  # in what fails
+_FOLLOWED = 4  # circuits, the best in what fails, of which it is seen how they do in all else
 _PRESSING = 0.8  # of what presses most: what presses less asks for no help
 _TOGETHER = (2, 4, 8)
 _LARGEST = 64  # nodes that a repair adds at most
@@ -109,29 +110,47 @@ def repair(
 
     A head that attends elsewhere may go instead.
     """
-    (quality,) = judge.assess([nodes])
+    quality, failing = judge.in_full(nodes)
     limit = nodes.count + _LARGEST
     while not quality.reaches(judge.bar):
         if nodes.count > limit:
             return None
-        others = _larger(judge, proposer, nodes, forbidden)
+        others = _larger(judge, proposer, nodes, forbidden, failing)
         if quality.attention > judge.bar.max_attention:  # of a head that may not be needed
             model = judge.runner.model
             others += [_without_head(nodes, model, head) for head in kept_heads(nodes, model)]
-        qualities = judge.assess(others)
-        merits = [
-            (not q.reaches(judge.bar), n.count * q.reaches(judge.bar), q.excess(judge.bar), i)
-            for i, (n, q) in enumerate(zip(others, qualities, strict=True))
-        ]
-        best = min(merits)[-1]
-        if qualities[best].excess(judge.bar) >= quality.excess(judge.bar):
+        better = _best(judge, others, failing, than=quality)
+        if better is None:
             return None
-        nodes, quality = others[best], qualities[best]
+        nodes, quality, failing = better
     return nodes
 
 
+def _best(
+    judge: Judge, circuits: Sequence[Nodes], failing: frozenset[str], *, than: Quality
+) -> tuple[Nodes, Quality, frozenset[str]] | None:
+    """The circuit that does best in what fails, of those that are better in all; the smallest.
+
+    Gives its quality besides, and what fails then.
+    """
+    bar = judge.bar
+    merits = [
+        (not q.reaches(bar), n.count * q.reaches(bar), q.excess(bar), i)
+        for i, (n, q) in enumerate(zip(circuits, judge.assess(circuits, only=failing), strict=True))
+    ]
+    for *_, i in sorted(merits)[:_FOLLOWED]:
+        quality, still = judge.in_full(circuits[i])
+        if quality.excess(bar) < than.excess(bar):
+            return circuits[i], quality, still
+    return None
+
+
 def _larger(
-    judge: Judge, proposer: Proposer, nodes: Nodes, forbidden: frozenset[Node]
+    judge: Judge,
+    proposer: Proposer,
+    nodes: Nodes,
+    forbidden: frozenset[Node],
+    failing: frozenset[str],
 ) -> list[Nodes]:
     """A circuit with a node more, or with some."""
     if judge.demands.max_gap is None:
@@ -140,7 +159,6 @@ def _larger(
     else:  # no head that is not there: where it looks would be asked as well
         barred = forbidden.union(_of_other_heads(nodes, judge.runner.model))
         proposed = proposer.additions(nodes, forbidden=barred)[:_SCREENED]
-        failing = judge.failing(nodes)
         screened = judge.assess([Nodes.gather([*nodes, n]) for n in proposed], only=failing)
         excess = [quality.excess(judge.bar) for quality in screened]
         proposed = [proposed[i] for i in np.argsort(excess, kind="stable")]

@@ -97,6 +97,9 @@ def demands_of(spec: Spec, plan: PrunePlan) -> Demands:
         few=faithful.few if faithful else 1,
         min_correlation=faithful.min_correlation if faithful else 0.0,
         max_attention=faithful.max_attention if faithful else 1.0,
+        risk=spec.protocol.alpha,
+        pairs=spec.protocol.pairs,
+        space=PromptSpace(spec.behavior).size,
     )
 
 

@@ -12,14 +12,16 @@ import torch
 
 from pytest_circuits.circuit.attention import kept_heads
 from pytest_circuits.circuit.encoding import Floats
-from pytest_circuits.circuit.inside import look_inside
+from pytest_circuits.circuit.inside import by_share, interchanges, look_inside
 from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.parts_of_rest import GAP_PAIRS, gap_shown
 from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.claims.statistics import GAPS
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prune.masks import Masks, Search, learn
@@ -176,3 +178,47 @@ def test_a_search_asks_what_is_declared(
     assert (demands.edges, demands.max_gap) == (edges, gap)
     lenient = Subject.of(spec, model, load_reference(model), QUICK.sufficient_only())
     assert lenient.objective.demands == replace(demands, necessity=False, edges=False)
+
+
+def test_what_a_part_costs_is_asked_as_the_claim_will_show_it(tmp_path: Path) -> None:
+    """A search sees fewer pairs than the claim, and asks for the bound that the claim will have."""
+    subject = _subject(tmp_path, Weights(cancel=2.0))
+    judge, model = subject.judge, subject.model
+    bench = make_bench(_specified(dict(PATH.channels), tmp_path), model)
+    view = View.without(Nodes.of({"final_resid": range(10, 24)}))
+
+    asked = judge.beside(judge.runner, view)
+
+    own, ablated = (
+        np.logaddexp(0, -bench.runner.margins(bench.sample.pairs, each)) for each in (WHOLE, view)
+    )
+    shown = bench.sample.mean(ablated - own, 0.01, GAPS)
+    assert shown.estimate + 0.01 < shown.upper  # sampled: there is a bound to speak of
+    assert asked.gap == pytest.approx(shown.upper, abs=0.03)
+
+
+def test_a_part_that_turns_prompts_is_too_much_however_little_it_costs(tmp_path: Path) -> None:
+    judge = _subject(tmp_path, Weights()).judge
+
+    asked = judge.beside(judge.runner, View.without(PATH))
+
+    assert asked.rate < 0.6
+    assert asked.gap < 1.0
+    assert not asked.reaches(replace(judge.bar, max_gap=1.0))
+
+
+def test_a_circuit_is_judged_with_values_of_the_whole_model_in_some_of_its_nodes(
+    tmp_path: Path,
+) -> None:
+    judge = _subject(tmp_path, Weights(cancel=8.0)).judge
+    circuit = Nodes.gather(n for n in PATH if n[0] != "0.attn.resid_delta")
+
+    quality = judge.measure((circuit, None))
+
+    some = [*interchanges(circuit, np.random.default_rng(0))]
+    seen = look_inside(judge.runner, View.circuit(circuit), judge.pairs, given=some)
+    own = np.logaddexp(0, -judge.runner.margins(judge.pairs, WHOLE)).mean(axis=1)
+    given = by_share(np.logaddexp(0, -seen.interchanged).mean(axis=2)) - own
+    frozen = np.logaddexp(0, -seen.frozen).mean(axis=1) - own
+    assert quality.gap == pytest.approx(given.mean(axis=1).max(), rel=0.01)
+    assert quality.gap > gap_shown(frozen, 0.01, pairs=GAP_PAIRS) + 0.5

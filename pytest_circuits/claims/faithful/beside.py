@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pytest_circuits.circuit.attention import AIMS, aimless_heads, shows_attention
+from pytest_circuits.circuit.inside import SHARES
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.card import preferred
 from pytest_circuits.claims.evidence import Verdict
-from pytest_circuits.claims.faithful.internals import SHARES, Inside
+from pytest_circuits.claims.faithful.internals import Inside
 from pytest_circuits.claims.findings import Finding, decided, gap_finding, some
 from pytest_circuits.claims.statistics import GAPS, Bools, Floats, Interval, softplus
 from pytest_circuits.model.protocol import Shows, gauges_of

@@ -12,10 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from pytest_circuits.circuit.inside import DRAWS, SHARES
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims.assumptions import Under, conclude_under
-from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, GAP_PAIRS, Bench
+from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, Bench
 from pytest_circuits.claims.card import (
     Claim,
     LawCard,
@@ -42,7 +43,7 @@ from pytest_circuits.claims.faithful.beside import (
     unseen,
 )
 from pytest_circuits.claims.faithful.formal import distance_p, equivalence, independence
-from pytest_circuits.claims.faithful.internals import DRAWS, SHARES, look_inside
+from pytest_circuits.claims.faithful.internals import look_inside
 from pytest_circuits.claims.findings import (
     Finding,
     conclude,
@@ -51,7 +52,13 @@ from pytest_circuits.claims.findings import (
     not_finite,
     rate_finding,
 )
-from pytest_circuits.claims.parts_of_rest import FRACTIONS, PER_FRACTION, SEARCHED, searched_few
+from pytest_circuits.claims.parts_of_rest import (
+    FRACTIONS,
+    GAP_PAIRS,
+    PER_FRACTION,
+    SEARCHED,
+    searched_few,
+)
 from pytest_circuits.claims.statistics import GAPS, Floats, Interval, softplus
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.spec.types import FaithfulClaim

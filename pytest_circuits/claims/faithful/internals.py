@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from pytest_circuits.circuit import inside
 from pytest_circuits.circuit.attention import Head
 from pytest_circuits.circuit.encoding import Floats
-from pytest_circuits.circuit.nodes import Node, Nodes
+from pytest_circuits.circuit.nodes import Node
 from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims import statistics
 from pytest_circuits.claims.bench import Bench
@@ -19,8 +19,6 @@ from pytest_circuits.claims.stable.observation import node_effects
 from pytest_circuits.claims.statistics import GAPS, softplus
 from pytest_circuits.spec.types import FaithfulClaim
 
-SHARES = (0.25, 0.5, 0.75)  # of the kept nodes that are given the whole model's values
-DRAWS = 2  # random choices of the nodes for each share
 SIGNAL = 0.05  # of a node's largest activation: a smaller difference between cues is no role
 
 
@@ -57,12 +55,11 @@ def look_inside(bench: Bench) -> Inside:
         bench.circuit,
         bench.gap_pairs,
         heads=bench.heads,
-        given=[*_interchanges(bench)],
+        given=[*inside.interchanges(bench.nodes, bench.random(stream=4))],
     )
-    losses = softplus(seen.interchanged).mean(axis=2)  # [shares * draws, n]
     return Inside(
         frozen=softplus(seen.frozen).mean(axis=1),
-        interchanged=losses.reshape(len(SHARES), DRAWS, -1).mean(axis=1),
+        interchanged=inside.by_share(softplus(seen.interchanged).mean(axis=2)),
         correlations=seen.correlations,
         weights=statistics.shares(node_effects(bench.runner, bench.nodes, bench.control_pairs)),
         contrasts=_contrasts(seen.means),
@@ -90,16 +87,6 @@ def unlike(bench: Bench, effects: Mapping[Node, float], limits: FaithfulClaim) -
         for values, within, most in measured
         if values.max() > most  # else no mean is, and bounds take longer
     )
-
-
-def _interchanges(bench: Bench) -> Iterator[Nodes]:
-    """Nodes that are given the whole model's values, DRAWS times for each share."""
-    every = list(bench.nodes)
-    rng = bench.random(stream=4)
-    for share in SHARES:
-        for _ in range(DRAWS):
-            chosen = rng.permutation(len(every))[: round(share * len(every))]
-            yield Nodes.gather(every[index] for index in chosen)
 
 
 def _contrasts(means: Floats) -> Floats:

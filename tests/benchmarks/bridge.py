@@ -85,7 +85,8 @@ def make_sparse(folder: Path, rise: float, *, steps: int) -> Path:
     }
     file = folder / f"{out.name}.train.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False))
-    run("train", file, "--from", folder / "dense", "--out", out, "--resume")
+    if status := run("train", file, "--from", folder / "dense", "--out", out, "--resume"):
+        sys.exit(status)
     return out
 
 

@@ -130,6 +130,14 @@ def test_few_weights_are_left_and_the_loss_is_within_its_bound(
     assert re.search(r"transformers \d", card)
 
 
+def test_what_the_library_has_to_advise_is_not_passed_on(
+    bridge: Bridge, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    edit(tmp_path / "dense", pad_token_id=6)  # a word of the text
+    assert bridge().exit_code == 0
+    assert not [record for record in caplog.records if record.name.startswith("transformers")]
+
+
 def test_a_lower_bound_leaves_more_weights(folder: Path, bridge: Bridge, tmp_path: Path) -> None:
     done = bridge(max_rise="0.03")
     assert done.exit_code == 0, done.output

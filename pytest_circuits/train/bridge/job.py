@@ -56,16 +56,17 @@ class Job:
         Raises StoppedError when a signal came, with all saved; ModelError where no weight could go.
         """
         config = self.config
-        follow(
-            self,
-            config,
-            stop,
-            about="making sparse",
-            folder=self.folder.path,
-            measured_every=config.evaluation.every,
-            recent=self.recent,
-            tokens=config.batch * config.max_tokens,
-        )
+        with directory.quiet():
+            follow(
+                self,
+                config,
+                stop,
+                about="making sparse",
+                folder=self.folder.path,
+                measured_every=config.evaluation.every,
+                recent=self.recent,
+                tokens=config.batch * config.max_tokens,
+            )
         kept = self.sparsifier.kept
         if kept is None or kept.weights == self.sparsifier.size:
             raise ModelError(
@@ -180,7 +181,8 @@ def prepared(
     text = Text(corpus, dense.prefix, dense.device)
     corpus.training.check(config.max_tokens + 1)
     found = held_out(dense, text, config)
-    before, bound = found.measure(dense.module), config.max_rise
+    with directory.quiet():
+        before, bound = found.measure(dense.module), config.max_rise
     if config.max_loss is not None and before.loss >= config.max_loss:
         raise ModelError(
             f"{dense.path}: loses {before.loss:.3f} nats per token of held-out text as it is, and "

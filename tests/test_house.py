@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_circuits.prune import stages
-from pytest_circuits.train import job
+from pytest_circuits.train import course
 from tests.slow import SLOW
 
 ROOT = Path(__file__).parent.parent
@@ -121,7 +121,7 @@ def test_every_module_has_a_room_and_every_import_an_arrow() -> None:
     assert not wrong, listed(wrong)
 
 
-@pytest.mark.parametrize(("room", "rooms"), [("prune", stages.ROOMS), ("train", job.ROOMS)])
+@pytest.mark.parametrize(("room", "rooms"), [("prune", stages.ROOMS), ("train", course.ROOMS)])
 def test_what_long_work_keeps_is_keyed_by_every_room_that_computes_it(
     room: str, rooms: tuple[str, ...]
 ) -> None:

@@ -41,9 +41,9 @@ def model_card(config: TrainConfig, trained: Trained, *, name: str, command: str
     parts = [
         f"# {name}",
         _ABOUT,
-        _table(("", ""), _facts(config, trained, command)),
+        table(("", ""), _facts(config, trained, command)),
         "Measured at the end, on text that was held out:",
-        _table(
+        table(
             ("source", "share", "training tokens", "loss, nats", "bits per byte"),
             _source_rows(trained),
         ),
@@ -52,10 +52,10 @@ def model_card(config: TrainConfig, trained: Trained, *, name: str, command: str
         rows = [(f"`{name}`", f"{share:.3f}") for name, share in trained.scores.accuracies.items()]
         parts += [
             "Share of a behavior's prompts at which the answer has a higher logit than the foil:",
-            _table(("behavior", "accuracy"), rows),
+            table(("behavior", "accuracy"), rows),
         ]
     counts = [(f"`{name}`", f"{count:,}") for name, count in trained.scores.nonzeros.items()]
-    parts += [_table(("weight matrix", "nonzeros"), counts)]
+    parts += [table(("weight matrix", "nonzeros"), counts)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -96,12 +96,7 @@ def _facts(config: TrainConfig, trained: Trained, command: str) -> list[tuple[st
             f"{trained.processes} process{'es' * (trained.processes > 1)} on {trained.device}, "
             f"{trained.threads} thread{'s' * (trained.threads > 1)} each"
         ),
-        "made with": (
-            f"pytest-circuits {pytest_circuits.__version__}, Python {platform.python_version()}, "
-            f"torch {torch.__version__.split('+')[0]}, tokenizers {tokenizers.__version__}, "
-            f"safetensors {safetensors.__version__}, numpy {np.__version__}; the same weights bit "
-            "for bit need the same versions, machine and threads"
-        ),
+        "made with": versions(),
     }
     if trained.parent is None:
         del facts["started from"]
@@ -122,7 +117,18 @@ def _source_rows(trained: Trained) -> list[tuple[str, ...]]:
     ]
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def versions(**others: str) -> str:
+    """What made a model, one phrase; others: versions of further libraries."""
+    more = "".join(f", {name} {version}" for name, version in others.items())
+    return (
+        f"pytest-circuits {pytest_circuits.__version__}, Python {platform.python_version()}, "
+        f"torch {torch.__version__.split('+')[0]}, tokenizers {tokenizers.__version__}, "
+        f"safetensors {safetensors.__version__}, numpy {np.__version__}{more}; the same weights "
+        "bit for bit need the same versions, machine and threads"
+    )
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -57,13 +57,8 @@ class Evaluator:
         self._encoder = Encoder(reader)
         self._prompts = behaviors(config, base, corpus.tokenizer)
         length = config.shape.max_tokens + 1
-        corpus.held_out.check(length)
-        self._windows = {
-            source.name: corpus.held_out.only(source.name)
-            .rows(seed=_HELD_OUT_SEED, step=0, count=config.evaluation.windows, length=length)
-            .to(device)
-            for source in corpus.sources
-        }
+        drawn = windows_of(corpus, count=config.evaluation.windows, length=length)
+        self._windows = {name: rows.to(device) for name, rows in drawn.items()}
         self._bits = {
             source.name: source.held_out_tokens / source.held_out_bytes / log(2)
             for source in corpus.sources
@@ -96,6 +91,20 @@ class Evaluator:
             answer, foil = batch.preferences(logits)[0].unbind(-1)
             right += int((answer > foil).sum())
         return right / len(prompts)
+
+
+def windows_of(corpus: Corpus, *, count: int, length: int) -> dict[str, Tensor]:
+    """So many windows of held-out text of every source, [count, length] ids by its name.
+
+    Raises UsageError where a source is too short.
+    """
+    corpus.held_out.check(length)
+    return {
+        source.name: corpus.held_out.only(source.name).rows(
+            seed=_HELD_OUT_SEED, step=0, count=count, length=length
+        )
+        for source in corpus.sources
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pytest_circuits.errors import StoppedError, UsageError
-from pytest_circuits.model.checkpoints import Checkpoint, newest, save
+from pytest_circuits.errors import UsageError
+from pytest_circuits.model.checkpoints import Checkpoint, save
 from pytest_circuits.model.reference_file import measure_reference
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.model.sparse.config import ModelConfig
@@ -20,21 +19,17 @@ from pytest_circuits.model.sparse.directory import load_sparse_model, save_model
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.model.tokenizer import load_tokenizer
 from pytest_circuits.system.files import whole_directory
-from pytest_circuits.system.progress import Reporter, reporting
-from pytest_circuits.system.sources import source_digest
 from pytest_circuits.system.stopping import Stop
 from pytest_circuits.train.card import REFERENCE_WINDOWS, Trained, model_card
 from pytest_circuits.train.config import TrainConfig
+from pytest_circuits.train.course import follow, recent_losses, state_of, taken_up
 from pytest_circuits.train.data.corpus import Corpus, prepare
 from pytest_circuits.train.distributed import World
 from pytest_circuits.train.evaluation import Evaluator, Scores, behaviors
 from pytest_circuits.train.loop import Step, Trainer, initialise
-from pytest_circuits.train.metrics import Metrics, recording
 from pytest_circuits.train.run_folder import RunFolder
 
-ROOMS = ("train", "compile", "circuit", "model", "prompts", "spec", "system", "errors")  # at work
 _REFERENCE_SEED = 1  # which windows the reference takes, whatever the seed of the run
-_RECENT = 100  # steps whose mean loss is told
 _MOST_BIGRAM = 2**15  # vocabulary; the table is its square
 
 
@@ -54,36 +49,63 @@ class Job:
     def run(self, stop: Stop) -> Scores:
         """Train to the end; returns the scores there. StoppedError: a signal came, all is saved."""
         config = self.config
-        with (
-            reporting("training", config.steps, quiet=not self.world.main) as reporter,
-            recording(
-                self.folder.path if self.world.main else None,
-                after=self.trainer.done,
-                tensorboard=config.metrics.tensorboard,
-            ) as metrics,
-        ):
-            pace = _Pace(self.trainer.done, config)
-            scores = None
-            for number in range(self.trainer.done, config.steps):
-                step = self.trainer.step(
-                    self._rows(number), asked_to_stop=lambda: stop.asked is not None
-                )
-                self.recent.append(step.loss)
-                done = step.number
-                reporter.at(done, self._detail(step, pace))
-                if done % config.metrics.every == 0 or done == config.steps:
-                    metrics.add(done, _figures(step, pace.tokens_per_second(done)))
-                if step.stop and done < config.steps:
-                    self._save()
-                    raise StoppedError(
-                        f"stopped by {stop.asked or 'another process'} after step {done:,} of "
-                        f"{config.steps:,}; the state is saved, go on with --resume"
-                    )
-                if done % config.evaluation.every == 0 or done == config.steps:
-                    scores = self._evaluate(done, reporter, metrics)
-                if done % config.checkpoints.every == 0 or done == config.steps:
-                    self._save()
-        return scores or self.evaluator.measure(self.trainer.model)
+        scores = follow(
+            self,
+            config,
+            stop,
+            about="training",
+            folder=self.folder.path if self.world.main else None,
+            measured_every=config.evaluation.every,
+            recent=self.recent,
+            tokens=config.batch * config.shape.max_tokens,
+        )
+        return scores or self.measure()
+
+    @property
+    def done(self) -> int:
+        return self.trainer.done
+
+    def step(self, *, asked_to_stop: Callable[[], bool]) -> Step:
+        config = self.config
+        rows = self.corpus.training.rows(
+            seed=config.seed,
+            step=self.trainer.done,
+            count=config.batch,
+            length=config.shape.max_tokens + 1,
+        )
+        return self.trainer.step(rows, asked_to_stop=asked_to_stop)
+
+    def told(self, step: Step) -> str:
+        return f"density {step.density:.4f}  lr {step.lr:.1e}"
+
+    def figures(self, step: Step) -> dict[str, float]:
+        return {
+            "loss": step.loss,
+            "gradient_norm": step.gradient_norm,
+            "density": step.density,
+            "lr": step.lr,
+        }
+
+    def measure(self) -> Scores:
+        return self.evaluator.measure(self.trainer.model)
+
+    def summary(self, measured: Scores) -> tuple[str, dict[str, Any]]:
+        losses = "  ".join(f"{name} {loss:.3f}" for name, loss in measured.losses.items())
+        told = f"held-out loss {losses}"
+        if measured.accuracies:
+            worst = min(measured.accuracies, key=measured.accuracies.__getitem__)
+            good = sum(accuracy >= 0.98 for accuracy in measured.accuracies.values())
+            told += (
+                f"; {good} of {len(measured.accuracies)} behaviors at 98 %, the worst is {worst} "
+                f"at {measured.accuracies[worst]:.1%}"
+            )
+        return told, measured.as_json()
+
+    def save(self) -> None:
+        tensors, state = self.trainer.tensors(), state_of(self.corpus, self.recent)
+        checkpoint = Checkpoint(step=self.trainer.done, tensors=tensors, state=state)
+        keep = self.config.checkpoints.keep
+        self.world.first(lambda: save(self.folder.path, checkpoint, keep=keep))
 
     def write(self, scores: Scores, *, command: str) -> None:
         """Write the model directory, which appears whole or not at all."""
@@ -119,41 +141,6 @@ class Job:
             )
             measure_reference(model, text)
 
-    def _rows(self, step: int) -> torch.Tensor:
-        config = self.config
-        return self.corpus.training.rows(
-            seed=config.seed, step=step, count=config.batch, length=config.shape.max_tokens + 1
-        )
-
-    def _detail(self, step: Step, pace: _Pace) -> str:
-        loss = sum(self.recent) / len(self.recent)
-        return (
-            f"loss {loss:.3f}  density {step.density:.4f}  lr {step.lr:.1e}  "
-            f"{pace.tokens_per_second(step.number):,.0f} tokens/s"
-        )
-
-    def _evaluate(self, done: int, reporter: Reporter, metrics: Metrics) -> Scores:
-        scores = self.evaluator.measure(self.trainer.model)
-        losses = "  ".join(f"{name} {loss:.3f}" for name, loss in scores.losses.items())
-        told = f"step {done:,}: held-out loss {losses}"
-        if scores.accuracies:
-            worst = min(scores.accuracies, key=scores.accuracies.__getitem__)
-            good = sum(accuracy >= 0.98 for accuracy in scores.accuracies.values())
-            told += (
-                f"; {good} of {len(scores.accuracies)} behaviors at 98 %, the worst is {worst} "
-                f"at {scores.accuracies[worst]:.1%}"
-            )
-        reporter.say(told)
-        metrics.add(done, scores.as_json())
-        return scores
-
-    def _save(self) -> None:
-        tensors = self.trainer.tensors()
-        state = {"recent": list(self.recent), "corpus": self.corpus.digest, **_circumstances()}
-        checkpoint = Checkpoint(step=self.trainer.done, tensors=tensors, state=state)
-        keep = self.config.checkpoints.keep
-        self.world.first(lambda: save(self.folder.path, checkpoint, keep=keep))
-
 
 def prepared(
     config: TrainConfig,
@@ -180,28 +167,15 @@ def prepared(
     evaluator = Evaluator(config, corpus, base=base, device=world.device)
     module = _begun(config, corpus, start)
     trainer = Trainer(module, config, world)
-    recent: deque[float] = deque(maxlen=_RECENT)
-    with reporting("checkpoint", 1, quiet=not world.main) as reporter:
-        found = newest(folder.path, say=reporter.say)
-        if found is not None:
-            _check_corpus(found.state, corpus, folder)
-            trainer.restore(found.tensors, done=found.step)
-            recent.extend(found.state["recent"])
-            reporter.at(1, f"going on after step {found.step:,}")
-            for what, now in _circumstances().items():
-                if (then := found.state.get(what)) != now:
-                    reporter.say(f"{what} was {then} and is {now}: the weights may differ in bits")
+    recent = recent_losses()
+
+    def restore(found: Checkpoint) -> None:
+        trainer.restore(found.tensors, done=found.step)
+        recent.extend(found.state["recent"])
+
+    taken_up(folder, corpus, restore, quiet=not world.main)
     parent = start.digest if start else None
     return Job(config, folder, world, corpus, trainer, evaluator, recent, parent)
-
-
-def _circumstances() -> dict[str, str | int]:
-    """What, besides the configuration, decides the last bits of a sum."""
-    return {
-        "code": source_digest(*ROOMS)[:12],
-        "torch": str(torch.__version__),
-        "threads": torch.get_num_threads(),
-    }
 
 
 def _check_bigram(config: TrainConfig, corpus: Corpus) -> None:
@@ -223,32 +197,3 @@ def _begun(config: TrainConfig, corpus: Corpus, start: SparseModel | None) -> Sp
     module = SparseGPT(ModelConfig(vocab_size=vocab_size, **config.shape.model_dump()))
     initialise(module, seed=config.seed)
     return module
-
-
-class _Pace:
-    """Tokens a second since this process began."""
-
-    def __init__(self, first: int, config: TrainConfig) -> None:
-        self._first, self._start = first, time.monotonic()
-        self._tokens = config.batch * config.shape.max_tokens  # of a step
-
-    def tokens_per_second(self, done: int) -> float:
-        return (done - self._first) * self._tokens / max(time.monotonic() - self._start, 1e-9)
-
-
-def _figures(step: Step, tokens_per_second: float) -> dict[str, float]:
-    return {
-        "loss": step.loss,
-        "gradient_norm": step.gradient_norm,
-        "density": step.density,
-        "lr": step.lr,
-        "tokens_per_second": round(tokens_per_second, 1),
-    }
-
-
-def _check_corpus(state: Mapping[str, Any], corpus: Corpus, folder: RunFolder) -> None:
-    if state.get("corpus") != corpus.digest:
-        raise UsageError(
-            f"{folder.tokens}: not the text that the checkpoint was trained on; restore the "
-            f"sources and remove {folder.tokens}, or remove {folder.path} to start from nothing"
-        )

@@ -7,25 +7,19 @@ of steps done are all of it, because every batch is a function of (seed, step).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import cos, isfinite, pi, sqrt
+from math import sqrt
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_circuits.errors import CircuitsError
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.train.config import TrainConfig
-from pytest_circuits.train.distributed import World, parallel, part_of, whole
+from pytest_circuits.train.descent import Descent, warmed
+from pytest_circuits.train.distributed import World, parallel
 from pytest_circuits.train.sparsity import density_at, is_sparse_matrix, project
-
-_MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-class DivergedError(CircuitsError):
-    """The loss is no longer a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +54,10 @@ def learning_rate(progress: float, config: TrainConfig) -> float:
     progress: share of the run, above 0 and up to 1. The factor is sqrt(final density / density): 1
     at the end, small while the model is dense.
     """
-    plan = config.optimizer
-    if progress < plan.warmup:
-        shape = progress / plan.warmup
-    else:
-        done = (progress - plan.warmup) / max(1 - plan.warmup, 1e-9)
-        shape = {"linear": 1 - done, "cosine": (1 + cos(pi * done)) / 2, "none": 1.0}[plan.decay]
-    if plan.sharkfin:
+    shape = warmed(progress, config.optimizer)
+    if config.optimizer.sharkfin:
         shape *= sqrt(config.sparsity.density / density_at(progress, config.sparsity))
-    return plan.lr * shape
+    return config.optimizer.lr * shape
 
 
 class Trainer:
@@ -80,71 +69,34 @@ class Trainer:
         self.done = 0  # steps
         self._module = parallel(self.model, how=config.parallel, world=world)
         # FSDP puts new parameters in place of the model's.
-        self._parameters = dict(self.model.named_parameters())
-        self._optimizer = _adam(self._parameters, config)
+        parameters = dict(self.model.named_parameters())
+        sparse = [name for name, p in parameters.items() if is_sparse_matrix(name, p)]
+        self._descent = Descent(parameters, decayed=sparse, plan=config.optimizer, world=world)
 
     def step(self, rows: Tensor, *, asked_to_stop: Callable[[], bool] = lambda: False) -> Step:
         """One step on a batch of all processes, [batch, max_tokens + 1] token ids."""
         config, number = self.config, self.done + 1
         progress = number / config.steps
         lr = learning_rate(progress, config)
-        for group in self._optimizer.param_groups:
-            group["lr"] = lr
-        self._optimizer.zero_grad(set_to_none=True)
-        mine = self.world.share(rows)
-        loss = self._loss(mine)
-        loss.backward()  # type: ignore[no-untyped-call]
-        value, stop = self.world.agree(loss, stop=asked_to_stop())
-        norm = _normalise(list(self._parameters.values()), how=config.optimizer.normalise)
-        if not isfinite(value) or not isfinite(norm):
-            raise DivergedError(
-                f"the loss is {value} and the norm of the gradient {norm} at step {number}; lower "
-                "optimizer.lr or raise optimizer.warmup"
-            )
-        self._optimizer.step()
+        loss = self._loss(self.world.share(rows))
+        value, norm, stop = self._descent.down(loss, lr=lr, number=number, stop=asked_to_stop())
         project(self.model, config.sparsity, progress=progress)
         self.done = number
         density = density_at(progress, config.sparsity)
         return Step(number, value, norm, density, lr, stop)
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights as whole tensors on the CPU, in the main process; every process has to ask.
-
-        One tensor after the other is put together, so that no device has to hold them all.
-        """
-        return self._gathered((name, p.detach()) for name, p in self._parameters.items())
+        """The weights as whole tensors on the CPU, in the main process; every process asks."""
+        return self._descent.weights()
 
     def tensors(self) -> dict[str, Tensor]:
         """All of the state, in the same way."""
-        moments = (
-            (f"{moment}/{name}", self._optimizer.state[parameter][moment])
-            for name, parameter in self._parameters.items()
-            for moment in _MOMENTS
-        )
-        weights = {f"weights/{name}": tensor for name, tensor in self.weights().items()}
-        return weights | self._gathered(moments)
-
-    def _gathered(self, parts: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
-        found = {}
-        for name, part in parts:
-            full = whole(part)
-            if self.world.main:
-                found[name] = full.cpu()
-        return found
+        return self._descent.tensors()
 
     def restore(self, tensors: Mapping[str, Tensor], *, done: int) -> None:
         """Take up the state of a run after `done` steps."""
         self.done = done
-        for name, parameter in self._parameters.items():
-            with torch.no_grad():
-                full = tensors[f"weights/{name}"].to(self.world.device)
-                parameter.copy_(part_of(full, parameter))
-            self._optimizer.state[parameter] = {
-                "step": torch.tensor(float(done), device=self.world.device)
-            } | {
-                moment: part_of(tensors[f"{moment}/{name}"].to(self.world.device), parameter)
-                for moment in _MOMENTS
-            }
+        self._descent.restore(tensors, done=done)
 
     def _loss(self, rows: Tensor) -> Tensor:
         """Next-token cross-entropy in nats, mean over all positions of this process's rows."""
@@ -152,40 +104,3 @@ class Trainer:
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=low):
             logits = self._module(rows[:, :-1])  # [N, T, V]
         return F.cross_entropy(logits.float().flatten(0, 1), rows[:, 1:].flatten())
-
-
-def _adam(parameters: dict[str, nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam; the weight decay is decoupled, before the step, and of the sparse matrices alone.
-
-    The released script decays after its top-k, which is the same up to the order.
-    """
-    plan = config.optimizer
-    decayed = [p for name, p in parameters.items() if is_sparse_matrix(name, p)]
-    plain = [p for name, p in parameters.items() if not is_sparse_matrix(name, p)]
-    return torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": plan.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=plan.lr,
-        betas=plan.betas,
-        eps=plan.eps,
-        fused=True,
-    )
-
-
-def _normalise(parameters: list[nn.Parameter], *, how: str) -> float:
-    """Bring the gradients to scale, in place; returns the norm that they had together.
-
-    `clip`: norm at most 1. `rms`: divided by their root mean square plus 1e-5, as the released
-    script always does (the paper's text clips it to 1).
-    """
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = float(whole(torch.nn.utils.get_total_norm(gradients)))
-    if how == "clip":
-        factor = min(1.0, 1.0 / (norm + 1e-6))
-    else:
-        factor = 1.0 / (norm / sqrt(sum(g.numel() for g in gradients)) + 1e-5)
-    if factor != 1.0:
-        torch._foreach_mul_(gradients, factor)
-    return norm

@@ -11,13 +11,19 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_circuits.errors import UsageError
 from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
-from pytest_circuits.train.config import TrainConfig
 
 _MAX_BYTES = 2**20
+
+
+class Decides(Protocol):
+    """A configuration of a run."""
+
+    def decisive(self) -> dict[str, Any]:
+        """The part of it that decides the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class RunFolder:
         """Whether the model is there, and this run made it."""
         return (self.path / "run.json").is_file() and any(self.out.glob("config.json"))
 
-    def take_up(self, config: TrainConfig, *, resume: bool, parent: str | None = None) -> None:
+    def take_up(self, config: Decides, *, resume: bool, parent: str | None = None) -> None:
         """Make sure that this folder is of this configuration, and may be gone on with.
 
         parent: digest of the model that the run starts from. Raises UsageError where another run
@@ -47,7 +53,7 @@ class RunFolder:
         """
         record = self.path / "run.json"
         wanted = json.loads(json.dumps(config.decisive() | {"parent": parent}))
-        if not record.is_file() or not self._has_state:
+        if not record.is_file() or not self.has_state:
             write_atomic(record, (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode())
             return
         content = read_bounded(record, max_bytes=_MAX_BYTES, error=UsageError)
@@ -65,13 +71,18 @@ class RunFolder:
             )
 
     @property
-    def _has_state(self) -> bool:
+    def has_state(self) -> bool:
+        """Whether a run began here."""
         return (
             self.finished
             or self.tokens.is_dir()
             or any(self.path.glob(".checkpoint-*.aside"))
             or any(self.path.glob("checkpoint-*"))
         )
+
+    def forget(self) -> None:
+        """Remove the folder, of a run that was refused before its first step."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def clear(self) -> None:
         """Remove what only an unfinished run needs."""

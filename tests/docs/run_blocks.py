@@ -11,12 +11,14 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pytest_circuits.spec.load import parse_spec, read_as
+from pytest_circuits.train.bridge.config import BridgeConfig
 from pytest_circuits.train.config import TrainConfig
 from tests.docs.pages import ROOT, Block
 
@@ -152,13 +154,14 @@ def _specification(block: Block, _: Clone) -> None:
     parse_spec(yaml.safe_dump(whole), path=block.page)
 
 
-def _training(block: Block, clone: Clone) -> None:
+def _training(block: Block, clone: Clone, *, kind: type = TrainConfig) -> None:
     path = clone.top / "fragment.train.yaml"
     path.write_text(block.text, encoding="utf-8")
-    read_as(path, TrainConfig)
+    read_as(path, kind)
 
 
 KINDS: dict[str, Callable[[Block, Clone], Any]] = {
     "a specification": _specification,
     "a training": _training,
+    "a bridge": partial(_training, kind=BridgeConfig),
 }

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.train.config import Optimizer, Shape, Sparsity, TrainConfig
+from pytest_circuits.train.descent import DivergedError
 from pytest_circuits.train.distributed import World
 from pytest_circuits.train.loop import (
-    DivergedError,
     Step,
     Trainer,
     initialise,

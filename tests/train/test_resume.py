@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from pytest_circuits.cli import main
 from pytest_circuits.model import checkpoints
-from pytest_circuits.train import job, loop
+from pytest_circuits.train import course, descent, job, loop
 from tests.train.conftest import RECIPE, Train
 
 
@@ -285,7 +285,7 @@ def test_another_code_is_said_when_a_run_is_resumed(
     mishap.at(6, SystemExit(9))
     run_train()
     mishap.undo()
-    monkeypatch.setattr(job, "source_digest", lambda *_: "of another day")
+    monkeypatch.setattr(course, "source_digest", lambda *_: "of another day")
     result = run_train("--resume")
     assert result.exit_code == 0
     assert "and is of another d: the weights may differ in bits" in result.output
@@ -294,7 +294,7 @@ def test_another_code_is_said_when_a_run_is_resumed(
 def test_a_loss_that_is_not_a_number_keeps_the_last_good_state(
     run_train: Train, out: Path, mishap: Mishap
 ) -> None:
-    mishap.at(6, loop.DivergedError("the loss is nan"))
+    mishap.at(6, descent.DivergedError("the loss is nan"))
     result = run_train()
     assert result.exit_code == 2
     assert "Error: the loss is nan" in result.output

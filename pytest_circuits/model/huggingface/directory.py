@@ -64,7 +64,7 @@ def load(path: Path, *, device: torch.device) -> HuggingFaceModel:
             f"{path}: is a model of transformers ({said['model_type']}), which is not installed "
             f"here; {_INSTALL}"
         )
-    with _quiet():
+    with quiet():
         packing = packing_of(base / CONFIG, said)
         config, kind = _kind(base / CONFIG, {k: x for k, x in said.items() if k != PACKED})
         files = files_of(base)
@@ -231,8 +231,8 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Neither progress nor advice of the library while a model is loaded."""
+def quiet() -> Iterator[None]:
+    """Neither progress nor advice of the library while a model is loaded or written."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from transformers.utils import logging as theirs  # noqa: PLC0415  (an extra)

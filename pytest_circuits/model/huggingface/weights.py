@@ -71,8 +71,13 @@ def _shards(path: Path) -> tuple[File, ...]:
     return tuple(File(path / name, frozenset(names)) for name, names in sorted(held.items()))
 
 
-def check_memory(path: Path, files: Sequence[File]) -> None:
-    """ModelError, before anything is loaded, where the model would not fit."""
+def check_memory(
+    path: Path, files: Sequence[File], *, each: int = 8, to: str = "to be loaded as float32"
+) -> None:
+    """ModelError, before anything is loaded, where the model would not fit.
+
+    each: bytes of a number. To be loaded: as float32, and once more as the model takes it over.
+    """
     free = free_memory()
     if free is None:
         return
@@ -83,12 +88,11 @@ def check_memory(path: Path, files: Sequence[File]) -> None:
         if name != "__metadata__" and isinstance(entry, dict)
     )
     largest = max(file.path.stat().st_size for file in files)
-    # The numbers as float32, once more as the model takes them over, and the bytes of a file twice.
-    needed = 8 * numbers + 2 * largest
+    needed = each * numbers + 2 * largest  # the bytes of a file are there twice
     if needed > free:
         raise ModelError(
             f"{path}: does not fit into memory: {numbers:,} numbers need about "
-            f"{needed / 2**30:.1f} GiB to be loaded as float32, and {free / 2**30:.1f} GiB are free"
+            f"{needed / 2**30:.1f} GiB {to}, and {free / 2**30:.1f} GiB are free"
         )
 
 

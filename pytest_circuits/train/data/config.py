@@ -133,11 +133,14 @@ class Vocabulary(Frozen):
 
     vocab_size: Annotated[int, Field(ge=300, le=2**20)] = 1024
     file: Path | None = None  # a tokenizer.json
+    end: _Text | None = None  # its token that follows every document; null: <|endoftext|>
 
     @model_validator(mode="after")
     def _is_learnt_or_read(self) -> Vocabulary:
         if self.file is not None and "vocab_size" in self.model_fields_set:
             raise ValueError("a tokenizer file has its own vocab_size; keep one of the two keys")
+        if self.file is None and self.end is not None:
+            raise ValueError("end is a token of a tokenizer file; name the file too")
         return self
 
 

@@ -118,7 +118,7 @@ class _Maker:
         """The one that is there, or one learnt on what is trained on."""
         path, wanted = self.folder / TOKENIZER, self.data.tokenizer
         if wanted.file is not None:
-            return adopt(self.base / wanted.file, path)
+            return adopt(self.base / wanted.file, path, end=wanted.end)
         total = sum(source.settings.share for source in self.data.sources)
         sample: list[str] = []
         with reporting("learning the tokenizer", len(self.data.sources)) as reporter:
@@ -136,8 +136,9 @@ class _Maker:
     def _records(self, tokenizer: Tokenizer, reporter: Reporter) -> Iterator[SourceRecord]:
         for number, (name, source) in enumerate(self.data.named().items()):
             about = described(source.settings, base=self.base)
+            file = self.folder / TOKENIZER
             training, held_out = (self.folder / file for file in file_names(number, name))
-            end = end_of(tokenizer, source=self.folder / TOKENIZER)
+            end = end_of(tokenizer, source=file, named=self.data.tokenizer.end)
             with training.open("wb") as first, held_out.open("wb") as second:
                 split = Split(
                     TokenWriter(first, tokenizer.vocab_size, end),

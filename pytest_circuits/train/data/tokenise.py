@@ -16,21 +16,22 @@ _BATCH = 2**21  # characters that are encoded together
 _PIECE = 2**18  # characters of a document that are encoded as one
 
 
-def adopt(source: Path, path: Path) -> Tokenizer:
-    """Copy a tokenizer that can end a document."""
+def adopt(source: Path, path: Path, *, end: str | None = None) -> Tokenizer:
+    """Copy a tokenizer that can end a document, by the token `end` if it is named."""
     content = read_bounded(source, max_bytes=MAX_BYTES, error=ModelError)
-    end_of(load_tokenizer(source), source=source)
+    end_of(load_tokenizer(source), source=source, named=end)
     write_atomic(path, content)
     return load_tokenizer(path)
 
 
-def end_of(tokenizer: Tokenizer, *, source: Path) -> int:
+def end_of(tokenizer: Tokenizer, *, source: Path, named: str | None = None) -> int:
     """Id of the end-of-text token; UsageError where there is none."""
-    end = tokenizer.id_of(END_OF_TEXT)
+    token = named or END_OF_TEXT
+    end = tokenizer.id_of(token)
     if end is None:
         raise UsageError(
-            f"{source}: has no token {END_OF_TEXT!r}, which follows every document; add it to the "
-            "tokenizer as a special token"
+            f"{source}: has no token {token!r}, which follows every document; add it to the "
+            "tokenizer as a special token, or name the one that it has (data.tokenizer.end)"
         )
     return end
 

@@ -282,8 +282,9 @@ class Judge:
                 continue
             count = _flipped if ablation.kind.from_partner else _left
             ways = {"nodes": View.without(nodes)}
-            if ablation.kind.from_partner:
-                ways["upstream"] = View.without(upstream(nodes, self.runner.model))
+            above = upstream(nodes, self.runner.model)
+            if ablation.kind.from_partner and above != nodes:
+                ways["upstream"] = View.without(above)
             if self.demands.edges and isinstance(self.runner.model, Wired):
                 ways["edges"] = View.without(Nodes.of({}), self._edges(member))
             for way, view in ways.items():

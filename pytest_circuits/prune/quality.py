@@ -14,7 +14,7 @@ from pytest_circuits.circuit.attention import kept_heads, shows_attention
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.inside import look_inside
-from pytest_circuits.circuit.nodes import Node, Nodes, upstream
+from pytest_circuits.circuit.nodes import Node, Nodes, places, upstream
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, Kept, View
 from pytest_circuits.compile.family import Family, Member
@@ -161,7 +161,7 @@ class Judge:
         self.runner, self.bar = runner, bar
         self.demands = demands or Demands((runner.ablation,), necessity=bar.asks_for_necessity)
         self.pairs = tuple(pairs)
-        self._weights: Floats = np.asarray(weights, dtype=np.float64)
+        self.weights: Floats = np.asarray(weights, dtype=np.float64)
         self.forget()
 
     def forget(self) -> None:
@@ -193,7 +193,7 @@ class Judge:
     def measure(self, member: Member) -> Quality:
         """Quality of one circuit by the ablated model itself, as the claims will run it."""
         margins = self.runner.margins_many(self.pairs, [View.circuit(*member)])[0]
-        return self._tried(_alone(margins, self._weights), member)
+        return self._tried(_alone(margins, self.weights), member)
 
     def left_by_edges(self, member: Member) -> float:
         """Nats by which a pair is told apart at most with only its edges cut; 0 where none can be.
@@ -207,12 +207,21 @@ class Judge:
 
     def alone(self, members: Sequence[Member]) -> list[Quality]:
         """Quality of several circuits, each with its edges, as if nothing were left without."""
-        return [_alone(margins, self._weights) for margins in self._compiled.margins(members)]
+        return [_alone(margins, self.weights) for margins in self._compiled.margins(members)]
+
+    def first(self, circuits: Sequence[Nodes]) -> int | None:
+        """The place of the first circuit that is good enough; None where none is."""
+        members: list[Member] = [(nodes, None) for nodes in circuits]
+        alone = self.alone(members)
+        good = (i for i, quality in enumerate(alone) if quality.reaches(self.bar))
+        return next((i for i in good if self._survives(members[i])), None)
 
     def reaches(self, member: Member) -> bool:
         """Whether one circuit is good enough in every trial; what is cheap to ask first."""
-        if not self.alone([member])[0].reaches(self.bar):
-            return False
+        return self.alone([member])[0].reaches(self.bar) and self._survives(member)
+
+    def _survives(self, member: Member) -> bool:
+        """Whether a circuit that is good enough alone is so in every other trial."""
         trials = {trial.name: trial for trial in self._trials(member)}
         order = [*(name for name in self._failed if name in trials), *trials]
         for name in dict.fromkeys(order):
@@ -244,7 +253,7 @@ class Judge:
             return self._inside(trial.view)
         margins = trial.runner.margins_many(self.pairs, [trial.view])[0]
         self._hardest[trial.name] = np.argsort(-margins.mean(axis=1), kind="stable").tolist()
-        return trial.counts(margins, self._weights)
+        return trial.counts(margins, self.weights)
 
     def _inside(self, circuit: View) -> Quality:
         """How a circuit alone is inside, beside the whole model, on some of the pairs."""
@@ -307,7 +316,7 @@ class Judge:
     def gap(self, runner: Runner, view: View) -> float:
         """What a run costs above the whole model's task loss, in nats."""
         margins = runner.margins_many(self.pairs, [view])[0]
-        return self._gap(margins, self._weights).gap
+        return self._gap(margins, self.weights).gap
 
     def _gap(self, margins: Floats, weights: Floats) -> Quality:
         whole = self.runner.margins(self.pairs, WHOLE)
@@ -351,8 +360,11 @@ class _Compiled:
         union = {node for nodes, _ in members for node in nodes}
         model = self._runner.model
         if len(union) > LARGEST or not isinstance(model, SparseModel):
-            views = [View.circuit(nodes, edges) for nodes, edges in members]
-            return self._runner.margins_many(self._pairs, views)
+            # What circuits of one forward have in common up to some layer is computed once.
+            order = sorted(range(len(members)), key=lambda k: places(members[k][0], model))
+            views = [View.circuit(*members[k]) for k in order]
+            found = self._runner.margins_many(self._pairs, views)
+            return found[np.argsort(order)]
         family = self._around(union, model)
         found = np.empty((len(members), self._count))
         for indexes, batch in self._batches:

@@ -169,9 +169,12 @@ def remove(
             uses = proposer.uses_without(Nodes.gather(kept))
             return sorted(range(len(kept)), key=lambda i: (uses[i], i))[:_RANKED]
         parts = [(Nodes.gather(_without(kept, {i})), edges) for i in range(len(kept))]
-        alone, others = judge.alone(parts), proposer.uses_without(Nodes.gather(kept))
-        uses = [max(q.use(bar), other) for q, other in zip(alone, others, strict=True)]
+        alone = judge.alone(parts)
         good = [i for i, quality in enumerate(alone) if quality.reaches(bar)]
+        if len(good) < 2:  # there is no order to ask for
+            return good
+        others = proposer.uses_without(Nodes.gather(kept))
+        uses = [max(q.use(bar), other) for q, other in zip(alone, others, strict=True)]
         return sorted(good, key=lambda i: (uses[i], i))
 
     def reaches(kept: list[Node]) -> bool:

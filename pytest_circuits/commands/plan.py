@@ -59,14 +59,20 @@ def plan(spec: Path, model_path: Path | None) -> None:
 def _pruning(loaded: LoadedSpec, model: Model | None, seconds: float | None) -> str:
     """What it costs to find the nodes, as far as that is known before; seconds: of a forward."""
     from pytest_circuits.prune.controls import controls_of  # noqa: PLC0415
-    from pytest_circuits.prune.subject import demands_of  # noqa: PLC0415
+    from pytest_circuits.prune.subject import demands_of, ranks_nodes  # noqa: PLC0415
 
+    begins = f"no nodes yet; to find them: pytest-circuits prune {loaded.path}: "
+    if model and ranks_nodes(loaded.spec, model):
+        return begins + (
+            "a forward and backward ranks the nodes, and what the ranking says is refined, which "
+            "takes the longer the more nodes are needed"
+        )
     settings = PrunePlan()
     controls = len(controls_of(model)) if model else _CONTROLS
     prompts = settings.learnt_from(demands_of(loaded.spec, settings).runs, controls=controls)
     time = "" if seconds is None else f" (about {_BACKWARD * seconds * prompts:.2g} s here)"
     return (
-        f"no nodes yet; to find them: pytest-circuits prune {loaded.path}: masks are learnt from "
-        f"{prompts:,} prompts, forwards and backwards{time}, in {settings.masks.steps} steps; what "
-        "they leave is refined, which takes the longer the more nodes they leave"
+        f"{begins}masks are learnt from {prompts:,} prompts, forwards and backwards{time}, in "
+        f"{settings.masks.steps} steps; what they leave is refined, which takes the longer the "
+        "more nodes they leave"
     )

@@ -30,11 +30,13 @@ _CONCLUDED = (0, 1)  # exit statuses of a search that is over, with or without a
 )
 @click.option(
     "--method",
-    type=click.Choice(["masks", "attribution", "greedy"]),
-    default="masks",
+    type=click.Choice(["auto", "masks", "attribution", "greedy"]),
+    default="auto",
     show_default=True,
     help="How nodes are proposed before they are refined: learnt masks, the ranking by integrated "
-    "gradients, or removal from the outputs back to the inputs.",
+    "gradients, or removal from the outputs back to the inputs. auto: the ranking among up to "
+    "1,024 nodes of a model that runs no circuits compiled, such as the heads of one of "
+    "transformers; else masks.",
 )
 @click.option(
     "--start-from",
@@ -84,6 +86,12 @@ _CONCLUDED = (0, 1)  # exit statuses of a search that is over, with or without a
     is_flag=True,
     help="Search again, with the nodes that were found at a higher price, until no circuit with "
     "at most half of its nodes in common meets the same demands: the rivals, under `found_by`.",
+)
+@click.option(
+    "--certify",
+    is_flag=True,
+    help="Try every smaller circuit, the smallest first, up to 20,000 of them; what is known then "
+    "stands under `found_by`. Without it up to 512 of them are, where a ranking was refined.",
 )
 @click.option(
     "--calibrate",
@@ -142,9 +150,10 @@ def prune(
     A search that was stopped or killed goes on where it was when the same command is run again.
     """
     cluster = _cluster(jobs=jobs, **{name: options.pop(name) for name in _OF_CLUSTER})
-    if options["start"] != "all" and options["method"] != "masks":
+    of_masks = options["method"] in {"auto", "masks"}
+    if options["start"] != "all" and not of_masks:
         raise UsageError("--start-from is about masks; leave it or --method away")
-    if options["rivals"] and options["method"] != "masks":
+    if options["rivals"] and not of_masks:
         raise UsageError("--rivals are searched for with masks; leave it or --method away")
     devices = device.split(",") if device else [None]
     if cluster is not None and len(devices) > 1:

@@ -196,6 +196,15 @@ class Tree:
         return self.paths.gather(1, self.last[:, None])[:, 0]
 
     @property
+    def sees(self) -> Tensor:
+        """Which beginnings [P, P] each has among its tokens, itself too."""
+        length = self.paths.shape[1]
+        path = self.paths[self.places // length]  # [P, T]
+        among = torch.arange(length, device=path.device) <= self.depths[:, None]
+        times = among.new_zeros(len(path), len(path), dtype=torch.int)
+        return times.scatter_add_(1, path, among.int()) > 0
+
+    @property
     def padded(self) -> Tensor:
         """The token ids of the prompts, one a row, [B, T]."""
         return self.tokens[self.paths]
@@ -319,6 +328,23 @@ class Prefixed(Protocol):
 def prefix_of(model: Model) -> tuple[int, ...]:
     """What is put before every text; nothing, mostly."""
     return model.prefix if isinstance(model, Prefixed) else ()
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A model that says how many prompts run together at most where a shape is kept."""
+
+    @property
+    def block(self) -> int:
+        """Prompts, by its kind and device alone: last bits of what a prompt scores hang on it."""
+
+
+BLOCK = 128  # of a small model
+
+
+def block_of(model: object) -> int:
+    """Prompts of a tree that shares its shape with those of other prompts."""
+    return model.block if isinstance(model, Paced) else BLOCK
 
 
 def wires_of(model: Model) -> Mapping[Ends, Wire]:

@@ -8,7 +8,7 @@ are chosen this way hundreds of times larger (appendix A.5).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -22,13 +22,13 @@ from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.objective import Objective
 from pytest_circuits.prune.plan import Method, Start
 from pytest_circuits.prune.pool import Prompts
-from pytest_circuits.prune.quality import Judge
 from pytest_circuits.prune.soft_masks import alone, in_order, margins
 from pytest_circuits.prune.stages import Case, stage
 from pytest_circuits.system.progress import reporting
 
 POINTS = 16  # of the path at which the gradient is taken
 _TOP_OF_RANKING = 2, 64  # a prefix may have so many times the nodes that were on, and so many more
+_ATTRIBUTED = 64  # pairs
 _GRID = 16  # sizes of a prefix tried at once
 
 
@@ -51,13 +51,18 @@ def proposed(case: Case, method: str) -> Nodes:
 def _by_attribution(case: Case) -> Nodes:
     """The smallest prefix of the ranking by attribution that is good enough."""
     subject, barred = case.subject, set(case.forbidden)
-    if subject.fill:
-        scores = attribute(subject.model, subject.fill, subject.pool.first(64))
-    else:
-        scores = patched(subject.objective, subject.pool.first(64))
+    scores = attributed(subject.objective, subject.fill, subject.pool)
     ranking = [node for node in ranked(scores) if node not in barred]
-    nodes = smallest(subject.judge, ranking, most=len(ranking))
+    nodes = smallest(subject.judge.first, ranking, most=len(ranking))
     return nodes or Nodes.gather(ranking)
+
+
+def attributed(
+    objective: Objective, fill: Mapping[str, Tensor], prompts: Prompts
+) -> dict[str, Tensor]:
+    """What each node does by the first prompts, under a constant ablation or by patching."""
+    first = prompts.first(_ATTRIBUTED)
+    return attribute(objective.model, fill, first) if fill else patched(objective, first)
 
 
 def attribute(model: Model, fill: Mapping[str, Tensor], prompts: Prompts) -> dict[str, Tensor]:
@@ -184,13 +189,17 @@ def of_masks(case: Case, batch: Batch, index: int) -> list[Nodes]:
             on = masks.on(k)
             times, more = _TOP_OF_RANKING
             most = times * on.count + more
-            nodes = smallest(case.subject.judge, learnt[k].ranking, most=most) or on
+            nodes = smallest(case.subject.judge.first, learnt[k].ranking, most=most) or on
         found.append(nodes)
     return found
 
 
-def smallest(judge: Judge, ranking: Sequence[Node], *, most: int) -> Nodes | None:
-    """The smallest prefix of a ranking that reaches the bar, or None up to `most` nodes.
+def smallest(
+    first: Callable[[Sequence[Nodes]], int | None], ranking: Sequence[Node], *, most: int
+) -> Nodes | None:
+    """The smallest prefix of a ranking that is good enough, or None up to `most` nodes.
+
+    first: the place of the first of some circuits that is.
 
     A longer prefix is not always better, so sizes are not bisected: a grid is tried, then a finer
     grid below its smallest good size, until neighbouring sizes have been tried.
@@ -198,12 +207,11 @@ def smallest(judge: Judge, ranking: Sequence[Node], *, most: int) -> Nodes | Non
     low, high, best = 1, most, None
     while low <= high:
         sizes = sorted({int(s) for s in np.geomspace(low, high, _GRID).round()})
-        qualities = judge.assess([Nodes.gather(ranking[:size]) for size in sizes])
-        good = [size for size, q in zip(sizes, qualities, strict=True) if q.reaches(judge.bar)]
-        if not good:
+        position = first([Nodes.gather(ranking[:size]) for size in sizes])
+        if position is None:
             return best
-        best = Nodes.gather(ranking[: good[0]])
-        position = sizes.index(good[0])
-        low = sizes[position - 1] + 1 if position else good[0]
-        high = good[0] - 1
+        size = sizes[position]
+        best = Nodes.gather(ranking[:size])
+        low = sizes[position - 1] + 1 if position else size
+        high = size - 1
     return best

@@ -103,7 +103,7 @@ class Objective:
             turned = ablation.kind.from_partner
             fill = carries if turned else self._fills[ablation]
             mine = (parts or {}).get(ablation, {})
-            ways = 1 + demands.necessity * (1 + turned)
+            ways = 1 + demands.necessity * (1 + (turned and bool(self._outputs)))
             keep = {name: self._kept(name, mask, ways, mine) for name, mask in on.items()}
             by_run = margins(self.model, fill, keep, prompts)  # [K, S, P]
             found.losses.append(_loss(by_run[:, 0]))

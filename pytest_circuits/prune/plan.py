@@ -15,6 +15,10 @@ class Method(StrEnum):
     GREEDY = "greedy"
 
 
+AUTO = "auto"  # of a request: the method that fits the model
+FEW_NODES = 1024  # up to which a ranking is refined sooner than masks are learnt
+
+
 class Start(StrEnum):
     """The nodes that a mask search starts with."""
 
@@ -68,6 +72,7 @@ class PrunePlan:
     controls: bool = True  # whether the same search runs where there is nothing to find
     exhaust: bool = False  # whether backups of the circuit are searched for
     rivals: bool = False  # whether other circuits are, that meet the same demands
+    certify: bool = False  # whether as many smaller circuits as can be are tried, one by one
     calibrate: bool = False  # whether the circuit is calibrated at the end
     evaluation_pairs: int = 64
     # Stricter than the claims: their bounds leave room for the prompts that were not seen, and a

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -70,8 +71,7 @@ class Prompts:
 
         A behavior that makes no sense: no mechanism of the model can be what it asks for.
         """
-        pairs = self.choices.shape[1] // 2
-        coin = np.random.Generator(np.random.Philox(key=seed)).permutation(pairs) < pairs // 2
+        coin = swaps(self.choices.shape[1] // 2, seed=seed)
         swap = torch.from_numpy(np.repeat(coin, 2)).to(self.choices.device)
         return replace(
             self, choices=torch.where(swap[:, None], self.choices.flip(-1), self.choices)
@@ -82,6 +82,11 @@ class Prompts:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Prompts:
         return Prompts(*map(change, (self.tokens, self.last, self.choices, self.places)))
+
+
+def swaps(pairs: int, *, seed: int) -> NDArray[np.bool_]:
+    """Which half of so many pairs has answer and foil swapped."""
+    return np.random.Generator(np.random.Philox(key=seed)).permutation(pairs) < pairs // 2
 
 
 def together(prompts: Sequence[Prompts]) -> Prompts:

@@ -8,30 +8,26 @@ from functools import partial
 from math import inf
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pytest_circuits.circuit.attention import kept_heads, shows_attention
 from pytest_circuits.circuit.edges import Edges, live_edges
-from pytest_circuits.circuit.encoding import Encoder
 from pytest_circuits.circuit.inside import by_share, interchanges, look_inside
 from pytest_circuits.circuit.nodes import Node, Nodes, upstream
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, Kept, View
 from pytest_circuits.claims.parts_of_rest import GAP_PAIRS, gap_shown
-from pytest_circuits.compile.family import Family, Member
+from pytest_circuits.compile.family import Member
 from pytest_circuits.model.protocol import Wired
-from pytest_circuits.model.sparse.adapter import SparseModel
-from pytest_circuits.prompts.space import Pair, prompts_of
+from pytest_circuits.prompts.space import Pair
+from pytest_circuits.prune.alone import Alone
 from pytest_circuits.prune.objective import Demands
-from pytest_circuits.spec.ablations import Ablation, Given
+from pytest_circuits.spec.ablations import Ablation
 
 Floats = NDArray[np.float64]
 
 FEW = 32  # pairs that rule a complement out, before all of them decide
 FEWEST = 8  # pairs on which it is seen how much a node does
-LARGEST = 512  # nodes up to which circuits are compiled
-_ROWS = 1 << 15  # prompt tokens of one compiled forward, over all its circuits
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +160,12 @@ class Judge:
         self.runner, self.bar = runner, bar
         self.demands = demands or Demands((runner.ablation,), necessity=bar.asks_for_necessity)
         self.pairs = tuple(pairs)
-        self._weights: Floats = np.asarray(weights, dtype=np.float64)
+        self.weights: Floats = np.asarray(weights, dtype=np.float64)
         self.forget()
 
     def forget(self) -> None:
         """Begin anew: what a stage of a search finds must not depend on the stages before it."""
-        self._compiled = _Compiled(self.runner, self.pairs)
+        self._alone = Alone(self.runner, self.pairs)
         self._hardest: dict[str, list[int]] = {}  # pairs by trial, worst first
         self._failed: list[str] = []  # names of trials, the last that failed first
         self._known_effects: dict[Node, float] = {}
@@ -201,7 +197,7 @@ class Judge:
     def measure(self, member: Member) -> Quality:
         """Quality of one circuit by the ablated model itself, as the claims will run it."""
         margins = self.runner.margins_many(self.pairs, [View.circuit(*member)])[0]
-        return self._tried(_alone(margins, self._weights), member)
+        return self._tried(_alone(margins, self.weights), member)
 
     def left_by_edges(self, member: Member) -> float:
         """Nats by which a pair is told apart at most with only its edges cut; 0 where none can be.
@@ -215,12 +211,21 @@ class Judge:
 
     def alone(self, members: Sequence[Member]) -> list[Quality]:
         """Quality of several circuits, each with its edges, as if nothing were left without."""
-        return [_alone(margins, self._weights) for margins in self._compiled.margins(members)]
+        return [_alone(margins, self.weights) for margins in self._alone.margins(members)]
+
+    def first(self, circuits: Sequence[Nodes]) -> int | None:
+        """The place of the first circuit that is good enough; None where none is."""
+        members: list[Member] = [(nodes, None) for nodes in circuits]
+        alone = self.alone(members)
+        good = (i for i, quality in enumerate(alone) if quality.reaches(self.bar))
+        return next((i for i in good if self._survives(members[i])), None)
 
     def reaches(self, member: Member) -> bool:
         """Whether one circuit is good enough in every trial; what is cheap to ask first."""
-        if not self.alone([member])[0].reaches(self.bar):
-            return False
+        return self.alone([member])[0].reaches(self.bar) and self._survives(member)
+
+    def _survives(self, member: Member) -> bool:
+        """Whether a circuit that is good enough alone is so in every other trial."""
         trials = {trial.name: trial for trial in self._trials(member)}
         order = [*(name for name in self._failed if name in trials), *trials]
         for name in dict.fromkeys(order):
@@ -252,7 +257,7 @@ class Judge:
             return self._inside(trial.view)
         margins = trial.runner.margins_many(self.pairs, [trial.view])[0]
         self._hardest[trial.name] = np.argsort(-margins.mean(axis=1), kind="stable").tolist()
-        return trial.counts(margins, self._weights)
+        return trial.counts(margins, self.weights)
 
     def _inside(self, circuit: View) -> Quality:
         """How a circuit alone is inside, beside the whole model, on some of the pairs."""
@@ -292,8 +297,9 @@ class Judge:
                 continue
             count = _flipped if ablation.kind.from_partner else _left
             ways = {"nodes": View.without(nodes)}
-            if ablation.kind.from_partner:
-                ways["upstream"] = View.without(upstream(nodes, self.runner.model))
+            above = upstream(nodes, self.runner.model)
+            if ablation.kind.from_partner and above != nodes:
+                ways["upstream"] = View.without(above)
             if self.demands.edges and isinstance(self.runner.model, Wired):
                 ways["edges"] = View.without(Nodes.of({}), self._edges(member))
             for way, view in ways.items():
@@ -316,7 +322,7 @@ class Judge:
 
     def beside(self, runner: Runner, view: View) -> Quality:
         """How a run with a part of the rest ablated does beside the whole model."""
-        return self._beside(runner.margins_many(self.pairs, [view])[0], self._weights)
+        return self._beside(runner.margins_many(self.pairs, [view])[0], self.weights)
 
     def _beside(self, margins: Floats, weights: Floats, pairs: int | None = None) -> Quality:
         gaps = _losses(margins) - _losses(self.runner.margins(self.pairs, WHOLE))
@@ -347,52 +353,6 @@ def _flipped(margins: Floats, weights: Floats) -> Quality:
 def _losses(margins: Floats) -> Floats:
     losses: Floats = np.logaddexp(0, -margins)
     return losses
-
-
-class _Compiled:
-    """Circuits alone on fixed pairs, as parts of one compiled circuit that is made when needed."""
-
-    def __init__(self, runner: Runner, pairs: Sequence[Pair]) -> None:
-        self._runner, self._pairs = runner, pairs
-        prompts, encoder = prompts_of(pairs), Encoder(runner.model)
-        self._count = len(prompts)
-        self._batches = [
-            (indexes, encoder.batch([prompts[i] for i in indexes], rows=len(indexes)))
-            for indexes in encoder.groups(prompts, rows=len(prompts))
-        ]
-        self._family: Family | None = None
-
-    def margins(self, members: Sequence[Member]) -> Floats:
-        """Margins of K circuits, [K, n, 2]."""
-        union = {node for nodes, _ in members for node in nodes}
-        model = self._runner.model
-        if len(union) > LARGEST or not isinstance(model, SparseModel):
-            views = [View.circuit(nodes, edges) for nodes, edges in members]
-            return self._runner.margins_many(self._pairs, views)
-        family = self._around(union, model)
-        found = np.empty((len(members), self._count))
-        for indexes, batch in self._batches:
-            few = max(1, _ROWS // batch.tokens.numel())
-            for start in range(0, len(members), few):
-                part = slice(start, start + few)
-                answer, foil = family.preferences(members[part], batch).unbind(-1)
-                found[part, indexes] = (answer - foil).double().cpu().numpy()
-        return found.reshape(len(members), -1, 2)
-
-    def _around(self, nodes: set[tuple[str, int]], model: SparseModel) -> Family:
-        """A family that holds some nodes and not many others."""
-        known = self._family
-        if (
-            known is None
-            or not nodes <= set(known.nodes)
-            or known.nodes.count > 4 * len(nodes) + 64
-        ):
-            runner = self._runner
-            tokens = torch.cat([batch.tokens.flatten() for _, batch in self._batches])
-            fill = runner.ablation.kind.fill(Given(runner.reference))
-            known = Family.of(model, Nodes.gather(nodes), fill, tokens)
-            self._family = known
-        return known
 
 
 def _mean(values: NDArray[np.bool_] | Floats, weights: Floats) -> float:

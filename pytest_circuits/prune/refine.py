@@ -19,9 +19,10 @@ from pytest_circuits.circuit.edges import Edge, Edges, live_edges
 from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.model.protocol import Kind, Model, sites_of
+from pytest_circuits.prune.alone import LARGEST
 from pytest_circuits.prune.objective import Objective, Tried
 from pytest_circuits.prune.pool import Prompts
-from pytest_circuits.prune.quality import LARGEST, Bar, Judge, Quality
+from pytest_circuits.prune.quality import Bar, Judge, Quality
 from pytest_circuits.prune.soft_masks import in_order
 from pytest_circuits.spec.ablations import Ablation
 
@@ -187,9 +188,12 @@ def remove(
             uses = proposer.uses_without(Nodes.gather(kept))
             return sorted(range(len(kept)), key=lambda i: (uses[i], i))[:_RANKED]
         parts = [(Nodes.gather(_without(kept, {i})), edges) for i in range(len(kept))]
-        alone, others = judge.alone(parts), proposer.uses_without(Nodes.gather(kept))
-        uses = [max(q.use(bar), other) for q, other in zip(alone, others, strict=True)]
+        alone = judge.alone(parts)
         good = [i for i, quality in enumerate(alone) if quality.reaches(bar)]
+        if len(good) < 2:  # there is no order to ask for
+            return good
+        others = proposer.uses_without(Nodes.gather(kept))
+        uses = [max(q.use(bar), other) for q, other in zip(alone, others, strict=True)]
         return sorted(good, key=lambda i: (uses[i], i))
 
     def reaches(kept: list[Node]) -> bool:

@@ -43,6 +43,7 @@ class Request:
     sufficient_only: bool
     exhaust: bool
     rivals: bool
+    certify: bool
     calibrate: bool
     edges: bool
     controls: bool

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
@@ -22,13 +23,13 @@ from pytest_circuits.model.open import load_model, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import PromptSpace
-from pytest_circuits.prune.plan import MaskPlan, Method, PrunePlan, Start
+from pytest_circuits.prune.plan import AUTO, MaskPlan, Method, PrunePlan, Start
 from pytest_circuits.prune.pool import split
 from pytest_circuits.prune.quality import Judge
 from pytest_circuits.prune.request import Request
 from pytest_circuits.prune.search import Found, Rivals, find_circuits
 from pytest_circuits.prune.stages import Notes
-from pytest_circuits.prune.subject import NotFoundError, Subject, demands_of
+from pytest_circuits.prune.subject import NotFoundError, Subject, demands_of, ranks_nodes
 from pytest_circuits.spec.load import LoadedSpec, load_spec
 from pytest_circuits.spec.problems import Problem
 from pytest_circuits.spec.tree import Limits
@@ -77,10 +78,12 @@ def search(request: Request, loaded: Sequence[LoadedSpec]) -> int:
         _Wanted(each, Path(target), folder)
         for each, target, folder in zip(loaded, request.targets, request.folders, strict=True)
     ]
+    opened = lru_cache(1)(partial(load_model, device=device))
     failed, groups = False, _by_model(wanted, request.model, plan)
-    refuse([p for path, group in groups for p in _problems(group, plan, load_model(path))])
-    for model_path, group in groups:
-        failed |= _search_together(group, plan, model_path, device)
+    refuse([p for path, group in groups for p in _problems(group, plan, opened(path))])
+    for path, group in groups:
+        fitted = _fitted(plan, request, group[0].loaded.spec, opened(path))
+        failed |= _search_together(group, fitted, opened(path))
     return FOUND_NOTHING if failed else 0
 
 
@@ -97,7 +100,7 @@ def _problems(wanted: Sequence[_Wanted], plan: PrunePlan, model: Model) -> Itera
 
 def plan_of(request: Request) -> PrunePlan:
     plan = PrunePlan(
-        method=Method(request.method),
+        method=Method.MASKS if request.method == AUTO else Method(request.method),
         start=Start(request.start),
         masks=MaskPlan(steps=request.steps),
         seed=request.seed,
@@ -106,9 +109,18 @@ def plan_of(request: Request) -> PrunePlan:
         controls=request.controls,
         exhaust=request.exhaust,
         rivals=request.rivals,
+        certify=request.certify,
     )
     plan = plan.sufficient_only() if request.sufficient_only else plan
     return plan.calibrated() if request.calibrate else plan
+
+
+def _fitted(plan: PrunePlan, request: Request, spec: Spec, model: Model) -> PrunePlan:
+    """The plan with the method that fits a model, where a request leaves it open."""
+    of_masks = plan.start is not Start.ALL or plan.seeds > 1 or plan.rivals
+    if request.method != AUTO or of_masks:
+        return plan
+    return replace(plan, method=Method.ATTRIBUTION) if ranks_nodes(spec, model) else plan
 
 
 def _by_model(
@@ -124,11 +136,8 @@ def _by_model(
     return list(groups.values())
 
 
-def _search_together(
-    wanted: Sequence[_Wanted], plan: PrunePlan, model_path: Path, device: str
-) -> bool:
+def _search_together(wanted: Sequence[_Wanted], plan: PrunePlan, model: Model) -> bool:
     """Search those of one model in one batch; True if something was not found."""
-    model = load_model(model_path, device=device)
     reference = load_reference(model)
     ready, failed = [], False
     for each in wanted:
@@ -224,9 +233,12 @@ def report(target: Path, found: Found, plan: PrunePlan, *, before: Spec) -> None
         each = zip(found.nodes.ids(), counts, strict=True)
         text = ", ".join(f"{node} {count}" for node, count in each)
         click.echo(f"  found by how many of {plan.seeds} seeds: {text}")
+    if found.proof is not None:
+        click.echo(f"  {found.proof}")
+    how = "ranking" if plan.method is Method.ATTRIBUTION else "masks"
     for name, control in found.controls.items():
         flag = "" if control.is_far_from(found.drafted) else "  <- not clearly worse"
-        click.echo(f"  the same masks with {name.replace('_', ' ')}: {control}{flag}")
+        click.echo(f"  the same {how} with {name.replace('_', ' ')}: {control}{flag}")
     for number, backup in enumerate(found.backups or (), start=1):
         click.echo(
             f"  backup {number}: {backup.nodes.count} other nodes do the task at loss "
@@ -255,13 +267,12 @@ def report(target: Path, found: Found, plan: PrunePlan, *, before: Spec) -> None
 def completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: Path) -> Spec:
     """The specification with the nodes that were found, and how they were found."""
     where = os.path.relpath(model.path.resolve(), target.parent.resolve())
+    of_masks = {"steps": plan.masks.steps, "seed": plan.seed, "seeds": plan.seeds}
     found_by: dict[str, FoundBy] = {
         "tool": f"pytest-circuits {pytest_circuits.__version__} prune",
         "model_digest": model.digest,
         "method": plan.method.value,
-        "steps": plan.masks.steps,
-        "seed": plan.seed,
-        "seeds": plan.seeds,
+        **(of_masks if plan.method is Method.MASKS else {}),
         "asked_for_necessity": plan.masks.backup_weight > 0,
         "nodes": found.nodes.count,
         "task_loss": float(f"{found.quality.loss:.4g}"),
@@ -285,6 +296,7 @@ def completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: P
         found_by["backups"] = len(found.backups)
     if found.rivals is not None:
         found_by |= _told_of_rivals(found, found.rivals)
+    found_by |= {} if found.proof is None else found.proof.told()
     return spec.model_copy(
         update={
             "model": Path(where).as_posix(),

@@ -17,14 +17,21 @@ from math import inf
 from pathlib import Path
 
 from pytest_circuits.circuit.edges import Edges, live_edges
-from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.nodes import Nodes, all_nodes, in_forward_order
 from pytest_circuits.model.protocol import Model, wires_of
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prune.calibrate import Calibrated, with_calibration
 from pytest_circuits.prune.controls import Control, control, controls_of
 from pytest_circuits.prune.drafts import drafts
 from pytest_circuits.prune.hold import ROUNDS, Held, attacks, hold
-from pytest_circuits.prune.plan import PrunePlan, Start
+from pytest_circuits.prune.plan import Method, PrunePlan, Start
+from pytest_circuits.prune.proof import (
+    AFFORDED,
+    MOST,
+    Proof,
+    all_smaller,
+    costs,
+)
 from pytest_circuits.prune.quality import Quality
 from pytest_circuits.prune.refine import exchange, needed_edges, remove, repair
 from pytest_circuits.prune.stages import Case, stage
@@ -60,6 +67,7 @@ class Found:
     backups: tuple[Found, ...] | None  # circuits that take over without it; None: not searched
     calibrated: Calibrated | None = None  # with it goes the quality; None: not calibrated
     rivals: Rivals | None = None  # None: not searched
+    proof: Proof | None = None  # None: smaller circuits were not tried one by one
 
 
 def find_circuits(
@@ -105,8 +113,11 @@ def _searched(case: Case, drafted: list[Nodes]) -> Found:
         union = Nodes.gather(node for nodes in of_seeds for node in nodes)
         refined += _refined(case, [union])
     nodes, edges = case.run(smallest, [each.nodes for each in refined]), None
+    asked = plan.certify and case.subject.objective.demands.max_gap is None
+    proof = case.run(proved, nodes) if asked or _provable(case, nodes) else None
+    nodes = proof.best if proof and proof.best else nodes
     if plan.edges and wires_of(model):
-        met = next(each.met for each in refined if each.nodes == nodes)
+        met = next((each.met for each in refined if each.nodes == nodes), ())
         nodes, edges = case.run(with_edges, Held(nodes, met))
     quality = case.run(measured, nodes, edges)
     fitted = case.run(with_calibration, nodes, edges, quality) if plan.calibrate else None
@@ -120,7 +131,20 @@ def _searched(case: Case, drafted: list[Nodes]) -> Found:
         backups=tuple(_backups(case, nodes)) if plan.exhaust else None,
         calibrated=fitted,
         rivals=_rivals(case, nodes) if plan.rivals else None,
+        proof=proof,
     )
+
+
+def _provable(case: Case, nodes: Nodes) -> bool:
+    """Whether all smaller circuits are tried, because they are few."""
+    number = costs(all_nodes(case.subject.model).count, nodes.count)
+    plan, unheld = case.plan, case.subject.objective.demands.max_gap is None
+    return unheld and plan.method is Method.ATTRIBUTION and number <= _most(plan)
+
+
+def _most(plan: PrunePlan) -> int:
+    """How many circuits are tried one by one."""
+    return MOST if plan.certify else AFFORDED
 
 
 def _refined(case: Case, circuits: list[Nodes]) -> list[Held]:
@@ -163,6 +187,8 @@ def held(case: Case, nodes: Nodes) -> Held | None:
 @stage
 def exchanged(case: Case, nodes: Nodes) -> Nodes:
     """A circuit with nodes for each of which two others could go."""
+    if _provable(case, nodes):  # all that an exchange may come to is among what is tried then
+        return nodes
     judge, proposer = case.subject.judge, case.subject.proposer
     rounds, barred = case.plan.rounds, frozenset(case.forbidden)
     return _last(case, nodes, exchange(judge, proposer, nodes, rounds=rounds, forbidden=barred))
@@ -174,6 +200,19 @@ def _last(case: Case, nodes: Nodes, smaller: Iterator[Nodes]) -> Nodes:
         for best in smaller:
             reporter.at(total - best.count, f"{best.count} nodes")
     return best
+
+
+@stage
+def proved(case: Case, nodes: Nodes) -> Proof:
+    """What all circuits of fewer nodes come to, as far as they can be tried."""
+    judge, most = case.subject.judge, _most(case.plan)
+    model, barred = case.subject.model, set(case.forbidden)
+    every = [node for node in in_forward_order(all_nodes(model), model) if node not in barred]
+    equals = case.plan.certify
+    total = min(most, costs(len(every), nodes.count + equals))
+    about = f"trying smaller circuits of {case.subject.spec.circuit}, each of them"
+    with reporting(about, total) as reporter:
+        return all_smaller(judge, every, of=nodes.count, equals=equals, most=most, tell=reporter.at)
 
 
 @stage

@@ -15,11 +15,11 @@ from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.scope import in_scope
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.errors import CircuitsError
-from pytest_circuits.model.protocol import Model
+from pytest_circuits.model.protocol import Compiles, Model, widths_of
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.prune.objective import Demands, Objective
-from pytest_circuits.prune.plan import PrunePlan
+from pytest_circuits.prune.plan import FEW_NODES, PrunePlan
 from pytest_circuits.prune.pool import Prompts, split
 from pytest_circuits.prune.quality import FEW, Bar, Judge
 from pytest_circuits.prune.refine import Proposer
@@ -101,6 +101,16 @@ def demands_of(spec: Spec, plan: PrunePlan) -> Demands:
         pairs=spec.protocol.pairs,
         space=PromptSpace(spec.behavior).size,
     )
+
+
+def ranks_nodes(spec: Spec, model: Model) -> bool:
+    """Whether a search begins with a ranking of the nodes where nobody asks for another method.
+
+    Masks are learnt in hundreds of forwards and backwards, which pays where there are thousands of
+    nodes or what circuits do alone is run compiled.
+    """
+    few = sum(widths_of(in_scope(spec, model)).values()) <= FEW_NODES
+    return few and not isinstance(model, Compiles)
 
 
 def spread(pairs: Sequence[Pair], demands: Demands) -> Sequence[Pair]:

@@ -35,9 +35,14 @@ CLAIMS = {
 
 
 def write(
-    path: Path, *, pair: tuple[int, int] = PAIR, seed: int = 0, bfloat16: bool = False
+    path: Path,
+    *,
+    pair: tuple[int, int] = PAIR,
+    seed: int = 0,
+    bfloat16: bool = False,
+    twin: int | None = None,
 ) -> Path:
-    """Write the model, with the heads that do it."""
+    """Write the model, with the heads that do it; twin: a second one that does as the last does."""
     module = make("gpt2", seed=seed, vocab_size=len(WORDS), n_head=HEADS)
     at = {word: i for i, word in enumerate(WORDS)}
     with torch.no_grad():
@@ -54,8 +59,11 @@ def write(
         embedding[at["right"], [_NAMED, _SIDE]] = torch.tensor([4.0, -4.0])
         embedding[at["now"], _NOW] = 4
         embedding[at["L"], _SAID], embedding[at["R"], _SAID] = 0.6, -0.6
-        roads = ((_NAMED, _SIDE, _RELAY), (_NOW, _RELAY, _SAID))
-        for layer, head, road in zip(module.transformer.h, pair, roads, strict=True):
+        first, last = module.transformer.h
+        roads = [(first, pair[0], (_NAMED, _SIDE, _RELAY)), (last, pair[1], (_NOW, _RELAY, _SAID))]
+        if twin is not None:
+            roads.append((last, twin, (_NOW, _RELAY, _SAID)))
+        for layer, head, road in roads:
             (looked_at, carried, written), channel = road, head * SIZE
             layer.attn.c_attn.weight[_NOW, channel] = 2  # what it asks
             layer.attn.c_attn.weight[looked_at, 32 + channel] = 2  # what answers

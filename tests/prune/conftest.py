@@ -37,6 +37,7 @@ def request_for(path: Path) -> Request:
         sufficient_only=False,
         exhaust=False,
         rivals=False,
+        certify=False,
         calibrate=False,
         edges=False,
         controls=False,

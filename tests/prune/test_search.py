@@ -159,9 +159,9 @@ def test_the_smallest_prefix_is_found_although_a_longer_one_may_be_worse(
     judge = (case := known(quote_copier(0))).subject.judge
     others = [node for node in all_nodes(case.subject.model) if node not in set(case.nodes)]
     ranking = [*others[:3], *case.nodes, *others[3:40]]
-    nodes = smallest(judge, ranking, most=len(ranking))
+    nodes = smallest(judge.first, ranking, most=len(ranking))
     assert nodes == Nodes.gather(ranking[: 3 + case.nodes.count])
-    assert smallest(judge, ranking, most=4) is None
+    assert smallest(judge.first, ranking, most=4) is None
 
 
 def test_attribution_finds_what_the_loss_changes_by(known: Callable[..., Known]) -> None:

@@ -15,16 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pytest_circuits.model.huggingface.anatomy import Anatomy, Library, anatomy_of
 from pytest_circuits.model.huggingface.attention import looking
-from pytest_circuits.model.huggingface.hooks import Looking, gauges_of, sites_of
+from pytest_circuits.model.huggingface.hooks import GrownError, Looking, gauges_of, sites_of
 from pytest_circuits.model.huggingface.vocabulary import Vocabulary
-from pytest_circuits.model.protocol import Gauge, Hook, Shows, Site
+from pytest_circuits.model.protocol import BLOCK, Gauge, Hook, Join, Shows, Site, Tree
 from pytest_circuits.model.reference import Reference
 
 _STEP = 8  # prompts are padded to a multiple of so many tokens, which need positions too
+_BLOCK = 32  # prompts, on a CPU: to compute what is padding costs as much as anything else
 _POSITIONS = 2048  # of a model that sets no limit
 
 
@@ -40,6 +41,7 @@ class HuggingFaceModel:
     device: torch.device
     stored: str = "float32"  # the type of the weights in their files
     patterns: bool = True
+    branches: bool = True  # whether a row can hold a tree; else the prompts of one run side by side
     shown: frozenset[str] | None = None
     reference: Reference | None = field(default=None, repr=False)  # None: it lies beside the model
     digest_now: Callable[[], str] | None = field(default=None, repr=False)  # see `HandedOver`
@@ -56,6 +58,10 @@ class HuggingFaceModel:
     def max_tokens(self) -> int:
         most = getattr(self._config, "max_position_embeddings", None) or _POSITIONS
         return int(most) // _STEP * _STEP
+
+    @property
+    def block(self) -> int:
+        return _BLOCK if self.device.type == "cpu" else BLOCK
 
     @property
     def vocab_size(self) -> int:
@@ -106,6 +112,48 @@ class HuggingFaceModel:
             logits: Tensor = self.module(input_ids=tokens, use_cache=False).logits
         return logits if at is None else logits[:, 0]
 
+    def run_shared(
+        self, tree: Tree, hook: Hook | None = None, join: Join | None = None, *, rows: int = 1
+    ) -> Tensor:
+        """See `protocol.Shares`; a hook is given all beginnings at every site."""
+        if join is not None:
+            raise TypeError(f"{self.path}: a model that shows no wires has no edges to cut")
+        run = self._in_a_row if self.branches else self._side_by_side
+        try:
+            return run(tree, hook, rows)
+        except GrownError as more:
+            return run(tree, hook, more.rows)
+
+    def _in_a_row(self, tree: Tree, hook: Hook | None, rows: int) -> Tensor:
+        """Logits [K, B, V]: each beginning attends to those that it begins with."""
+        tokens = tree.tokens.expand(rows, -1)
+        hidden = torch.zeros(tree.sees.shape, device=tokens.device)
+        hidden.masked_fill_(~tree.sees, torch.finfo(hidden.dtype).min)
+        with self._looked_into(hook, tokens, ()), self._read_at(lambda x: x[:, tree.ends]):
+            logits: Tensor = self.module(
+                input_ids=tokens,
+                position_ids=tree.depths[None],
+                attention_mask=hidden[None, None],
+                use_cache=False,
+            ).logits
+        return logits
+
+    def _side_by_side(self, tree: Tree, hook: Hook | None, rows: int) -> Tensor:
+        """The same where a family cannot: one row a prompt, as anywhere else."""
+
+        def of_prompts(name: str, x: Tensor) -> Tensor:
+            mine = tree.together(x)
+            found = x if hook is None else hook(name, mine)
+            if found is mine or hook is None:
+                return x
+            if len(found) != len(mine):
+                raise GrownError(len(found))
+            return tree.apart(found)
+
+        tokens = tree.padded.repeat(rows, 1)
+        logits = self.run(tokens, of_prompts if hook else None, at=tree.last.repeat(rows))
+        return logits.view(rows, len(tree.last), -1)
+
     def visit(self, tokens: Tensor, hook: Hook) -> None:
         with self._looked_into(hook, tokens, ()):
             self.module.base_model(input_ids=tokens, use_cache=False)
@@ -131,14 +179,23 @@ class HuggingFaceModel:
     def _asked(self, at: Tensor | None) -> Iterator[None]:
         """Unembed one token of each row alone, where that is all that is asked for."""
 
-        def only(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            rows = torch.arange(len(inputs[0]), device=inputs[0].device)
-            return (inputs[0][rows, at][:, None],)
+        def only(x: Tensor) -> Tensor:
+            return x[torch.arange(len(x), device=x.device), at][:, None]
 
         with ExitStack() as stack:
             if at is not None:
-                stack.callback(self.anatomy.unembedding.register_forward_pre_hook(only).remove)
+                stack.enter_context(self._read_at(only))
             yield
+
+    @contextmanager
+    def _read_at(self, some: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Unembed some of the tokens of each row."""
+        unembedding = self.anatomy.unembedding
+        handle = unembedding.register_forward_pre_hook(lambda _module, inputs: (some(inputs[0]),))
+        try:
+            yield
+        finally:
+            handle.remove()
 
     @contextmanager
     def _looked_into(

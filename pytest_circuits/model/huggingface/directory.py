@@ -27,7 +27,7 @@ from pytest_circuits.model.huggingface.attention import register
 from pytest_circuits.model.huggingface.lora import is_adapter, read_adapter, refuse_both
 from pytest_circuits.model.huggingface.packed import KEY as PACKED
 from pytest_circuits.model.huggingface.packed import packing_of
-from pytest_circuits.model.huggingface.selfcheck import check_itself, shows_patterns
+from pytest_circuits.model.huggingface.selfcheck import branches, check_itself, shows_patterns
 from pytest_circuits.model.huggingface.vocabulary import TOKENIZER, Vocabulary, load_vocabulary
 from pytest_circuits.model.huggingface.weights import check_memory, files_of, read_weights
 from pytest_circuits.model.tensor_file import digest_tensors
@@ -127,7 +127,7 @@ def model_of(
         raise ModelError(f"{cannot} of fewer than 8 positions; prompts are padded to so many")
     try:
         check_itself(model)
-        return replace(model, patterns=shows_patterns(model))
+        return replace(model, patterns=shows_patterns(model), branches=branches(model))
     except ModelError:
         raise
     except Exception as error:  # as above, or one that a plain forward does not run

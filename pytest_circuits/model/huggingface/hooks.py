@@ -56,9 +56,21 @@ def gauges_of(anatomy: Anatomy, *, patterns: bool) -> dict[str, Gauge]:
     return found | ({FINAL_SCALE: Gauge(Shows.SCALE)} if is_norm(anatomy.final) else {})
 
 
+class GrownError(Exception):
+    """A hook made more rows of one where this decoder cannot go on with them."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(rows)
+        self.rows = rows
+
+
 @dataclass(frozen=True)
 class Looking:
-    """One forward of tokens of a shape [N, T], and the hook that is to be called by some names."""
+    """One forward of tokens of a shape [N, T], and the hook that is to be called by some names.
+
+    Rows that a hook makes of one are added to the residual stream, and so to all that comes after:
+    what is read before the stream is added to can grow, if it is laid out by tokens.
+    """
 
     hook: Hook
     shape: tuple[int, int]
@@ -70,7 +82,7 @@ class Looking:
             yield from self._into_block(n, block)
         if anatomy.final is not None:
             if FINAL in self.names:
-                yield _before(anatomy.final, self._seen(FINAL))
+                yield _before(anatomy.final, self._seen(FINAL, grows=True))
             yield from self._into_norm(FINAL_SCALE, anatomy.final)
 
     def pattern(self, layer: int, x: Tensor) -> Tensor:
@@ -81,22 +93,26 @@ class Looking:
     def _into_block(self, n: int, block: Block) -> Iterator[RemovableHandle]:
         """In the order of a forward: where two hooks are at one module, that decides."""
         if (name := f"{n}.{RESID}") in self.names:
-            yield _before(block.module, self._seen(name))
+            yield _before(block.module, self._seen(name, grows=True))
         if (name := f"{n}.{GROUPS}") in self.names:
             yield from self._into_groups(name, block)
         for name, module in ((f"{n}.{HEADS}", block.out), (f"{n}.{NEURONS}", block.down)):
             if module is not None and name in self.names:
-                yield _before(module, self._seen(name))
+                yield _before(module, self._seen(name, grows=True))
         if (name := f"{n}.{EXPERTS}") in self.names and block.experts is not None:
             yield self._into_experts(name, block, block.experts)
         for name, norm in block.norms.items():
             yield from self._into_norm(f"{n}.{name}.scale", norm)
 
-    def _seen(self, name: str) -> Callable[[Tensor], Tensor]:
+    def _seen(self, name: str, *, grows: bool = False) -> Callable[[Tensor], Tensor]:
         """The hook for a value [N, T, D] that some families lay out as [N * T, D]."""
 
         def see(x: Tensor) -> Tensor:
-            return self.hook(name, x.reshape(*self.shape, -1)).view(x.shape)
+            mine = x if x.dim() == 1 + len(self.shape) else x.view(-1, self.shape[1], x.shape[-1])
+            found = self.hook(name, mine)
+            if len(found) != len(mine) and (mine is not x or not grows):
+                raise GrownError(len(found))
+            return found if mine is x else found.view(x.shape)
 
         return see
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
+from pytest_circuits.model.huggingface.anatomy import Library
 from pytest_circuits.model.huggingface.hooks import GROUPS, HEADS, NEURONS
-from pytest_circuits.model.protocol import Hook, Shows
+from pytest_circuits.model.protocol import Hook, Shows, Tree
 from pytest_circuits.model.selfcheck import (
     TOKENS,
     Check,
@@ -23,6 +24,8 @@ from pytest_circuits.model.selfcheck import (
     some_tokens,
     zero,
 )
+
+_WINDOWS = ("sliding_window", "window_size", "attention_chunk_size", "layer_types")
 
 
 @torch.inference_mode()
@@ -96,3 +99,38 @@ def shows_patterns(model: HuggingFaceModel) -> bool:
     complete = all(name in seen and tuple(seen[name].shape) == shape for name in names)
     far = float((open_ - plain).abs().max())
     return complete and far <= near(plain)
+
+
+@torch.inference_mode()
+def branches(model: HuggingFaceModel) -> bool:
+    """Whether a row that holds a tree gives what its prompts give, and may become several rows."""
+    config = model.module.config.get_text_config()
+    if any(_looks_back_less(config, name) for name in _WINDOWS):
+        return False
+    ids = torch.arange(6) * 7919 % model.vocab_size
+    paths, last = torch.tensor([[0, 1, 2, 3], [0, 1, 4, 5]]), torch.tensor([3, 3])
+    depths, places = torch.tensor([0, 1, 2, 3, 2, 3]), torch.tensor([0, 1, 2, 3, 6, 7])
+    tree = Tree(*(x.to(model.device) for x in (ids, depths, paths, last, places)))
+    name = f"{len(model.anatomy.blocks) - 1}.{HEADS}"
+
+    def twice(site: str, x: Tensor) -> Tensor:
+        return torch.cat([x, x / 2]) if site == name else x
+
+    def half(site: str, x: Tensor) -> Tensor:
+        return x / 2 if site == name else x
+
+    plain = torch.stack([model.run(tree.padded, hook, at=tree.last) for hook in (None, half)])
+    try:
+        together = model.run_shared(tree), model.run_shared(tree, twice)
+    except (ValueError, AttributeError, KeyError, TypeError, RuntimeError, IndexError):
+        return False  # a family that is not told where its tokens stand and what they see
+    far = max(float((x - plain[: len(x)]).abs().max()) for x in together)
+    return far <= near(plain)
+
+
+def _looks_back_less(config: Library, name: str) -> bool:
+    """Whether attention reaches back so many tokens alone, in some layer."""
+    said = getattr(config, name, None)
+    if name == "layer_types":
+        return any(kind != "full_attention" for kind in said or ())
+    return said is not None and bool(getattr(config, f"use_{name}", True))

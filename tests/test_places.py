@@ -122,5 +122,8 @@ def test_tokens_that_spell_a_text_say_where_they_are() -> None:
     tokens = ["go ", "left", " now"]
 
     assert spelled("go left now", [0, 1, 2], tokens.__getitem__) == [(0, 3), (3, 7), (7, 11)]
-    with pytest.raises(ModelError, match="spell 'goleftnow', so that nobody knows"):
-        spelled("go left now", [0, 1, 2], lambda i: tokens[i].strip())
+    for spaced in (" go", "left ", "  ", "now"), ("go", "left", "", "now"):
+        found = spelled("go left now", [0, 1, 2, 3], spaced.__getitem__)
+        assert found == [(0, 2), (3, 7), (0, 0), (8, 11)]
+    with pytest.raises(ModelError, match="spell 'go Left now', so that nobody knows"):
+        spelled("go left now", [0, 1, 2], ["go ", "Left", " now"].__getitem__)

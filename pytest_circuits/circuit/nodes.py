@@ -61,6 +61,13 @@ def node_id(hook: str, channel: int | str) -> str:
     return f"{site}[{channel}]{space}{place}"
 
 
+def node_called(name: str) -> Node | None:
+    """The node that texts call so; None where it is none."""
+    address, space, place = name.partition(" ")
+    site, _, channel = address.rstrip("]").rpartition("[")
+    return (f"{site}{space}{place}", int(channel)) if site and channel.isdecimal() else None
+
+
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
     found: defaultdict[Key, list[Value]] = defaultdict(list)
     for key, value in pairs:

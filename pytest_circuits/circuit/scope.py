@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from pytest_circuits.circuit.divided import by_place
 from pytest_circuits.errors import SpecError
-from pytest_circuits.model.protocol import Model, Overlapping, whole_of
+from pytest_circuits.model.protocol import Model, Overlapping, undivided, whole_of
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.places import site_of
 from pytest_circuits.spec.problems import Problem, listed, quoted, suggest
@@ -23,6 +23,7 @@ def in_scope(spec: Spec, model: Model) -> Model:
 
     Raises SpecError where that cannot be, which `check_scope` has told with its line.
     """
+    model = undivided(model)
     if not spec.sites:
         return by_place(model, spec)
     if not isinstance(model, Overlapping) or not {*spec.sites} <= {*model.points}:

@@ -19,7 +19,15 @@ from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, View, keep_masks
 from pytest_circuits.model.open import load_model
-from pytest_circuits.model.protocol import Gauge, Hook, Kind, Model, Site, undivided
+from pytest_circuits.model.protocol import (
+    Gauge,
+    Hook,
+    Kind,
+    Model,
+    Overlapping,
+    Site,
+    undivided,
+)
 from pytest_circuits.model.reference import Reference, measure
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.model.sparse.adapter import SparseModel
@@ -293,3 +301,23 @@ def test_a_model_of_transformers_is_changed_at_that_token_only(
             fill=Ablation.ZERO.kind.fill(Given(reference)),
         )[0]
         torch.testing.assert_close(found[row], alone[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_module_with_a_tokenizer_of_its_own_is_changed_at_that_token_only() -> None:
+    pytest.importorskip("transformers")
+    from tests.handed.test_hand_over import handed  # noqa: PLC0415
+    from tests.huggingface.side import spec as side  # noqa: PLC0415
+
+    whole = handed()
+    nodes = {"0.attn.head at last": [5], "1.attn.head at last": [11]}
+    spec = parse_spec(side(nodes=nodes), path=Path("side.circuit.yaml")).spec
+    assert isinstance(whole, Overlapping)
+    model = whole.among(["attn.head"])
+    runner = Runner(by_place(model, spec), _reference(model), Ablation.MEAN)
+    pairs = pairs_of(spec)
+
+    margins = runner.margins(pairs, WHOLE)
+    assert (runner.margins(pairs, View.circuit(nodes_of(spec))) > margins / 2).all()
+    assert runner.margins(pairs, View.without(nodes_of(spec))).mean() < margins.mean() / 50
+    elsewhere = Nodes.of({"0.attn.head elsewhere": [5], "1.attn.head elsewhere": [11]})
+    np.testing.assert_allclose(runner.margins(pairs, View.without(elsewhere)), margins, atol=0.05)

@@ -8,7 +8,7 @@ Letters in shapes: N rows, T tokens, D channels of a site.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -189,16 +189,19 @@ class DividedModel:
 
     def _numbers(self, tokens: Tensor, at: Tensor | None) -> dict[str, Tensor]:
         """By site the number of the place of each token, [N, T]; NOWHERE in what is no prompt."""
-        length = tokens.shape[1]
         rows: list[list[int]] = tokens.tolist()
-        ends = [-1] * len(rows) if at is None else at.tolist()
-        found: dict[str, list[Sequence[int]]] = {site: [] for site in self.places.roles}
-        for row, end in zip(rows, ends, strict=True):
-            known = self._of(tuple(row[: end + 1]))
-            for site, numbers in found.items():
+        ends = [NOWHERE] * len(rows) if at is None else at.tolist()
+        prompts = [tuple(row[: end + 1]) for row, end in zip(rows, ends, strict=True)]
+        different = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
+        each = torch.tensor([different[prompt] for prompt in prompts], device=tokens.device)
+        places, found = [self._of(prompt) for prompt in different], {}
+        for site in self.places.roles:
+            numbers = []
+            for known in places:
                 mine = known[site] if known else ()
-                numbers.append((*mine, *[NOWHERE] * (length - len(mine))))
-        return {site: torch.tensor(each, device=tokens.device) for site, each in found.items()}
+                numbers.append((*mine, *[NOWHERE] * (tokens.shape[1] - len(mine))))
+            found[site] = torch.tensor(numbers, device=tokens.device)[each]
+        return found
 
     def _of(self, ids: tuple[int, ...]) -> Mapping[str, tuple[int, ...]] | None:
         if ids not in self._known:

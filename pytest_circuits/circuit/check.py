@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from pytest_circuits.circuit.scope import check_scope, in_scope
-from pytest_circuits.errors import SpecError
-from pytest_circuits.model.protocol import Ends, Model, wires_of
-from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.errors import CircuitsError, SpecError
+from pytest_circuits.model.protocol import Ends, Model, undivided, wires_of
+from pytest_circuits.model.spelling import spans_of
+from pytest_circuits.prompts.places import Places
+from pytest_circuits.prompts.space import Pair, PromptSpace, prompts_of
 from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.places import role_of, roles_at, site_of
 from pytest_circuits.spec.problems import Problem, listed, quoted, suggest
 from pytest_circuits.spec.types import edge_ends, edge_key
 
@@ -27,15 +30,31 @@ def check_circuit(loaded: LoadedSpec, model: Model) -> tuple[Problem, ...]:
 
 def check_asked(loaded: LoadedSpec, model: Model, pairs: Iterable[Pair]) -> tuple[Problem, ...]:
     """Problems of the prompts that are going to be asked, and of those that once broke a law."""
-    space = PromptSpace(loaded.spec.behavior)
+    space, model = PromptSpace(loaded.spec.behavior), undivided(model)
     regressions = (pair for text in loaded.spec.regressions for pair in space.parse(text))
-    return check_prompts(
+    asked = [*regressions, *pairs]
+    problems = check_prompts(
         loaded,
         model.encode,
         max_tokens=model.max_tokens,
-        pairs=[*regressions, *pairs],
+        pairs=asked,
         decode=model.decode_token,
     )
+    return problems or tuple(_check_places(loaded, model, asked))
+
+
+def _check_places(loaded: LoadedSpec, model: Model, pairs: Iterable[Pair]) -> Iterator[Problem]:
+    """Give the first reason why it is not clear at which tokens of a prompt a node counts."""
+    first = next((name for name in loaded.spec.nodes if role_of(name)), None)
+    if first is None:
+        return
+    places = Places.of(loaded.spec, roles_at(loaded.spec.nodes))
+    for text in sorted({prompt.text for prompt in prompts_of(pairs)}, key=lambda x: (len(x), x)):
+        try:
+            places.within(text, spans_of(model, text))
+        except CircuitsError as error:
+            yield loaded.problem_at(("nodes", first), str(error), key=True)
+            return
 
 
 def refuse(problems: Sequence[Problem]) -> None:
@@ -45,15 +64,17 @@ def refuse(problems: Sequence[Problem]) -> None:
 
 
 def _check_nodes(loaded: LoadedSpec, model: Model) -> Iterator[Problem]:
+    sites = undivided(model).sites
     for name, nodes in loaded.spec.nodes.items():
-        site = model.sites.get(name)
+        point = site_of(name)
+        site = sites.get(point)
         if site is None:
-            text = f"the model has no hook point {quoted(name)}"
-            yield loaded.problem_at(("nodes", name), text, suggest(name, model.sites), key=True)
+            text = f"the model has no hook point {quoted(point)}"
+            yield loaded.problem_at(("nodes", name), text, suggest(point, sites), key=True)
             continue
         for position, node in enumerate(nodes):
             if node >= site.width:
-                text = f"node {name}[{node}] is out of range: {name} has channels"
+                text = f"node {point}[{node}] is out of range: {point} has channels"
                 yield loaded.problem_at(("nodes", name, position), f"{text} 0 to {site.width - 1}")
 
 

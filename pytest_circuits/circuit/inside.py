@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from pytest_circuits.circuit.attention import Head
-from pytest_circuits.circuit.encoding import Floats, floats
+from pytest_circuits.circuit.divided import counted
+from pytest_circuits.circuit.encoding import Batch, Floats, floats
 from pytest_circuits.circuit.interventions import of_asked_tokens
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
@@ -85,8 +86,8 @@ def look_inside(
         chosen = floats(batch.preferences(logits))
         margins[:, indexes] = chosen[..., 0] - chosen[..., 1]
         attention[:, indexes], uneven[:, indexes] = _distances(seen, heads, batch.last)
-        means[:, :, indexes] = _means(seen, nodes, batch.last)
-        products += _products(model, seen, nodes, fill, batch.last)
+        means[:, :, indexes] = _means(model, seen, nodes, batch)
+        products += _products(model, seen, nodes, fill, batch)
     runner.forwards += len(views) * 2 * len(pairs)
     by_pair = margins.reshape(len(views), len(pairs), 2)
     return Inside(
@@ -114,42 +115,45 @@ def by_share(losses: Floats) -> Floats:
     return found
 
 
-def _means(seen: Seen, nodes: Nodes, last: Tensor) -> Floats:
-    """What each node carries at the real tokens of a prompt, in the mean: [2, nodes, B]."""
+def _means(model: Model, seen: Seen, nodes: Nodes, batch: Batch) -> Floats:
+    """What each node carries where it counts in a prompt, in the mean: [2, nodes, B]."""
     means = []
     for name in nodes.shape:
-        x, real = _at_real(size_of(seen.nodes[name]).double(), last)  # [2, B, T, nodes], [B, T]
-        means.append(((x * real[..., None]).sum(2) / real.sum(1)[:, None]).transpose(1, 2))
+        x = size_of(seen.nodes[name]).double()
+        x, real = _at_real(x, batch.last, counted(model, name, batch.tokens, batch.last))
+        count = real.sum(1).clamp(min=1)
+        means.append(((x * real[..., None]).sum(2) / count[:, None]).transpose(1, 2))
     return floats(torch.cat(means, dim=1))
 
 
 def _products(
-    model: Model, seen: Seen, nodes: Nodes, fill: Mapping[str, Tensor], last: Tensor
+    model: Model, seen: Seen, nodes: Nodes, fill: Mapping[str, Tensor], batch: Batch
 ) -> Floats:
-    """Inner products of what each node carries beyond its ablated value, over all real tokens.
+    """Inner products of what each node carries beyond its ablated value, where it counts.
 
     [3, nodes]: in the whole model with itself, in the circuit with itself, and of the two.
     """
-    found = []
+    found, last = [], batch.last
     for name, channels in nodes.channels:
         x = seen.nodes[name].double()  # [2, B, T or 1, nodes, channels]
         ablated = of_asked_tokens(fill[name], last) if x.shape[2] == 1 else fill[name]
-        beyond, real = _at_real(x - channels_of(model, name, ablated.to(x), channels), last)
+        beyond = x - channels_of(model, name, ablated.to(x), channels)
+        beyond, real = _at_real(beyond, last, counted(model, name, batch.tokens, last))
         whole, alone = beyond * real[..., None, None]
         pairs = ((whole, whole), (alone, alone), (whole, alone))
         found.append(torch.stack([(a * b).sum((0, 1, 3)) for a, b in pairs]))
     return floats(torch.cat(found, dim=1))
 
 
-def _at_real(x: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Values [2, B, T or 1, ...] at all tokens, and which of these are real, [B, T].
+def _at_real(x: Tensor, last: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    """Values [2, B, T or 1, ...] at all tokens, and which of these count, of `there` [B, T].
 
     What is computed at the asked token alone is the same for all of them.
     """
     length = int(last.max()) + 1
     shape = (-1, -1, length, *[-1] * (x.dim() - 3))
     x = x.expand(shape) if x.shape[2] == 1 else x[:, :, :length]
-    return x, torch.arange(length, device=last.device) <= last[:, None]
+    return x, there[:, :length]
 
 
 def _alike(whole: Floats, alone: Floats, both: Floats) -> Floats:

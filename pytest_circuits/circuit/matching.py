@@ -23,6 +23,7 @@ from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.protocol import Kind, Site
 from pytest_circuits.prompts.space import Pair
+from pytest_circuits.spec.places import site_of
 
 MATCH_PAIRS = 32  # pairs of prompts on which channels are held against each other
 TINY = 1e-6  # an activation that varies by less is constant
@@ -49,6 +50,14 @@ class Match:
     @property
     def nodes(self) -> Nodes:
         return Nodes.gather(self.there.values())
+
+    def at_places(self, nodes: Nodes) -> Match:
+        """The same of nodes at places, by what was found of their hook points."""
+        whole = {(name, c): (site_of(name), c) for name, c in nodes}
+        return Match(
+            {node: (node[0], self.there[whole[node]][1]) for node in nodes},
+            {node: self.alike[whole[node]] for node in nodes},
+        )
 
     @property
     def reversed(self) -> Match:

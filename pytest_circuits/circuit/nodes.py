@@ -43,8 +43,8 @@ class Nodes:
         return dict(self.channels).get(hook, ())
 
     def ids(self) -> list[str]:
-        """Names such as `0.mlp.post_act[31]`, in the order of the set."""
-        return [f"{hook}[{channel}]" for hook, channel in self]
+        """Names as `node_id` gives them, in the order of the set."""
+        return [node_id(hook, channel) for hook, channel in self]
 
     def without(self, hook: str, channel: int) -> Nodes:
         return Nodes.gather(node for node in self if node != (hook, channel))
@@ -53,6 +53,19 @@ class Nodes:
         for hook, channels in self.channels:
             for channel in channels:
                 yield hook, channel
+
+
+def node_id(hook: str, channel: int | str) -> str:
+    """How texts call a node: `0.mlp.post_act[31]`, with its place `5.attn.head[3] at cue`."""
+    site, space, place = hook.partition(" ")
+    return f"{site}[{channel}]{space}{place}"
+
+
+def node_called(name: str) -> Node | None:
+    """The node that texts call so; None where it is none."""
+    address, space, place = name.partition(" ")
+    site, _, channel = address.rstrip("]").rpartition("[")
+    return (f"{site}{space}{place}", int(channel)) if site and channel.isdecimal() else None
 
 
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from pytest_circuits.circuit.divided import counted
 from pytest_circuits.circuit.encoding import Batch
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.model.protocol import Model, Shares, Tree
@@ -64,9 +65,10 @@ def distances(model: Model, batch: Batch, fill: Mapping[str, Tensor], nodes: Nod
     own, found = carried(model, batch.tokens, batch.last), []
     for name in nodes.shape:
         apart = (own[name] - fill[name]).abs()  # [B, T or 1, D]
-        if apart.shape[1] > 1:
-            real = torch.arange(apart.shape[1], device=batch.last.device) <= batch.last[:, None]
-            apart = apart * real[..., None]
+        there = counted(model, name, batch.tokens, batch.last)
+        if apart.shape[1] == 1:  # the asked tokens alone
+            there = there.gather(1, batch.last[:, None])
+        apart = apart * there[..., None]
         by_node = apart.amax(dim=(0, 1)).view(model.sites[name].width, -1).amax(dim=1)
         found.append(by_node[list(nodes.at(name))])
     return torch.cat(found)

@@ -18,7 +18,7 @@ from torch.nn.functional import softplus
 from pytest_circuits.circuit.edges import Edge, Edges, live_edges
 from pytest_circuits.circuit.encoding import Batch, Floats, floats
 from pytest_circuits.circuit.interventions import Cut, run_circuits
-from pytest_circuits.circuit.nodes import Node, Nodes, grouped
+from pytest_circuits.circuit.nodes import Node, Nodes, grouped, node_id
 from pytest_circuits.circuit.view import View
 from pytest_circuits.model.protocol import Ends, Model
 
@@ -68,13 +68,9 @@ class Rest:
     def name(self, index: int) -> str:
         """How texts call an element: `0.mlp.post_act[31]`, or two such and an arrow."""
         if index < len(self.nodes):
-            return _node_id(*self.nodes[index])
+            return node_id(*self.nodes[index])
         (source, target), (first, second) = self.edges[index - len(self.nodes)]
-        return f"{_node_id(source, first)} -> {_node_id(target, second)}"
-
-
-def _node_id(hook: str, channel: int) -> str:
-    return f"{hook}[{channel}]"
+        return f"{node_id(source, first)} -> {node_id(target, second)}"
 
 
 def part_gradients(

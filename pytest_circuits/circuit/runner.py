@@ -16,9 +16,11 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_circuits.circuit.attention import Head, whole_attention
+from pytest_circuits.circuit.divided import counted, evened, spread
 from pytest_circuits.circuit.encoding import Batch, Encoder, Floats, floats, preferences
 from pytest_circuits.circuit.interventions import Cut, apart, run_tree
 from pytest_circuits.circuit.nodes import Nodes
@@ -26,7 +28,7 @@ from pytest_circuits.circuit.partners import distances
 from pytest_circuits.circuit.side_by_side import values_of
 from pytest_circuits.circuit.trees import Grown, Trees
 from pytest_circuits.circuit.view import WHOLE, Kept, View, cut_weights, keep_masks
-from pytest_circuits.model.protocol import Compiled, Compiles, Ends, Model, block_of
+from pytest_circuits.model.protocol import Compiled, Compiles, Divided, Ends, Model, block_of
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.space import Pair, Prompt, prompts_of
 from pytest_circuits.spec.ablations import Ablation, Given
@@ -78,11 +80,14 @@ class Runner:
         whole: Whole | None = None,
     ) -> None:
         self.model = model
-        self.reference = reference
+        self.measured = reference
+        self.reference = spread(reference, model)
         self.ablation = ablation
         self.whole = whole or Whole(model)
         self._done = Counter[str]()
-        self._encoder = self.whole.encoder
+        # Prompts have to be encoded by a model that tells the places of their tokens.
+        divided = isinstance(model, Divided) and self.whole.encoder.model is not model
+        self._encoder = Encoder(model) if divided else self.whole.encoder
         self._scores: defaultdict[View, Scores] = defaultdict(dict)
         self._scores[WHOLE] = self.whole.scores
         self._checks: dict[View, tuple[Pair, ...]] = {}
@@ -92,8 +97,9 @@ class Runner:
     def under(self, ablation: Ablation) -> Runner:
         """The same model under another ablation; they share the runs of the whole model."""
         if ablation not in self._runners:
-            other = Runner(self.model, self.reference, ablation, self.whole)
+            other = Runner(self.model, self.measured, ablation, self.whole)
             other._done, other._runners = self._done, self._runners
+            other._encoder = self._encoder
             self._runners[ablation] = other
         return self._runners[ablation]
 
@@ -159,17 +165,20 @@ class Runner:
     def signals(self, pairs: Sequence[Pair], nodes: Nodes) -> Floats:
         """Each node's activation in the whole model, token by token: [nodes, tokens].
 
-        The columns are the tokens of the first pair's first member, of its second one, and so on.
+        The columns are the tokens of the first pair's first member, of its second one, and so on. A
+        node that counts at some of them has its mean there at the others, which says nothing.
         """
         prompts = prompts_of(pairs)
         lengths = [len(self._encoder.tokens(prompt)) for prompt in prompts]
         starts = np.cumsum([0, *lengths])
         signals = np.empty((nodes.count, starts[-1]))
+        there = np.empty(signals.shape, dtype=np.bool_)
         for indexes in self._encoder.groups(prompts, rows=ROWS) if nodes.count else ():
-            found = self._record([prompts[i] for i in indexes], nodes)
+            found, counts = self._record([prompts[i] for i in indexes], nodes)
             for row, i in enumerate(indexes):
                 signals[:, starts[i] : starts[i + 1]] = found[row, :, : lengths[i]]
-        return signals
+                there[:, starts[i] : starts[i + 1]] = counts[row, :, : lengths[i]]
+        return signals if there.all() else evened(signals, there)
 
     def apart(self, pairs: Sequence[Pair], nodes: Nodes) -> Floats:
         """How far each node of the whole model is at most from the ablation's value, [nodes]."""
@@ -281,8 +290,11 @@ class Runner:
         scores = floats(preferences(logits, grown.choices))
         return _shifted(scores[:, : len(prompts)], prompts, masked.views)
 
-    def _record(self, prompts: Sequence[Prompt], nodes: Nodes) -> Floats:
-        """Every node's activation at every token, padding included: [len(prompts), nodes, T]."""
+    def _record(self, prompts: Sequence[Prompt], nodes: Nodes) -> tuple[Floats, NDArray[np.bool_]]:
+        """Every node's activation at every token, and whether it counts there.
+
+        Both [len(prompts), nodes, T], padding included.
+        """
         batch = self._encoder.batch(prompts, rows=len(prompts))
         found: dict[str, Tensor] = {}
 
@@ -293,7 +305,12 @@ class Runner:
 
         self.model.visit(batch.tokens, record)
         self.forwards += len(prompts)
-        return floats(torch.cat([found[hook] for hook in nodes.shape], dim=1))
+        there = [
+            counted(self.model, hook, batch.tokens, batch.last)[:, None].expand(-1, count, -1)
+            for hook, count in nodes.shape.items()
+        ]
+        signals = torch.cat([found[hook] for hook in nodes.shape], dim=1)
+        return floats(signals), torch.cat(there, dim=1).cpu().numpy()
 
     @property
     def _trees(self) -> Trees:

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_circuits.circuit.divided import by_place
 from pytest_circuits.errors import SpecError
-from pytest_circuits.model.protocol import Model, Overlapping, whole_of
+from pytest_circuits.model.protocol import Model, Overlapping, undivided, whole_of
 from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.places import site_of
 from pytest_circuits.spec.problems import Problem, listed, quoted, suggest
 from pytest_circuits.spec.types import Spec
 
 
 def in_scope(spec: Spec, model: Model) -> Model:
-    """The model with the sites that a specification is about; as it is where it names none.
+    """The model with the sites that a specification is about, divided by places that it names.
 
     Raises SpecError where that cannot be, which `check_scope` has told with its line.
     """
+    model = undivided(model)
     if not spec.sites:
-        return model
+        return by_place(model, spec)
     if not isinstance(model, Overlapping) or not {*spec.sites} <= {*model.points}:
         raise SpecError(f"{spec.circuit}: {model.path} has no sites {', '.join(spec.sites)}")
-    return model.among(spec.sites)
+    return by_place(model.among(spec.sites), spec)
 
 
 def check_scope(loaded: LoadedSpec, model: Model, *, searched: bool = False) -> Iterator[Problem]:
@@ -46,7 +49,8 @@ def check_scope(loaded: LoadedSpec, model: Model, *, searched: bool = False) -> 
             yield loaded.problem_at(("sites", place), text, hint)
     if not named and (searched or any(loaded.spec.nodes.values())):
         whole = whole_of(model).sites
-        used = [whole[name].point for name in loaded.spec.nodes if name in whole]
+        named_at = map(site_of, loaded.spec.nodes)
+        used = [whole[name].point for name in named_at if name in whole]
         text = (
             "'sites' has to say what the circuit is chosen among: hook points of this model "
             "overlap, and what is not named stays as it is"

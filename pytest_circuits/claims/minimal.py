@@ -17,8 +17,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from pytest_circuits.circuit.divided import nodes_of
 from pytest_circuits.circuit.edges import count_edges, edges_of
-from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.random_circuits import random_additions, with_node
 from pytest_circuits.circuit.view import View
 from pytest_circuits.claims import statistics
@@ -184,7 +184,7 @@ def _smaller(bench: Bench, unneeded: Sequence[Part]) -> tuple[str, dict[str, flo
 
 
 def _cost(situation: Situation) -> Cost | None:
-    nodes, edges = Nodes.of(situation.spec.nodes), edges_of(situation.spec)
+    nodes, edges = nodes_of(situation.spec), edges_of(situation.spec)
     if not nodes.count:  # they are still to be found
         return None
     parts = nodes.count + (edges.count if edges else 0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pytest_circuits.circuit.attention import Head, kept_heads, shows_attention
 from pytest_circuits.circuit.calibration import shift_of
+from pytest_circuits.circuit.divided import nodes_of
 from pytest_circuits.circuit.edges import Edges, edges_of
 from pytest_circuits.circuit.matching import MATCH_PAIRS, Match, match_nodes
 from pytest_circuits.circuit.nodes import Nodes, grouped
@@ -17,10 +18,11 @@ from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.sample import draw_sample
 from pytest_circuits.claims.stable.baseline import Live, check_tokenizer, facts
 from pytest_circuits.claims.stable.observation import Place
-from pytest_circuits.model.protocol import Kind, Model
+from pytest_circuits.model.protocol import Kind, Model, undivided
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec
+from pytest_circuits.spec.places import site_of, undivide
 from pytest_circuits.spec.types import FoundBy, Spec
 
 
@@ -31,13 +33,19 @@ def find_again(loaded: LoadedSpec, candidate: Model, base: Model) -> Match:
     """
     check_tokenizer(candidate, facts(base), what=f"the model {base.path}")
     here, there = (
-        Runner(in_scope(loaded.spec, model), load_reference(model), loaded.spec.ablations[0])
+        Runner(
+            undivided(in_scope(loaded.spec, model)),
+            load_reference(model),
+            loaded.spec.ablations[0],
+        )
         for model in (base, candidate)
     )
     seed, space = loaded.seed, PromptSpace(loaded.spec.behavior)
     sample = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
     pairs = sample.few(MATCH_PAIRS, seed=seed)
-    return match_nodes(here, there, Nodes.of(loaded.spec.nodes), pairs)
+    nodes = nodes_of(loaded.spec)
+    whole = Nodes.gather((site_of(name), channel) for name, channel in nodes)
+    return match_nodes(here, there, whole, pairs).at_places(nodes)
 
 
 def readdressed(
@@ -63,7 +71,7 @@ def readdressed(
     return spec.model_copy(
         update={
             "model": model,
-            "nodes": dict(match.nodes.channels),
+            "nodes": undivide(dict(match.nodes.channels)),
             "edges": None if edges is None else edges.listed(),
             "found_by": found_by,
         }
@@ -92,8 +100,8 @@ def place_in(
 
 def against(bench: Bench, base: Model, original: Spec, match: Match) -> Bench:
     edges, shift = edges_of(original), shift_of(original)
-    place = place_in(match.reversed, edges, shift, here=bench.model, there=base)
     runner = Runner(in_scope(original, base), load_reference(base), original.ablations[0])
+    place = place_in(match.reversed, edges, shift, here=bench.model, there=runner.model)
     return replace(bench, baseline=Live(runner, place))
 
 

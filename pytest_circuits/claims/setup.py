@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_circuits.circuit.check import check_asked, check_circuit, refuse
+from pytest_circuits.circuit.divided import nodes_of
 from pytest_circuits.circuit.edges import edges_of
-from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner, Whole, Wholes
 from pytest_circuits.circuit.scope import in_scope
 from pytest_circuits.claims.bench import CHECKED_PAIRS, Bench, Pruner
@@ -51,7 +51,7 @@ def make_bench(
 
     runner = runner_of(model)
     model = runner.model
-    nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
+    nodes, edges = nodes_of(loaded.spec), edges_of(loaded.spec)
     others = load_others(beside or loaded)
     before: Recorded | Live | None
     if baseline is None or isinstance(baseline, Recorded):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pytest_circuits.commands import PATH
-from pytest_circuits.errors import StoppedError, UsageError
+from pytest_circuits.errors import SpecError, StoppedError, UsageError
 from pytest_circuits.prune.cluster import Cluster, on_cluster
 from pytest_circuits.prune.jobs import in_processes
 from pytest_circuits.prune.request import Request, targets_of
 from pytest_circuits.spec.load import LoadedSpec, load_spec
+from pytest_circuits.spec.places import role_of
+from pytest_circuits.spec.problems import quoted
 from pytest_circuits.system.stopping import interruptions
 
 _OF_CLUSTER = ("cluster", "partition", "minutes", "gpus")  # options
@@ -161,6 +163,7 @@ def prune(
     targets = targets_of(specs, out)
     request = Request(tuple(map(str, specs)), targets, device=devices[0], **options)
     loaded = [load_spec(path) for path in specs]
+    _refuse_places(loaded)
     try:
         with interruptions():
             if cluster is not None:
@@ -176,6 +179,22 @@ def prune(
             f"{by}; what was found is kept in {request.place}: run the same command again to go on"
         ) from None
     raise SystemExit(status)
+
+
+def _refuse_places(several: Iterable[LoadedSpec]) -> None:
+    problems = [
+        loaded.problem_at(
+            ("nodes", name),
+            f"a search finds nodes that count at all tokens, and would replace {quoted(name)}",
+            "leave the place out, and put it to what is found",
+            key=True,
+        )
+        for loaded in several
+        for name in loaded.spec.nodes
+        if role_of(name)
+    ]
+    if problems:
+        raise SpecError(*problems)
 
 
 def _cluster(

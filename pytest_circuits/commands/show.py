@@ -57,6 +57,7 @@ def show(
         raise SpecError(loaded.problem_at(("circuit",), text, hint, key=True))
     # What needs torch is imported after the file has been checked.
     from pytest_circuits.circuit.check import check_asked, check_circuit, refuse  # noqa: PLC0415
+    from pytest_circuits.circuit.divided import by_place, nodes_of  # noqa: PLC0415
     from pytest_circuits.circuit.edges import edges_of  # noqa: PLC0415
     from pytest_circuits.circuit.nodes import Nodes  # noqa: PLC0415
     from pytest_circuits.circuit.runner import Runner  # noqa: PLC0415
@@ -77,24 +78,27 @@ def show(
     space = PromptSpace(loaded.spec.behavior)
     pair, _ = next(space.enumerate())
     refuse(check_circuit(loaded, model) or check_asked(loaded, model, [pair]))
-    nodes, edges = Nodes.of(loaded.spec.nodes), edges_of(loaded.spec)
-    drawing = drawing_of(model, nodes, edges) if svg_file or dot_file else None
+    nodes, edges = nodes_of(loaded.spec), edges_of(loaded.spec)
+    drawn = by_place(model, loaded.spec)
+    drawing = drawing_of(drawn, nodes, edges) if svg_file or dot_file else None
     if drawing is not None:
         title = f"{loaded.spec.circuit}: {caption(drawing)}"
         if svg_file is not None:
-            heat = heat_of(model, nodes, pair)
+            heat = heat_of(drawn, nodes, pair)
             write_named(svg_file, file_of(drawing, title=title, heat=heat), begins="<svg")
         if dot_file is not None:
             write_named(dot_file, dot(drawing, title=title), begins=BEGINS)
     if graph_file is not None:
-        text, told = exported(loaded.spec, model, nodes)
+        text, told = exported(loaded.spec, model, Nodes.of(loaded.spec.nodes))
         write_named(graph_file, text, begins=GRAPH_BEGINS)
         for line in told:
             click.echo(line)
     if svg_file or dot_file or graph_file:
         return
     reference = load_reference(model)
-    if isinstance(model, SparseModel):
+    if drawn is not model:
+        click.echo("No program: that is of circuits whose nodes count at all tokens alike.\n")
+    elif isinstance(model, SparseModel):
         click.echo(f"{program(loaded.spec, model, reference, pair)}\n")
     click.echo(f"{_of_rivals(loaded.spec.rivals)}\n")
     runner = Runner(in_scope(loaded.spec, model), reference, loaded.spec.ablations[0])

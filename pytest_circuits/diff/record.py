@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_circuits.circuit.nodes import node_id
 from pytest_circuits.diff.change import Change
 from pytest_circuits.diff.measure import Measured, Placed, Side
 
@@ -62,7 +63,7 @@ def _nodes(measured: Measured, now: Placed) -> list[Json]:
     return [
         {
             "node": name,
-            "address": f"{hook}[{channel}]",
+            "address": node_id(hook, channel),
             "signal": _number(now.seen.alike[i]),
             "effect_before": _number(measured.before.effects[i]),
             "effect_after": _number(now.side.effects[i]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
+from pytest_circuits.circuit.nodes import node_id
 from pytest_circuits.claims.evidence import percent
 from pytest_circuits.diff.change import Change
 from pytest_circuits.diff.measure import Measured
@@ -59,7 +60,7 @@ def _nodes(measured: Measured, change: Change) -> Iterator[tuple[str, ...]]:
     assert now is not None  # noqa: S101
     moved = now is measured.found
     yield "node", "effect before", "after", "signal", *(["now at"] if moved else [])
-    addresses = [f"{hook}[{channel}]" for hook, channel in measured.match.there.values()]
+    addresses = [node_id(*node) for node in measured.match.there.values()]
     for i, name in enumerate(measured.node_ids):
         before, after = measured.before.effects[i], now.side.effects[i]
         row = (name, f"{before:+.2f}", f"{after:+.2f}", f"{now.seen.alike[i]:.2f}")

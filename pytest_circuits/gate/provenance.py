@@ -68,7 +68,7 @@ def circuit_of(bench: Bench, sources: Sources, names: Names, *, device: str) -> 
         declared=declared(bench.spec),
         nodes=bench.nodes.count,
         edges=count_edges(bench.nodes, bench.model, bench.edges),
-        reference_digest=bench.runner.reference.digest,
+        reference_digest=bench.runner.measured.digest,
         model=model,
         baseline=baseline,
         device=device,

@@ -293,8 +293,29 @@ class Overlapping(Protocol):
         """The same model, which shows the sites of these points alone."""
 
 
+@runtime_checkable
+class Divided(Protocol):
+    """A model of which some sites are there once for each of the places where a token may stand."""
+
+    @property
+    def undivided(self) -> Model:
+        """The model itself."""
+
+    def there(self, name: str, tokens: Tensor, at: Tensor) -> Tensor:
+        """Which tokens of prompts [N, T], ending at `at` [N], are at the place of a site: [N, T].
+
+        All of them for a site that has none.
+        """
+
+
+def undivided(model: Model) -> Model:
+    """A model with each of its sites as one."""
+    return model.undivided if isinstance(model, Divided) else model
+
+
 def whole_of(model: Model) -> Model:
     """A model with all its sites."""
+    model = undivided(model)
     return model.among(model.points) if isinstance(model, Overlapping) else model
 
 

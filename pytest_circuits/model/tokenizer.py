@@ -36,6 +36,11 @@ class Tokenizer:
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Of each token that `encode` gives the characters that it holds."""
+        found = self._backend.encode(text, add_special_tokens=False).offsets
+        return [(int(start), int(end)) for start, end in found]
+
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """Token ids of many texts, using all cores."""
         return [e.ids for e in self._backend.encode_batch(texts, add_special_tokens=False)]

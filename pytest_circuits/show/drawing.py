@@ -34,10 +34,11 @@ class Drawing:
 
 
 def site_of(node: str) -> str:
-    """The site that a node stands at: `0.mlp.post_act` of `0.mlp.post_act[31]`."""
-    return node.rpartition("[")[0] or node
+    """The site that a node stands at: `0.mlp.post_act` of `0.mlp.post_act[31]`, with its place."""
+    site, _, rest = node.rpartition("[")
+    return site + rest.partition("]")[2] if site else node
 
 
 def label_of(node: str) -> str:
     """What a node is called at its site: `31` of `0.mlp.post_act[31]`."""
-    return visible(node.rpartition("[")[2].removesuffix("]"))
+    return visible(node.rpartition("[")[2].partition("]")[0])

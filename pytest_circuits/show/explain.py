@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pytest_circuits.circuit.attention import Head
 from pytest_circuits.circuit.edges import Edges, live_edges
-from pytest_circuits.circuit.nodes import Node, Nodes
+from pytest_circuits.circuit.nodes import Node, Nodes, node_id
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.model.protocol import Kind, Model, Site, sites_of
 from pytest_circuits.prompts.space import PromptSpace
@@ -62,7 +62,7 @@ def explain(runner: Runner, nodes: Nodes, edges: Edges | None, space: PromptSpac
                 *pushes(node, made.prompts, checked.prompts, words),
             )
             shown = () if followed else tuple(examples(node, checked.text, words))
-            parts.append(Part(f"{name}[{channel}]", _is_a(site, channel), tried, "", shown))
+            parts.append(Part(node_id(name, channel), _is_a(site, channel), tried, "", shown))
     tokens = int((checked.text.tokens >= 0).sum())
     value = runner.ablation.kind.value
     return Explanation(tuple(parts), len(checked.prompts.last), tokens, value)
@@ -113,4 +113,4 @@ def _sites(some: dict[Node, None]) -> Iterator[str]:
     for name, channel in some:
         by_site.setdefault(name, []).append(channel)
     for name, channels in by_site.items():
-        yield f"{name}[{', '.join(map(str, sorted(channels)))}]"
+        yield node_id(name, ", ".join(map(str, sorted(channels))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from pytest_circuits.show.drawing import label_of, site_of
 from pytest_circuits.show.layout import number, wrapped
 from pytest_circuits.show.statement import (
     LEAST,
@@ -83,14 +84,15 @@ def _idle(parts: Sequence[Part]) -> Iterator[str]:
     """The parts that push next to nothing, by site."""
     by_site: dict[str, list[Part]] = {}
     for part in parts:
-        by_site.setdefault(part.name.rpartition("[")[0], []).append(part)
+        site = site_of(part.name) if "[" in part.name else ""
+        by_site.setdefault(site, []).append(part)
     if parts:
         yield ""
         yield "Each of these, by itself, pushes next to nothing:"
     for site, mine in by_site.items():
         shares = [s for part in mine for each in part.tried if each.little for s in each.shares]
         total = Share(sum(s.holds for s in shares), sum(s.count for s in shares), "prompts")
-        names = ", ".join(part.name.removeprefix(site).strip("[]") for part in mine)
+        names = ", ".join(label_of(part.name) for part in mine)
         yield from _wrapped(f"{names} ({_share(total)})", f"  {site}  ")
 
 

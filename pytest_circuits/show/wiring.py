@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pytest_circuits.circuit.attention import kept_heads, shows_attention, whole_attention
 from pytest_circuits.circuit.edges import Edges, live_edges
-from pytest_circuits.circuit.nodes import Node, Nodes
+from pytest_circuits.circuit.nodes import Node, Nodes, node_id
 from pytest_circuits.model.protocol import Kind, Model, Site, wires_of
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.show.drawing import Drawing, Row
@@ -110,7 +110,7 @@ def _stream(placed: Sequence[Node], sites: Mapping[str, Site]) -> Iterator[tuple
 
 
 def _id(node: Node) -> str:
-    return f"{node[0]}[{node[1]}]"
+    return node_id(*node)
 
 
 def _rounded(value: float) -> float:

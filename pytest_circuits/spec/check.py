@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from pytest_circuits.spec.places import check_places
 from pytest_circuits.spec.problems import Fault, listed, quoted, repeated, shown, suggest, visible
 from pytest_circuits.spec.template import (
     Hole,
@@ -39,6 +40,8 @@ def check_spec(spec: Spec) -> Iterator[Fault]:
         yield from _check_regressions(spec)
     yield from repeated(("ablation",), spec.ablations, what="ablation")
     yield from _check_nodes(spec)
+    if not in_templates:
+        yield from check_places(spec)
     for key, pairs in (spec.edges or {}).items():
         yield from _check_edges(key, pairs, spec.nodes)
     if spec.claims.specific:

@@ -17,6 +17,7 @@ from pytest_circuits.spec.bounded_yaml import parse_yaml, read_yaml
 from pytest_circuits.spec.check import check_spec
 from pytest_circuits.spec.explain import explain, find_nulls
 from pytest_circuits.spec.installed import refuse_broken
+from pytest_circuits.spec.places import role_of
 from pytest_circuits.spec.problems import Fault, Loc, Problem
 from pytest_circuits.spec.tree import Tree, Value
 from pytest_circuits.spec.types import Claims, Spec
@@ -169,12 +170,20 @@ def _load(tree: Tree) -> LoadedSpec:
     places = (*tree.refused, *(fault.loc for fault in found))
     broken = {loc[0] if loc else None for loc in places}
     for fault in check_spec(spec or _mended(tree.value, broken)):
-        part, *deeper = fault.loc
-        if not {None, part, _NEEDS.get(part) if deeper else None} & broken:
+        if not {None, fault.loc[0], _needed(fault.loc)} & broken:
             found.append(fault)
     if spec is None or found or tree.problems:
         raise _refusal(tree, found)
     return LoadedSpec(spec, tree.path, spec_digest(spec), spec_seed(spec), tree)
+
+
+def _needed(loc: Loc) -> str | None:
+    """The part of a file without which nothing can be said of what is within another."""
+    part, *deeper = loc
+    of_prompts = part == "nodes" and deeper and role_of(str(deeper[0]))
+    if of_prompts or (part == "disambiguate" and deeper[1:] == ["prompt"]):
+        return "behavior"
+    return _NEEDS.get(part) if deeper else None
 
 
 def _mended(value: Value, broken: set[str | int | None]) -> Spec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, groupby
@@ -132,30 +132,52 @@ def fit_template(behavior: Behavior, template: str, text: str) -> dict[str, str]
 
 def fit(parts: tuple[Part, ...], text: str, *, fixed: Mapping[str, str]) -> dict[str, str] | None:
     """Return values of the holes, each as short as can be, with which the template is the text."""
+    return next(every_fit(parts, text, fixed=fixed, steps=iter(range(_MAX_STEPS))), None)
+
+
+def every_fit(
+    parts: tuple[Part, ...],
+    text: str,
+    *,
+    fixed: Mapping[str, str],
+    steps: Iterator[int],
+    holds: Callable[[str, str], bool] = lambda _name, _text: True,
+) -> Iterator[dict[str, str]]:
+    """Give all values of the holes with which the template is the text, the shortest first.
+
+    steps: as many as it has are tried; holds: whether a hole may hold a text.
+    """
     known = tuple(
         _merged([fixed.get(part.name, part) if isinstance(part, Hole) else part for part in parts])
     )
-    return _fit(known, text, 0, dict(fixed), iter(range(_MAX_STEPS)))
+    yield from _fits(known, text, 0, dict(fixed), _Search(steps, holds))
 
 
-def _fit(
-    parts: tuple[Part, ...], text: str, at: int, values: dict[str, str], steps: Iterator[int]
-) -> dict[str, str] | None:
-    if next(steps, None) is None:
-        return None
+@dataclass(frozen=True, slots=True)
+class _Search:
+    steps: Iterator[int]
+    holds: Callable[[str, str], bool]
+
+
+def _fits(
+    parts: tuple[Part, ...], text: str, at: int, values: dict[str, str], search: _Search
+) -> Iterator[dict[str, str]]:
+    if next(search.steps, None) is None:
+        return
     if not parts:
-        return values if at == len(text) else None
+        if at == len(text):
+            yield values
+        return
     head, rest = parts[0], parts[1:]
     value = values.get(head.name) if isinstance(head, Hole) else head
     if value is not None:
-        return (
-            _fit(rest, text, at + len(value), values, steps) if text.startswith(value, at) else None
-        )
+        if text.startswith(value, at):
+            yield from _fits(rest, text, at + len(value), values, search)
+        return
     assert isinstance(head, Hole)  # noqa: S101  (for the type checker)
     for end in _ends(rest, text, at):
-        if found := _fit(rest, text, end, {**values, head.name: text[at:end]}, steps):
-            return found
-    return None
+        if search.holds(head.name, text[at:end]):
+            yield from _fits(rest, text, end, {**values, head.name: text[at:end]}, search)
 
 
 def _ends(rest: tuple[Part, ...], text: str, at: int) -> Iterator[int]:

@@ -323,7 +323,8 @@ class Spec(Frozen):
     """Where places of a model overlap, as in one of transformers: what the circuit is chosen among,
     in every layer, such as [attn.head]. All else stays as it is, and is in no claim."""
     nodes: dict[str, Annotated[tuple[_Channel, ...], UNIQUE]] = Field(default_factory=dict)
-    """The nodes of the circuit: for each hook point the indexes of its channels."""
+    """The nodes of the circuit: for each hook point the indexes of its channels. `HOOK at ROLE`
+    counts at some tokens alone: those of the `cue` or of a slot, `last`, or all other `text`."""
     edges: dict[EdgeKey, Annotated[tuple[Edge, ...], UNIQUE]] | None = None
     """The edges of the circuit: for `SOURCE -> TARGET`, two hook points of one sublayer, its pairs
     of [source channel, target channel]. Left out: every nonzero weight between two of the nodes."""

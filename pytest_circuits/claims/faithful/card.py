@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from pytest_circuits.circuit.divided import nodes_of
 from pytest_circuits.circuit.inside import DRAWS, SHARES
-from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims.assumptions import Under, conclude_under
 from pytest_circuits.claims.bench import CONTROL_PAIRS, EPS, Bench
@@ -222,7 +222,7 @@ def _causes(bench: Bench, pair: Pair) -> tuple[Cause, ...]:
 
 
 def _cost(situation: Situation) -> Cost | None:
-    if not (nodes := Nodes.of(situation.spec.nodes).count):  # they are still to be found
+    if not (nodes := nodes_of(situation.spec).count):  # they are still to be found
         return None
     formal, spec = 2 * min(situation.pairs, FORMAL_PAIRS + CONTROL_PAIRS), situation.spec
     controls = spec.protocol.controls

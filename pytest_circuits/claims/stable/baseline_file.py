@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from importlib.metadata import version
@@ -11,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.nodes import Nodes, node_called
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Evidence, Rate, Verdict
 from pytest_circuits.claims.stable.baseline import AGAIN, RECORD, ModelFacts, Recorded, facts
@@ -32,6 +33,7 @@ _HEADER = """\
 # accepted: the rate of each claim. effects: nats that each node adds to the preference.
 # digest: sha256 of the lines below it, by which an edit is noticed.
 """
+_NAMED = re.compile(r"(\S+(?: at \S+| elsewhere)?) (.*)")  # a name, with its place, and numbers
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -190,13 +192,14 @@ def _digest(lines: Sequence[str]) -> str:
 
 
 def _named_table(path: Path, what: str, text: str) -> tuple[tuple[str, ...], Floats]:
-    named = [line.partition(" ") for line in text.splitlines()]
-    if not all(separator for _, separator, _ in named):
+    named = [_NAMED.fullmatch(line) for line in text.splitlines()]
+    found = [(match[1], match[2]) for match in named if match]
+    if len(found) < len(named):
         raise BaselineError(f"{path}: a line of {what!r} names nothing or holds no numbers")
-    if not named:
+    if not found:
         return (), np.empty((0, 0))
-    rows = _table(path, what, [rest for _, _, rest in named])
-    return tuple(name for name, _, _ in named), rows
+    rows = _table(path, what, [rest for _, rest in found])
+    return tuple(name for name, _ in found), rows
 
 
 def _attention(path: Path, text: str) -> Floats:
@@ -213,10 +216,10 @@ def _attention(path: Path, text: str) -> Floats:
 def _nodes(path: Path, what: str, ids: Sequence[str]) -> Nodes:
     found = []
     for name in ids:
-        hook, _, channel = name.rstrip("]").rpartition("[")
-        if not (hook and channel.isdecimal()):
+        node = node_called(name)
+        if node is None:
             raise BaselineError(f"{path}: {what!r} names no channel: {name!r}")
-        found.append((hook, int(channel)))
+        found.append(node)
     nodes = Nodes.gather(found)
     if nodes.ids() != list(ids):
         raise BaselineError(f"{path}: {what!r} names channels twice or in another order")

@@ -17,7 +17,7 @@ from dataclasses import asdict
 import numpy as np
 
 from pytest_circuits.circuit.attention import shows_attention
-from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.divided import nodes_of
 from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.calibration import (
     calibration_measures,
@@ -187,7 +187,7 @@ def _measures(
 
 
 def _cost(situation: Situation) -> Cost | None:
-    ablated = Nodes.of(situation.spec.nodes).count  # one node after the other
+    ablated = nodes_of(situation.spec).count  # one node after the other
     if not ablated:  # they are still to be found
         return None
     own = 2 * (SIGNAL_PAIRS + PROBE_PAIRS + FEW_PAIRS * (ablated + 1))

@@ -132,6 +132,9 @@ class HandedModel:
     def encode(self, text: str) -> list[int]:
         return self.vocabulary.encode(text)
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        return self.vocabulary.spans(text)
+
     def decode_token(self, index: int) -> str:
         return self.vocabulary.token(index)
 

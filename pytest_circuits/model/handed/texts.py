@@ -15,6 +15,7 @@ from tokenizers import Tokenizer as Backend
 
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.huggingface.vocabulary import TOKENIZER, Vocabulary, load_vocabulary
+from pytest_circuits.model.spelling import spelled
 from pytest_circuits.model.tokenizer import Tokenizer, load_tokenizer, tokenizer_of
 from pytest_circuits.spec.problems import quoted
 
@@ -48,6 +49,9 @@ class OwnTokenizer:
                 f"the model knows tokens 0 to {self.rows - 1} ({kind}.encode)"
             )
         return found
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        return spelled(text, self.encode(text), self.token)
 
     def token(self, index: int) -> str:
         try:

@@ -97,6 +97,9 @@ class HuggingFaceModel:
     def encode(self, text: str) -> list[int]:
         return self.vocabulary.encode(text)
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        return self.vocabulary.spans(text)
+
     def decode_token(self, index: int) -> str:
         return self.vocabulary.token(index)
 

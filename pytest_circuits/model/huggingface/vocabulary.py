@@ -25,6 +25,9 @@ class Encodes(Protocol):
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; nothing is added to it."""
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Of each token the characters that it holds."""
+
     def token(self, index: int) -> str:
         """The text of one token."""
 
@@ -54,6 +57,10 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         return [*self.prefix, *self.tokenizer.encode(text)]
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Of each token the characters that it holds; what is put before a text holds none."""
+        return [*[(0, 0)] * len(self.prefix), *self.tokenizer.spans(text)]
 
     def token(self, index: int) -> str:
         return self.tokenizer.token(index)

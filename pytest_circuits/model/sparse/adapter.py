@@ -69,6 +69,9 @@ class SparseModel:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text)
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        return self.tokenizer.spans(text)
+
     def decode_token(self, index: int) -> str:
         return self.tokenizer.token(index)
 

@@ -109,12 +109,6 @@ def interchanges(nodes: Nodes, rng: np.random.Generator) -> Iterator[Nodes]:
             yield Nodes.gather(every[index] for index in chosen)
 
 
-def by_share(losses: Floats) -> Floats:
-    """What n pairs lose with each of these interchanges, [shares * draws, n] -> [shares, n]."""
-    found: Floats = losses.reshape(len(SHARES), DRAWS, -1).mean(axis=1)
-    return found
-
-
 def _means(model: Model, seen: Seen, nodes: Nodes, batch: Batch) -> Floats:
     """What each node carries where it counts in a prompt, in the mean: [2, nodes, B]."""
     means = []

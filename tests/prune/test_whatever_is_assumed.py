@@ -12,7 +12,7 @@ import torch
 
 from pytest_circuits.circuit.attention import kept_heads
 from pytest_circuits.circuit.encoding import Floats
-from pytest_circuits.circuit.inside import by_share, interchanges, look_inside
+from pytest_circuits.circuit.inside import interchanges, look_inside
 from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
@@ -218,7 +218,7 @@ def test_a_circuit_is_judged_with_values_of_the_whole_model_in_some_of_its_nodes
     some = [*interchanges(circuit, np.random.default_rng(0))]
     seen = look_inside(judge.runner, View.circuit(circuit), judge.pairs, given=some)
     own = np.logaddexp(0, -judge.runner.margins(judge.pairs, WHOLE)).mean(axis=1)
-    given = by_share(np.logaddexp(0, -seen.interchanged).mean(axis=2)) - own
+    given = np.logaddexp(0, -seen.interchanged).mean(axis=2) - own
     frozen = np.logaddexp(0, -seen.frozen).mean(axis=1) - own
     assert quality.gap == pytest.approx(given.mean(axis=1).max(), rel=0.01)
     assert quality.gap > gap_shown(frozen, 0.01, pairs=GAP_PAIRS) + 0.5

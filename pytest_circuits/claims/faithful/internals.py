@@ -57,9 +57,10 @@ def look_inside(bench: Bench) -> Inside:
         heads=bench.heads,
         given=[*inside.interchanges(bench.nodes, bench.random(stream=4))],
     )
+    losses = softplus(seen.interchanged).mean(axis=2)  # [shares * draws, n]
     return Inside(
         frozen=softplus(seen.frozen).mean(axis=1),
-        interchanged=inside.by_share(softplus(seen.interchanged).mean(axis=2)),
+        interchanged=losses.reshape(len(inside.SHARES), inside.DRAWS, -1).mean(axis=1),
         correlations=seen.correlations,
         weights=statistics.shares(node_effects(bench.runner, bench.nodes, bench.control_pairs)),
         contrasts=_contrasts(seen.means),

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.runner import Wholes
+from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.model.sparse.adapter import SparseModel
+from pytest_circuits.spec.load import parse_spec
 from tests.claims.conftest import MakeBench
-from tests.known_models import DETECT, OUT, TYPE, Circuit
+from tests.known_models import DETECT, OUT, QUOTE_PATH, TYPE, Circuit, quote_spec
 
 RIGHT: Circuit = {
     "0.attn.act_in at cue": [DETECT, TYPE],
@@ -51,6 +60,25 @@ def test_a_node_at_more_places_than_it_needs_is_named(bench_of: MakeBench) -> No
     assert found.verdict is Verdict.FAIL
     assert "taking out 1 of 7 parts" in found.reason
     assert ": 0.attn.v[0] at text;" in found.reason
+
+
+def test_a_run_of_several_circuits_tells_places_as_one_of_this_alone(
+    copier: SparseModel, tmp_path: Path
+) -> None:
+    wholes: Wholes = {}
+    plain, placed = (
+        parse_spec(quote_spec(nodes, protocol=ENOUGH), path=tmp_path / "q.circuit.yaml")
+        for nodes in (QUOTE_PATH, RIGHT)
+    )
+    before = make_bench(plain, copier, wholes=wholes)
+    pairs = before.control_pairs
+    before.runner.margins(pairs, WHOLE)
+    shared, alone = make_bench(placed, copier, wholes=wholes), make_bench(placed, copier)
+
+    for view in (shared.circuit, shared.without):
+        assert np.array_equal(shared.runner.margins(pairs, view), alone.runner.margins(pairs, view))
+    left = shared.runner.margins(pairs, View.without(Nodes.of({"0.attn.v elsewhere": [0]})))
+    assert np.abs(left - shared.runner.margins(pairs, WHOLE)).max() < 0.5
 
 
 def test_controls_have_as_many_nodes_at_each_place(bench_of: MakeBench) -> None:

@@ -60,7 +60,7 @@ def test_an_update_that_answers_as_before_by_other_heads_does_not(folder: Path) 
     done = gate(folder, "--circuits-model", "models/dropped", "circuits/ioi.circuit.yaml")
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(r"^pass +ioi +behaves +100\.0 %", done.stdout, re.MULTILINE)
-    assert "gate: FAIL" in done.stdout
+    assert re.search(r"^fail +ioi +stable", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.real_model

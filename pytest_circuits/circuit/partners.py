@@ -14,7 +14,8 @@ from torch import Tensor
 from pytest_circuits.circuit.divided import counted
 from pytest_circuits.circuit.encoding import Batch
 from pytest_circuits.circuit.nodes import Nodes
-from pytest_circuits.model.protocol import Model, Shares, Tree
+from pytest_circuits.model.protocol import Model, Shares
+from pytest_circuits.model.tree import Tree
 
 
 @torch.no_grad()

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from pytest_circuits.circuit.encoding import Batch, Encoder, padded_length
 from pytest_circuits.circuit.partners import carried_by_tree
-from pytest_circuits.model.protocol import Model, Tree
+from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.tree import Tree
 from pytest_circuits.prompts.space import Prompt
 from pytest_circuits.spec.ablations import Given, Kind
 

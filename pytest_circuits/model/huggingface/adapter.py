@@ -21,8 +21,9 @@ from pytest_circuits.model.huggingface.anatomy import Anatomy, Library, anatomy_
 from pytest_circuits.model.huggingface.attention import looking
 from pytest_circuits.model.huggingface.hooks import GrownError, Looking, gauges_of, sites_of
 from pytest_circuits.model.huggingface.vocabulary import Vocabulary
-from pytest_circuits.model.protocol import BLOCK, Gauge, Hook, Join, Shows, Site, Tree
+from pytest_circuits.model.protocol import BLOCK, Gauge, Hook, Join, Shows, Site
 from pytest_circuits.model.reference import Reference
+from pytest_circuits.model.tree import Tree
 
 _STEP = 8  # prompts are padded to a multiple of so many tokens, which need positions too
 _BLOCK = 32  # prompts, on a CPU: to compute what is padding costs as much as anything else

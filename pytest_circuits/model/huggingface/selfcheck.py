@@ -13,7 +13,7 @@ from torch import Tensor
 from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
 from pytest_circuits.model.huggingface.anatomy import Library
 from pytest_circuits.model.huggingface.hooks import GROUPS, HEADS, NEURONS
-from pytest_circuits.model.protocol import Hook, Shows, Tree
+from pytest_circuits.model.protocol import Hook, Shows
 from pytest_circuits.model.selfcheck import (
     TOKENS,
     Check,
@@ -24,6 +24,7 @@ from pytest_circuits.model.selfcheck import (
     some_tokens,
     zero,
 )
+from pytest_circuits.model.tree import Tree
 
 _WINDOWS = ("sliding_window", "window_size", "attention_chunk_size", "layer_types")
 

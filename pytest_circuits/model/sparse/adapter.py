@@ -18,10 +18,11 @@ from torch import Tensor
 from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.compile.compiled import CompiledCircuit, compile_circuit
-from pytest_circuits.model.protocol import Ends, Gauge, Hook, Join, Kind, Shows, Site, Tree, Wire
+from pytest_circuits.model.protocol import Ends, Gauge, Hook, Join, Kind, Shows, Site, Wire
 from pytest_circuits.model.sparse.config import POINTS, ModelConfig
 from pytest_circuits.model.sparse.gpt import Access, SparseGPT
 from pytest_circuits.model.tokenizer import Tokenizer
+from pytest_circuits.model.tree import Tree
 
 
 @dataclass(frozen=True)

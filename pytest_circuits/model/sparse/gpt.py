@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pytest_circuits.model.protocol import Carry, Ends, Hook, Join, Tree, Wire
+from pytest_circuits.model.protocol import Carry, Ends, Hook, Join, Wire
 from pytest_circuits.model.sparse.config import ModelConfig
 from pytest_circuits.model.sparse.rmsnorm import RMSNorm
 from pytest_circuits.model.sparse.selection import abs_top_k
+from pytest_circuits.model.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)

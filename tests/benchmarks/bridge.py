@@ -129,7 +129,13 @@ def circuit(model: Path, behavior: str, sites: list[str]) -> dict[str, Any]:
         point: sum(len(some) for site, some in nodes.items() if site.endswith(f".{point}"))
         for point in sites
     }
-    found = {"sizes": sizes, "status": status, "seconds": round(time.monotonic() - start, 1)}
+    weights = weights_of_heads(model, nodes)
+    found = {
+        "sizes": sizes,
+        "weights": weights,
+        "status": status,
+        "seconds": round(time.monotonic() - start, 1),
+    }
     kept.write_text(json.dumps(found))
     return found
 
@@ -149,6 +155,22 @@ def weights_left(model: Path) -> str:
     matrices = [p for name, p in module.named_parameters() if ".h." in name and p.dim() == 2]
     left, size = (sum(f(p) for p in matrices) for f in (torch.count_nonzero, torch.numel))
     return f"{int(left):,} ({int(left) / int(size):.1%})"
+
+
+def weights_of_heads(model: Path, nodes: dict[str, list[int]]) -> int:
+    """Weights that are not zero by which heads of a GPT-2 read and write the residual stream."""
+    module: Any = directory.load(model, device=torch.device("cpu")).module
+    size, total = SHAPE["n_embd"] // SHAPE["n_head"], 0
+    for site, heads in nodes.items():
+        layer, _, point = site.partition(".")
+        if point != "attn.head":
+            continue
+        attention = module.transformer.h[int(layer)].attn
+        for head in heads:
+            mine = slice(head * size, (head + 1) * size)
+            read = attention.c_attn.weight.view(SHAPE["n_embd"], 3, -1)[:, :, mine]
+            total += int(read.count_nonzero()) + int(attention.c_proj.weight[mine].count_nonzero())
+    return total
 
 
 def main() -> None:
@@ -177,6 +199,7 @@ def main() -> None:
         for behavior in asked.behaviors:
             found = circuit(model, behavior, asked.sites)
             size = ", ".join(f"{count} {point}" for point, count in found["sizes"].items())
+            size += f" ({found['weights']:,} weights of heads)"
             cells.append(size if not found["status"] else f"{size}: not good enough")
         print(f"| {model.name} | " + " | ".join(cells) + " |", flush=True)
 

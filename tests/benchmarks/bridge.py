@@ -1,12 +1,12 @@
 """A dense model made sparse under bounds on its loss, and the circuits before and after.
 
 Trains a dense GPT-2 of two layers on the text of the bundled model, makes it sparse under several
-bounds, and searches the circuits of bundled behaviors, of heads and neurons, in each of them by the
-same command. Prints a table: weights left, loss on held-out text and on text of another seed, and
-of each behavior the heads and neurons of its circuit.
+bounds, and searches the circuits of bundled behaviors in each of them by the same command. Prints a
+table: weights left, loss on text of another seed, and how many nodes each circuit has. Circuits of
+heads alone take minutes, those of heads and neurons (--sites) much longer.
 
 Run: python tests/benchmarks/bridge.py --out FOLDER [--dense-steps 1500] [--steps 1500]
-     [--rises 0.02 0.1] [--behaviors single_double_quote class_init]
+     [--rises 0.1] [--sites attn.head] [--behaviors single_double_quote class_init ...]
 What is in the folder already is not made again.
 """
 
@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "models"))
 from tinypython_text import write
 
 from pytest_circuits.cli import main as cli
+from pytest_circuits.errors import STOPPED
 from pytest_circuits.model.huggingface import directory
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import measure_reference, text_windows
@@ -41,7 +42,7 @@ SOURCES = (
     Source(folder=Folder(path="text", share=0.6, name="generated")),
 )
 SHAPE = {"n_layer": 2, "n_embd": 128, "n_head": 8, "n_positions": 128}
-SITES = {"heads": ".attn.head", "neurons": ".mlp.neuron"}
+BEHAVIORS = ("single_double_quote", "class_init", "var_swap", "with_as")
 
 
 def make_dense(path: Path, corpus: Corpus, *, steps: int) -> None:
@@ -99,18 +100,19 @@ def run(*arguments: object) -> int:
     return 0
 
 
-def circuit(model: Path, behavior: str) -> dict[str, Any]:
-    """Search the circuit of a behavior; how many nodes of each kind it has, and its seconds."""
-    file = model.parent / f"{model.name}.{behavior}.circuit.yaml"
+def circuit(model: Path, behavior: str, sites: list[str]) -> dict[str, Any]:
+    """Search the circuit of a behavior; how many nodes of each site it has, and its seconds."""
+    among = "+".join(sites)
+    file = model.parent / f"{model.name}.{behavior}.{among}.circuit.yaml"
     kept = file.with_suffix(".json")
     if kept.exists():
         found: dict[str, Any] = json.loads(kept.read_text())
         return found
     said = yaml.safe_load((ROOT / f"circuits/{behavior}.circuit.yaml").read_text())
     asked = {key: said[key] for key in ("version", "circuit", "behavior")} | {
-        "model": str(model.resolve()),
+        "model": model.name,
         "ablation": "contrast",
-        "sites": ["attn.head", "mlp.neuron"],
+        "sites": sites,
         "claims": {
             "behaves": {"rate": 0.95},
             "sufficient": {"rate": 0.9, "max_loss": 0.15},
@@ -120,12 +122,20 @@ def circuit(model: Path, behavior: str) -> dict[str, Any]:
     file.write_text(yaml.safe_dump(asked, sort_keys=False))
     start = time.monotonic()
     status = run("prune", file, "--no-controls")
+    if status == STOPPED:
+        sys.exit(status)
     nodes = yaml.safe_load(file.read_text()).get("nodes") or {}
-    found = {
-        kind: sum(len(channels) for site, channels in nodes.items() if site.endswith(point))
-        for kind, point in SITES.items()
+    sizes = {
+        point: sum(len(some) for site, some in nodes.items() if site.endswith(f".{point}"))
+        for point in sites
     }
-    found |= {"status": status, "seconds": round(time.monotonic() - start, 1)}
+    weights = weights_of_heads(model, nodes)
+    found = {
+        "sizes": sizes,
+        "weights": weights,
+        "status": status,
+        "seconds": round(time.monotonic() - start, 1),
+    }
     kept.write_text(json.dumps(found))
     return found
 
@@ -147,13 +157,30 @@ def weights_left(model: Path) -> str:
     return f"{int(left):,} ({int(left) / int(size):.1%})"
 
 
+def weights_of_heads(model: Path, nodes: dict[str, list[int]]) -> int:
+    """Weights that are not zero by which heads of a GPT-2 read and write the residual stream."""
+    module: Any = directory.load(model, device=torch.device("cpu")).module
+    size, total = SHAPE["n_embd"] // SHAPE["n_head"], 0
+    for site, heads in nodes.items():
+        layer, _, point = site.partition(".")
+        if point != "attn.head":
+            continue
+        attention = module.transformer.h[int(layer)].attn
+        for head in heads:
+            mine = slice(head * size, (head + 1) * size)
+            read = attention.c_attn.weight.view(SHAPE["n_embd"], 3, -1)[:, :, mine]
+            total += int(read.count_nonzero()) + int(attention.c_proj.weight[mine].count_nonzero())
+    return total
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--dense-steps", type=int, default=1500)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--rises", type=float, nargs="+", default=[0.02, 0.1])
-    parser.add_argument("--behaviors", nargs="+", default=["single_double_quote", "class_init"])
+    parser.add_argument("--rises", type=float, nargs="+", default=[0.1])
+    parser.add_argument("--sites", nargs="+", default=["attn.head"])
+    parser.add_argument("--behaviors", nargs="+", default=list(BEHAVIORS))
     asked = parser.parse_args()
     folder = asked.out.resolve()
     for name, seed, documents in (("text", 0, 3000), ("unseen", 1, 300)):
@@ -170,9 +197,10 @@ def main() -> None:
     for model in models:
         cells = [weights_left(model), f"{loss_on(model, folder / 'unseen'):.3f}"]
         for behavior in asked.behaviors:
-            found = circuit(model, behavior)
-            size = f"{found['heads']} heads, {found['neurons']} neurons"
-            cells.append(f"{size} ({found['seconds']} s)" if not found["status"] else "none found")
+            found = circuit(model, behavior, asked.sites)
+            size = ", ".join(f"{count} {point}" for point, count in found["sizes"].items())
+            size += f" ({found['weights']:,} weights of heads)"
+            cells.append(size if not found["status"] else f"{size}: not good enough")
         print(f"| {model.name} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import save_file
+from torch.nn import functional as F
 
 pytest.importorskip("transformers", reason="needs the extra: pip install 'pytest-circuits[hf]'")
 
@@ -339,6 +341,23 @@ def test_the_matrices_of_a_family_are_those_of_its_linear_maps(family: str, tmp_
     assert names
     assert len({name.rpartition(".")[0] for name in names}) == len(names)
     assert all(model.module.get_parameter(name).dim() == 1 for name in others)
+
+
+@pytest.mark.parametrize(("prefix", "seen"), [((), [1, 2]), ((5,), [5, 1, 2]), ((4, 5), [5, 1, 2])])
+def test_what_is_put_before_a_text_is_seen_and_not_predicted(
+    prefix: tuple[int, ...], seen: list[int]
+) -> None:
+    def echo(*, input_ids: torch.Tensor, **_: object) -> Any:  # noqa: ANN401
+        return SimpleNamespace(logits=F.one_hot(input_ids, 8).float())
+
+    nothing: Any = None
+    text = Text(nothing, prefix, torch.device("cpu"))
+    rows = text.begun(torch.tensor([[1, 2, 3]]))
+    logits = text.logits(echo, rows)
+    assert rows.tolist() == [[*prefix, 1, 2, 3]]
+    assert logits.argmax(-1).tolist() == [seen]
+    said = torch.tensor([1, 2, 3][-len(seen) :])
+    assert float(text.loss(logits, rows)) == float(F.cross_entropy(logits[0], said))
 
 
 def test_the_dual_variable_follows_the_loss() -> None:

@@ -71,6 +71,16 @@ def test_a_token_that_straddles_a_slot_and_the_text_around_it_is_of_the_slot() -
     assert found["a"] == (1, 0, 1)
 
 
+def test_a_slot_that_holds_nothing_is_at_no_token() -> None:
+    found = places('"say{who} , {side}"', "who: {choice: ['', ben]}").within(
+        "say , left", [(0, 5), (5, 10)]
+    )
+
+    assert found is not None
+    assert found["c"] == (1, 1)
+    assert found["b"] == (1, 0)
+
+
 def test_a_token_of_two_roles_is_refused_where_they_are_told_apart() -> None:
     text, spans = "leftben", [(0, 7)]
 

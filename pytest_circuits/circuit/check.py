@@ -15,7 +15,7 @@ from pytest_circuits.prompts.places import Places
 from pytest_circuits.prompts.space import Pair, PromptSpace, prompts_of
 from pytest_circuits.prompts.tokens import check_prompts
 from pytest_circuits.spec.load import LoadedSpec
-from pytest_circuits.spec.places import role_of, roles_at, site_of
+from pytest_circuits.spec.places import divided, role_of, roles_at, site_of
 from pytest_circuits.spec.problems import Problem, listed, quoted, suggest
 from pytest_circuits.spec.types import edge_ends, edge_key
 
@@ -28,8 +28,13 @@ def check_circuit(loaded: LoadedSpec, model: Model) -> tuple[Problem, ...]:
     return (*_check_nodes(loaded, model), *_check_edges(loaded, model))
 
 
-def check_asked(loaded: LoadedSpec, model: Model, pairs: Iterable[Pair]) -> tuple[Problem, ...]:
-    """Problems of the prompts that are going to be asked, and of those that once broke a law."""
+def check_asked(
+    loaded: LoadedSpec, model: Model, pairs: Iterable[Pair], *, sample: bool = False
+) -> tuple[Problem, ...]:
+    """Problems of the prompts that are going to be asked, and of those that once broke a law.
+
+    sample: these stand for all prompts, so that each node has to count at some of their tokens.
+    """
     space, model = PromptSpace(loaded.spec.behavior), undivided(model)
     regressions = (pair for text in loaded.spec.regressions for pair in space.parse(text))
     asked = [*regressions, *pairs]
@@ -40,21 +45,35 @@ def check_asked(loaded: LoadedSpec, model: Model, pairs: Iterable[Pair]) -> tupl
         pairs=asked,
         decode=model.decode_token,
     )
-    return problems or tuple(_check_places(loaded, model, asked))
+    return problems or tuple(_check_places(loaded, model, asked, sample=sample))
 
 
-def _check_places(loaded: LoadedSpec, model: Model, pairs: Iterable[Pair]) -> Iterator[Problem]:
+def _check_places(
+    loaded: LoadedSpec, model: Model, pairs: Iterable[Pair], *, sample: bool
+) -> Iterator[Problem]:
     """Give the first reason why it is not clear at which tokens of a prompt a node counts."""
     first = next((name for name in loaded.spec.nodes if role_of(name)), None)
     if first is None:
         return
-    places = Places.of(loaded.spec, roles_at(loaded.spec.nodes))
+    roles, seen = roles_at(loaded.spec.nodes), set[str]()
+    places = Places.of(loaded.spec, roles)
     for text in sorted({prompt.text for prompt in prompts_of(pairs)}, key=lambda x: (len(x), x)):
         try:
-            places.within(text, spans_of(model, text))
+            found = places.within(text, spans_of(model, text))
         except CircuitsError as error:
             yield loaded.problem_at(("nodes", first), str(error), key=True)
             return
+        if found is None:
+            why = f"no template makes the prompt {quoted(text)}: nobody knows where in it this is"
+            yield loaded.problem_at(("nodes", first), why, key=True)
+            return
+        for site, numbers in found.items():
+            names = divided(site, roles[site])
+            seen |= {names[number] for number in {*numbers}}
+    for name in loaded.spec.nodes if sample else ():
+        if role_of(name) and name not in seen:
+            why = f"no token of any prompt is at {quoted(role_of(name))}, so these count nowhere"
+            yield loaded.problem_at(("nodes", name), why, "remove them, or their place", key=True)
 
 
 def refuse(problems: Sequence[Problem]) -> None:

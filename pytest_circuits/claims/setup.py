@@ -87,7 +87,7 @@ def checked_bench(loaded: LoadedSpec, model: Model) -> Bench:
 def check_bench(bench: Bench) -> None:
     """Raise SpecError with what is wrong with the prompts that the claims are going to ask."""
     loaded, model = bench.loaded, bench.model
-    refuse([*check_asked(loaded, model, bench.sample.pairs), *_check_others(bench)])
+    refuse([*check_asked(loaded, model, bench.sample.pairs, sample=True), *_check_others(bench)])
 
 
 def _check_others(bench: Bench) -> Iterator[Problem]:

@@ -131,7 +131,7 @@ def _spans(
 
 def _roles(holes: Collection[tuple[str, Span]], spans: Sequence[Span]) -> Roles:
     roles = [
-        {role for role, (start, end) in holes if first < end and start < behind}
+        {role for role, (start, end) in holes if max(first, start) < min(behind, end)}
         for first, behind in spans
     ]
     if roles:

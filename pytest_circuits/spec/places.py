@@ -84,6 +84,10 @@ def check_places(spec: Spec) -> Iterator[Fault]:
     That prompts are clear about them, only a tokenizer knows.
     """
     places = [name for name in spec.nodes if role_of(name)]
+    for name in spec.nodes:
+        if name not in places and name != site_of(name):
+            hint = f"'{site_of(name)} at ROLE' is one, or {quoted(site_of(name))} for all tokens"
+            yield Fault(("nodes", name), f"{quoted(name)} is no place", hint, key=True)
     for name in places:
         loc, role = ("nodes", name), role_of(name)
         if found := _no_role(role, spec.behavior):

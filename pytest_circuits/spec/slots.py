@@ -141,9 +141,34 @@ class WordsSlot(Frozen):
         return range(least, most + 1)
 
     def _split(self, text: str) -> list[str]:
+        """The words that a text joins; of one that is no value, what separators stand between."""
         if not text:
             return []
-        return text.split(self.words.separator) if self.words.separator else list(text)
+        apart = text.split(self.words.separator) if self.words.separator else list(text)
+        if len(apart) in self._counts() and set(apart) <= set(self.words.from_):
+            return apart
+        return self._joined(text) or apart
+
+    def _joined(self, text: str) -> list[str]:
+        """The words, some of which may hold the separator, that a text joins; empty: none do."""
+        words, separator = set(self.words.from_), self.words.separator
+        lengths = sorted({len(word) for word in words})
+        begun: dict[int, list[str]] = {0: []}  # by where the next word would begin
+        for count in range(1, self.words.count[1] + 1):
+            ends = {
+                at + length: [*before, text[at : at + length]]
+                for at, before in begun.items()
+                for length in lengths
+                if text[at : at + length] in words
+            }
+            if count in self._counts() and len(text) in ends:
+                return ends[len(text)]
+            begun = {
+                end + len(separator): before
+                for end, before in ends.items()
+                if text.startswith(separator, end)
+            }
+        return []
 
     def _changed(self, words: list[str]) -> Iterator[list[str]]:
         """Give lists with one word exchanged, left out or put in."""

@@ -12,7 +12,8 @@ from pytest_circuits.circuit.runner import Wholes
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.laws import run_claim
-from pytest_circuits.claims.setup import make_bench
+from pytest_circuits.claims.setup import check_bench, make_bench
+from pytest_circuits.errors import SpecError
 from pytest_circuits.model.sparse.adapter import SparseModel
 from pytest_circuits.spec.load import parse_spec
 from tests.claims.conftest import MakeBench
@@ -40,6 +41,30 @@ def test_a_circuit_at_its_places_passes(bench_of: MakeBench, claim: str) -> None
 def test_at_other_places_it_fails(bench_of: MakeBench, claim: str) -> None:
     found = run_claim(bench_of(WRONG, claims=(claim,)), claim)
     assert found.verdict is Verdict.FAIL, found.reason
+
+
+def test_places_hold_where_words_hold_what_separates_them(
+    copier: SparseModel, tmp_path: Path
+) -> None:
+    for nodes, verdict in ((RIGHT, Verdict.PASS), (WRONG, Verdict.FAIL)):
+        text = quote_spec(nodes, claims=("necessary",))
+        text = text.replace("from: [alpha, beta,", "from: [alpha beta, beta alpha,")
+        bench = make_bench(parse_spec(text, path=tmp_path / "q.circuit.yaml"), copier)
+        found = run_claim(bench, "necessary")
+        assert found.verdict is verdict, found.reason
+
+
+def test_a_place_that_is_at_no_token_of_any_prompt_is_refused(
+    copier: SparseModel, tmp_path: Path
+) -> None:
+    text = quote_spec({**RIGHT, "0.attn.v at text": [1]}, claims=("sufficient",))
+    text = text.replace("{name} = {cue}{words}", "{name}{cue}{words}")
+    bench = make_bench(parse_spec(text, path=tmp_path / "q.circuit.yaml"), copier)
+
+    with pytest.raises(SpecError) as caught:
+        check_bench(bench)
+
+    assert "q.circuit.yaml:20:3: no token of any prompt is at 'text'" in str(caught.value)
 
 
 def test_under_contrast_the_partners_values_come_from_the_same_places(bench_of: MakeBench) -> None:

@@ -50,6 +50,13 @@ def test_nodes_count_at_roles_of_the_template(
         ),
         ("0.mlp.post_act at quote: [31]", "17:3: 'quote' is the cue; write 'at cue'"),
         (
+            "0.mlp.post_act elsewhere: [31]",
+            (
+                "17:3: '0.mlp.post_act elsewhere' is no place; '0.mlp.post_act at ROLE' is one, or "
+                "'0.mlp.post_act' for all tokens"
+            ),
+        ),
+        (
             "0.mlp.post_act at elsewhere: [31]",
             (
                 "17:3: the prompt has no 'elsewhere', at which a node could count; known: cue, "

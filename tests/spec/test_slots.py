@@ -28,6 +28,8 @@ EXAMPLES: list[Slot] = [
     WordsSlot(words=WordList(from_=("a", "bb"), count=(0, 3))),
     WordsSlot(words=WordList(from_=("a", "b"), count=(2, 2), separator="")),
     WordsSlot(words=WordList(from_=("a: b", "c"), count=(1, 2), separator="\n")),
+    WordsSlot(words=WordList(from_=("a b", "c"), count=(1, 2))),
+    WordsSlot(words=WordList(from_=("ab", "c", "abd"), count=(1, 2), separator="")),
 ]
 every_kind = pytest.mark.parametrize("slot", EXAMPLES, ids=lambda slot: repr(slot)[:40])
 

@@ -82,8 +82,8 @@ def evened(signals: Floats, there: NDArray[np.bool_]) -> Floats:
 class DividedModel:
     """See `model.protocol` for what each part means.
 
-    Where in a prompt a token stands, its text says: `encode` remembers what it was asked. In other
-    texts, and those of other behaviors, a node is ablated at all tokens if it is at any place.
+    Where in a prompt a token stands, its text says: `encode` remembers what it was asked. In texts
+    that are no prompt of the behavior, a node is ablated at all tokens if it is at any place.
     """
 
     undivided: Model

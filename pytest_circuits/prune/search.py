@@ -3,6 +3,7 @@
     drafts -> repair -> remove -> exchange, of every seed; or, where parts of the rest may not hurt,
               repair -> hold
            -> the same of the union of what the seeds led to -> the smallest of all
+           -> all smaller ones, where these are few
            -> edges -> measure -> calibrate -> controls -> backups -> rivals
 
 Each step is a stage, whose result is kept when it is there.

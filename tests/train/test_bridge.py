@@ -263,7 +263,7 @@ def sparse_gpt(dense: Path) -> None:
         (of_eight_bits, r"its weights are packed or not merged \(int8 \(bitsandbytes\)\)"),
         (adapter, r"its weights are packed or not merged \(LoRA on float32\)"),
         (sparse_gpt, "is not a directory of transformers"),
-        (shutil.rmtree, "is not a directory of transformers"),
+        (shutil.rmtree, "no such model directory"),
     ],
 )
 def test_a_model_that_cannot_be_made_sparse_is_refused(

@@ -25,6 +25,8 @@ _BYTES = 4 * (6 + 2 * 4)
 
 def load_dense(path: Path, config: BridgeConfig, *, device: torch.device) -> HuggingFaceModel:
     """The model to begin with; ModelError where it cannot be made sparse, and why."""
+    if not path.is_dir():
+        raise ModelError(f"{path}: no such model directory")
     if not directory.recognises(path):
         raise ModelError(
             f"{path}: is not a directory of transformers (config.json with a model_type, "

@@ -16,7 +16,8 @@ from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.card import limits_of
 from pytest_circuits.claims.evidence import Verdict
 from pytest_circuits.claims.faithful.internals import unlike
-from pytest_circuits.claims.necessary import still_there
+from pytest_circuits.claims.necessary import shown_gone, still_there
+from pytest_circuits.claims.sample import Sample
 from pytest_circuits.claims.stable.observation import node_effects
 from pytest_circuits.claims.statistics import GAPS, Bools, Floats, softplus
 from pytest_circuits.model.protocol import Model, Site, Wired
@@ -55,7 +56,11 @@ def parts_of(nodes: Nodes, edges: Edges | None, sites: Mapping[str, Site]) -> li
 
 
 def breaking(bench: Bench, parts: Sequence[Part]) -> Bools:
-    """Which parts [n], left out, break a declared claim that holds with the whole circuit."""
+    """Which parts [n], left out, break a declared claim that holds with the whole circuit.
+
+    First those without which some pairs show that it does not hold; then, of the others, those
+    without which the claim's own prompts no longer show that it does.
+    """
     broken = np.zeros(len(parts), dtype=np.bool_)
     for breaks in _checks(bench):
         if rest := np.flatnonzero(~broken).tolist():
@@ -65,15 +70,16 @@ def breaking(bench: Bench, parts: Sequence[Part]) -> Bools:
 
 def _checks(bench: Bench) -> Iterator[Callable[[Sequence[Part]], Bools]]:
     """What can break as a part is left out, by the claims that are declared."""
-    for each in bench.each:
-        if bench.spec.claims.necessary:
-            yield partial(_behaving, each, _without_nodes)
-            if isinstance(bench.model, Wired):
-                yield partial(_behaving, each, _without_edges)
-        if bench.spec.claims.faithful:
-            yield partial(_hurting, each)
-    if bench.spec.claims.faithful:
-        yield partial(_unlike, bench.constant)
+    for sample, hold in ((bench.gap_sample, False), (bench.sample, True)):
+        for each in bench.each:
+            if bench.spec.claims.necessary:
+                yield partial(_behaving, each, sample, _without_nodes, hold)
+                if isinstance(bench.model, Wired):
+                    yield partial(_behaving, each, sample, _without_edges, hold)
+            if bench.spec.claims.faithful:
+                yield partial(_hurting, each, sample, hold)
+        if bench.spec.claims.faithful and not hold:
+            yield partial(_unlike, bench.constant)
 
 
 def _circuits(bench: Bench, parts: Sequence[Part]) -> list[tuple[Nodes, Edges | None]]:
@@ -91,11 +97,20 @@ def _without_edges(model: Model, nodes: Nodes, edges: Edges | None) -> View:
 
 
 def _behaving(
-    bench: Bench, without: Callable[[Model, Nodes, Edges | None], View], parts: Sequence[Part]
+    bench: Bench,
+    sample: Sample,
+    without: Callable[[Model, Nodes, Edges | None], View],
+    hold: bool,  # noqa: FBT001  (see `_checks`)
+    parts: Sequence[Part],
 ) -> Bools:
-    """Whether the model still has the behavior without what is left of the circuit."""
+    """Whether the model still has the behavior without what is left of the circuit.
+
+    hold: or whether it is not shown any more that it has not.
+    """
     views = [without(bench.model, *circuit) for circuit in _circuits(bench, parts)]
-    margins = bench.runner.margins_many(bench.gap_pairs, views)  # [1 + parts, n, 2]
+    margins = bench.runner.margins_many(sample.pairs, views)  # [1 + parts, n, 2]
+    if hold:
+        return _but_the_first([not shown_gone(bench, found) for found in margins])
     return _but_the_first([still_there(bench, found) for found in margins])
 
 
@@ -110,24 +125,34 @@ def _unlike(bench: Bench, parts: Sequence[Part]) -> Bools:
     return np.array([unlike(circuit, by_node, limits) for circuit in smaller], dtype=np.bool_)
 
 
-def _hurting(bench: Bench, parts: Sequence[Part]) -> Bools:
-    """Whether the worst part of the rest hurts too much only as a part is ablated with it."""
+def _hurting(
+    bench: Bench,
+    sample: Sample,
+    hold: bool,  # noqa: FBT001  (see `_checks`)
+    parts: Sequence[Part],
+) -> Bools:
+    """Whether the worst part of the rest hurts too much only as a part is ablated with it.
+
+    hold: or whether it is not shown any more that it does not.
+    """
     limits, worst = limits_of(bench.spec, FaithfulClaim), bench.parts.without_worst
     views = [worst]
     for part in parts:
         cut = Edges.gather([*(worst.cut or ()), *part.edges])
         nodes = Nodes.gather([*worst.nodes, *part.nodes])
         views.append(View.without(nodes, cut if cut.count else None))
-    own = softplus(bench.runner.margins(bench.gap_pairs, WHOLE)).mean(axis=1)  # [n]
-    margins = bench.runner.margins_many(bench.gap_pairs, views)  # [1 + parts, n, 2]
+    own = softplus(bench.runner.margins(sample.pairs, WHOLE)).mean(axis=1)  # [n]
+    margins = bench.runner.margins_many(sample.pairs, views)  # [1 + parts, n, 2]
 
     def hurts(margins: Floats) -> bool:
-        rate = bench.gap_sample.rate(margins > EPS, bench.spec.protocol.alpha)
-        gap = bench.gap_mean(softplus(margins).mean(axis=1) - own, GAPS)
-        return Verdict.FAIL in (
+        rate = sample.rate(margins > EPS, bench.spec.protocol.alpha)
+        gaps = softplus(margins).mean(axis=1) - own
+        gap = sample.mean(gaps[:, None], bench.spec.protocol.alpha, GAPS)
+        verdicts = {
             statistics.at_least(rate, limits.rate),
             statistics.at_most(gap, limits.max_gap),
-        )
+        }
+        return verdicts != {Verdict.PASS} if hold else Verdict.FAIL in verdicts
 
     return _but_the_first([hurts(found) for found in margins])
 

@@ -131,7 +131,11 @@ def _under(bench: Bench) -> Under:
     limits, alpha = limits_of(bench.spec, NecessaryClaim), bench.spec.protocol.alpha
     turned = bench.runner.ablation.kind.from_partner
     losses = list(_losses(bench))
-    rates = [_rate(bench, loss.view, limits, turned=turned) for loss in losses]
+    pairs = bench.sample.pairs
+    rates = [
+        _rate(bench, bench.runner.margins(pairs, loss.view), limits, turned=turned)
+        for loss in losses
+    ]
     what = "the foil is preferred" if turned else "the answer is preferred"
     own = _separation(bench.runner.margins(bench.control_pairs, bench.without)).mean()
     others = _separation(bench.controls_without).mean(axis=1)  # [K]
@@ -163,22 +167,21 @@ def _under(bench: Bench) -> Under:
     }
     for loss, rate in zip(losses, rates, strict=True):
         end = "" if loss.name == "nodes" else f"_{loss.name}"
-        margins = bench.runner.margins(bench.sample.pairs, loss.view)
+        margins = bench.runner.margins(pairs, loss.view)
         measures |= {f"separation{end}": average(margins)}
         measures |= {f"rate_{loss.name}": rate.estimate} if end or worst else {}
     drawn = controls_of("what still tells pairs apart without it, nats", float(own), others)
     return Under(bench.runner.ablation, findings, rates[worst], measures, controls=[drawn])
 
 
-def _rate(bench: Bench, view: View, limits: NecessaryClaim, *, turned: bool) -> Rate:
+def _rate(bench: Bench, margins: Floats, limits: NecessaryClaim, *, turned: bool) -> Rate:
     """How often the answer is kept or, under `contrast`, turned."""
-    sample, interval = bench.sample, _interval(bench, bench.runner, view, turned=turned)
+    sample, interval = bench.sample, _interval(bench, margins, turned=turned)
     threshold = limits.min_flip if turned else limits.max_rate
     return sample.against(interval, threshold, at_most=not turned)
 
 
-def _interval(bench: Bench, runner: Runner, view: View, *, turned: bool) -> Interval:
-    margins = runner.margins(bench.sample.pairs, view)
+def _interval(bench: Bench, margins: Floats, *, turned: bool) -> Interval:
     holds = margins < -EPS if turned else margins > EPS
     return bench.sample.rate(holds, bench.spec.protocol.alpha, at_most=not turned)
 
@@ -190,6 +193,16 @@ def _left(margins: Floats, limits: NecessaryClaim, *, turned: bool) -> Bools:
         return flipped
     kept: Bools = (margins > EPS).mean(axis=(1, 2)) > limits.max_rate
     return kept
+
+
+def shown_gone(bench: Bench, margins: Floats) -> bool:
+    """Whether margins [n, 2] of the sample without a circuit show what the claim asks for."""
+    limits, turned = limits_of(bench.spec, NecessaryClaim), bench.runner.ablation.kind.from_partner
+    if float(_separation(margins).max()) >= bench.margin:
+        return False
+    rate = _rate(bench, margins, limits, turned=turned)
+    shown = rate_finding(rate, what="", alpha=bench.spec.protocol.alpha)
+    return shown.verdict is Verdict.PASS
 
 
 def still_there(bench: Bench, margins: Floats) -> bool:
@@ -207,7 +220,8 @@ def still_there(bench: Bench, margins: Floats) -> bool:
 
 def _delta(bench: Bench, *, turned: bool) -> float | None:
     def measure(bench: Bench, runner: Runner) -> Interval:
-        return _interval(bench, runner, bench.without, turned=turned)
+        margins = runner.margins(bench.sample.pairs, bench.without)
+        return _interval(bench, margins, turned=turned)
 
     return bench.delta("necessary", measure(bench, bench.runner), measure)
 

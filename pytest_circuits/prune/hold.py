@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 
@@ -21,7 +20,8 @@ from pytest_circuits.prompts.space import Pair
 from pytest_circuits.prune.quality import Floats, Judge, Met
 from pytest_circuits.prune.refine import Proposer, fewer_heads, remove, repair
 
-ROUNDS = 16  # of attack and repair, at most
+ROUNDS = 48  # of attack, and of repair or cut, at most
+_DEEPEST = 0.5  # share of the nodes that a cut takes away; after one that was too deep, half of it
 _ATTACKS = 2  # of a round, under each ablation; each looks at other prompts
 _ATTACKED = 2 * ATTACKED  # pairs, so that what hurts a few of them by chance is not taken for much
 # Of what a known part may cost: a new one may cost so much, or each repair would ask for another.
@@ -40,27 +40,49 @@ class Held:
 def hold(
     judge: Judge, proposer: Proposer, nodes: Nodes, tell: Callable[[Held], None]
 ) -> Held | None:
-    """A circuit that an attack does not break; None where it cannot be repaired, or they never end.
+    """A circuit that an attack does not break, and no smaller one that is tried from there.
 
-    tell: is given every circuit on the way.
+    A circuit is repaired until it holds, then cut back step by step, and each step is attacked. One
+    that breaks is taken back, and what broke it is known from there on. None where nothing repairs
+    a circuit, or attacks never end. tell: is given every circuit that holds.
     """
     judge.met, circuit, before = list(_random_parts(judge)), nodes, list[Nodes]()
+    held: Held | None = None
+    depth = _DEEPEST
     for number in range(ROUNDS):
         # Where nothing repairs a circuit, one may that it was cut back from.
         starts = dict.fromkeys((circuit, *reversed(before)))
-        tried = (repair(judge, proposer, each) for each in starts)
-        repaired = next((each for each in tried if each is not None), None)
-        if repaired is None:
+        repaired = (repair(judge, proposer, each) for each in starts)
+        tried = next((each for each in repaired if each is not None), None)
+        if tried is None:
             return None
-        before.append(repaired)
-        *_, fewer = repaired, *fewer_heads(judge, repaired)
-        for circuit in chain([fewer], remove(judge, proposer, fewer)):
-            tell(Held(circuit, tuple(judge.met)))
-        found = attacks(judge, circuit, None, number=number)
-        if not found:
-            return Held(circuit, tuple(judge.met))
+        circuit, cut = tried, held is not None and tried == held.nodes
+        if cut:
+            tried = _cut(judge, proposer, circuit, depth)
+            if tried == circuit:
+                return replace(held, met=tuple(judge.met)) if held else None
+        found = attacks(judge, tried, None, number=number)
         judge.met += found
-    return None
+        if not found:
+            circuit, held = tried, Held(tried, tuple(judge.met))
+            before.append(tried)
+            tell(held)
+            depth = min(_DEEPEST, 2 * depth)
+        elif cut:
+            depth /= 2
+    return held if held and held.nodes == circuit else None
+
+
+def _cut(judge: Judge, proposer: Proposer, nodes: Nodes, depth: float) -> Nodes:
+    """A circuit without some share of its nodes, or without as many as are not missed."""
+    few = max(1, round(depth * nodes.count))
+    *_, fewer = nodes, *fewer_heads(judge, nodes)
+    smaller = fewer
+    if nodes.count - fewer.count < few:
+        for smaller in remove(judge, proposer, fewer, at_once=few):
+            if nodes.count - smaller.count >= few:
+                break
+    return smaller
 
 
 def attacks(judge: Judge, nodes: Nodes, edges: Edges | None, *, number: int) -> list[Met]:

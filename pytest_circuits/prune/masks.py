@@ -284,8 +284,9 @@ class _Step:
         loss, *others = tried.losses
         for other in others:
             loss = loss + F.relu(other - plan.target)
-        for left in map(F.relu, tried.left):
-            loss = loss + plan.backup_weight * (left.mean(-1) + left.amax(-1))
+        for left in tried.left:
+            nats = F.relu(left.nats)
+            loss = loss + plan.backup_weight * (nats.mean(-1) + nats.amax(-1))
         for gap in tried.gaps:
             loss = loss + (F.relu(gap - room) + _TRACE * gap).sum(-1)
         return loss

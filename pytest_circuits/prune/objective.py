@@ -23,6 +23,7 @@ from pytest_circuits.spec.ablations import Ablation
 BySite = Mapping[str, Tensor]
 
 PARTS = 2  # of the rest, that a step tries under each ablation
+_BARELY = 0.03  # nats, by which a prompt that prefers the foil is still pressed
 FLIP = 0.3  # nats, by which the foil is to be preferred where the circuit has the partner's values
 
 
@@ -55,19 +56,40 @@ class Demands:
         return len(self.ablations) * ways + turned * self.necessity + inside
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left of the behavior where K circuits are taken away.
+
+    nats: how far it is still there, for n prompts or pairs [K, n]; at most 0 is none of it. share:
+    of the prompts, those that keep the answer, [K]. turned: the circuit has the partner's
+    values, so that no prompt should; else half of them do.
+    """
+
+    nats: Tensor
+    share: Tensor
+    turned: bool
+
+    @classmethod
+    def of(cls, margins: Tensor, *, turned: bool) -> Left:
+        """By margins [K, P]."""
+        nats = margins + FLIP if turned else separation(margins)
+        return cls(nats, _share(margins), turned)
+
+
 @dataclass(slots=True)
 class Tried:
     """How K circuits did, in nats.
 
-    losses: task loss under each ablation, [K] each. left: of each way to take the circuit away how
-    far the behavior is still there, for n prompts or pairs [K, n]; at most 0 is none of it. gaps:
-    what parts of the rest cost above the whole model's loss, [K, parts]. frozen: the same of the
-    circuit alone with the whole model's norm scales, [K].
+    losses: task loss under each ablation, [K] each. left: what each way to take the circuit away
+    leaves of the behavior. gaps: what parts of the rest cost above the whole model's loss,
+    [K, parts]. missed: the share of the prompts that prefer the foil with them, [K, parts].
+    frozen: the gap of the circuit alone with the whole model's norm scales, [K].
     """
 
     losses: list[Tensor] = field(default_factory=list)
-    left: list[Tensor] = field(default_factory=list)
+    left: list[Left] = field(default_factory=list)
     gaps: list[Tensor] = field(default_factory=list)
+    missed: list[Tensor] = field(default_factory=list)
     frozen: Tensor | None = None  # where it is asked to be as in the whole model; so is this:
     inside: Likeness | None = None
 
@@ -107,13 +129,15 @@ class Objective:
             keep = {name: self._kept(name, mask, ways, mine) for name, mask in on.items()}
             by_run = margins(self.model, fill, keep, prompts)  # [K, S, P]
             found.losses.append(_loss(by_run[:, 0]))
-            found.left.extend(_left(by_run[:, way], turned=turned) for way in range(1, ways))
+            found.left.extend(Left.of(by_run[:, way], turned=turned) for way in range(1, ways))
             if whole is not None and by_run.shape[1] > ways:
-                found.gaps.append(_loss(by_run[:, ways:]) - whole[:, None])
+                beside = by_run[:, ways:]
+                found.gaps.append(_loss(beside) - whole[:, None])
+                found.missed.append(_share(-beside))
             if demands.edges and isinstance(self.model, Wired):
                 every = {name: torch.ones_like(mask)[:, None] for name, mask in on.items()}
                 cut = margins(self.model, fill, every, prompts, cut=on)[:, 0]
-                found.left.append(_left(cut, turned=turned))
+                found.left.append(Left.of(cut, turned=turned))
         if whole is not None and inside:
             found.inside = likeness(self.model, next(iter(self._fills.values())), on, prompts)
             found.frozen = _loss(found.inside.frozen) - whole
@@ -152,10 +176,12 @@ class Objective:
         return _loss(margins(self.model, {}, every, prompts)[:, 0])
 
 
+def _share(margins: Tensor) -> Tensor:
+    """The share of prompts [..., P] that prefer the answer; its gradient is of what has to go."""
+    above = F.relu(margins + _BARELY)  # a sigmoid is flat where it would be far to go
+    return ((margins > 0).to(above) + above - above.detach()).mean(-1)
+
+
 def _loss(margins: Tensor) -> Tensor:
     """Task loss of prompts [..., P] -> [...]."""
     return F.softplus(-margins).mean(-1)
-
-
-def _left(margins: Tensor, *, turned: bool) -> Tensor:
-    return margins + FLIP if turned else separation(margins)

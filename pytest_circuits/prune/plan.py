@@ -80,6 +80,7 @@ class PrunePlan:
     loss_share: float = 0.6  # of the claim's max_loss
     rate_share: float = 0.3  # of the misses that the claim's rate allows
     left_share: float = 0.5  # of what the claim's max_rate allows above chance
+    whole_share: float = 0.85  # of both, where the claim sees all prompts there are
     separation_share: float = 0.6  # of the margin of the laws
     gap_share: float = 0.85  # of the claim's max_gap; its bound is asked, as on the claim's pairs
     correlation_share: float = 0.75  # of what the claim's min_correlation leaves to one
@@ -92,6 +93,24 @@ class PrunePlan:
         """
         masks, of_control = self.masks, self.controls * controls * self.masks.pairs_of(1)
         return masks.steps * self.seeds * 2 * (masks.pairs_of(runs) * runs + of_control)
+
+    def eased(self) -> PrunePlan:
+        """What the claims ask for, but for the prompts that were not seen.
+
+        It is for parts of a circuit that do nothing where it runs alone: they are kept where a
+        claim needs them, and not where this search's own room does.
+        """
+        return replace(
+            self,
+            evaluation_pairs=2 * self.evaluation_pairs,
+            rate_share=0.5,
+            left_share=0.6,
+            whole_share=1.0,
+            separation_share=0.9,
+            gap_share=0.95,
+            correlation_share=0.9,
+            attention_share=0.8,
+        )
 
     def calibrated(self) -> PrunePlan:
         """The search for circuits that are calibrated: they may be less sure before."""

@@ -57,6 +57,7 @@ class Quality:
     rate: float = 1.0
     left: float = 0.5  # share of prompts on which the complement prefers the answer
     worst_separation: float = 0.0  # nats
+    apart: float = 0.0  # nats, by which the complement separates pairs in the mean
     flipped: float = 1.0  # share of prompts that prefer the foil, where it has partners' values
     gap: float = 0.0  # nats
     correlation: float = 1.0
@@ -85,11 +86,16 @@ class Quality:
         )
 
     def excess(self, bar: Bar) -> float:
-        """How far above the bar, over all measures; 0 for a circuit that reaches it."""
+        """How far above the bar, over all measures; 0 for a circuit that reaches it.
+
+        A share of prompts moves in steps, so that how far they are from it counts besides.
+        """
+        left = max(self.left - bar.max_left, bar.min_flip - self.flipped) > 0
         measures = (
             self.loss / bar.max_loss - 1,
             (bar.min_rate - self.rate) / max(1 - bar.min_rate, 0.01),
             (self.left - bar.max_left) / max(bar.max_left - 0.5, 0.01),
+            left * self.apart / bar.max_separation,
             self.worst_separation / bar.max_separation - 1,
             (bar.min_flip - self.flipped) / max(1 - bar.min_flip, 0.01),
             self.gap / bar.max_gap - 1,
@@ -105,6 +111,7 @@ class Quality:
             min(self.rate, other.rate),
             max(self.left, other.left),
             max(self.worst_separation, other.worst_separation),
+            max(self.apart, other.apart),
             min(self.flipped, other.flipped),
             max(self.gap, other.gap),
             min(self.correlation, other.correlation),
@@ -342,13 +349,17 @@ def _alone(margins: Floats, weights: Floats) -> Quality:
 
 
 def _left(margins: Floats, weights: Floats) -> Quality:
-    apart = margins.mean(axis=1)
-    return Quality(left=_mean(margins > 0, weights), worst_separation=float(apart.max()))
+    return Quality(left=_mean(margins > 0, weights), **_separation(margins, weights))
 
 
 def _flipped(margins: Floats, weights: Floats) -> Quality:
-    apart = margins.mean(axis=1)
-    return Quality(flipped=_mean(margins < 0, weights), worst_separation=float(apart.max()))
+    return Quality(flipped=_mean(margins < 0, weights), **_separation(margins, weights))
+
+
+def _separation(margins: Floats, weights: Floats) -> dict[str, float]:
+    """In the pair that is told apart most, and in the mean."""
+    nats = margins.mean(axis=1)
+    return {"worst_separation": float(nats.max()), "apart": float(weights @ nats.clip(0))}
 
 
 def _losses(margins: Floats) -> Floats:

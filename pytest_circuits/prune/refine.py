@@ -7,6 +7,7 @@ over sets of nodes: gradients at the discrete circuit propose, measured quality 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +21,7 @@ from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.model.protocol import Kind, Model, sites_of
 from pytest_circuits.prune.alone import LARGEST
-from pytest_circuits.prune.objective import Objective, Tried
+from pytest_circuits.prune.objective import Left, Objective, Tried
 from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.quality import Bar, Judge, Quality
 from pytest_circuits.prune.soft_masks import in_order
@@ -65,13 +66,11 @@ class Proposer:
         """What of the room below the bar is used by every measure."""
         bar = self._judge.bar
         tried = self._objective.tried(on, self._prompts, self._parts())
-        worst = (
-            torch.logsumexp(_SHARP * left[0] / bar.max_separation, 0) / _SHARP
-            for left in tried.left
-        )
+        left = chain.from_iterable(_uses_left(each, bar) for each in tried.left)
         losses = (loss[0] / bar.max_loss for loss in tried.losses)
         gaps = (gap for by_part in tried.gaps for gap in by_part[0] / bar.max_gap)
-        return torch.stack([*losses, *worst, *gaps, *_uses_inside(tried, bar)])
+        missed = (share for each in tried.missed for share in each[0] / max(1 - bar.min_rate, 0.01))
+        return torch.stack([*losses, *left, *gaps, *missed, *_uses_inside(tried, bar)])
 
     def _parts(self) -> dict[Ablation, dict[str, Tensor]]:
         """What stays of the rest in each part that was met, [1, parts, D] by site."""
@@ -86,6 +85,15 @@ class Proposer:
     def _masks(self, nodes: Nodes) -> dict[str, Tensor]:
         masks = masks_of(self._judge.runner.model, [nodes])
         return {name: mask.float().requires_grad_() for name, mask in masks.items()}
+
+
+def _uses_left(left: Left, bar: Bar) -> Iterator[Tensor]:
+    """By the pair that is told apart most, and by the share of prompts."""
+    yield torch.logsumexp(_SHARP * left.nats[0] / bar.max_separation, 0) / _SHARP
+    if left.turned:
+        yield left.share[0] / max(1 - bar.min_flip, 0.01)
+    else:
+        yield (left.share[0] - 0.5) / max(bar.max_left - 0.5, 0.01)
 
 
 def _uses_inside(tried: Tried, bar: Bar) -> Iterator[Tensor]:
@@ -178,9 +186,17 @@ def _of_other_heads(nodes: Nodes, model: Model) -> Iterator[Node]:
 
 
 def remove(
-    judge: Judge, proposer: Proposer, nodes: Nodes, edges: Edges | None = None
+    judge: Judge,
+    proposer: Proposer,
+    nodes: Nodes,
+    edges: Edges | None = None,
+    *,
+    at_once: int | None = None,
 ) -> Iterator[Nodes]:
-    """Remove nodes that are not missed, the least missed first; yields every smaller circuit."""
+    """Remove nodes that are not missed, the least missed first; yields every smaller circuit.
+
+    at_once: nodes that are removed together, at most; None: any number.
+    """
     bar = judge.bar
 
     def spared(kept: list[Node]) -> list[int]:
@@ -199,7 +215,7 @@ def remove(
     def reaches(kept: list[Node]) -> bool:
         return judge.reaches((Nodes.gather(kept), edges))
 
-    for kept in eliminate(list(nodes), spared, reaches, least=1):
+    for kept in eliminate(list(nodes), spared, reaches, least=1, at_once=at_once):
         yield Nodes.gather(kept)
 
 
@@ -274,6 +290,7 @@ def eliminate(
     reaches: Callable[[list[T]], bool],
     *,
     least: int,
+    at_once: int | None = None,
 ) -> Iterator[list[T]]:
     """Remove items that are not missed; yields every smaller list.
 
@@ -281,14 +298,14 @@ def eliminate(
     part of the head is removed that still reaches the bar. At the end no single item can be left
     out: each that may is tried.
     """
-    most = len(items)
+    most = at_once or len(items)
     while len(items) > least:
         candidates = spared(items)
         size = min(max(1, len(candidates) // 2), len(items) - least, most)
         while candidates:
             smaller = _without(items, set(candidates[:size]))
             if reaches(smaller):
-                most = 4 * (len(items) - len(smaller))
+                most = min(at_once or len(items), 4 * (len(items) - len(smaller)))
                 items = smaller
                 yield items
                 break

@@ -42,6 +42,7 @@ class Subject:
     fill: dict[str, Tensor]  # under a constant ablation; nothing, where there is none
     pool: Prompts  # that masks learn from: K = 1
     judge: Judge
+    eased: Judge  # of what parts do that do nothing where the circuit runs alone
     proposer: Proposer
     objective: Objective
 
@@ -55,6 +56,9 @@ class Subject:
         margin = margin_of(spec.protocol, runner, parts.evaluation)
         bar = bar_of(spec, plan, margin=margin)
         judge = Judge(runner, parts.evaluation, parts.weights, bar, demands)
+        more = split(PromptSpace(spec.behavior), evaluation=plan.eased().evaluation_pairs)
+        lower = bar_of(spec, plan.eased(), margin=margin)
+        eased = Judge(runner, more.evaluation, more.weights, lower, demands)
         _require_behavior(spec, judge)
         _require_nodes(spec, judge, margin=margin)
         fills = {
@@ -68,7 +72,9 @@ class Subject:
             for pairs in (parts.training, spread(parts.evaluation, demands))
         )
         proposer = Proposer(judge, objective, some)
-        return cls(spec, model, fills.get(ablation, {}), training, judge, proposer, objective)
+        return cls(
+            spec, model, fills.get(ablation, {}), training, judge, eased, proposer, objective
+        )
 
 
 def _searched(spec: Spec) -> Ablation:
@@ -124,12 +130,16 @@ def bar_of(spec: Spec, plan: PrunePlan, *, margin: float) -> Bar:
     sufficient = spec.claims.sufficient or SufficientClaim(rate=0.95, max_loss=0.15)
     necessary = spec.claims.necessary or NecessaryClaim(max_rate=0.65)
     faithful = spec.claims.faithful
+    every = PromptSpace(spec.behavior).size <= spec.protocol.pairs  # is seen: rates have no bounds
+    rate_share, left_share = plan.rate_share, plan.left_share
+    if every and left_share < inf:
+        rate_share = left_share = plan.whole_share
     return Bar(
         max_loss=plan.loss_share * sufficient.max_loss,
-        min_rate=1 - plan.rate_share * (1 - sufficient.rate),
-        max_left=0.5 + plan.left_share * (necessary.max_rate - 0.5),
+        min_rate=1 - rate_share * (1 - sufficient.rate),
+        max_left=0.5 + left_share * (necessary.max_rate - 0.5),
         max_separation=plan.separation_share * margin,
-        min_flip=1 - plan.rate_share * (1 - necessary.min_flip),
+        min_flip=1 - rate_share * (1 - necessary.min_flip),
         max_gap=plan.gap_share * faithful.max_gap if faithful else inf,
         min_correlation=1 - plan.correlation_share * (1 - faithful.min_correlation)
         if faithful

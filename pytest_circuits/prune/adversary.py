@@ -1,9 +1,10 @@
 """Parts of the rest that hurt, against which masks are learnt.
 
 Random parts of any size; under `contrast` parts that are learnt in the same backward pass as the
-masks, in the other direction; under a constant ablation the few elements that hurt most, ablated in
-the whole model or left intact beside the circuit. First order ranks large effects badly, so these
-are proposed by gradient and chosen by what they cost.
+masks, in the other direction, and those that an attack finds from nothing and from all of the rest;
+under a constant ablation the few elements that hurt most, ablated in the whole model or left intact
+beside the circuit. First order ranks large effects badly, so what an attack finds is proposed by
+gradient and chosen by what it costs.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from pytest_circuits.spec.ablations import Ablation
 RANDOM = LEARNT = FEW = PARTS // 2  # parts of a step, of each kind
 EVERY = 10  # steps after which few elements are looked for anew
 _PROPOSED = 12  # elements that are measured, at each end
+_FLIPPED = (4, 16, 64, 256, 512, 1024)  # elements that change together in a step of an attack
+_STEPS = 2  # of it
+_KNOWN = 4  # parts that it found, so many of which are remembered
 _RENEWED = 0.05  # chance that a learnt part begins anew, a step
 _DRAWN, _AGAIN = 2, 3  # streams of random numbers; prompts have another
 
@@ -38,7 +42,7 @@ class Adversary:
         self._model: Model = objective.model
         self._widths = widths_of(self._model)
         self.learnt: dict[Ablation, Tensor] = {}  # [K, LEARNT, all nodes], above 0 stays
-        self.few: dict[Ablation, Tensor] = {}  # [K, parts, all nodes], 1 stays; empty at first
+        self.few: dict[Ablation, Tensor] = {}  # [K, parts, all nodes], 1 stays; of attacks
         if self._demands.max_gap is None:
             return
         for ablation in self._demands.ablations:
@@ -87,7 +91,7 @@ class Adversary:
                 x = self.learnt[ablation]
                 soft = x.sigmoid()
                 runs.append((x >= 0).float() + soft - soft.detach())
-            elif ablation in self.few:
+            if ablation in self.few:
                 known = self.few[ablation]
                 chosen = [(step * FEW + i) % known.shape[1] for i in range(FEW)]
                 runs.append(known[:, chosen])
@@ -109,13 +113,17 @@ class Adversary:
                 x[k] = torch.where(torch.from_numpy(again)[:, None].to(x.device), fresh, x[k])
 
     def attack(self, on: Mapping[str, Tensor], prompts: Prompts) -> None:
-        """Look for the few elements that hurt circuits most now; on: masks [K, D], hard."""
+        """Look for the parts that hurt circuits most now; on: masks [K, D], hard."""
         if self._demands.max_gap is None:
             return
         kept = torch.cat([on[name] for name in self._widths], dim=-1)  # [K, all nodes]
         each = [slice(k, k + 1) for k in self._all]  # one at a time: there are many candidates
         for ablation in self._demands.ablations:
-            if not ablation.kind.from_partner:
+            if ablation.kind.from_partner:
+                worst = [self._worst(ablation, kept[one], prompts.part(one)) for one in each]
+                known = [self.few[ablation]] if ablation in self.few else []
+                self.few[ablation] = torch.cat([torch.cat(worst), *known], dim=1)[:, :_KNOWN]
+            else:
                 found = [
                     self._at_end(ablation, kept[one], prompts.part(one), end)
                     for one in each
@@ -140,6 +148,26 @@ class Adversary:
             some = [best[:, i] for i in (chosen if self._demands.few > 1 else (row,))]
             few[:, row].scatter_(1, torch.stack(some, dim=1), 1 - end)
         return few
+
+    def _worst(self, ablation: Ablation, kept: Tensor, prompts: Prompts) -> Tensor:
+        """The worst part of any size that is found from each end, [1, 2, all]."""
+        best = torch.stack([torch.ones_like(kept), torch.zeros_like(kept)], dim=1)
+        for _ in range(_STEPS):
+            part = best.clone().requires_grad_()
+            gaps = self._gaps(ablation, kept, prompts, part)
+            (slope,) = torch.autograd.grad(gaps.sum(), part)
+            gain = torch.where(kept[:, None] > 0, -torch.inf, slope * (1 - 2 * best))[0]
+            order = gain.argsort(dim=-1, descending=True)  # [2, all]
+            several = [best[0]]
+            for count in _FLIPPED:
+                chosen = order[:, :count]
+                several.append(best[0].scatter(1, chosen, 1 - best[0].gather(1, chosen)))
+            tried = torch.stack(several, dim=1)  # [2, tried, all]
+            with torch.no_grad():
+                cost = self._gaps(ablation, kept, prompts, tried.flatten(0, 1)[None])
+            most = cost.view(len(tried), -1).argmax(1)
+            best = tried[torch.arange(len(tried)), most][None]
+        return best
 
     def _gaps(self, ablation: Ablation, kept: Tensor, prompts: Prompts, part: Tensor) -> Tensor:
         """What parts [K, A, all] cost, [K, A]."""

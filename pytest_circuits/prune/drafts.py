@@ -189,22 +189,29 @@ def of_masks(case: Case, batch: Batch, index: int) -> list[Nodes]:
             on = masks.on(k)
             times, more = _TOP_OF_RANKING
             most = times * on.count + more
-            nodes = smallest(case.subject.judge.first, learnt[k].ranking, most=most) or on
+            # What bears parts of the rest is known by the mask, and not asked of a prefix.
+            held = case.subject.objective.demands.max_gap is not None
+            least, ranking = on.count if held else 1, learnt[k].ranking
+            nodes = smallest(case.subject.judge.first, ranking, least=least, most=most) or on
         found.append(nodes)
     return found
 
 
 def smallest(
-    first: Callable[[Sequence[Nodes]], int | None], ranking: Sequence[Node], *, most: int
+    first: Callable[[Sequence[Nodes]], int | None],
+    ranking: Sequence[Node],
+    *,
+    least: int = 1,
+    most: int,
 ) -> Nodes | None:
-    """The smallest prefix of a ranking that is good enough, or None up to `most` nodes.
+    """The smallest prefix of a ranking that is good enough, or None from `least` to `most` nodes.
 
     first: the place of the first of some circuits that is.
 
     A longer prefix is not always better, so sizes are not bisected: a grid is tried, then a finer
     grid below its smallest good size, until neighbouring sizes have been tried.
     """
-    low, high, best = 1, most, None
+    low, high, best = max(least, 1), most, None
     while low <= high:
         sizes = sorted({int(s) for s in np.geomspace(low, high, _GRID).round()})
         position = first([Nodes.gather(ranking[:size]) for size in sizes])

@@ -25,6 +25,8 @@ from pytest_circuits.prompts.space import Pair
 
 SHARES = (0.25, 0.5, 0.75)  # of the kept nodes that are given the whole model's values
 DRAWS = 2  # random choices of the nodes for each share
+SIGNAL = 0.05  # of a node's largest activation: a smaller difference between cues is no role
+_TINY = 1e-6  # a signal smaller than this is silence
 _SILENCE = 1e-12  # the square of a signal that is none
 
 
@@ -107,6 +109,14 @@ def interchanges(nodes: Nodes, rng: np.random.Generator) -> Iterator[Nodes]:
         for _ in range(DRAWS):
             chosen = rng.permutation(len(every))[: round(share * len(every))]
             yield Nodes.gather(every[index] for index in chosen)
+
+
+def contrasts_of(means: Floats) -> Floats:
+    """[2, nodes, n, 2] -> first minus second member of each pair, [2, nodes, n]; 0: no signal."""
+    size = np.abs(means).max(axis=(2, 3), initial=0)[..., None]
+    contrast: Floats = means[..., 0] - means[..., 1]
+    loud = np.abs(contrast.mean(axis=2, keepdims=True)) > SIGNAL * size + _TINY
+    return np.where(loud, contrast, 0.0)
 
 
 def _means(model: Model, seen: Seen, nodes: Nodes, batch: Batch) -> Floats:

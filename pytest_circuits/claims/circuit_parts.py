@@ -19,7 +19,7 @@ from pytest_circuits.claims.faithful.internals import unlike
 from pytest_circuits.claims.necessary import shown_gone, still_there
 from pytest_circuits.claims.sample import Sample
 from pytest_circuits.claims.stable.observation import node_effects
-from pytest_circuits.claims.statistics import GAPS, Bools, Floats, softplus
+from pytest_circuits.claims.statistics import GAPS, Bools, softplus
 from pytest_circuits.model.protocol import Model, Site, Wired
 from pytest_circuits.spec.types import FaithfulClaim, edge_key
 
@@ -59,7 +59,8 @@ def breaking(bench: Bench, parts: Sequence[Part]) -> Bools:
     """Which parts [n], left out, break a declared claim that holds with the whole circuit.
 
     First those without which some pairs show that it does not hold; then, of the others, those
-    without which the claim's own prompts no longer show that it does.
+    without which the claim's own prompts no longer show that it does, as things are or where what
+    is left is attacked anew.
     """
     broken = np.zeros(len(parts), dtype=np.bool_)
     for breaks in _checks(bench):
@@ -80,6 +81,9 @@ def _checks(bench: Bench) -> Iterator[Callable[[Sequence[Part]], Bools]]:
                 yield partial(_hurting, each, sample, hold)
         if bench.spec.claims.faithful and not hold:
             yield partial(_unlike, bench.constant)
+    if bench.spec.claims.faithful:
+        for each in bench.each:
+            yield partial(_attacked, each)
 
 
 def _circuits(bench: Bench, parts: Sequence[Part]) -> list[tuple[Nodes, Edges | None]]:
@@ -135,26 +139,38 @@ def _hurting(
 
     hold: or whether it is not shown any more that it does not.
     """
-    limits, worst = limits_of(bench.spec, FaithfulClaim), bench.parts.without_worst
+    worst = bench.parts.without_worst
     views = [worst]
     for part in parts:
         cut = Edges.gather([*(worst.cut or ()), *part.edges])
         nodes = Nodes.gather([*worst.nodes, *part.nodes])
         views.append(View.without(nodes, cut if cut.count else None))
-    own = softplus(bench.runner.margins(sample.pairs, WHOLE)).mean(axis=1)  # [n]
-    margins = bench.runner.margins_many(sample.pairs, views)  # [1 + parts, n, 2]
+    return _but_the_first(_too_much(bench, sample, views, hold=hold))
 
-    def hurts(margins: Floats) -> bool:
-        rate = sample.rate(margins > EPS, bench.spec.protocol.alpha)
-        gaps = softplus(margins).mean(axis=1) - own
-        gap = sample.mean(gaps[:, None], bench.spec.protocol.alpha, GAPS)
+
+def _attacked(bench: Bench, parts: Sequence[Part]) -> Bools:
+    """Whether an attack on what is left of the circuit finds what hurts too much."""
+    each = [replace(bench, nodes=n, edges=e) for n, e in _circuits(bench, parts)]
+    views = [one.parts.without_worst for one in each]
+    return _but_the_first(_too_much(bench, bench.sample, views, hold=True))
+
+
+def _too_much(bench: Bench, sample: Sample, views: Sequence[View], *, hold: bool) -> list[bool]:
+    """Of runs with parts of the rest ablated, whether each is shown to hurt too much.
+
+    hold: or whether it is not shown that it does not.
+    """
+    limits, alpha = limits_of(bench.spec, FaithfulClaim), bench.spec.protocol.alpha
+    own = softplus(bench.runner.margins(sample.pairs, WHOLE)).mean(axis=1)  # [n]
+    found = []
+    for margins in bench.runner.margins_many(sample.pairs, views):
+        gap = sample.mean((softplus(margins).mean(axis=1) - own)[:, None], alpha, GAPS)
         verdicts = {
-            statistics.at_least(rate, limits.rate),
+            statistics.at_least(sample.rate(margins > EPS, alpha), limits.rate),
             statistics.at_most(gap, limits.max_gap),
         }
-        return verdicts != {Verdict.PASS} if hold else Verdict.FAIL in verdicts
-
-    return _but_the_first([hurts(found) for found in margins])
+        found.append(verdicts != {Verdict.PASS} if hold else Verdict.FAIL in verdicts)
+    return found
 
 
 def _but_the_first(broken: Sequence[bool]) -> Bools:

@@ -152,7 +152,7 @@ class Attack:
         """
         known = _losses(margins.reshape(len(parts), -1))
         best = [*self._ends, parts[int(np.argmax(known))]]
-        losses = self._measured(best)
+        losses = self.losses(best)
         for _ in range(STEPS):
             starts, gains = [*best], self._gains(best)
             orders = [np.argsort(-gain, kind="stable")[: int((gain > 0).sum())] for gain in gains]
@@ -170,7 +170,7 @@ class Attack:
 
     def few(self, most: int) -> Part:
         """The worst part of at most so many elements, or the worst that leaves so many intact."""
-        parts, losses = [*self._ends], [*self._measured(self._ends)]
+        parts, losses = [*self._ends], [*self.losses(self._ends)]
         for end, other in (self._ends, self._ends[::-1]):
             beam = [end]
             for _ in range(most):
@@ -179,7 +179,7 @@ class Attack:
                 ]
                 if not tried:
                     break
-                found = self._measured(tried)
+                found = self.losses(tried)
                 order = np.argsort(-found, kind="stable")[:BEAM]
                 beam = [tried[i] for i in order]
                 parts, losses = [*parts, beam[0]], [*losses, found[order[0]]]
@@ -210,11 +210,11 @@ class Attack:
             [flipped(start, indexes) for indexes in several]
             for start, several in zip(starts, changes, strict=True)
         ]
-        losses = self._measured([part for several in parts for part in several])
+        losses = self.losses([part for several in parts for part in several])
         ends = np.cumsum([len(several) for several in parts])[:-1]
         return list(zip(parts, np.split(losses, ends), strict=True))
 
-    def _measured(self, parts: Sequence[Part]) -> Floats:
+    def losses(self, parts: Sequence[Part]) -> Floats:
         """Task loss in nats of each of K parts ablated, [K]."""
         views = [self.rest.without(part) for part in parts]
         if not views:

@@ -15,7 +15,7 @@ from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.rest import Part, Rest
 from pytest_circuits.circuit.runner import Runner
-from pytest_circuits.claims.parts_of_rest import ATTACKED, Attack, random_parts
+from pytest_circuits.claims.parts_of_rest import ATTACKED, GAP_PAIRS, Attack, random_parts
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.prune.quality import Floats, Judge, Met
 from pytest_circuits.prune.refine import Proposer, fewer_heads, remove, repair
@@ -23,6 +23,7 @@ from pytest_circuits.prune.refine import Proposer, fewer_heads, remove, repair
 ROUNDS = 48  # of attack, and of repair or cut, at most
 _DEEPEST = 0.5  # share of the nodes that a cut takes away; after one that was too deep, half of it
 _ATTACKS = 2  # of a round, under each ablation; each looks at other prompts
+LAST = 6  # as many, of a circuit that is going to stay
 _ATTACKED = 2 * ATTACKED  # pairs, so that what hurts a few of them by chance is not taken for much
 # Of what a known part may cost: a new one may cost so much, or each repair would ask for another.
 _SLACK = 1.15
@@ -59,12 +60,13 @@ def hold(
         circuit, cut = tried, held is not None and tried == held.nodes
         if cut:
             tried = _cut(judge, proposer, circuit, depth)
-            if tried == circuit:
-                return replace(held, met=tuple(judge.met)) if held else None
-        found = attacks(judge, tried, None, number=number)
+        last = cut and tried == circuit
+        found = attacks(judge, tried, None, number=number, attempts=LAST if last else _ATTACKS)
         judge.met += found
         if not found:
             circuit, held = tried, Held(tried, tuple(judge.met))
+            if last:
+                return held
             before.append(tried)
             tell(held)
             depth = min(_DEEPEST, 2 * depth)
@@ -85,15 +87,19 @@ def _cut(judge: Judge, proposer: Proposer, nodes: Nodes, depth: float) -> Nodes:
     return smaller
 
 
-def attacks(judge: Judge, nodes: Nodes, edges: Edges | None, *, number: int) -> list[Met]:
+def attacks(
+    judge: Judge, nodes: Nodes, edges: Edges | None, *, number: int, attempts: int = _ATTACKS
+) -> list[Met]:
     """The worst parts of the rest that are found under each ablation, if they are too much.
+
+    Of random parts too, of which a claim looks at as many.
 
     number: another one looks at other prompts.
     """
     found, bar = dict[Met, None](), judge.bar
     bar = replace(bar, max_gap=_SLACK * bar.max_gap, min_rate=1 - _SLACK * (1 - bar.min_rate))
     rest = Rest.of(nodes, edges, judge.runner.model)
-    for attempt in range(_ATTACKS):
+    for attempt in range(attempts):
         order = np.random.default_rng([number, attempt]).permutation(len(judge.pairs))
         pairs = [judge.pairs[i] for i in order[:_ATTACKED]]
         for ablation in judge.demands.ablations:
@@ -105,6 +111,10 @@ def attacks(judge: Judge, nodes: Nodes, edges: Edges | None, *, number: int) -> 
                 worst = attack.few(judge.demands.few)
             if not judge.beside(runner, rest.without(worst)).reaches(bar):
                 found[Met(ablation, *_of_nodes(worst, rest))] = None
+            some = random_parts(rest.size, np.random.default_rng([number, attempt]))
+            drawn = some[int(np.argmax(attack.losses(some)))]
+            if not judge.beside(runner, rest.without(drawn), pairs=GAP_PAIRS).reaches(bar):
+                found[Met(ablation, *_of_nodes(drawn, rest), drawn=True)] = None
     return [*found]
 
 

@@ -14,7 +14,7 @@ from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View
 from pytest_circuits.compile.family import Member
-from pytest_circuits.prune.hold import ROUNDS, attacks
+from pytest_circuits.prune.hold import LAST, ROUNDS, attacks
 from pytest_circuits.prune.quality import FEW, Judge
 
 _IDLE = 0.01  # nats of margin: what a part does less than that where the circuit runs alone
@@ -43,7 +43,9 @@ def spare(judge: Judge, nodes: Nodes, edges: Edges) -> tuple[Nodes, Edges]:
 def _is_enough(judge: Judge, member: tuple[Nodes, Edges]) -> bool:
     if not member[0].count or not judge.reaches(member):
         return False
-    return judge.demands.max_gap is None or not attacks(judge, *member, number=ROUNDS)
+    return judge.demands.max_gap is None or not attacks(
+        judge, *member, number=ROUNDS, attempts=LAST
+    )
 
 
 def _smaller(

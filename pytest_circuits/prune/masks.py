@@ -39,6 +39,8 @@ _BARELY_OFF = -0.05  # tau of a node that a search does not start with
 _PRICE = 5.0  # of a node that another circuit has, in nodes
 _SOONER = 0.2  # of tau at the start: such nodes go off before those that could take their place
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
+_MEASURED = 32  # pairs on which it is seen what all nodes come to
+_AS_ALL = 1.1  # times their loss, where that is above the target
 _SMOOTH = 0.1  # share of a step's loss in the running mean that drives the dual variable
 _FAR, _NEARLY = 3.0, 1.5  # times the target, from where on nothing presses
 _FROM = 0.35  # share of the steps, from where on circuits are seen inside: of few nodes by then
@@ -167,7 +169,8 @@ class Course:
         self._draws = [np.random.Generator(np.random.Philox(key=seed)) for seed in seeds]
         device = masks.model.device
         self.pressure = torch.full((len(self._draws),), plan.pressure, device=device)
-        self.smooth = torch.full_like(self.pressure, plan.target)  # running mean of the loss, [K]
+        self.target = _reachable(objective, masks, plan)  # nats, [K]
+        self.smooth = self.target.clone()  # running mean of the loss, [K]
 
     def prompts(self) -> Prompts:
         drawn = zip(self._masks.searches, self._draws, strict=True)
@@ -205,6 +208,20 @@ class Course:
             self.prompts()
 
 
+@torch.no_grad()
+def _reachable(objective: Objective, masks: Masks, plan: MaskPlan) -> Tensor:
+    """The loss that masks are held at: the target, or what all nodes come to, [K].
+
+    A model may not be sure of its answers, and tell prompts apart by its bigram table with every
+    node ablated. No mask is better there, and under a target below it nothing would ever press.
+    """
+    prompts = together([search.pool.first(_MEASURED) for search in masks.searches])
+    every = {hook: torch.ones_like(tau) for hook, tau in masks.tau.items()}
+    target = prompts.tokens.new_full((len(masks.searches),), plan.target, dtype=torch.float32)
+    step = _Step(objective, masks, plan, target, prompts, {}, inside=False)
+    return torch.maximum(target, _AS_ALL * step.loss_of(every))
+
+
 def learn(
     objective: Objective, masks: Masks, plan: MaskPlan, checkpoints: Checkpoints = NOWHERE
 ) -> Iterator[MaskStep]:
@@ -213,6 +230,7 @@ def learn(
     if (found := checkpoints.load()) is not None:
         course.restore(found)
     pressure, smooth, adversary = course.pressure, course.smooth, course.adversary
+    target = course.target
     demanding = objective.demands.max_gap is not None
     for step in range(course.done, plan.steps):
         for group in course.optimizer.param_groups:
@@ -223,12 +241,12 @@ def learn(
         # even where it is a little above it.
         settling = demanding and step >= (1 - _SETTLES) * plan.steps
         far = _NEARLY if settling else _FAR
-        room = ((far * plan.target - smooth) / ((far - 1) * plan.target)).clamp(0, 1)
+        room = ((far * target - smooth) / ((far - 1) * target)).clamp(0, 1)
         inside = step >= _FROM * plan.steps
-        tried = _Step(objective, masks, plan, prompts, adversary.parts(step), inside)
+        tried = _Step(objective, masks, plan, target, prompts, adversary.parts(step), inside)
         loss, nodes, unlike = tried.descend(room * pressure)
         if not demanding:
-            masks.remember(nodes, (loss <= plan.target) & (smooth <= 2 * plan.target))
+            masks.remember(nodes, (loss <= target) & (smooth <= 2 * target))
         _clip(parameters)
         course.optimizer.step()
         masks.clamp(share=1 / plan.steps)
@@ -236,7 +254,7 @@ def learn(
         if step % EVERY == 0:
             adversary.attack(masks.hard(), prompts)
         smooth += _SMOOTH * (loss + settling * unlike - smooth)
-        pressure *= (plan.gain * ((plan.target - smooth) / plan.target).clamp(-3, 1)).exp()
+        pressure *= (plan.gain * ((target - smooth) / target).clamp(-3, 1)).exp()
         course.done = step + 1
         checkpoints.save(course.state, now=course.done == plan.steps)
         yield MaskStep(step, loss, nodes)
@@ -249,6 +267,7 @@ class _Step:
     objective: Objective
     masks: Masks
     plan: MaskPlan
+    target: Tensor  # [K] nats
     prompts: Prompts
     parts: Mapping[Ablation, Parts]
     inside: bool  # whether circuits are seen inside
@@ -269,7 +288,7 @@ class _Step:
                 for ablation, by_site in self.parts.items()
             }
             tried = self.objective.tried(on, self.prompts.part(some), parts, inside=self.inside)
-            loss, inside = self._loss(tried), self._inside(tried)
+            loss, inside = self._loss(tried, self.target[some]), self._inside(tried)
             nodes = torch.stack([mask.detach().sum(1) for mask in on.values()]).sum(0)
             costs = [(mask * self.masks.costs[hook][some]).sum(1) for hook, mask in on.items()]
             pressed = pressure[some] * torch.stack(costs).sum(0)
@@ -278,12 +297,16 @@ class _Step:
             unlike[some] = inside.detach()
         return losses, counts, unlike
 
-    def _loss(self, tried: Tried) -> Tensor:
+    def loss_of(self, on: Mapping[str, Tensor]) -> Tensor:
+        """Of some masks [K, D] alone, [K]."""
+        return self._loss(self.objective.tried(on, self.prompts, inside=False), self.target)
+
+    def _loss(self, tried: Tried, target: Tensor) -> Tensor:
         """Task loss under the first ablation, and what is too much of all else, [K]."""
         plan, room = self.plan, self.plan.gap_share * (self.objective.demands.max_gap or 0)
         loss, *others = tried.losses
         for other in others:
-            loss = loss + F.relu(other - plan.target)
+            loss = loss + F.relu(other - target)
         for left in tried.left:
             nats = F.relu(left.nats)
             loss = loss + plan.backup_weight * (nats.mean(-1) + nats.amax(-1))

@@ -105,9 +105,7 @@ class PrunePlan:
             evaluation_pairs=2 * self.evaluation_pairs,
             rate_share=0.5,
             left_share=0.6,
-            whole_share=1.0,
             separation_share=0.9,
-            gap_share=0.95,
             correlation_share=0.9,
             attention_share=0.8,
         )

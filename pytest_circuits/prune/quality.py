@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pytest_circuits.circuit.attention import kept_heads, shows_attention
 from pytest_circuits.circuit.edges import Edges, live_edges
-from pytest_circuits.circuit.inside import interchanges, look_inside
+from pytest_circuits.circuit.inside import Inside, contrasts_of, interchanges, look_inside
 from pytest_circuits.circuit.nodes import Node, Nodes, upstream
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, Kept, View
@@ -62,6 +62,7 @@ class Quality:
     gap: float = 0.0  # nats
     correlation: float = 1.0
     attention: float = 0.0  # of the head that attends most elsewhere
+    turned: int = 0  # nodes that tell cues apart the other way round than in the whole model
 
     def reaches(self, bar: Bar) -> bool:
         return (
@@ -73,6 +74,7 @@ class Quality:
             and self.gap <= bar.max_gap
             and self.correlation >= bar.min_correlation
             and self.attention <= bar.max_attention
+            and (not self.turned or bar.max_gap == inf)
         )
 
     def use(self, bar: Bar) -> float:
@@ -101,6 +103,7 @@ class Quality:
             self.gap / bar.max_gap - 1,
             (bar.min_correlation - self.correlation) / max(1 - bar.min_correlation, 0.01),
             self.attention / bar.max_attention - 1,
+            self.turned * (bar.max_gap < inf),
         )
         return sum(max(0.0, measure) for measure in measures)
 
@@ -116,6 +119,7 @@ class Quality:
             max(self.gap, other.gap),
             min(self.correlation, other.correlation),
             max(self.attention, other.attention),
+            max(self.turned, other.turned),
         )
 
 
@@ -281,7 +285,13 @@ class Judge:
             gap=max(self._shown(loss - own, GAP_PAIRS) for loss in losses),
             correlation=float(weights @ seen.correlations / max(weights.sum(), 1e-9)),
             attention=float(seen.attention.mean(axis=1).max(initial=0)),
+            turned=len(_turned(nodes, seen)),
         )
+
+    def turned(self, nodes: Nodes) -> list[Node]:
+        """The nodes of a circuit that tell cues apart the other way round than in the model."""
+        pairs = self.pairs[:: -(-len(self.pairs) // FEW)]
+        return _turned(nodes, look_inside(self.runner, View.circuit(nodes), pairs))
 
     def _effects(self, nodes: Nodes) -> Floats:
         """How much each of some nodes does in the whole model, [nodes], in nats."""
@@ -328,9 +338,12 @@ class Judge:
         nodes, edges = member
         return live_edges(nodes, self.runner.model, edges)
 
-    def beside(self, runner: Runner, view: View) -> Quality:
-        """How a run with a part of the rest ablated does beside the whole model."""
-        return self._beside(runner.margins_many(self.pairs, [view])[0], self.weights)
+    def beside(self, runner: Runner, view: View, *, pairs: int | None = None) -> Quality:
+        """How a run with a part of the rest ablated does beside the whole model.
+
+        pairs: on so many the claim will see it; None: on those of its sample.
+        """
+        return self._beside(runner.margins_many(self.pairs, [view])[0], self.weights, pairs)
 
     def _beside(self, margins: Floats, weights: Floats, pairs: int | None = None) -> Quality:
         gaps = _losses(margins) - _losses(self.runner.margins(self.pairs, WHOLE))
@@ -344,22 +357,30 @@ class Judge:
         return float(gaps.mean() if weights is None else weights @ gaps)
 
 
+def _turned(nodes: Nodes, seen: Inside) -> list[Node]:
+    """The claim asks whether a sign is shown; here, any that is no silence has to be the same."""
+    whole, alone = contrasts_of(seen.means).mean(axis=2)  # [nodes] each
+    return [node for node, product in zip(nodes, whole * alone, strict=True) if product < 0]
+
+
 def _alone(margins: Floats, weights: Floats) -> Quality:
     return Quality(loss=_mean(_losses(margins), weights), rate=_mean(margins > 0, weights))
 
 
 def _left(margins: Floats, weights: Floats) -> Quality:
-    return Quality(left=_mean(margins > 0, weights), **_separation(margins, weights))
+    most, mean = _separation(margins, weights)
+    return Quality(left=_mean(margins > 0, weights), worst_separation=most, apart=mean)
 
 
 def _flipped(margins: Floats, weights: Floats) -> Quality:
-    return Quality(flipped=_mean(margins < 0, weights), **_separation(margins, weights))
+    most, mean = _separation(margins, weights)
+    return Quality(flipped=_mean(margins < 0, weights), worst_separation=most, apart=mean)
 
 
-def _separation(margins: Floats, weights: Floats) -> dict[str, float]:
-    """In the pair that is told apart most, and in the mean."""
+def _separation(margins: Floats, weights: Floats) -> tuple[float, float]:
+    """Nats by which the pair is told apart that is so most, and all of them in the mean."""
     nats = margins.mean(axis=1)
-    return {"worst_separation": float(nats.max()), "apart": float(weights @ nats.clip(0))}
+    return float(nats.max()), float(weights @ nats.clip(0))
 
 
 def _losses(margins: Floats) -> Floats:

@@ -117,7 +117,8 @@ def repair(
 ) -> Nodes | None:
     """Add nodes until the bar is reached, the most helpful ones; None where nothing helps.
 
-    A head that attends elsewhere may go instead.
+    A head that attends elsewhere may go instead, and a node that changes its role; where nothing
+    that is added helps and parts of the rest may not hurt, any node.
     """
     quality, failing = judge.in_full(nodes)
     limit = nodes.count + _LARGEST
@@ -128,7 +129,14 @@ def repair(
         if quality.attention > judge.bar.max_attention:  # of a head that may not be needed
             model = judge.runner.model
             others += [_without_head(nodes, model, head) for head in kept_heads(nodes, model)]
+        if quality.turned:
+            turned = judge.turned(nodes)
+            some = [[node] for node in turned] + [turned] * (len(turned) > 1)
+            others += [Nodes.gather({*nodes}.difference(each)) for each in some]
         better = _best(judge, others, failing, than=quality)
+        if better is None and judge.demands.max_gap is not None:
+            fewer = [nodes.without(*node) for node in nodes]
+            better = _best(judge, fewer, failing, than=quality)
         if better is None:
             return None
         nodes, quality, failing = better

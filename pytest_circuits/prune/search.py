@@ -24,7 +24,7 @@ from pytest_circuits.model.reference import Reference
 from pytest_circuits.prune.calibrate import Calibrated, with_calibration
 from pytest_circuits.prune.controls import Control, control, controls_of
 from pytest_circuits.prune.drafts import drafts
-from pytest_circuits.prune.hold import ROUNDS, Held, attacks, hold
+from pytest_circuits.prune.hold import LAST, ROUNDS, Held, attacks, hold
 from pytest_circuits.prune.idle import spare
 from pytest_circuits.prune.plan import Method, PrunePlan, Start
 from pytest_circuits.prune.proof import (
@@ -238,7 +238,9 @@ def with_edges(case: Case, found: Held) -> tuple[Nodes, Edges]:
     edges = needed_edges(judge, found.nodes)
     *_, nodes = found.nodes, *remove(judge, subject.proposer, found.nodes, edges)
     edges = live_edges(nodes, subject.model, edges)
-    if judge.demands.max_gap is not None and attacks(judge, nodes, edges, number=ROUNDS):
+    if judge.demands.max_gap is not None and attacks(
+        judge, nodes, edges, number=ROUNDS, attempts=LAST
+    ):
         return found.nodes, live_edges(found.nodes, subject.model)
     return nodes, edges
 
@@ -255,11 +257,13 @@ def without_idle(case: Case, found: Held, edges: Edges) -> tuple[Nodes, Edges]:
 @stage
 def measured(case: Case, nodes: Nodes, edges: Edges | None) -> Quality:
     """How a circuit does as the claims will run it; NotFoundError below the bar."""
-    judge = case.subject.judge
+    subject = case.subject
+    spared = edges is not None and subject.spec.claims.minimal is not None  # see `without_idle`
+    judge = subject.eased if spared else subject.judge
+    judge.forget()
     quality = judge.measure((nodes, edges))
-    bar = case.subject.eased.bar if edges and case.subject.spec.claims.minimal else judge.bar
-    if not quality.reaches(bar):  # AbsTopK may cut a tie in another way
-        raise _not_found(case.subject, [nodes])
+    if not quality.reaches(judge.bar):  # AbsTopK may cut a tie in another way
+        raise _not_found(subject, [nodes])
     return quality
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
+import numpy as np
 from torch import Tensor
 
 from pytest_circuits.circuit.encoding import Encoder
@@ -54,10 +55,11 @@ class Subject:
         parts = split(PromptSpace(spec.behavior), evaluation=plan.evaluation_pairs)
         runner, demands = Runner(model, reference, ablation), demands_of(spec, plan)
         margin = margin_of(spec.protocol, runner, parts.evaluation)
-        bar = bar_of(spec, plan, margin=margin)
+        own = float(np.logaddexp(0, -runner.margins(parts.evaluation, WHOLE)).mean())
+        bar = bar_of(spec, plan, margin=margin, own=own)
         judge = Judge(runner, parts.evaluation, parts.weights, bar, demands)
         more = split(PromptSpace(spec.behavior), evaluation=plan.eased().evaluation_pairs)
-        lower = bar_of(spec, plan.eased(), margin=margin)
+        lower = bar_of(spec, plan.eased(), margin=margin, own=own)
         eased = Judge(runner, more.evaluation, more.weights, lower, demands)
         _require_behavior(spec, judge)
         _require_nodes(spec, judge, margin=margin)
@@ -125,8 +127,12 @@ def spread(pairs: Sequence[Pair], demands: Demands) -> Sequence[Pair]:
     return pairs[:: -(-len(pairs) // most)]
 
 
-def bar_of(spec: Spec, plan: PrunePlan, *, margin: float) -> Bar:
-    """What the search asks for, from what the claims ask for."""
+def bar_of(spec: Spec, plan: PrunePlan, *, margin: float, own: float = 0.0) -> Bar:
+    """What the search asks for, from what the claims ask for.
+
+    own: task loss of the whole model, in nats; where it is near what is allowed, the bar lies
+    between the two.
+    """
     sufficient = spec.claims.sufficient or SufficientClaim(rate=0.95, max_loss=0.15)
     necessary = spec.claims.necessary or NecessaryClaim(max_rate=0.65)
     faithful = spec.claims.faithful
@@ -135,7 +141,7 @@ def bar_of(spec: Spec, plan: PrunePlan, *, margin: float) -> Bar:
     if every and left_share < inf:
         rate_share = left_share = plan.whole_share
     return Bar(
-        max_loss=plan.loss_share * sufficient.max_loss,
+        max_loss=max(plan.loss_share * sufficient.max_loss, (own + sufficient.max_loss) / 2),
         min_rate=1 - rate_share * (1 - sufficient.rate),
         max_left=0.5 + left_share * (necessary.max_rate - 0.5),
         max_separation=plan.separation_share * margin,

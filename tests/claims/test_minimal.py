@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,10 +13,12 @@ from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.circuit_parts import breaking, parts_of
 from pytest_circuits.claims.evidence import Evidence, Verdict
 from pytest_circuits.claims.laws import run_claim
+from pytest_circuits.claims.necessary import shown_gone, still_there
 from pytest_circuits.claims.statistics import holm
 from pytest_circuits.model.protocol import Model
 from tests.claims.conftest import MakeBench, MakeModel
 from tests.known_models import NOISE, QUOTE_PATH, WEAK_PATH, Circuit, Weights, merged
+from tests.known_models.copier import D_MODEL
 
 # A query that is constant is the same before and after mean ablation, and needs no node.
 NEEDED: Circuit = {hook: nodes for hook, nodes in QUOTE_PATH.items() if hook != "0.attn.q"}
@@ -58,6 +62,37 @@ def test_a_part_without_which_the_circuit_no_longer_runs_as_the_model_does_is_ne
     (part,) = (p for p in parts_of(bench.nodes, None, bench.model.sites) if p.name == node)
 
     assert breaking(bench, [part]).tolist() == [needed]
+
+
+@pytest.mark.parametrize(
+    ("kept", "there", "gone"),
+    [(0.5, False, True), (0.64, False, False), (0.8, True, False)],
+    ids=["shown", "not shown", "shown to fail"],
+)
+def test_what_a_claim_no_longer_shows_without_a_part_is_broken_by_leaving_it_out(
+    bench_of: MakeBench, kept: float, *, there: bool, gone: bool
+) -> None:
+    """`necessary` asks for at most 65 %: 64 % of 300 prompts are too few to show that."""
+    bench = circuit(bench_of, NEEDED)
+    size = len(bench.sample.pairs)
+    margins = np.where(np.arange(size) < kept * size, 0.1, -0.1)[:, None].repeat(2, axis=1)
+
+    assert (still_there(bench, margins), shown_gone(bench, margins)) == (there, gone)
+
+
+def test_a_part_without_which_an_attack_finds_what_hurts_is_needed(
+    bench_of: MakeBench, make_model: MakeModel
+) -> None:
+    """Of two channels that cancel one is in the circuit, or the other would turn prompts alone."""
+    held = merged(NEEDED, {"final_resid": [D_MODEL - 1]})
+    model = make_model(Weights(cancel=8.0))
+    bench = bench_of(held, model, claims=("behaves", "faithful"), protocol=PROTOCOL)
+    parts = parts_of(bench.nodes, None, bench.model.sites)
+    (idle,) = parts_of(Nodes.of({"1.mlp.post_act": [30]}), None, bench.model.sites)
+    padded = replace(bench, nodes=Nodes.gather([*bench.nodes, *idle.nodes]))
+
+    assert breaking(bench, parts[-1:]).all()
+    assert not breaking(padded, [idle]).any()
 
 
 @pytest.mark.parametrize(

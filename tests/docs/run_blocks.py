@@ -109,7 +109,8 @@ def clone(top: Path, run: Run) -> Clone:
     made = shutil.ignore_patterns("models", "zoo", *MADE)
     shutil.copytree(ROOT / "circuits", top / "circuits")
     shutil.copytree(ROOT / "examples", top / "examples", ignore=made)
-    shutil.copytree(ROOT / "models" / "tinypython", top / "models" / "tinypython")
+    for model in ("plainpython", "tinypython"):
+        shutil.copytree(ROOT / "models" / model, top / "models" / model)
     shutil.copy(ROOT / "pyproject.toml", top)  # settings of pytest, which hold below it too
     return Clone(top, run, top)
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from pytest_circuits.circuit.attention import kept_heads
+from pytest_circuits.circuit.edges import live_edges
 from pytest_circuits.circuit.encoding import Floats
 from pytest_circuits.circuit.inside import interchanges, look_inside
 from pytest_circuits.circuit.masks import masks_of
@@ -24,6 +25,8 @@ from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.claims.statistics import GAPS
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import load_reference
+from pytest_circuits.prune.hold import attacks, hold
+from pytest_circuits.prune.idle import spare
 from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.objective import FLIP
 from pytest_circuits.prune.plan import MaskPlan, PrunePlan
@@ -75,7 +78,7 @@ def test_masks_are_tried_as_views_run(tmp_path: Path) -> None:
         found: Floats = runner.margins_many(pairs, [view])[0]
         return found
 
-    losses, left, gaps = [], [], []
+    losses, left, shares, gaps = [], [], list[float](), []
     for ablation in (Ablation.MEAN, Ablation.CONTRAST):
         runner = judge.runner.under(ablation)
         turned = ablation is Ablation.CONTRAST
@@ -87,12 +90,14 @@ def test_masks_are_tried_as_views_run(tmp_path: Path) -> None:
         for view in ways:
             margins = seen(runner, view)
             left.append(margins.ravel() + FLIP if turned else margins.mean(axis=1))
+            shares.append((margins > 0).mean())
         beside = Met(ablation, part, stays=True).beside(PATH, None)
         whole, with_part = (np.logaddexp(0, -seen(runner, view)).mean() for view in (WHOLE, beside))
         gaps.append(with_part - whole)
     for found, expected in (
         (tried.losses, losses),
-        (tried.left, left),
+        ([each.nats for each in tried.left], left),
+        ([each.share for each in tried.left], shares),
         (tried.gaps, gaps),
     ):
         for mine, other in zip(found, expected, strict=True):
@@ -141,6 +146,43 @@ def test_a_search_under_attack_finds_what_holds_under_either_ablation(tmp_path: 
     bench = make_bench(loaded, subject.model)
     verdicts = {claim: run_claim(bench, claim).verdict for claim in CLAIMS}
     assert verdicts == dict.fromkeys(CLAIMS, Verdict.PASS)
+
+
+def test_a_circuit_is_cut_back_as_far_as_attacks_let_it(tmp_path: Path) -> None:
+    """One that holds is cut, and what breaks it is known from there on."""
+    subject = _subject(tmp_path, Weights(cancel=8.0))
+    held, told = PATH.count + 1, list[int]()
+    larger = Nodes.gather([*PATH, *(("final_resid", i) for i in range(24))])
+
+    found = hold(subject.judge, subject.proposer, larger, lambda x: told.append(x.nodes.count))
+
+    assert found is not None
+    assert found.nodes.count <= held + 1
+    assert set(PATH) < set(found.nodes)
+    assert told == sorted(told, reverse=True)  # each that holds is smaller than the one before
+    assert not attacks(subject.judge, found.nodes, None, number=99)
+
+
+def test_what_does_nothing_goes_unless_a_claim_needs_it(tmp_path: Path) -> None:
+    """The key does nothing where the circuit runs alone, but says where the head looks."""
+    subject = _subject(tmp_path, Weights(path=10.0))
+    padded = Nodes.gather([*PATH, ("0.attn.q", 0), ("1.mlp.post_act", 30)])
+    every = live_edges(padded, subject.model)
+
+    nodes, edges = spare(subject.eased, padded, every)
+
+    assert nodes == PATH
+    assert set(edges) <= set(live_edges(PATH, subject.model))
+
+
+def test_masks_shrink_where_not_even_all_nodes_reach_the_target(tmp_path: Path) -> None:
+    """What a model is not sure of, or does without any node, presses on no mask."""
+    subject, plan = _subject(tmp_path, Weights()), MaskPlan(steps=60, lr=0.06, target=1e-4)
+    masks = Masks(subject.model, [Search(subject.pool, 0)], plan)
+
+    *_, last = learn(subject.objective, masks, plan)
+
+    assert last.nodes < 400  # of 1,088
 
 
 def test_masks_that_are_learnt_under_attack_go_on_from_where_they_were(

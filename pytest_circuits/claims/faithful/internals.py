@@ -19,8 +19,6 @@ from pytest_circuits.claims.stable.observation import node_effects
 from pytest_circuits.claims.statistics import GAPS, softplus
 from pytest_circuits.spec.types import FaithfulClaim
 
-SIGNAL = 0.05  # of a node's largest activation: a smaller difference between cues is no role
-
 
 @dataclass(frozen=True, slots=True)
 class Inside:
@@ -63,7 +61,7 @@ def look_inside(bench: Bench) -> Inside:
         interchanged=losses.reshape(len(inside.SHARES), inside.DRAWS, -1).mean(axis=1),
         correlations=seen.correlations,
         weights=statistics.shares(node_effects(bench.runner, bench.nodes, bench.control_pairs)),
-        contrasts=_contrasts(seen.means),
+        contrasts=inside.contrasts_of(seen.means),
         heads=bench.heads,
         attention=seen.attention,
         uneven=seen.uneven,
@@ -88,11 +86,3 @@ def unlike(bench: Bench, effects: Mapping[Node, float], limits: FaithfulClaim) -
         for values, within, most in measured
         if values.max() > most  # else no mean is, and bounds take longer
     )
-
-
-def _contrasts(means: Floats) -> Floats:
-    """[2, nodes, n, 2] -> first minus second member of each pair, [2, nodes, n]."""
-    size = np.abs(means).max(axis=(2, 3), initial=0)[..., None]
-    contrast: Floats = means[..., 0] - means[..., 1]
-    loud = np.abs(contrast.mean(axis=2, keepdims=True)) > SIGNAL * size + statistics.TINY
-    return np.where(loud, contrast, 0.0)

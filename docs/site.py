@@ -15,7 +15,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parent.parent
 FILES = """
 README.md ARCHITECTURE.md CHANGELOG.md docs/**/*.md docs/site.css tests/benchmarks/*.md
-circuits/*.md models/*.md models/tinypython/*.md examples/*.md examples/*/*.md
+circuits/*.md models/*.md models/*/*.md examples/*.md examples/*/*.md
 """
 _LINK = re.compile(r"\]\(([^)#\s]+)")
 

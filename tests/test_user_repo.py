@@ -90,7 +90,7 @@ def test_it_runs_elsewhere_with_a_model_of_its_own(
 ) -> None:
     monkeypatch.setattr("pytest_circuits.gate.loading.check_reference", check_once)
     shutil.copytree(REPOSITORY, pytester.path, dirs_exist_ok=True)
-    shutil.copytree(ROOT / "models" / "tinypython", pytester.path / "model")
+    shutil.copytree(ROOT / "models" / "plainpython", pytester.path / "model")
     project = pytester.path / "pyproject.toml"
     lines = project.read_text().splitlines()
     project.write_text("\n".join(line for line in lines if not line.startswith("circuits_model")))

@@ -36,6 +36,7 @@ from pytest_circuits.spec.types import MinimalClaim
 
 PAIRS = 4  # on which parts are taken out and random ones added
 SLACK = 0.01  # nats, by which the task loss of a smaller circuit that is offered may be higher
+_DOUBTFUL = 12  # parts at most, of a circuit that is near to minimal
 _SHOWN = 6  # parts that a sentence names
 
 
@@ -199,7 +200,10 @@ def _cost(situation: Situation) -> Cost | None:
     broken = others * situation.under_each(
         2 * GAP_PAIRS * situation.groups * (1 + parts), views=1 + parts
     )
-    return Cost(own=alone + offered + broken + seen)
+    # Of the few that are in doubt then, what the own prompts show, and an attack on the rest.
+    doubtful = _DOUBTFUL * (bool(situation.spec.claims.necessary) + 2 * bool(faithful))
+    shown = situation.under_each(doubtful * situation.prompts, views=doubtful)
+    return Cost(own=alone + offered + broken + seen + shown)
 
 
 MINIMAL = Claim(

@@ -17,6 +17,7 @@ from pytest_circuits.circuit.rest import Part, Rest
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.claims.parts_of_rest import ATTACKED, GAP_PAIRS, Attack, random_parts
 from pytest_circuits.prompts.space import Pair
+from pytest_circuits.prune.alone import LARGEST
 from pytest_circuits.prune.quality import Floats, Judge, Met
 from pytest_circuits.prune.refine import Proposer, fewer_heads, remove, repair
 
@@ -48,6 +49,8 @@ def hold(
     a circuit, or attacks never end. tell: is given every circuit that holds.
     """
     judge.met, circuit, before = list(_random_parts(judge)), nodes, list[Nodes]()
+    if nodes.count > LARGEST:  # no mask that has learnt to bear parts: most of it has to go anyhow
+        circuit = _cut(judge, proposer, repair(judge, proposer, nodes) or nodes, 1.0)
     held: Held | None = None
     depth = _DEEPEST
     for number in range(ROUNDS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 
@@ -27,6 +27,8 @@ from pytest_circuits.spec.ablations import Ablation
 Floats = NDArray[np.float64]
 
 FEW = 32  # pairs that rule a complement out, before all of them decide
+_CLEARLY = 2.5  # standard errors of a sign that is no chance; the claim asks for more
+_TOLD = 64  # nodes up to which each one's role is asked: of many that do little, some turn
 FEWEST = 8  # pairs on which it is seen how much a node does
 
 
@@ -42,6 +44,7 @@ class Bar:
     max_gap: float = inf  # nats, what a part of the rest may be shown to cost
     min_correlation: float = 0.0  # of what nodes carry alone with what they carry whole
     max_attention: float = 1.0  # total variation of a head's attention from its own
+    roles: bool = False  # whether each node has to answer to the cue as in the whole model
 
     @property
     def asks_for_necessity(self) -> bool:
@@ -74,7 +77,7 @@ class Quality:
             and self.gap <= bar.max_gap
             and self.correlation >= bar.min_correlation
             and self.attention <= bar.max_attention
-            and (not self.turned or bar.max_gap == inf)
+            and not (self.turned and bar.roles)
         )
 
     def use(self, bar: Bar) -> float:
@@ -88,10 +91,8 @@ class Quality:
         )
 
     def excess(self, bar: Bar) -> float:
-        """How far above the bar, over all measures; 0 for a circuit that reaches it.
-
-        A share of prompts moves in steps, so that how far they are from it counts besides.
-        """
+        """How far above the bar, over all measures; 0 for a circuit that reaches it."""
+        # A share of prompts moves in steps, so that how far they are from it counts besides.
         left = max(self.left - bar.max_left, bar.min_flip - self.flipped) > 0
         measures = (
             self.loss / bar.max_loss - 1,
@@ -103,7 +104,7 @@ class Quality:
             self.gap / bar.max_gap - 1,
             (bar.min_correlation - self.correlation) / max(1 - bar.min_correlation, 0.01),
             self.attention / bar.max_attention - 1,
-            self.turned * (bar.max_gap < inf),
+            self.turned * bar.roles,
         )
         return sum(max(0.0, measure) for measure in measures)
 
@@ -225,11 +226,18 @@ class Judge:
         return [_alone(margins, self.weights) for margins in self._alone.margins(members)]
 
     def first(self, circuits: Sequence[Nodes]) -> int | None:
-        """The place of the first circuit that is good enough; None where none is."""
+        """The place of the first circuit that is good enough; None where none is.
+
+        Roles are not asked: a repair leaves out what changes its own.
+        """
         members: list[Member] = [(nodes, None) for nodes in circuits]
+        asked, self.bar = self.bar, replace(self.bar, roles=False)
         alone = self.alone(members)
         good = (i for i, quality in enumerate(alone) if quality.reaches(self.bar))
-        return next((i for i in good if self._survives(members[i])), None)
+        try:
+            return next((i for i in good if self._survives(members[i])), None)
+        finally:
+            self.bar = asked
 
     def reaches(self, member: Member) -> bool:
         """Whether one circuit is good enough in every trial; what is cheap to ask first."""
@@ -285,7 +293,7 @@ class Judge:
             gap=max(self._shown(loss - own, GAP_PAIRS) for loss in losses),
             correlation=float(weights @ seen.correlations / max(weights.sum(), 1e-9)),
             attention=float(seen.attention.mean(axis=1).max(initial=0)),
-            turned=len(_turned(nodes, seen)),
+            turned=len(_turned(nodes, seen)) if nodes.count <= _TOLD else 0,
         )
 
     def turned(self, nodes: Nodes) -> list[Node]:
@@ -339,10 +347,7 @@ class Judge:
         return live_edges(nodes, self.runner.model, edges)
 
     def beside(self, runner: Runner, view: View, *, pairs: int | None = None) -> Quality:
-        """How a run with a part of the rest ablated does beside the whole model.
-
-        pairs: on so many the claim will see it; None: on those of its sample.
-        """
+        """How a run with a part ablated does; pairs: of the claim, that sees it, if not all."""
         return self._beside(runner.margins_many(self.pairs, [view])[0], self.weights, pairs)
 
     def _beside(self, margins: Floats, weights: Floats, pairs: int | None = None) -> Quality:
@@ -358,8 +363,11 @@ class Judge:
 
 
 def _turned(nodes: Nodes, seen: Inside) -> list[Node]:
-    """The claim asks whether a sign is shown; here, any that is no silence has to be the same."""
-    whole, alone = contrasts_of(seen.means).mean(axis=2)  # [nodes] each
+    """Nodes that have one sign in the whole model and clearly the other one alone."""
+    contrasts = contrasts_of(seen.means)  # [2, nodes, n]
+    error = contrasts.std(axis=2) / np.sqrt(contrasts.shape[2])
+    mean = contrasts.mean(axis=2)
+    whole, alone = np.where(np.abs(mean) > _CLEARLY * error, mean, 0)
     return [node for node, product in zip(nodes, whole * alone, strict=True) if product < 0]
 
 
@@ -379,8 +387,7 @@ def _flipped(margins: Floats, weights: Floats) -> Quality:
 
 def _separation(margins: Floats, weights: Floats) -> tuple[float, float]:
     """Nats by which the pair is told apart that is so most, and all of them in the mean."""
-    nats = margins.mean(axis=1)
-    return float(nats.max()), float(weights @ nats.clip(0))
+    return float((nats := margins.mean(axis=1)).max()), float(weights @ nats.clip(0))
 
 
 def _losses(margins: Floats) -> Floats:

@@ -58,18 +58,26 @@ class Proposer:
     def uses_without(self, nodes: Nodes) -> list[float]:
         """How much of the room below the bar is used without each node, by what is pressed most."""
         on = self._masks(nodes)
-        most = torch.logsumexp(_SHARP * self._uses(on), 0) / _SHARP
+        most = torch.logsumexp(_SHARP * self._uses(on, shares=False), 0) / _SHARP
         slopes = _slopes(most, on)
         return [most.item() - slopes[hook][channel] for hook, channel in nodes]
 
-    def _uses(self, on: Mapping[str, Tensor]) -> Tensor:
-        """What of the room below the bar is used by every measure."""
+    def _uses(self, on: Mapping[str, Tensor], *, shares: bool = True) -> Tensor:
+        """What of the room below the bar is used by every measure.
+
+        shares: of prompts as well. Their gradient is of what has to go, and says of no node that it
+        may.
+        """
         bar = self._judge.bar
         tried = self._objective.tried(on, self._prompts, self._parts())
-        left = chain.from_iterable(_uses_left(each, bar) for each in tried.left)
+        left = chain.from_iterable(_uses_left(each, bar, shares=shares) for each in tried.left)
         losses = (loss[0] / bar.max_loss for loss in tried.losses)
         gaps = (gap for by_part in tried.gaps for gap in by_part[0] / bar.max_gap)
-        missed = (share for each in tried.missed for share in each[0] / max(1 - bar.min_rate, 0.01))
+        missed = (
+            share
+            for each in tried.missed * shares
+            for share in each[0] / max(1 - bar.min_rate, 0.01)
+        )
         return torch.stack([*losses, *left, *gaps, *missed, *_uses_inside(tried, bar)])
 
     def _parts(self) -> dict[Ablation, dict[str, Tensor]]:
@@ -87,9 +95,11 @@ class Proposer:
         return {name: mask.float().requires_grad_() for name, mask in masks.items()}
 
 
-def _uses_left(left: Left, bar: Bar) -> Iterator[Tensor]:
+def _uses_left(left: Left, bar: Bar, *, shares: bool) -> Iterator[Tensor]:
     """By the pair that is told apart most, and by the share of prompts."""
     yield torch.logsumexp(_SHARP * left.nats[0] / bar.max_separation, 0) / _SHARP
+    if not shares:
+        return
     if left.turned:
         yield left.share[0] / max(1 - bar.min_flip, 0.01)
     else:

@@ -151,6 +151,7 @@ def bar_of(spec: Spec, plan: PrunePlan, *, margin: float, own: float = 0.0) -> B
         if faithful
         else 0.0,
         max_attention=plan.attention_share * faithful.max_attention if faithful else 1.0,
+        roles=faithful is not None,
     )
 
 

@@ -200,7 +200,6 @@ def test_claims_cost_no_more_than_planned_and_not_much_less(
 
     done = {claim: forwards(bench.runner, partial(run_claim, bench, claim)) for claim in costs}
 
-    print("DONE", done["minimal"], costs["minimal"])
     assert set(costs) == set(CLAIMS)
     most = dict.fromkeys(costs, MOST_OVER) | {"minimal": MOST_OVER_FOR_PARTS}
     assert [c for c, cost in costs.items() if not done[c] <= (cost or 0) <= most[c] * done[c]] == []

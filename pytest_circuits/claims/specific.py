@@ -35,7 +35,6 @@ from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.types import SpecificClaim
 
-PAIRS = 100  # of each other behavior, ablated; a space that is not larger is run whole
 HAD = 0.9  # rate of another behavior in the whole model, where its file has no claim `behaves`
 CHANCE = 0.5
 FEW = 4  # pairs of it, and windows of text, on which random circuits are ablated
@@ -58,9 +57,7 @@ class _Other:
     """Another behavior: how its rate drops, and what random circuits do to it."""
 
     loaded: LoadedSpec
-    declared: Sample  # the one that its own claim `behaves` is decided on
-    intact: Floats  # margins of the whole model on it
-    sample: Sample
+    sample: Sample  # the one that its own claim `behaves` is decided on
     whole: Floats  # margins [n, 2]
     without: Floats
     random: Floats  # [K, FEW, 2], of its first pairs
@@ -71,7 +68,7 @@ class _Other:
         return f"{self.loaded.spec.circuit} ({self.loaded.digest[:12]})"
 
     def rate(self, alpha: float) -> Interval:
-        return self.declared.rate(self.intact > EPS, alpha)
+        return self.sample.rate(self.whole > EPS, alpha)
 
     def harm(self, alpha: float) -> _Harm:
         before, after = softplus(self.whole), softplus(self.without)
@@ -96,7 +93,7 @@ def _decide(bench: Bench, law: Law) -> Evidence:
         ("without the circuit", without),
         ("random circuits", bench.controls_without.reshape(-1, 2)),
         ("text", np.array([[text.few, *text.random]])),
-        *((o.loaded.spec.circuit, np.concatenate([o.intact, o.whole, o.without])) for o in others),
+        *((o.loaded.spec.circuit, np.concatenate([o.whole, o.without])) for o in others),
     ):
         if broken := not_finite("specific", law, **{name.replace(" ", "_"): margins}):
             return broken
@@ -136,18 +133,15 @@ def _decide(bench: Bench, law: Law) -> Evidence:
 
 def asked_of(other: LoadedSpec) -> Sample:
     """The prompts of another behavior at which the circuit is ablated."""
-    return draw_sample(PromptSpace(other.spec.behavior), count=PAIRS, seed=other.seed)
+    space = PromptSpace(other.spec.behavior)
+    return draw_sample(space, count=other.spec.protocol.pairs, seed=other.seed)
 
 
 def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
-    seed, space = loaded.seed, PromptSpace(loaded.spec.behavior)
-    declared = draw_sample(space, count=loaded.spec.protocol.pairs, seed=seed)
     sample = asked_of(loaded)
     views = [View.without(nodes) for nodes in bench.controls_outside]
     return _Other(
         loaded,
-        declared,
-        bench.runner.margins(declared.pairs, WHOLE),
         sample,
         bench.runner.margins(sample.pairs, WHOLE),
         bench.runner.margins(sample.pairs, bench.without),
@@ -188,14 +182,14 @@ def _presence_finding(
     """
     absent, there = [], []
     for other, rate in zip(others, rates, strict=True):
-        behaves, n = other.loaded.spec.claims.behaves, other.declared.prompts(rate)
+        behaves, n = other.loaded.spec.claims.behaves, other.sample.prompts(rate)
         least, floor = behaves.rate if behaves else HAD, CHANCE + most
         is_there = statistics.at_least(rate, least) is Verdict.PASS
         seen = f"{other.named} {percent(rate.estimate)} of {n} prompts{worst_of(rate.group)}"
         if is_there and rate.lower > floor + statistics.ROUNDING:
             there.append(seen)
             continue
-        if not other.declared.exhaustive:
+        if not other.sample.exhaustive:
             seen += f", at least {percent(rate.lower)} with {confidence(alpha)}"
         above = f"more than {percent(floor)}, chance and max_drop,"
         absent.append(f"{seen} ({above if is_there else f'at least {percent(least)}'} needed)")
@@ -275,9 +269,8 @@ def _cost(situation: Situation) -> Cost:
     shared = {Shared.WHOLE: situation.prompts, **situation.first(Shared.WITHOUT, situation.prompts)}
     controls = situation.spec.protocol.controls
     text = 2 * WINDOWS + FEW * (2 + controls)
-    ablated = 2 * sum(drawn(x.spec, PAIRS) + FEW * controls for x in situation.others)
-    intact = sum(2 * drawn(other.spec, other.spec.protocol.pairs) for other in situation.others)
-    return Cost(shared | {Shared.WITHOUT_RANDOM: situation.controls}, own=text + ablated + intact)
+    pairs = sum(2 * drawn(x.spec, x.spec.protocol.pairs) + FEW * controls for x in situation.others)
+    return Cost(shared | {Shared.WITHOUT_RANDOM: situation.controls}, own=text + 2 * pairs)
 
 
 SPECIFIC = Claim(

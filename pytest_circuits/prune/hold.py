@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
 from pytest_circuits.circuit.edges import Edges
 from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.rest import Part, Rest
-from pytest_circuits.circuit.runner import Runner
-from pytest_circuits.claims.parts_of_rest import ATTACKED, GAP_PAIRS, Attack, random_parts
-from pytest_circuits.prompts.space import Pair
+from pytest_circuits.claims.parts_of_rest import ATTACKED, PER_FRACTION, Attack, random_parts
 from pytest_circuits.prune.alone import LARGEST
-from pytest_circuits.prune.quality import Floats, Judge, Met
+from pytest_circuits.prune.met import Met, Portion
+from pytest_circuits.prune.quality import Floats, Judge
 from pytest_circuits.prune.refine import Proposer, fewer_heads, remove, repair
 
 ROUNDS = 48  # of attack, and of repair or cut, at most
@@ -26,9 +26,11 @@ _DEEPEST = 0.5  # share of the nodes that a cut takes away; after one that was t
 _ATTACKS = 2  # of a round, under each ablation; each looks at other prompts
 LAST = 6  # as many, of a circuit that is going to stay
 _ATTACKED = 2 * ATTACKED  # pairs, so that what hurts a few of them by chance is not taken for much
-# Of what a known part may cost: a new one may cost so much, or each repair would ask for another.
+# A new part may cost more than a known one, or each repair would ask for another: so much of what
+# the claim allows, and so many times as many prompts.
+_NEW = 0.98
 _SLACK = 1.15
-_DRAWN = slice(4, 28, 9)  # of the random parts: one each that ablates 20, 50 and 80 % of the rest
+_HALF = slice(12, 15)  # of the random parts, those that ablate 50 % of the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,13 @@ def attacks(
 ) -> list[Met]:
     """The worst parts of the rest that are found under each ablation, if they are too much.
 
-    Of random parts too, of which a claim looks at as many.
+    Of random parts too, of which a claim looks at as many, and takes the mean for each size.
 
     number: another one looks at other prompts.
     """
     found, bar = dict[Met, None](), judge.bar
-    bar = replace(bar, max_gap=_SLACK * bar.max_gap, min_rate=1 - _SLACK * (1 - bar.min_rate))
+    most = _NEW * (judge.demands.max_gap or inf)
+    bar = replace(bar, max_gap=most, min_rate=1 - _SLACK * (1 - bar.min_rate))
     rest = Rest.of(nodes, edges, judge.runner.model)
     for attempt in range(attempts):
         order = np.random.default_rng([number, attempt]).permutation(len(judge.pairs))
@@ -108,40 +111,29 @@ def attacks(
         for ablation in judge.demands.ablations:
             runner = judge.runner.under(ablation)
             attack = Attack(runner, rest, pairs)
+            drawn = random_parts(rest.size, np.random.default_rng([number, attempt]))
+            margins = runner.margins_many(pairs, [rest.without(part) for part in drawn])
             if ablation.kind.from_partner:
-                worst = attack.worst(*_drawn(runner, rest, pairs))
+                worst = attack.worst(drawn, margins)
             else:
                 worst = attack.few(judge.demands.few)
-            if not judge.beside(runner, rest.without(worst)).reaches(bar):
-                found[Met(ablation, *_of_nodes(worst, rest))] = None
-            some = random_parts(rest.size, np.random.default_rng([number, attempt]))
-            drawn = some[int(np.argmax(attack.losses(some)))]
-            if not judge.beside(runner, rest.without(drawn), pairs=GAP_PAIRS).reaches(bar):
-                found[Met(ablation, *_of_nodes(drawn, rest), drawn=True)] = None
+            for some in ([worst], _costliest(drawn, margins)):
+                if not judge.beside(runner, [rest.without(part) for part in some]).reaches(bar):
+                    found[Met(ablation, tuple(Portion.of(part, rest) for part in some))] = None
     return [*found]
 
 
-def _drawn(runner: Runner, rest: Rest, pairs: Sequence[Pair]) -> tuple[list[Part], Floats]:
-    drawn = random_parts(rest.size, np.random.default_rng(0))[_DRAWN]
-    return drawn, runner.margins_many(pairs, [rest.without(part) for part in drawn])
-
-
-def _of_nodes(part: Part, rest: Rest) -> tuple[Nodes, bool]:
-    """The nodes that a part ablates, or those that it leaves, whichever are fewer."""
-    off = part[: len(rest.nodes)]
-    stays = bool(off.sum() * 2 > len(off))
-    chosen = np.flatnonzero(~off if stays else off)
-    return Nodes.gather(rest.nodes[i] for i in chosen), stays
+def _costliest(drawn: Sequence[Part], margins: Floats) -> Sequence[Part]:
+    """Of random parts, with their margins, those of the size that costs most in the mean."""
+    by_size = np.logaddexp(0, -margins).reshape(-1, PER_FRACTION, *margins.shape[1:])
+    first = PER_FRACTION * int(np.argmax(by_size.mean(axis=(1, 2, 3))))
+    return drawn[first : first + PER_FRACTION]
 
 
 def _random_parts(judge: Judge) -> Iterator[Met]:
+    """Random parts of one size, under each ablation: with them a search begins."""
     every = list(all_nodes(judge.runner.model))
-    drawn = random_parts(len(every), np.random.default_rng(1))[_DRAWN]
+    drawn = random_parts(len(every), np.random.default_rng(1))[_HALF]
+    some = [Nodes.gather(every[i] for i in np.flatnonzero(part)) for part in drawn]
     for ablation in judge.demands.ablations:
-        for part in drawn:
-            yield Met(
-                ablation,
-                Nodes.gather(every[i] for i in np.flatnonzero(part)),
-                stays=False,
-                drawn=True,
-            )
+        yield Met(ablation, tuple(Portion(nodes, stays=False) for nodes in some))

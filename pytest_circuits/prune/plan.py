@@ -72,7 +72,7 @@ class PrunePlan:
     controls: bool = True  # whether the same search runs where there is nothing to find
     exhaust: bool = False  # whether backups of the circuit are searched for
     rivals: bool = False  # whether other circuits are, that meet the same demands
-    certify: bool = False  # whether as many smaller circuits as can be are tried, one by one
+    certify: bool = False  # whether smaller circuits are tried one by one, and subsamples asked
     calibrate: bool = False  # whether the circuit is calibrated at the end
     evaluation_pairs: int = 64
     # Stricter than the claims: their bounds leave room for the prompts that were not seen, and a
@@ -106,6 +106,7 @@ class PrunePlan:
             rate_share=0.5,
             left_share=0.6,
             separation_share=0.9,
+            gap_share=0.95,
             correlation_share=0.9,
             attention_share=0.8,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import inf
 
 import numpy as np
@@ -15,20 +14,20 @@ from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.inside import Inside, contrasts_of, interchanges, look_inside
 from pytest_circuits.circuit.nodes import Node, Nodes, upstream
 from pytest_circuits.circuit.runner import Runner
-from pytest_circuits.circuit.view import WHOLE, Kept, View
+from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims.parts_of_rest import GAP_PAIRS, gap_shown
 from pytest_circuits.compile.family import Member
 from pytest_circuits.model.protocol import Wired
 from pytest_circuits.prompts.space import Pair
 from pytest_circuits.prune.alone import Alone
+from pytest_circuits.prune.met import Met
 from pytest_circuits.prune.objective import Demands
-from pytest_circuits.spec.ablations import Ablation
 
 Floats = NDArray[np.float64]
 
 FEW = 32  # pairs that rule a complement out, before all of them decide
 _CLEARLY = 2.5  # standard errors of a sign that is no chance; the claim asks for more
-_TOLD = 64  # nodes up to which each one's role is asked: of many that do little, some turn
+_TOLD = 128  # nodes up to which each one's role is asked: of many that do little, some turn
 FEWEST = 8  # pairs on which it is seen how much a node does
 
 
@@ -124,21 +123,7 @@ class Quality:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Met:
-    """A part of the rest that circuits are tried against: all of it but some nodes, or those."""
-
-    ablation: Ablation
-    nodes: Nodes
-    stays: bool  # the nodes are what is left intact of the rest; else they are what is ablated
-    drawn: bool = False  # at random: of such parts a claim looks at some, on fewer pairs
-
-    def beside(self, circuit: Nodes, cut: Edges | None) -> View:
-        """The model with the part ablated, and the circuit as it is, but for the edges `cut`."""
-        kept = set(circuit)
-        if self.stays:
-            return View(Kept.NODES, Nodes.gather({*kept, *self.nodes}), cut=cut)
-        return View.without(Nodes.gather(node for node in self.nodes if node not in kept), cut)
+Count = Callable[[Floats, Floats], Quality]  # margins [n, 2] of pairs and their weights [n]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +132,10 @@ class _Trial:
 
     name: str
     runner: Runner
-    view: View
-    counts: Callable[[Floats, Floats], Quality] | None  # margins [n, 2] and weights [n] of pairs;
-    # None: it is seen inside, beside the whole model
+    views: tuple[View, ...]
+    counts: Count | None = None  # None: beside the whole model
     by_one: bool = False  # one pair can decide it
+    inside: bool = False  # what its nodes carry is seen
 
 
 class Judge:
@@ -209,7 +194,7 @@ class Judge:
     def measure(self, member: Member) -> Quality:
         """Quality of one circuit by the ablated model itself, as the claims will run it."""
         margins = self.runner.margins_many(self.pairs, [View.circuit(*member)])[0]
-        return self._tried(_alone(margins, self.weights), member)
+        return self._tried(count_alone(margins, self.weights), member)
 
     def left_by_edges(self, member: Member) -> float:
         """Nats by which a pair is told apart at most with only its edges cut; 0 where none can be.
@@ -223,7 +208,7 @@ class Judge:
 
     def alone(self, members: Sequence[Member]) -> list[Quality]:
         """Quality of several circuits, each with its edges, as if nothing were left without."""
-        return [_alone(margins, self.weights) for margins in self._alone.margins(members)]
+        return [count_alone(margins, self.weights) for margins in self._alone.margins(members)]
 
     def first(self, circuits: Sequence[Nodes]) -> int | None:
         """The place of the first circuit that is good enough; None where none is.
@@ -257,7 +242,7 @@ class Judge:
         hardest = self._hardest.get(trial.name, [*range(len(self.pairs))])
         if trial.by_one and len(hardest) > FEW:
             few = [self.pairs[i] for i in hardest[:FEW]]
-            apart = trial.runner.margins_many(few, [trial.view])[0].mean(axis=1)
+            apart = trial.runner.margins_many(few, trial.views)[0].mean(axis=1)
             if apart.max() > self.bar.max_separation:
                 return False
         return self._quality(trial).reaches(self.bar)
@@ -272,9 +257,11 @@ class Judge:
         return quality
 
     def _quality(self, trial: _Trial) -> Quality:
+        if trial.inside:
+            return self._inside(*trial.views)
         if trial.counts is None:
-            return self._inside(trial.view)
-        margins = trial.runner.margins_many(self.pairs, [trial.view])[0]
+            return self.beside(trial.runner, trial.views)
+        margins = trial.runner.margins_many(self.pairs, trial.views)[0]
         self._hardest[trial.name] = np.argsort(-margins.mean(axis=1), kind="stable").tolist()
         return trial.counts(margins, self.weights)
 
@@ -318,10 +305,10 @@ class Judge:
         for ablation in self.demands.ablations:
             runner = self.runner.under(ablation)
             if runner is not self.runner:
-                yield _Trial(f"alone {ablation}", runner, View.circuit(*member), _alone)
+                yield _Trial(f"alone {ablation}", runner, (View.circuit(*member),), count_alone)
             if not self.demands.necessity:
                 continue
-            count = _flipped if ablation.kind.from_partner else _left
+            count = count_flipped if ablation.kind.from_partner else count_left
             ways = {"nodes": View.without(nodes)}
             above = upstream(nodes, self.runner.model)
             if ablation.kind.from_partner and above != nodes:
@@ -329,31 +316,29 @@ class Judge:
             if self.demands.edges and isinstance(self.runner.model, Wired):
                 ways["edges"] = View.without(Nodes.of({}), self._edges(member))
             for way, view in ways.items():
-                yield _Trial(f"{way} {ablation}", runner, view, count, by_one=True)
+                yield _Trial(f"{way} {ablation}", runner, (view,), count, by_one=True)
         if self.demands.max_gap is not None:
-            yield _Trial("inside", self.runner, View.circuit(*member), None)
+            yield _Trial("inside", self.runner, (View.circuit(*member),), inside=True)
         unlisted = None
         if self.met and edges is not None:
             listed = set(edges)
             every = live_edges(nodes, self.runner.model)
             unlisted = Edges.gather(edge for edge in every if edge not in listed)
         for number, part in enumerate(self.met):
-            runner = self.runner.under(part.ablation)
-            view, seen = part.beside(nodes, unlisted), GAP_PAIRS if part.drawn else None
-            yield _Trial(f"part {number}", runner, view, partial(self._beside, pairs=seen))
+            views = tuple(portion.beside(nodes, unlisted) for portion in part.portions)
+            yield _Trial(f"part {number}", self.runner.under(part.ablation), views)
 
     def _edges(self, member: Member) -> Edges:
         nodes, edges = member
         return live_edges(nodes, self.runner.model, edges)
 
-    def beside(self, runner: Runner, view: View, *, pairs: int | None = None) -> Quality:
-        """How a run with a part ablated does; pairs: of the claim, that sees it, if not all."""
-        return self._beside(runner.margins_many(self.pairs, [view])[0], self.weights, pairs)
-
-    def _beside(self, margins: Floats, weights: Floats, pairs: int | None = None) -> Quality:
-        gaps = _losses(margins) - _losses(self.runner.margins(self.pairs, WHOLE))
-        gap = self._shown(gaps.mean(axis=1), pairs or self.demands.pairs, weights)
-        return Quality(rate=_mean(margins > 0, weights), gap=gap)
+    def beside(self, runner: Runner, views: Sequence[View]) -> Quality:
+        """How the model does with a part ablated, or with several, of which the mean counts."""
+        margins = runner.margins_many(self.pairs, views)  # [K, n, 2]
+        own = _losses(self.runner.margins(self.pairs, WHOLE)).mean(axis=1)
+        gaps, drawn = _losses(margins).mean(axis=(0, 2)) - own, len(views) > 1
+        shown = self._shown(gaps, GAP_PAIRS if drawn else self.demands.pairs, self.weights)
+        return Quality(rate=1.0 if drawn else _mean(margins[0] > 0, self.weights), gap=shown)
 
     def _shown(self, gaps: Floats, pairs: int, weights: Floats | None = None) -> float:
         """What a claim says of gaps, [n] in nats, on so many pairs: a bound, unless that is all."""
@@ -371,16 +356,16 @@ def _turned(nodes: Nodes, seen: Inside) -> list[Node]:
     return [node for node, product in zip(nodes, whole * alone, strict=True) if product < 0]
 
 
-def _alone(margins: Floats, weights: Floats) -> Quality:
+def count_alone(margins: Floats, weights: Floats) -> Quality:
     return Quality(loss=_mean(_losses(margins), weights), rate=_mean(margins > 0, weights))
 
 
-def _left(margins: Floats, weights: Floats) -> Quality:
+def count_left(margins: Floats, weights: Floats) -> Quality:
     most, mean = _separation(margins, weights)
     return Quality(left=_mean(margins > 0, weights), worst_separation=most, apart=mean)
 
 
-def _flipped(margins: Floats, weights: Floats) -> Quality:
+def count_flipped(margins: Floats, weights: Floats) -> Quality:
     most, mean = _separation(margins, weights)
     return Quality(flipped=_mean(margins < 0, weights), worst_separation=most, apart=mean)
 

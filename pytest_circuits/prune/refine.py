@@ -21,6 +21,7 @@ from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.model.protocol import Kind, Model, sites_of
 from pytest_circuits.prune.alone import LARGEST
+from pytest_circuits.prune.met import Met
 from pytest_circuits.prune.objective import Left, Objective, Tried
 from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.quality import Bar, Judge, Quality
@@ -72,19 +73,28 @@ class Proposer:
         tried = self._objective.tried(on, self._prompts, self._parts())
         left = chain.from_iterable(_uses_left(each, bar, shares=shares) for each in tried.left)
         losses = (loss[0] / bar.max_loss for loss in tried.losses)
-        gaps = (gap for by_part in tried.gaps for gap in by_part[0] / bar.max_gap)
-        missed = (
-            share
-            for each in tried.missed * shares
-            for share in each[0] / max(1 - bar.min_rate, 0.01)
-        )
-        return torch.stack([*losses, *left, *gaps, *missed, *_uses_inside(tried, bar)])
+        beside = list[Tensor]()
+        for gaps, missed, found in zip(tried.gaps, tried.missed, self._met().values(), strict=True):
+            sizes = [len(met.portions) for met in found]
+            beside += [gap.mean() / bar.max_gap for gap in torch.split(gaps[0], sizes)]
+            some = zip(torch.split(missed[0], sizes), found, strict=True)
+            missing = [each[0] for each, met in some if shares and not met.drawn]
+            beside += [share / max(1 - bar.min_rate, 0.01) for share in missing]
+        return torch.stack([*losses, *left, *beside, *_uses_inside(tried, bar)])
+
+    def _met(self) -> dict[Ablation, list[Met]]:
+        """What was met, by ablation, in the order in which these are tried."""
+        judge = self._judge
+        found = {
+            each: [m for m in judge.met if m.ablation is each] for each in judge.demands.ablations
+        }
+        return {ablation: met for ablation, met in found.items() if met}
 
     def _parts(self) -> dict[Ablation, dict[str, Tensor]]:
         """What stays of the rest in each part that was met, [1, parts, D] by site."""
         model, found = self._judge.runner.model, {}
-        for ablation in {part.ablation: None for part in self._judge.met}:
-            mine = [part for part in self._judge.met if part.ablation is ablation]
+        for ablation, met in self._met().items():
+            mine = [portion for each in met for portion in each.portions]
             stays = torch.tensor([part.stays for part in mine], device=model.device)[:, None]
             masks = masks_of(model, [part.nodes for part in mine])
             found[ablation] = {name: (mask == stays).float()[None] for name, mask in masks.items()}
@@ -128,7 +138,8 @@ def repair(
     """Add nodes until the bar is reached, the most helpful ones; None where nothing helps.
 
     A head that attends elsewhere may go instead, and a node that changes its role; where nothing
-    that is added helps and parts of the rest may not hurt, any node.
+    that is added helps and parts of the rest may not hurt, any node. Where that helps neither,
+    those that change their role go for good, and others have to do what they did.
     """
     quality, failing = judge.in_full(nodes)
     limit = nodes.count + _LARGEST
@@ -147,6 +158,10 @@ def repair(
         if better is None and judge.demands.max_gap is not None:
             fewer = [nodes.without(*node) for node in nodes]
             better = _best(judge, fewer, failing, than=quality)
+        if better is None and quality.turned and judge.bar.roles:
+            turned = judge.turned(nodes)
+            nodes, forbidden = Nodes.gather({*nodes}.difference(turned)), forbidden.union(turned)
+            better = nodes, *judge.in_full(nodes)
         if better is None:
             return None
         nodes, quality, failing = better

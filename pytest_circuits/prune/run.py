@@ -233,8 +233,9 @@ def report(target: Path, found: Found, plan: PrunePlan, *, before: Spec) -> None
         each = zip(found.nodes.ids(), counts, strict=True)
         text = ", ".join(f"{node} {count}" for node, count in each)
         click.echo(f"  found by how many of {plan.seeds} seeds: {text}")
-    if found.proof is not None:
-        click.echo(f"  {found.proof}")
+    for known in (found.proof, found.certified):
+        if known is not None:
+            click.echo(f"  {known}")
     how = "ranking" if plan.method is Method.ATTRIBUTION else "masks"
     for name, control in found.controls.items():
         flag = "" if control.is_far_from(found.drafted) else "  <- not clearly worse"
@@ -247,21 +248,23 @@ def report(target: Path, found: Found, plan: PrunePlan, *, before: Spec) -> None
     if found.backups == ():
         click.echo("  no backup: without these nodes nothing does the task")
     if found.rivals is not None:
-        for number, (rival, shared) in enumerate(
-            zip(found.rivals.found, found.rivals.shared, strict=True), start=1
-        ):
-            click.echo(
-                f"  rival {number}: {rival.nodes.count} nodes, {shared:.0%} of them shared, meet "
-                f"the same demands at loss {rival.quality.loss:.3f}: {', '.join(rival.nodes.ids())}"
-            )
-        some = "no rival" if not found.rivals.found else "no more rivals"
-        click.echo(f"  {some}: {found.rivals.end}")
+        _tell_of_rivals(found.rivals)
     outdated = [claim for claim, _ in before.undeclared.items()]
     if outdated and before.nodes and Nodes.of(before.nodes) != found.nodes:
         click.echo(
             f"  what it says under `undeclared` ({', '.join(outdated)}) was measured on the "
             "circuit that it had before: measure it again"
         )
+
+
+def _tell_of_rivals(rivals: Rivals) -> None:
+    both = zip(rivals.found, rivals.shared, strict=True)
+    for number, (rival, shared) in enumerate(both, start=1):
+        click.echo(
+            f"  rival {number}: {rival.nodes.count} nodes, {shared:.0%} of them shared, meet the "
+            f"same demands at loss {rival.quality.loss:.3f}: {', '.join(rival.nodes.ids())}"
+        )
+    click.echo(f"  {'no more rivals' if rivals.found else 'no rival'}: {rivals.end}")
 
 
 def completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: Path) -> Spec:
@@ -296,7 +299,8 @@ def completed(spec: Spec, found: Found, plan: PrunePlan, model: Model, target: P
         found_by["backups"] = len(found.backups)
     if found.rivals is not None:
         found_by |= _told_of_rivals(found, found.rivals)
-    found_by |= {} if found.proof is None else found.proof.told()
+    for known in (found.proof, found.certified):
+        found_by |= {} if known is None else known.told()
     return spec.model_copy(
         update={
             "model": Path(where).as_posix(),

@@ -5,6 +5,7 @@
            -> the same of the union of what the seeds led to -> the smallest of all
            -> all smaller ones, where these are few
            -> edges -> without idle parts -> measure -> calibrate -> controls -> backups -> rivals
+           -> what subsamples of the prompts need
 
 Each step is a stage, whose result is kept when it is there.
 """
@@ -38,6 +39,7 @@ from pytest_circuits.prune.quality import Quality
 from pytest_circuits.prune.refine import exchange, needed_edges, remove, repair
 from pytest_circuits.prune.stages import Case, stage
 from pytest_circuits.prune.subject import NotFoundError, Subject
+from pytest_circuits.prune.subsamples import Certified, certified
 from pytest_circuits.spec.types import Spec
 from pytest_circuits.system.progress import reporting
 
@@ -70,6 +72,7 @@ class Found:
     calibrated: Calibrated | None = None  # with it goes the quality; None: not calibrated
     rivals: Rivals | None = None  # None: not searched
     proof: Proof | None = None  # None: smaller circuits were not tried one by one
+    certified: Certified | None = None  # None: subsamples were not asked
 
 
 def find_circuits(
@@ -136,6 +139,7 @@ def _searched(case: Case, drafted: list[Nodes]) -> Found:
         calibrated=fitted,
         rivals=_rivals(case, nodes) if plan.rivals else None,
         proof=proof,
+        certified=case.run(certified_nodes, nodes) if plan.certify else None,
     )
 
 
@@ -217,6 +221,12 @@ def proved(case: Case, nodes: Nodes) -> Proof:
     about = f"trying smaller circuits of {case.subject.spec.circuit}, each of them"
     with reporting(about, total) as reporter:
         return all_smaller(judge, every, of=nodes.count, equals=equals, most=most, tell=reporter.at)
+
+
+@stage
+def certified_nodes(case: Case, nodes: Nodes) -> Certified:
+    """How many of the prompts may be others, for each node to be needed still."""
+    return certified(case.subject.judge, nodes)
 
 
 @stage

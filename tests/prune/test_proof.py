@@ -143,5 +143,7 @@ def test_the_command_ranks_where_nodes_are_few_and_says_what_it_knows(folder: Pa
     assert found.found_by["method"] == "attribution"
     assert found.found_by["none_below_nodes"] == 2
     assert found.found_by["in_all"] == dict(KNOWN.channels)
+    assert "certified: 2 of 2 nodes, needed even where" in done.output
+    assert found.found_by["certified_nodes"] == 2
     assert found.found_by["clearly_better_than_controls"] is True
     assert "steps" not in found.found_by

@@ -28,10 +28,10 @@ from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prune.hold import attacks, hold
 from pytest_circuits.prune.idle import spare
 from pytest_circuits.prune.masks import Masks, Search, learn
+from pytest_circuits.prune.met import Portion
 from pytest_circuits.prune.objective import FLIP
 from pytest_circuits.prune.plan import MaskPlan, PrunePlan
 from pytest_circuits.prune.pool import Prompts
-from pytest_circuits.prune.quality import Met
 from pytest_circuits.prune.search import Found, find_circuits
 from pytest_circuits.prune.stages import Checkpoints
 from pytest_circuits.prune.subject import Subject
@@ -91,7 +91,7 @@ def test_masks_are_tried_as_views_run(tmp_path: Path) -> None:
             margins = seen(runner, view)
             left.append(margins.ravel() + FLIP if turned else margins.mean(axis=1))
             shares.append((margins > 0).mean())
-        beside = Met(ablation, part, stays=True).beside(PATH, None)
+        beside = Portion(part, stays=True).beside(PATH, None)
         whole, with_part = (np.logaddexp(0, -seen(runner, view)).mean() for view in (WHOLE, beside))
         gaps.append(with_part - whole)
     for found, expected in (
@@ -229,7 +229,7 @@ def test_what_a_part_costs_is_asked_as_the_claim_will_show_it(tmp_path: Path) ->
     bench = make_bench(_specified(dict(PATH.channels), tmp_path), model)
     view = View.without(Nodes.of({"final_resid": range(10, 24)}))
 
-    asked = judge.beside(judge.runner, view)
+    asked = judge.beside(judge.runner, [view])
 
     own, ablated = (
         np.logaddexp(0, -bench.runner.margins(bench.sample.pairs, each)) for each in (WHOLE, view)
@@ -242,7 +242,7 @@ def test_what_a_part_costs_is_asked_as_the_claim_will_show_it(tmp_path: Path) ->
 def test_a_part_that_turns_prompts_is_too_much_however_little_it_costs(tmp_path: Path) -> None:
     judge = _subject(tmp_path, Weights()).judge
 
-    asked = judge.beside(judge.runner, View.without(PATH))
+    asked = judge.beside(judge.runner, [View.without(PATH)])
 
     assert asked.rate < 0.6
     assert asked.gap < 1.0

@@ -22,6 +22,8 @@ from pytest_circuits.prune.quality import Floats, Judge
 from pytest_circuits.prune.refine import Proposer, fewer_heads, remove, repair
 
 ROUNDS = 48  # of attack, and of repair or cut, at most
+_CLOSING = 12  # rounds after these, in which nothing is cut any more
+_BROKE = 10  # cuts of a node or two that were too deep: after so many none is cut any more
 _DEEPEST = 0.5  # share of the nodes that a cut takes away; after one that was too deep, half of it
 _ATTACKS = 2  # of a round, under each ablation; each looks at other prompts
 LAST = 6  # as many, of a circuit that is going to stay
@@ -54,18 +56,19 @@ def hold(
     if nodes.count > LARGEST:  # no mask that has learnt to bear parts: most of it has to go anyhow
         circuit = _cut(judge, proposer, repair(judge, proposer, nodes) or nodes, 1.0)
     held: Held | None = None
-    depth = _DEEPEST
-    for number in range(ROUNDS):
+    depth, broke = _DEEPEST, 0
+    for number in range(ROUNDS + _CLOSING):
         # Where nothing repairs a circuit, one may that it was cut back from.
         starts = dict.fromkeys((circuit, *reversed(before)))
         repaired = (repair(judge, proposer, each) for each in starts)
         tried = next((each for each in repaired if each is not None), None)
         if tried is None:
             return None
-        circuit, cut = tried, held is not None and tried == held.nodes
+        circuit, closing = tried, number >= ROUNDS or broke >= _BROKE
+        cut = held is not None and tried == held.nodes and not closing
         if cut:
             tried = _cut(judge, proposer, circuit, depth)
-        last = cut and tried == circuit
+        last = closing or (cut and tried == circuit)
         found = attacks(judge, tried, None, number=number, attempts=LAST if last else _ATTACKS)
         judge.met += found
         if not found:
@@ -77,7 +80,8 @@ def hold(
             depth = min(_DEEPEST, 2 * depth)
         elif cut:
             depth /= 2
-    return held if held and held.nodes == circuit else None
+            broke += circuit.count - tried.count <= 2
+    return None
 
 
 def _cut(judge: Judge, proposer: Proposer, nodes: Nodes, depth: float) -> Nodes:

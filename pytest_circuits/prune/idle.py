@@ -6,7 +6,7 @@ alone, and does nothing in it, is one that the claim `minimal` calls not needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -17,40 +17,45 @@ from pytest_circuits.compile.family import Member
 from pytest_circuits.prune.hold import LAST, ROUNDS, attacks
 from pytest_circuits.prune.quality import FEW, Judge
 
+_Circuit = tuple[Nodes, Edges]
+
 _IDLE = 0.01  # nats of margin: what a part does less than that where the circuit runs alone
 
 
-def spare(judge: Judge, nodes: Nodes, edges: Edges) -> tuple[Nodes, Edges]:
-    """The circuit without its idle parts, all of them or one after the other."""
-    without = [smaller for smaller, effect in _smaller(judge, nodes, edges) if effect < _IDLE]
-    if not without:
-        return nodes, edges
-    kept = nodes, edges
-    every = (
-        Nodes.gather(set(nodes).intersection(*(set(n) for n, _ in without))),
-        Edges.gather(edge for edge in edges if all(edge in set(e) for _, e in without)),
-    )
-    for nodes_left, edges_left in (every, *without):
-        left = Nodes.gather(set(kept[0]).intersection(nodes_left))
-        among = set(edges_left)
-        listed = Edges.gather(edge for edge in kept[1] if edge in among)
-        candidate = left, live_edges(left, judge.runner.model, listed)
-        if candidate != kept and _is_enough(judge, candidate):
-            kept = candidate
+def spare(judge: Judge, nodes: Nodes, edges: Edges) -> _Circuit:
+    """The circuit without its idle parts: all of them, or half of them at a time, or each alone."""
+    idle = [smaller for smaller, effect in _smaller(judge, nodes, edges) if effect < _IDLE]
+    kept, untried = (nodes, edges), [idle] * bool(idle)
+    while untried:
+        without = untried.pop(0)
+        left = _common(judge, kept, without)
+        if left == kept:
+            continue
+        if _is_enough(judge, left):
+            kept = left
+        elif (half := len(without) // 2) > 0:
+            untried[:0] = [without[:half], without[half:]]
     return kept
 
 
-def _is_enough(judge: Judge, member: tuple[Nodes, Edges]) -> bool:
+def _common(judge: Judge, kept: _Circuit, smaller: Sequence[_Circuit]) -> _Circuit:
+    """What a circuit has in common with each of several."""
+    nodes, edges = kept
+    left = Nodes.gather(set(nodes).intersection(*(some for some, _ in smaller)))
+    listed = set(edges).intersection(*(some for _, some in smaller))
+    return left, live_edges(left, judge.runner.model, Edges.gather(listed))
+
+
+def _is_enough(judge: Judge, member: _Circuit) -> bool:
     if not member[0].count or not judge.reaches(member):
         return False
-    return judge.demands.max_gap is None or not attacks(
-        judge, *member, number=ROUNDS, attempts=LAST
-    )
+    if judge.demands.max_gap is None:
+        return True
+    numbers = range(ROUNDS, ROUNDS + LAST)
+    return not any(attacks(judge, *member, number=number, attempts=1) for number in numbers)
 
 
-def _smaller(
-    judge: Judge, nodes: Nodes, edges: Edges
-) -> Iterator[tuple[tuple[Nodes, Edges], float]]:
+def _smaller(judge: Judge, nodes: Nodes, edges: Edges) -> Iterator[tuple[_Circuit, float]]:
     """The circuit without each of its parts, and what that moves of its margins, in nats."""
     model = judge.runner.model
     smaller = [(left := nodes.without(*node), live_edges(left, model, edges)) for node in nodes]

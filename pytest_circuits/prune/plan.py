@@ -82,7 +82,7 @@ class PrunePlan:
     left_share: float = 0.5  # of what the claim's max_rate allows above chance
     whole_share: float = 0.85  # of both, where the claim sees all prompts there are
     separation_share: float = 0.6  # of the margin of the laws
-    gap_share: float = 0.85  # of the claim's max_gap; its bound is asked, as on the claim's pairs
+    gap_share: float = 0.92  # of the claim's max_gap; its bound is asked, as on the claim's pairs
     correlation_share: float = 0.75  # of what the claim's min_correlation leaves to one
     attention_share: float = 0.6  # of the claim's max_attention, whose bound is as wide
 
@@ -106,7 +106,7 @@ class PrunePlan:
             rate_share=0.5,
             left_share=0.6,
             separation_share=0.9,
-            gap_share=0.95,
+            gap_share=0.96,
             correlation_share=0.9,
             attention_share=0.8,
         )

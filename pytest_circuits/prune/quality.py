@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from pytest_circuits.circuit.attention import kept_heads, shows_attention
 from pytest_circuits.circuit.edges import Edges, live_edges
-from pytest_circuits.circuit.inside import Inside, contrasts_of, interchanges, look_inside
+from pytest_circuits.circuit.inside import (
+    DRAWS,
+    Inside,
+    contrasts_of,
+    interchanges,
+    look_inside,
+)
 from pytest_circuits.circuit.nodes import Node, Nodes, upstream
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, View
@@ -273,8 +279,8 @@ class Judge:
         some = [*interchanges(nodes, np.random.default_rng(0))]
         seen = look_inside(self.runner, circuit, pairs, heads=heads, given=some)
         own = _losses(self.runner.margins(pairs, WHOLE)).mean(axis=1)
-        # The claim draws other nodes than these, and takes means: each one has to be good enough.
-        losses = [*_losses(seen.interchanged).mean(axis=2), _losses(seen.frozen).mean(axis=1)]
+        interchanged = _losses(seen.interchanged).mean(axis=2).reshape(-1, DRAWS, len(pairs))
+        losses = [*interchanged.mean(axis=1), _losses(seen.frozen).mean(axis=1)]
         weights = self._effects(nodes)
         return Quality(
             gap=max(self._shown(loss - own, GAP_PAIRS) for loss in losses),

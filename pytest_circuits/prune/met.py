@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from pytest_circuits.circuit.edges import Edges
-from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.circuit.rest import Part, Rest
 from pytest_circuits.circuit.view import Kept, View
 from pytest_circuits.spec.ablations import Ablation
@@ -50,3 +51,9 @@ class Met:
     def drawn(self) -> bool:
         """Whether the parts were drawn at random."""
         return len(self.portions) > 1
+
+    def small(self, few: int) -> Iterator[Node]:
+        """The nodes of a part that has no more: in a circuit they are none of the rest."""
+        (*_, last) = self.portions
+        if not (self.drawn or last.stays) and last.nodes.count <= few:
+            yield from last.nodes

@@ -289,6 +289,10 @@ class Judge:
             turned=len(_turned(nodes, seen)) if nodes.count <= _TOLD else 0,
         )
 
+    def failing_parts(self, failing: Collection[str]) -> list[Met]:
+        """The parts of the rest among the trials in which a circuit is not good enough."""
+        return [met for number, met in enumerate(self.met) if f"part {number}" in failing]
+
     def turned(self, nodes: Nodes) -> list[Node]:
         """The nodes of a circuit that tell cues apart the other way round than in the model."""
         pairs = self.pairs[:: -(-len(self.pairs) // FEW)]

@@ -206,6 +206,11 @@ def _larger(
         proposed = [proposed[i] for i in np.argsort(excess, kind="stable")]
         few = [[node] for node in proposed[:_FEW]]
     every = few + [proposed[:size] for size in _TOGETHER]
+    # Several small parts at once: the worst of them is as bad while any of them is left.
+    found = judge.failing_parts(failing)
+    small = {node for met in found for node in met.small(judge.demands.few)} - forbidden
+    if small:
+        every.append(sorted(small))
     return [Nodes.gather([*nodes, *some]) for some in every]
 
 

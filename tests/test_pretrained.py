@@ -35,7 +35,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     shutil.copy(EXAMPLE / "pyproject.toml", top)
     (wheel,) = top.glob("*.whl")
     made = [sys.executable, str(EXAMPLE / "set_up.py"), str(wheel), "--to", str(top / "models")]
-    subprocess.run([*made, "--only", "smollm2", "dropped"], check=True)
+    subprocess.run([*made, "--only", "smollm2", "bf16", "int8", "dropped"], check=True)
     return top
 
 
@@ -53,6 +53,15 @@ def test_the_circuits_of_a_pretrained_model_pass(folder: Path) -> None:
     done = gate(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "gate: PASS" in done.stdout
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("update", ["bf16", "int8"])
+def test_rounded_weights_keep_the_circuits(folder: Path, update: str) -> None:
+    done = gate(folder, "--circuits-model", f"models/{update}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"gate: PASS for models/{update}" in done.stdout
+    assert "15 claims about 3 circuits hold" in done.stdout
 
 
 @pytest.mark.real_model

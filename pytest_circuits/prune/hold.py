@@ -44,15 +44,21 @@ class Held:
 
 
 def hold(
-    judge: Judge, proposer: Proposer, nodes: Nodes, tell: Callable[[Held], None]
+    judge: Judge,
+    proposer: Proposer,
+    nodes: Nodes,
+    tell: Callable[[Held], None],
+    *,
+    met: Sequence[Met] = (),
 ) -> Held | None:
     """A circuit that an attack does not break, and no smaller one that is tried from there.
 
     A circuit is repaired until it holds, then cut back step by step, and each step is attacked. One
     that breaks is taken back, and what broke it is known from there on. None where nothing repairs
-    a circuit, or attacks never end. tell: is given every circuit that holds.
+    a circuit, or attacks never end. tell: is given every circuit that holds. met: what is known of
+    it from before.
     """
-    judge.met, circuit, before = list(_random_parts(judge)), nodes, list[Nodes]()
+    judge.met, circuit, before = list(met or _random_parts(judge)), nodes, list[Nodes]()
     if nodes.count > LARGEST:  # no mask that has learnt to bear parts: most of it has to go anyhow
         circuit = _cut(judge, proposer, repair(judge, proposer, nodes) or nodes, 1.0)
     held: Held | None = None

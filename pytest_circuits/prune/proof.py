@@ -69,6 +69,12 @@ def costs(nodes: int, size: int) -> int:
     return sum(comb(nodes, fewer) for fewer in range(1, size))
 
 
+def afforded(nodes: int, size: int, most: int) -> int:
+    """How many of these are tried, where no size is begun that cannot be ended."""
+    totals = (costs(nodes, size) for size in range(1, size + 1))
+    return max(total for total in totals if total <= most)
+
+
 def all_smaller(
     judge: Judge,
     nodes: Sequence[Node],

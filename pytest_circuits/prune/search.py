@@ -27,11 +27,13 @@ from pytest_circuits.prune.controls import Control, control, controls_of
 from pytest_circuits.prune.drafts import drafts
 from pytest_circuits.prune.hold import LAST, ROUNDS, Held, attacks, hold
 from pytest_circuits.prune.idle import spare
+from pytest_circuits.prune.met import Met
 from pytest_circuits.prune.plan import Method, PrunePlan, Start
 from pytest_circuits.prune.proof import (
     AFFORDED,
     MOST,
     Proof,
+    afforded,
     all_smaller,
     costs,
 )
@@ -43,6 +45,7 @@ from pytest_circuits.prune.subsamples import Certified, certified
 from pytest_circuits.spec.types import Spec
 from pytest_circuits.system.progress import reporting
 
+_AGAIN = 4  # attacks on a circuit with its edges, of which each but the last may break it
 MOST_RIVALS = 8  # of a circuit that are searched for
 APART = 0.5  # of the smaller circuit's nodes, that a rival has at most in common with another
 
@@ -58,6 +61,15 @@ class Rivals:
     found: tuple[Found, ...]
     shared: tuple[float, ...]
     end: str
+
+
+@dataclass(frozen=True, slots=True)
+class WithEdges:
+    """A circuit with the edges that it needs, and what it was tried against."""
+
+    nodes: Nodes
+    edges: Edges
+    met: tuple[Met, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +135,10 @@ def _searched(case: Case, drafted: list[Nodes]) -> Found:
     nodes = proof.best if proof and proof.best else nodes
     if plan.edges and wires_of(model):
         met = next((each.met for each in refined if each.nodes == nodes), ())
-        nodes, edges = case.run(with_edges, Held(nodes, met))
+        joined = case.run(with_edges, Held(nodes, met))
+        nodes, edges = joined.nodes, joined.edges
         if case.subject.spec.claims.minimal:
-            nodes, edges = case.run(without_idle, Held(nodes, met), edges)
+            nodes, edges = case.run(without_idle, joined)
     quality = case.run(measured, nodes, edges)
     fitted = case.run(with_calibration, nodes, edges, quality) if plan.calibrate else None
     return Found(
@@ -181,6 +194,10 @@ def removed(case: Case, nodes: Nodes) -> Nodes:
 @stage
 def held(case: Case, nodes: Nodes) -> Held | None:
     """A circuit that holds whatever part of the rest is ablated, as small as it gets."""
+    return _held(case, nodes, ())
+
+
+def _held(case: Case, nodes: Nodes, met: Sequence[Met]) -> Held | None:
     judge, proposer = case.subject.judge, case.subject.proposer
     with reporting(f"attacking {case.subject.spec.circuit}", nodes.count) as reporter:
 
@@ -189,7 +206,7 @@ def held(case: Case, nodes: Nodes) -> Held | None:
             about = f"{count} nodes, {len(on_the_way.met)} parts of the rest"
             reporter.at(max(0, nodes.count - count), about)
 
-        return hold(judge, proposer, nodes, tell)
+        return hold(judge, proposer, nodes, tell, met=met)
 
 
 @stage
@@ -217,7 +234,7 @@ def proved(case: Case, nodes: Nodes) -> Proof:
     model, barred = case.subject.model, set(case.forbidden)
     every = [node for node in in_forward_order(all_nodes(model), model) if node not in barred]
     equals = case.plan.certify
-    total = min(most, costs(len(every), nodes.count + equals))
+    total = afforded(len(every), nodes.count + equals, most)
     about = f"trying smaller circuits of {case.subject.spec.circuit}, each of them"
     with reporting(about, total) as reporter:
         return all_smaller(judge, every, of=nodes.count, equals=equals, most=most, tell=reporter.at)
@@ -238,30 +255,35 @@ def smallest(case: Case, circuits: list[Nodes]) -> Nodes:
 
 
 @stage
-def with_edges(case: Case, found: Held) -> tuple[Nodes, Edges]:
+def with_edges(case: Case, found: Held) -> WithEdges:
     """The edges that a circuit needs, and its nodes without those that other edges needed.
 
-    Where it would not hold without the others, it keeps them all.
+    Where an attack breaks that, a circuit is searched for that holds against what it found as well.
     """
     subject, judge = case.subject, case.subject.judge
-    judge.met = list(found.met)
-    edges = needed_edges(judge, found.nodes)
-    *_, nodes = found.nodes, *remove(judge, subject.proposer, found.nodes, edges)
-    edges = live_edges(nodes, subject.model, edges)
-    if judge.demands.max_gap is not None and attacks(
-        judge, nodes, edges, number=ROUNDS, attempts=LAST
-    ):
-        return found.nodes, live_edges(found.nodes, subject.model)
-    return nodes, edges
+    for number in range(ROUNDS, ROUNDS + _AGAIN):
+        judge.met = list(found.met)
+        edges = needed_edges(judge, found.nodes)
+        *_, nodes = found.nodes, *remove(judge, subject.proposer, found.nodes, edges)
+        edges = live_edges(nodes, subject.model, edges)
+        unheld = judge.demands.max_gap is None
+        broke = [] if unheld else attacks(judge, nodes, edges, number=number, attempts=LAST)
+        if not broke:
+            return WithEdges(nodes, edges, found.met)
+        again = _held(case, found.nodes, (*found.met, *broke))
+        if again is None:
+            break
+        found = again
+    raise _not_found(subject, [found.nodes])
 
 
 @stage
-def without_idle(case: Case, found: Held, edges: Edges) -> tuple[Nodes, Edges]:
+def without_idle(case: Case, found: WithEdges) -> tuple[Nodes, Edges]:
     """A circuit without what does nothing where it runs alone, as far as the claims allow."""
     judge = case.subject.eased
     judge.forget()
     judge.met = list(found.met)
-    return spare(judge, found.nodes, edges)
+    return spare(judge, found.nodes, found.edges)
 
 
 @stage

@@ -17,7 +17,7 @@ from pytest_circuits.cli import main
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prune.plan import Method, PrunePlan
-from pytest_circuits.prune.proof import Proof, all_smaller, costs
+from pytest_circuits.prune.proof import Proof, afforded, all_smaller, costs
 from pytest_circuits.prune.quality import Judge
 from pytest_circuits.prune.search import find_circuits
 from pytest_circuits.prune.subject import NotFoundError, Subject
@@ -105,6 +105,12 @@ def test_a_circuit_that_is_not_the_smallest_is_replaced_by_it(folder: Path) -> N
     assert proof_of(judge, every, of=2, equals=False, most=527) == Proof(2, 2, 32)
     assert proof_of(judge, every, of=2, equals=False, most=31) == Proof(2, 1, 0)
     assert costs(len(every), 3) == 528
+
+
+def test_a_size_that_cannot_be_ended_is_not_begun() -> None:
+    assert afforded(32, 3, most=528) == costs(32, 3) == 528
+    assert afforded(32, 3, most=527) == 32
+    assert afforded(32, 3, most=31) == 0
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 from pytest_circuits.circuit.attention import kept_heads
 from pytest_circuits.circuit.edges import live_edges
 from pytest_circuits.circuit.encoding import Floats
-from pytest_circuits.circuit.inside import interchanges, look_inside
+from pytest_circuits.circuit.inside import DRAWS, interchanges, look_inside
 from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
@@ -28,7 +28,7 @@ from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prune.hold import attacks, hold
 from pytest_circuits.prune.idle import spare
 from pytest_circuits.prune.masks import Masks, Search, learn
-from pytest_circuits.prune.met import Portion
+from pytest_circuits.prune.met import Met, Portion
 from pytest_circuits.prune.objective import FLIP
 from pytest_circuits.prune.plan import MaskPlan, PrunePlan
 from pytest_circuits.prune.pool import Prompts
@@ -249,6 +249,31 @@ def test_a_part_that_turns_prompts_is_too_much_however_little_it_costs(tmp_path:
     assert not asked.reaches(replace(judge.bar, max_gap=1.0))
 
 
+def test_of_parts_drawn_at_random_the_mean_counts_and_no_rate(tmp_path: Path) -> None:
+    judge = _subject(tmp_path, Weights()).judge
+    views = [View.without(PATH), *(View.without(Nodes.of({})) for _ in range(2))]
+
+    alone, asked = judge.beside(judge.runner, views[:1]), judge.beside(judge.runner, views)
+
+    assert asked.rate == 1.0 > alone.rate
+    gaps = np.logaddexp(0, -judge.runner.margins_many(judge.pairs, views)).mean(axis=(0, 2))
+    gaps -= np.logaddexp(0, -judge.runner.margins(judge.pairs, WHOLE)).mean(axis=1)
+    assert asked.gap == pytest.approx(gap_shown(gaps, 0.01, pairs=GAP_PAIRS))
+    assert asked.gap < 0.6 * alone.gap
+
+
+def test_small_parts_are_what_an_attack_found_of_a_node_or_two() -> None:
+    two = Nodes.of({"final_resid": (3, 7)})
+    found = [
+        Met(Ablation.MEAN, (Portion(two, stays=False),)),
+        Met(Ablation.MEAN, (Portion(two, stays=True),)),
+        Met(Ablation.MEAN, (Portion(two, stays=False),) * 3),
+    ]
+    assert [[*met.small(2)] for met in found] == [[*two], [], []]
+    assert [[*met.small(1)] for met in found] == [[], [], []]
+    assert [met.drawn for met in found] == [False, False, True]
+
+
 def test_a_circuit_is_judged_with_values_of_the_whole_model_in_some_of_its_nodes(
     tmp_path: Path,
 ) -> None:
@@ -261,6 +286,7 @@ def test_a_circuit_is_judged_with_values_of_the_whole_model_in_some_of_its_nodes
     seen = look_inside(judge.runner, View.circuit(circuit), judge.pairs, given=some)
     own = np.logaddexp(0, -judge.runner.margins(judge.pairs, WHOLE)).mean(axis=1)
     given = np.logaddexp(0, -seen.interchanged).mean(axis=2) - own
+    given = given.reshape(-1, DRAWS, len(own)).mean(axis=1)  # as the claim does
     frozen = np.logaddexp(0, -seen.frozen).mean(axis=1) - own
     assert quality.gap == pytest.approx(given.mean(axis=1).max(), rel=0.01)
     assert quality.gap > gap_shown(frozen, 0.01, pairs=GAP_PAIRS) + 0.5

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,10 @@ from pytest_circuits.system.lock import hold
 from pytest_circuits.train.bridge.config import BridgeConfig
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from pytest_circuits.train.distributed import World
+    from pytest_circuits.train.evaluation import Scores
 
 _FINISHED = "this run is finished; nothing is left to do"
 
@@ -100,33 +105,43 @@ def let_idle_threads_sleep() -> None:
 def _trained(plan: TrainConfig, asked: _Asked) -> str | None:
     """One line about the model that was made; None in a process that does not report."""
     from pytest_circuits.model.arithmetic import own_arithmetic  # noqa: PLC0415
-    from pytest_circuits.system.stopping import stop_requests  # noqa: PLC0415
     from pytest_circuits.train.distributed import joined  # noqa: PLC0415  (torch, after the checks)
-    from pytest_circuits.train.job import prepared  # noqa: PLC0415  (torch)
-    from pytest_circuits.train.start import as_started, start_of  # noqa: PLC0415
 
-    folder, source = asked.folder, asked.source
-    start = start_of(plan, base=source.parent)
-    plan = as_started(plan, start) if start else plan
-    parent = start.digest if start else None
     with joined(asked.device) as world, own_arithmetic():
-        world.check(plan.batch)
-        finished, scores = folder.finished, None
-        with hold(folder.path) if world.main else nullcontext():
-            world.first(lambda: folder.take_up(plan, resume=asked.resume, parent=parent))
-            if not finished:
-                job = prepared(plan, folder, world, base=source.parent, start=start)
-                with stop_requests() as stop:
-                    scores = job.run(stop)
-                job.write(scores, command=f"pytest-circuits train {source} --out {folder.out}")
-            if world.main:
-                folder.clear()
+        scores = _scored(plan, asked, world)
     if not world.main:
         return None
     if scores is None:
         return _FINISHED
     losses = ", ".join(f"{loss:.3f} ({name})" for name, loss in scores.losses.items())
     return f"{sum(scores.nonzeros.values()):,} nonzero weights, held-out loss {losses}"
+
+
+def _scored(plan: TrainConfig, asked: _Asked, world: World) -> Scores | None:
+    """What the model scores at the end of its training; None where that was done before.
+
+    With its return goes the job, before the processes part: see `joined`.
+    """
+    from pytest_circuits.system.stopping import stop_requests  # noqa: PLC0415
+    from pytest_circuits.train.job import prepared  # noqa: PLC0415  (torch)
+    from pytest_circuits.train.start import as_started, start_of  # noqa: PLC0415
+
+    folder, source, scores = asked.folder, asked.source, None
+    start = start_of(plan, base=source.parent)
+    plan = as_started(plan, start) if start else plan
+    parent = start.digest if start else None
+    world.check(plan.batch)
+    finished = folder.finished
+    with hold(folder.path) if world.main else nullcontext():
+        world.first(lambda: folder.take_up(plan, resume=asked.resume, parent=parent))
+        if not finished:
+            job = prepared(plan, folder, world, base=source.parent, start=start)
+            with stop_requests() as stop:
+                scores = job.run(stop)
+            job.write(scores, command=f"pytest-circuits train {source} --out {folder.out}")
+        if world.main:
+            folder.clear()
+    return scores
 
 
 def _bridged(plan: BridgeConfig, path: Path, asked: _Asked) -> str:

@@ -266,8 +266,9 @@ def with_edges(case: Case, found: Held) -> WithEdges:
         edges = needed_edges(judge, found.nodes)
         *_, nodes = found.nodes, *remove(judge, subject.proposer, found.nodes, edges)
         edges = live_edges(nodes, subject.model, edges)
-        unheld = judge.demands.max_gap is None
-        broke = [] if unheld else attacks(judge, nodes, edges, number=number, attempts=LAST)
+        broke = list[Met]()
+        if judge.demands.max_gap is not None:
+            broke = attacks(judge, nodes, edges, number=number, attempts=LAST)
         if not broke:
             return WithEdges(nodes, edges, found.met)
         again = _held(case, found.nodes, (*found.met, *broke))

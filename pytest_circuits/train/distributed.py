@@ -7,6 +7,7 @@ without what FSDP2 takes to load (half a second).
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -100,6 +101,9 @@ def joined(device: str | None) -> Iterator[World]:
     try:
         yield World(torch.device(name), distributed.get_rank(), distributed.get_world_size())
     finally:
+        # Whoever lets go of the group last waits for its thread. DDP does so with the lock of the
+        # interpreter in hand, for which that thread may wait, so that it has to go first.
+        gc.collect()
         distributed.destroy_process_group()
 
 

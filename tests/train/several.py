@@ -7,6 +7,7 @@ One process is alone, as without torchrun. The exit status is that of the last c
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -14,6 +15,8 @@ import sys
 
 import torch._dynamo
 import torch.distributed.fsdp
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 
 import pytest_circuits.train.job
 from pytest_circuits.cli import main
@@ -33,7 +36,13 @@ def worker(rank: int, processes: int, port: int, stop_after: int, arguments: lis
             "MASTER_PORT": str(port),
             "TORCHELASTIC_RUN_ID": "several",
         }
-    step = Trainer.step
+    step, destroy = Trainer.step, distributed.destroy_process_group
+
+    def parting() -> None:
+        """What uses the group has to go before it, or the last of them may wait for ever."""
+        if sys.exc_info() == (None, None, None):
+            assert not any(type(each) is DistributedDataParallel for each in gc.get_objects())
+        destroy()
 
     def stopping(self: Trainer, *given: object, **named: object) -> object:
         if self.done == stop_after:
@@ -41,6 +50,7 @@ def worker(rank: int, processes: int, port: int, stop_after: int, arguments: lis
         return step(self, *given, **named)  # type: ignore[arg-type]  # whatever it takes
 
     Trainer.step = stopping  # type: ignore[method-assign,assignment]
+    distributed.destroy_process_group = parting  # type: ignore[assignment]
     try:
         main(arguments)
     except SystemExit as end:

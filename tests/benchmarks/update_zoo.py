@@ -70,7 +70,7 @@ ROOM = {  # what the circuits are found with, and what the specifications declar
     "max_loss: 0.06": "max_loss: 0.25",
     "max_rate: 0.65": "max_rate: 0.75",
     "max_drop: 0.02": "max_drop: 0.05",  # of 48 prompts, which 0.02 would let none go
-    "ablation: mean\n": "ablation: mean\nprotocol: {margin: 1.5}\n",  # not a share
+    "protocol: {controls": "protocol: {margin: 1.5, controls",  # nats, and not a share
 }
 
 

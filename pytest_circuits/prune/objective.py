@@ -38,6 +38,7 @@ class Demands:
     few: int = 1  # elements of such a part, under a constant ablation
     min_correlation: float = 0.0  # of what nodes carry alone, where parts of the rest are asked
     max_attention: float = 1.0  # total variation, likewise
+    turned: float = 1.0  # what a prompt that a part turns counts, of one that is wrong without
     risk: float = 0.01  # of bounds that claims draw so many of all pairs for:
     pairs: int = 500
     space: int = 0  # of as many; those that see all have no bounds

@@ -348,7 +348,8 @@ class Judge:
         own = _losses(self.runner.margins(self.pairs, WHOLE)).mean(axis=1)
         gaps, drawn = _losses(margins).mean(axis=(0, 2)) - own, len(views) > 1
         shown = self._shown(gaps, GAP_PAIRS if drawn else self.demands.pairs, self.weights)
-        return Quality(rate=1.0 if drawn else _mean(margins[0] > 0, self.weights), gap=shown)
+        turned = 0.0 if drawn else self.demands.turned * _mean(margins[0] <= 0, self.weights)
+        return Quality(rate=1 - turned, gap=shown)
 
     def _shown(self, gaps: Floats, pairs: int, weights: Floats | None = None) -> float:
         """What a claim says of gaps, [n] in nats, on so many pairs: a bound, unless that is all."""

@@ -79,7 +79,8 @@ class Proposer:
             beside += [gap.mean() / bar.max_gap for gap in torch.split(gaps[0], sizes)]
             some = zip(torch.split(missed[0], sizes), found, strict=True)
             missing = [each[0] for each, met in some if shares and not met.drawn]
-            beside += [share / max(1 - bar.min_rate, 0.01) for share in missing]
+            room = max(1 - bar.min_rate, 0.01) / self._judge.demands.turned
+            beside += [share / room for share in missing]
         return torch.stack([*losses, *left, *beside, *_uses_inside(tried, bar)])
 
     def _met(self) -> dict[Ablation, list[Met]]:

@@ -258,7 +258,8 @@ def smallest(case: Case, circuits: list[Nodes]) -> Nodes:
 def with_edges(case: Case, found: Held) -> WithEdges:
     """The edges that a circuit needs, and its nodes without those that other edges needed.
 
-    Where an attack breaks that, a circuit is searched for that holds against what it found as well.
+    Where an attack breaks that, a circuit is searched for that holds against what it found as well;
+    where there is none, all edges are kept.
     """
     subject, judge = case.subject, case.subject.judge
     for number in range(ROUNDS, ROUNDS + _AGAIN):
@@ -275,7 +276,7 @@ def with_edges(case: Case, found: Held) -> WithEdges:
         if again is None:
             break
         found = again
-    raise _not_found(subject, [found.nodes])
+    return WithEdges(found.nodes, live_edges(found.nodes, subject.model), found.met)
 
 
 @stage

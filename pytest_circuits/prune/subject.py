@@ -27,6 +27,7 @@ from pytest_circuits.prune.refine import Proposer
 from pytest_circuits.spec.ablations import Ablation, Given, first_constant
 from pytest_circuits.spec.types import NecessaryClaim, Spec, SufficientClaim
 
+_RATE = 0.95  # of `sufficient`, where it is not declared
 ENOUGH = 1.0  # nats: what tells the prompts of a pair apart by so much does the task
 
 
@@ -96,6 +97,7 @@ def _searched(spec: Spec) -> Ablation:
 def demands_of(spec: Spec, plan: PrunePlan) -> Demands:
     """What the search tries circuits for, from what the claims are about."""
     necessity, faithful = plan.masks.backup_weight > 0, spec.claims.faithful
+    rate = spec.claims.sufficient.rate if spec.claims.sufficient else _RATE
     first = first_constant(spec.ablations)
     return Demands(
         tuple(sorted(spec.ablations, key=lambda each: each is not first)),
@@ -105,6 +107,7 @@ def demands_of(spec: Spec, plan: PrunePlan) -> Demands:
         few=faithful.few if faithful else 1,
         min_correlation=faithful.min_correlation if faithful else 0.0,
         max_attention=faithful.max_attention if faithful else 1.0,
+        turned=(1 - rate) / max(1 - faithful.rate, 0.01) if faithful else 1.0,
         risk=spec.protocol.alpha,
         pairs=spec.protocol.pairs,
         space=PromptSpace(spec.behavior).size,
@@ -133,7 +136,7 @@ def bar_of(spec: Spec, plan: PrunePlan, *, margin: float, own: float = 0.0) -> B
     own: task loss of the whole model, in nats; where it is near what is allowed, the bar lies
     between the two.
     """
-    sufficient = spec.claims.sufficient or SufficientClaim(rate=0.95, max_loss=0.15)
+    sufficient = spec.claims.sufficient or SufficientClaim(rate=_RATE, max_loss=0.15)
     necessary = spec.claims.necessary or NecessaryClaim(max_rate=0.65)
     faithful = spec.claims.faithful
     every = PromptSpace(spec.behavior).size <= spec.protocol.pairs  # is seen: rates have no bounds

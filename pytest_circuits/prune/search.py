@@ -29,14 +29,7 @@ from pytest_circuits.prune.hold import LAST, ROUNDS, Held, attacks, hold
 from pytest_circuits.prune.idle import spare
 from pytest_circuits.prune.met import Met
 from pytest_circuits.prune.plan import Method, PrunePlan, Start
-from pytest_circuits.prune.proof import (
-    AFFORDED,
-    MOST,
-    Proof,
-    afforded,
-    all_smaller,
-    costs,
-)
+from pytest_circuits.prune.proof import AFFORDED, MOST, Proof, afforded, all_smaller, costs
 from pytest_circuits.prune.quality import Quality
 from pytest_circuits.prune.refine import exchange, needed_edges, remove, repair
 from pytest_circuits.prune.stages import Case, stage
@@ -259,7 +252,7 @@ def with_edges(case: Case, found: Held) -> WithEdges:
     """The edges that a circuit needs, and its nodes without those that other edges needed.
 
     Where an attack breaks that, a circuit is searched for that holds against what it found as well;
-    where there is none, all edges are kept.
+    where there is none, all edges are kept, unless an attack breaks that too: NotFoundError.
     """
     subject, judge = case.subject, case.subject.judge
     for number in range(ROUNDS, ROUNDS + _AGAIN):
@@ -267,15 +260,16 @@ def with_edges(case: Case, found: Held) -> WithEdges:
         edges = needed_edges(judge, found.nodes)
         *_, nodes = found.nodes, *remove(judge, subject.proposer, found.nodes, edges)
         edges = live_edges(nodes, subject.model, edges)
-        broke = list[Met]()
-        if judge.demands.max_gap is not None:
-            broke = attacks(judge, nodes, edges, number=number, attempts=LAST)
+        asked = judge.demands.max_gap is not None
+        broke = attacks(judge, nodes, edges, number=number, attempts=LAST) if asked else []
         if not broke:
             return WithEdges(nodes, edges, found.met)
         again = _held(case, found.nodes, (*found.met, *broke))
         if again is None:
             break
         found = again
+    if attacks(judge, found.nodes, None, number=ROUNDS, attempts=LAST):
+        raise _not_found(subject, [found.nodes])
     return WithEdges(found.nodes, live_edges(found.nodes, subject.model), found.met)
 
 

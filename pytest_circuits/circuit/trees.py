@@ -43,8 +43,10 @@ class Grown:
     def fill(self, model: Model, reference: Reference, kind: Kind) -> dict[str, Tensor]:
         """What an ablated activation becomes, by site: [D], [1, P, D], or [1, B, D] of prompts."""
         if self.partners is None:
-            fill = kind.fill(Given(reference, picks=self.marks[self.tree.ends]))
-            return {name: x if x.dim() == 1 else x.transpose(0, 1) for name, x in fill.items()}
+            picks = self.marks[self.tree.ends].cpu()  # where the bank is, whatever the device
+            fill = kind.fill(Given(reference, picks=picks))
+            by_site = ((name, x if x.dim() == 1 else x.transpose(0, 1)) for name, x in fill.items())
+            return {name: x.to(model.device) for name, x in by_site}
         there = self.marks != NO_PARTNER  # [P]
         known = {len(self.marks): there, len(self.choices): there[self.tree.ends]}
         fill = {}

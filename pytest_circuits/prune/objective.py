@@ -103,9 +103,12 @@ class Objective:
 
     def __init__(self, model: Model, fills: Mapping[Ablation, BySite], demands: Demands) -> None:
         self.model, self.demands = model, demands
-        self._fills = fills
+        self._fills = {
+            ablation: {name: x.to(model.device) for name, x in fill.items()}
+            for ablation, fill in fills.items()
+        }
         outputs = ((name, site) for name, site in model.sites.items() if site.is_output)
-        self._outputs = {name: torch.ones(site.width) for name, site in outputs}
+        self._outputs = {n: torch.ones(site.width, device=model.device) for n, site in outputs}
 
     def tried(
         self,

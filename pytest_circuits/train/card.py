@@ -12,7 +12,7 @@ import tokenizers
 import torch
 
 import pytest_circuits
-from pytest_circuits.train.config import TrainConfig
+from pytest_circuits.train.config import Pairs, TrainConfig
 from pytest_circuits.train.data.corpus import SourceFacts
 from pytest_circuits.train.evaluation import Scores
 
@@ -88,6 +88,7 @@ def _facts(config: TrainConfig, trained: Trained, command: str) -> list[tuple[st
             "; ".join(f"{s.name}: {s.about}" for s in trained.sources)
             + f"; every {config.data.held_out}th document is held out"
         ),
+        "pairs": _pairs(config.pairs),
         "reference": (
             f"mean activations over {REFERENCE_WINDOWS:,} windows of {shape.max_tokens} tokens of "
             "the training mixture"
@@ -100,7 +101,22 @@ def _facts(config: TrainConfig, trained: Trained, command: str) -> list[tuple[st
     }
     if trained.parent is None:
         del facts["started from"]
+    if config.pairs is None:
+        del facts["pairs"]
     return list(facts.items())
+
+
+def _pairs(plan: Pairs | None) -> str:
+    """What was learnt beside the text."""
+    if plan is None:
+        return ""
+    files = ", ".join(f"`{pattern}`" for pattern in plan.behaviors)
+    return (
+        f"beside the text, prompts of {files}, {plan.pairs} pairs of {plan.drawn} behaviors a "
+        f"step, their task loss {plan.task_weight} times; nodes that their answers hang on cost "
+        f"up to {plan.cue_price} nats by the other prompt, {plan.text_price} by text at large, "
+        f"half of it at {plan.small} nats of effect"
+    )
 
 
 def _source_rows(trained: Trained) -> list[tuple[str, ...]]:

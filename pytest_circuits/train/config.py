@@ -121,6 +121,25 @@ class Evaluation(Frozen):
     prompts: Annotated[int, Field(ge=2)] = 200  # of each behavior
 
 
+class Pairs(Frozen):
+    """Contrast pairs that are learnt beside the text, and a price on the nodes that they hang on.
+
+    See `pairs.py`. A node costs its price times e / (e + small), where e is what ablating it does
+    to the answer, in nats, a mean over the prompts of a behavior: by what the other prompt of the
+    pair carries (`cue_price`), or by what text at large does (`text_price`).
+    """
+
+    # Specifications, relative to this file; `*` is allowed.
+    behaviors: Annotated[tuple[_Files, ...], Field(strict=False, min_length=1, max_length=1000)]
+    drawn: Annotated[int, Field(ge=1)] = 4  # behaviors, for each step
+    pairs: Annotated[int, Field(ge=1)] = 4  # of each
+    task_weight: Annotated[float, Field(ge=0)] = 1.0  # of their task loss
+    cue_price: Annotated[float, Field(ge=0)] = 0.01  # nats
+    text_price: Annotated[float, Field(ge=0)] = 0.001  # nats
+    small: Positive = 0.1  # nats; a node of that effect costs half of its price
+    rise: Share = 0.2  # of the steps, in which prices rise to their full height
+
+
 class TrainConfig(Frozen):
     """One training run, reproducible from this file, the interpreter's version and torch's.
 
@@ -139,6 +158,7 @@ class TrainConfig(Frozen):
     shape: Shape = Shape()
     sparsity: Sparsity = Sparsity()
     optimizer: Optimizer = Optimizer()
+    pairs: Pairs | None = None
     checkpoints: Checkpoints = Checkpoints()
     metrics: Metrics = Metrics()
     evaluation: Evaluation = Evaluation()

@@ -6,7 +6,7 @@ the figures of two runs can be compared. It runs in float32, in every process of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
@@ -17,17 +17,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pytest_circuits.circuit.encoding import Encoder
-from pytest_circuits.errors import SpecError, UsageError
 from pytest_circuits.model.sparse.gpt import Access, SparseGPT
-from pytest_circuits.model.tokenizer import Tokenizer
-from pytest_circuits.prompts.space import Pair, Prompt, PromptSpace, prompts_of
-from pytest_circuits.prompts.tokens import check_prompts
-from pytest_circuits.spec.load import LoadedSpec, load_spec
+from pytest_circuits.prompts.space import Prompt, prompts_of
+from pytest_circuits.train.behaviors import Tokens, behaviors
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.data.corpus import Corpus
 from pytest_circuits.train.sparsity import nonzeros
 
-_HELD_OUT_SEED, _PROMPT_SEED = 2, 3
+_HELD_OUT_SEED = 2
 _ROWS = 64  # of a forward
 
 
@@ -53,9 +50,12 @@ class Evaluator:
     def __init__(
         self, config: TrainConfig, corpus: Corpus, *, base: Path, device: torch.device
     ) -> None:
-        reader = _Tokens(corpus.tokenizer, config.shape.max_tokens, device)
+        reader = Tokens(corpus.tokenizer, config.shape.max_tokens, device)
         self._encoder = Encoder(reader)
-        self._prompts = behaviors(config, base, corpus.tokenizer)
+        self._prompts = {
+            name: prompts_of(pairs)
+            for name, pairs in behaviors(config, base, corpus.tokenizer).items()
+        }
         length = config.shape.max_tokens + 1
         drawn = windows_of(corpus, count=config.evaluation.windows, length=length)
         self._windows = {name: rows.to(device) for name, rows in drawn.items()}
@@ -107,16 +107,6 @@ def windows_of(corpus: Corpus, *, count: int, length: int) -> dict[str, Tensor]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Tokens:
-    tokenizer: Tokenizer
-    max_tokens: int
-    device: torch.device
-
-    def encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text)
-
-
 class _Alive:
     """A hook that remembers which MLP neurons were ever let through by AbsTopK."""
 
@@ -137,62 +127,3 @@ def _losses(model: SparseGPT, rows: Tensor, alive: _Alive) -> float:
     """Sum over rows [N, T + 1] of the mean loss of a row, in nats per token."""
     logits = model(rows[:, :-1], Access(alive))
     return float(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())) * len(rows)
-
-
-def behaviors(
-    config: TrainConfig, base: Path, tokenizer: Tokenizer | None
-) -> dict[str, list[Prompt]]:
-    """The prompts of the specifications that a configuration names, by name.
-
-    tokenizer: None where it is not known yet. Raises UsageError with everything that it makes
-    impossible, such as an answer that is not one token, SpecError where a file is wrong by itself.
-    """
-    loaded = {name: load_spec(path) for name, path in _found(config, base).items()}
-    asked = {name: _pairs(each, config.evaluation.prompts) for name, each in loaded.items()}
-    problems = [
-        problem
-        for name, each in loaded.items()
-        if tokenizer is not None
-        for problem in check_prompts(
-            each,
-            tokenizer.encode,
-            max_tokens=config.shape.max_tokens,
-            pairs=asked[name],
-            decode=tokenizer.token,
-        )
-    ]
-    if problems:
-        raise UsageError(
-            "evaluation.behaviors cannot be evaluated with the tokenizer of this run; change them, "
-            f"or leave them out:\n{SpecError(*problems)}"
-        )
-    return {name: prompts_of(pairs) for name, pairs in asked.items()}
-
-
-def _found(config: TrainConfig, base: Path) -> dict[str, Path]:
-    """The files, by the first part of their names.
-
-    Raises UsageError where a pattern matches nothing, or two of them have one name.
-    """
-    found: dict[str, Path] = {}
-    for pattern in config.evaluation.behaviors:
-        path = base / pattern
-        matches = sorted(path.parent.glob(path.name))
-        if not matches:
-            raise UsageError(f"evaluation.behaviors: {path} matches no specification")
-        for match in matches:
-            name = match.name.partition(".")[0]
-            if found.setdefault(name, match) != match:
-                raise UsageError(
-                    f"evaluation.behaviors: {found[name]} and {match} have the same name; their "
-                    "figures could not be told apart"
-                )
-    return found
-
-
-def _pairs(loaded: LoadedSpec, count: int) -> Sequence[Pair]:
-    """Pairs of so many prompts, or of the whole space where that is not more."""
-    space = PromptSpace(loaded.spec.behavior)
-    if 2 * space.size <= count:
-        return [pair for pair, _ in space.enumerate()]
-    return space.sample(count // 2, seed=_PROMPT_SEED)

@@ -20,13 +20,15 @@ from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.model.tokenizer import load_tokenizer
 from pytest_circuits.system.files import whole_directory
 from pytest_circuits.system.stopping import Stop
+from pytest_circuits.train.behaviors import Tokens, behaviors, learnt
 from pytest_circuits.train.card import REFERENCE_WINDOWS, Trained, model_card
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.course import follow, recent_losses, state_of, taken_up
 from pytest_circuits.train.data.corpus import Corpus, prepare
 from pytest_circuits.train.distributed import World
-from pytest_circuits.train.evaluation import Evaluator, Scores, behaviors
+from pytest_circuits.train.evaluation import Evaluator, Scores
 from pytest_circuits.train.loop import Step, Trainer, initialise
+from pytest_circuits.train.pairs import PairLoss
 from pytest_circuits.train.run_folder import RunFolder
 
 _REFERENCE_SEED = 1  # which windows the reference takes, whatever the seed of the run
@@ -160,13 +162,15 @@ def prepared(
 
     # What is wrong there is said before an hour of tokenising, as far as it can be known.
     known = None if folder.tokens.exists() else config.data.tokenizer.file
-    behaviors(config, base, None if known is None else load_tokenizer(base / known))
+    words = None if known is None else load_tokenizer(base / known)
+    for of in (behaviors, learnt):
+        of(config, base, words)
     corpus = world.first(tokenised) or tokenised()
     corpus.training.check(config.shape.max_tokens + 1)
     _check_bigram(config, corpus)
     evaluator = Evaluator(config, corpus, base=base, device=world.device)
     module = _begun(config, corpus, start)
-    trainer = Trainer(module, config, world)
+    trainer = Trainer(module, config, world, _pair_loss(config, corpus, base, world))
     recent = recent_losses()
 
     def restore(found: Checkpoint) -> None:
@@ -176,6 +180,17 @@ def prepared(
     taken_up(folder, corpus, restore, quiet=not world.main)
     parent = start.digest if start else None
     return Job(config, folder, world, corpus, trainer, evaluator, recent, parent)
+
+
+def _pair_loss(config: TrainConfig, corpus: Corpus, base: Path, world: World) -> PairLoss | None:
+    """What pairs add to the loss, where some are learnt."""
+    if config.pairs is None:
+        return None
+    if world.size > 1:
+        raise UsageError("pairs are learnt by one process; start it without torchrun")
+    reader = Tokens(corpus.tokenizer, config.shape.max_tokens, world.device)
+    pairs = learnt(config, base, corpus.tokenizer)
+    return PairLoss(config.pairs, pairs, reader, seed=config.seed)
 
 
 def _check_bigram(config: TrainConfig, corpus: Corpus) -> None:

@@ -15,17 +15,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_circuits.model.sparse.gpt import SparseGPT
+from pytest_circuits.model.sparse.gpt import Access, SparseGPT
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.descent import Descent, warmed
 from pytest_circuits.train.distributed import World, parallel
+from pytest_circuits.train.pairs import PairLoss
 from pytest_circuits.train.sparsity import density_at, is_sparse_matrix, project
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     number: int  # 1 after the first one
-    loss: float  # nats per token, mean over the batch
+    loss: float  # nats per token of the text, mean over the batch
     gradient_norm: float  # of all gradients together, before they are normalised
     density: float  # of the block matrices, after the step
     lr: float
@@ -63,8 +64,15 @@ def learning_rate(progress: float, config: TrainConfig) -> float:
 class Trainer:
     """A model in training; sparse after every step."""
 
-    def __init__(self, model: SparseGPT, config: TrainConfig, world: World) -> None:
-        self.config, self.world = config, world
+    def __init__(
+        self,
+        model: SparseGPT,
+        config: TrainConfig,
+        world: World,
+        pairs: PairLoss | None = None,
+    ) -> None:
+        """pairs: what is learnt beside the text; the work of one process."""
+        self.config, self.world, self._pairs = config, world, pairs
         self.model = model.to(world.device)
         self.done = 0  # steps
         self._module = parallel(self.model, how=config.parallel, world=world)
@@ -78,8 +86,11 @@ class Trainer:
         config, number = self.config, self.done + 1
         progress = number / config.steps
         lr = learning_rate(progress, config)
-        loss = self._loss(self.world.share(rows))
-        value, norm, stop = self._descent.down(loss, lr=lr, number=number, stop=asked_to_stop())
+        loss, of_pairs = self._losses(self.world.share(rows), progress)
+        total = loss if of_pairs is None else loss + of_pairs
+        value, norm, stop = self._descent.down(total, lr=lr, number=number, stop=asked_to_stop())
+        if of_pairs is not None:
+            value = float(loss.detach())
         project(self.model, config.sparsity, progress=progress)
         self.done = number
         density = density_at(progress, config.sparsity)
@@ -98,9 +109,22 @@ class Trainer:
         self.done = done
         self._descent.restore(tensors, done=done)
 
-    def _loss(self, rows: Tensor) -> Tensor:
-        """Next-token cross-entropy in nats, mean over all positions of this process's rows."""
+    def _losses(self, rows: Tensor, progress: float) -> tuple[Tensor, Tensor | None]:
+        """Of the text and of the pairs, where some are learnt.
+
+        Next-token cross-entropy in nats, mean over all positions of this process's rows.
+        """
         low = self.config.precision == "bfloat16"
+        means: dict[str, Tensor] = {}  # [width] by site
+
+        def average(name: str, x: Tensor) -> Tensor:
+            means[name] = x.detach().float().mean((0, 1))
+            return x
+
+        seen = () if self._pairs is None else (Access(average),)
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=low):
-            logits = self._module(rows[:, :-1])  # [N, T, V]
-        return F.cross_entropy(logits.float().flatten(0, 1), rows[:, 1:].flatten())
+            logits = self._module(rows[:, :-1], *seen)  # [N, T, V]
+        loss = F.cross_entropy(logits.float().flatten(0, 1), rows[:, 1:].flatten())
+        if self._pairs is None:
+            return loss, None
+        return loss, self._pairs.of(self.model, means, step=self.done, progress=progress)

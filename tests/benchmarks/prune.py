@@ -123,20 +123,21 @@ def pass_seconds(subject: Subject, plan: MaskPlan) -> float:
     return (time.perf_counter() - start) / 20 * plan.steps
 
 
+def search_seconds(subject: Subject, seeds: Sequence[int], steps: int = SEED_STEPS) -> float:
+    """Time of the searches of some seeds in one batch, wherever the model computes."""
+    plan = replace(PLAN.masks, steps=steps)
+    masks = Masks(subject.model, [Search(subject.pool, seed) for seed in seeds], plan)
+    start = time.perf_counter()
+    for step in learn(subject.objective, masks, plan):
+        step.loss.tolist()  # on a GPU this waits until the step is done
+    return time.perf_counter() - start
+
+
 def batched_speedup(subject: Subject, seeds: int) -> float:
     """Time of searches one after the other over that of one batch."""
-    plan = replace(PLAN.masks, steps=SEED_STEPS)
-
-    def run(searches: Sequence[Search]) -> float:
-        masks = Masks(subject.model, searches, plan)
-        start = time.perf_counter()
-        for _ in learn(subject.objective, masks, plan):
-            pass
-        return time.perf_counter() - start
-
-    every = [Search(subject.pool, seed) for seed in range(seeds)]
-    run(every[:1])
-    return sum(run([search]) for search in every) / run(every)
+    search_seconds(subject, [0])
+    one_by_one = sum(search_seconds(subject, [seed]) for seed in range(seeds))
+    return one_by_one / search_seconds(subject, range(seeds))
 
 
 def compiled_speedup(model: SparseModel, reference: Reference) -> float:

@@ -132,7 +132,7 @@ def test_answers_that_are_no_single_tokens_are_told_before_training(
     result = run_train(evaluation="{behaviors: [quote.circuit.yaml, again.circuit.yaml]}")
 
     assert result.exit_code == 4
-    assert "cannot be evaluated with the tokenizer of this run" in result.output
+    assert "cannot be asked with the tokenizer of this run" in result.output
     assert TOLD in result.output
     assert TOLD.replace("quote", "again") in result.output
     assert "^^^^^" in result.output

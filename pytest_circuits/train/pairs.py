@@ -61,8 +61,9 @@ class PairLoss:
         plan = self._plan
         prompts, groups = self._drawn(step)
         effects = Effects.of(model, prompts, means)
+        margins = torch.cat([effects.margins, -_exchanged_margins(model, prompts)])
         rising = min(1.0, progress / plan.rise) if plan.rise else 1.0
-        loss = plan.task_weight * F.softplus(-effects.margins).mean()
+        loss = plan.task_weight * F.softplus(-margins).mean()
         for price, found in (
             (plan.cue_price, effects.by_cue),
             (plan.text_price, effects.by_text),
@@ -141,6 +142,32 @@ class Effects:
             by_cue[name] = ((x - _partners(x, prompts.places)) * reach).abs().sum(1)
             by_text[name] = ((x - means[name]) * reach).sum(1).abs()
         return cls(margins, by_cue, by_text)
+
+
+def _exchanged_margins(model: SparseGPT, prompts: Prompts) -> Tensor:
+    """Margins of prompts whose tokens are those that correspond to them, of each that is no prompt.
+
+    Where the cues of a pair have different numbers of tokens, a model may read one that has none
+    to correspond to. Then the other prompt's values cannot change the answer, and no circuit holds
+    under them. So the foil has to lead here.
+    """
+    other = prompts.tokens.view(-1, 2, prompts.tokens.shape[1]).flip(1).flatten(0, 1)
+    exchanged = other.gather(1, prompts.places)
+    places = torch.arange(other.shape[1], device=other.device)
+    inside = places <= prompts.last[:, None]
+    new = ((exchanged != other) & inside).any(1) | (prompts.last != _flipped(prompts.last))
+    rows = new.nonzero().flatten()
+    if not len(rows):
+        return prompts.tokens.new_zeros(0, dtype=torch.float32)
+    logits = model(exchanged[rows], at=prompts.last[rows])
+    answer, foil = logits.gather(1, prompts.choices[rows]).unbind(-1)
+    margins: Tensor = answer - foil
+    return margins
+
+
+def _flipped(x: Tensor) -> Tensor:
+    """Of each prompt what its partner has."""
+    return x.view(-1, 2).flip(1).flatten()
 
 
 def _partners(x: Tensor, places: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ _PUBLIC = {
     "Wire": "pytest_circuits.model.protocol",
     # To hand over a module that was built elsewhere.
     "hand_over": "pytest_circuits.model.handed.hand_over",
-    "SiteAt": "pytest_circuits.model.handed.adapter",
+    "SiteAt": "pytest_circuits.spec.sites",
     # To bring an output of one's own.
     "Output": "pytest_circuits.report.outputs",
 }

@@ -39,6 +39,17 @@ class ModelError(CircuitsError):
     """A model directory, checkpoint, tokenizer or reference that cannot be used."""
 
 
+class SiteError(ModelError):
+    """A model that is not what is said of its sites.
+
+    at: keys below `sites` of a specification, where that is said.
+    """
+
+    def __init__(self, problem: str, *at: str) -> None:
+        super().__init__(f"sites: {problem}")
+        self.at = at
+
+
 class BaselineError(CircuitsError):
     """A baseline file that is damaged or was recorded for something else."""
 

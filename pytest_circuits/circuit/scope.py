@@ -37,6 +37,7 @@ def check_scope(loaded: LoadedSpec, model: Model, *, searched: bool = False) -> 
     searched: its nodes are to be found.
     """
     named = loaded.spec.sites or ()
+    by_name = isinstance(named, dict)
     if not isinstance(model, Overlapping):
         if named:
             text = "of this model a circuit is always chosen among all hook points"
@@ -46,7 +47,7 @@ def check_scope(loaded: LoadedSpec, model: Model, *, searched: bool = False) -> 
         if point not in model.points:
             text = f"the model has no sites {quoted(point)}"
             hint = suggest(point, model.points)
-            yield loaded.problem_at(("sites", place), text, hint)
+            yield loaded.problem_at(("sites", point if by_name else place), text, hint, key=by_name)
     if not named and (searched or any(loaded.spec.nodes.values())):
         whole = whole_of(model).sites
         named_at = map(site_of, loaded.spec.nodes)

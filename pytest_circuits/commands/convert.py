@@ -153,9 +153,9 @@ def _exchanged(
     empty = not any(described.spec.nodes.values())
     _check_out(out, instead=behavior if empty else None)
     from pytest_circuits.convert.exchange import imported_spec, read_exchanged  # noqa: PLC0415  (torch, after the checks)
-    from pytest_circuits.model.open import load_model  # noqa: PLC0415
+    from pytest_circuits.model.open import opener  # noqa: PLC0415
 
-    subject = load_model(model or described.model_path)
+    subject = opener()(described, model or described.model_path)
     found = read_exchanged(source, subject, described, threshold=threshold)
     _write(imported_spec(found, described.spec, out=out, model=subject), out)
     click.echo(f"{out}: {found.summary}")

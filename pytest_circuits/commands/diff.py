@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from pytest_circuits.commands import FILE, PATH, write_named
 from pytest_circuits.discover import find_specs
 from pytest_circuits.errors import UsageError
 from pytest_circuits.spec.load import LoadedSpec, load_spec
+
+if TYPE_CHECKING:
+    from pytest_circuits.model.protocol import Model
 
 FOLDER = Path("circuits")
 
@@ -48,12 +52,14 @@ def diff(
     from pytest_circuits.diff.picture import picture  # noqa: PLC0415
     from pytest_circuits.diff.record import dump  # noqa: PLC0415
     from pytest_circuits.diff.table import change_lines  # noqa: PLC0415
-    from pytest_circuits.model.open import load_model, usable_device  # noqa: PLC0415
+    from pytest_circuits.model.open import opener, usable_device  # noqa: PLC0415
 
-    models = [load_model(path, device=usable_device(device)) for path in (base, candidate)]
+    opened = opener(usable_device(device))
+    models = [[opened(spec, path) for spec in loaded] for path in (base, candidate)]
     changes = []
-    for bench in [checked_bench(spec, models[0]) for spec in loaded]:
-        measured = measure(bench, models[1])
+    benches = [checked_bench(spec, model) for spec, model in zip(loaded, models[0], strict=True)]
+    for bench, other in zip(benches, models[1], strict=True):
+        measured = measure(bench, other)
         changes.append((measured, change_of(measured)))
         click.echo("\n".join(change_lines(*changes[-1])) + "\n")
     kinds = [change.kind for _, change in changes]
@@ -61,7 +67,7 @@ def diff(
     click.echo(f"{candidate} against {base}: {counted}")
     if json_file:
         both = zip((base, candidate), models, strict=True)
-        was, now = ({"path": _named(path), "digest": model.digest} for path, model in both)
+        was, now = ({"path": _named(path), "digest": _digest(some)} for path, some in both)
         write_named(json_file, dump({"base": was, "candidate": now}, changes))
     if svg_file:
         write_named(svg_file, picture(changes, title=f"{_named(candidate)} against {_named(base)}"))
@@ -74,6 +80,11 @@ def _named(model: Path) -> str:
     if model.name in {"", ".."}:
         return model.resolve().name
     return model.name if model.is_absolute() else model.as_posix()
+
+
+def _digest(models: Iterable[Model]) -> str:
+    """Of a model, or of each that it is by the sites that specifications name."""
+    return ", ".join(dict.fromkeys(model.digest for model in models))
 
 
 def _loaded(places: Sequence[Path]) -> list[LoadedSpec]:

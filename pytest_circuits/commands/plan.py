@@ -39,12 +39,12 @@ def plan(spec: Path, model_path: Path | None) -> None:
     # What needs torch is imported after the file has been checked.
     from pytest_circuits.claims.lax import lax_of  # noqa: PLC0415
     from pytest_circuits.claims.setup import checked_bench, load_others  # noqa: PLC0415
-    from pytest_circuits.model.open import load_model  # noqa: PLC0415
+    from pytest_circuits.model.open import opener  # noqa: PLC0415
     from pytest_circuits.plan.needs import costs_of, needs_of, seconds_per_prompt  # noqa: PLC0415
     from pytest_circuits.plan.table import plan_lines  # noqa: PLC0415
 
     place = model_path or loaded.model_path
-    model = load_model(place) if model_path or place.is_dir() else None
+    model = opener()(loaded, place) if model_path or place.is_dir() else None
     needs = needs_of(loaded.spec)
     costs = costs_of(loaded.spec, model, load_others(loaded))
     seconds = seconds_per_prompt(checked_bench(loaded, model)) if model else None

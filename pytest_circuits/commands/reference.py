@@ -8,7 +8,7 @@ import click
 
 from pytest_circuits.commands import PATH
 from pytest_circuits.errors import ModelError, UsageError
-from pytest_circuits.model.open import load_model
+from pytest_circuits.model.open import load_model, opener
 from pytest_circuits.model.protocol import prefix_of
 from pytest_circuits.model.reference_file import (
     REFERENCE,
@@ -17,6 +17,7 @@ from pytest_circuits.model.reference_file import (
     text_windows,
     window_of,
 )
+from pytest_circuits.spec.load import load_spec
 
 
 @click.command()
@@ -27,14 +28,15 @@ from pytest_circuits.model.reference_file import (
 @click.option(
     "--text", type=PATH, multiple=True, help="Use this text file; may be given several times."
 )
-def reference(model: Path, like: Path | None, text: tuple[Path, ...]) -> None:
+@click.option("--spec", type=PATH, help="Measure at the sites that this specification names.")
+def reference(model: Path, like: Path | None, text: tuple[Path, ...], spec: Path | None) -> None:
     """Measure mean activations over reference text and store them beside MODEL.
 
     Without --like and --text the text of the reference that lies beside MODEL is used again.
     """
     if like is not None and text:
         raise UsageError("--like and --text exclude each other: name one source of reference text")
-    subject = load_model(model)
+    subject = opener()(load_spec(spec), model) if spec else load_model(model)
     if text:
         length = window_of(subject)
         tokens = text_windows(text, subject.encode, length=length, prefix=prefix_of(subject))

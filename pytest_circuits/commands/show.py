@@ -64,7 +64,7 @@ def show(
     from pytest_circuits.circuit.scope import in_scope  # noqa: PLC0415
     from pytest_circuits.convert.eap_ig import GRAPH_BEGINS  # noqa: PLC0415
     from pytest_circuits.convert.exchange import exported  # noqa: PLC0415
-    from pytest_circuits.model.open import load_model  # noqa: PLC0415
+    from pytest_circuits.model.open import opener  # noqa: PLC0415
     from pytest_circuits.model.reference_file import load_reference  # noqa: PLC0415
     from pytest_circuits.model.sparse.adapter import SparseModel  # noqa: PLC0415
     from pytest_circuits.show.dot import BEGINS, dot  # noqa: PLC0415
@@ -74,7 +74,7 @@ def show(
     from pytest_circuits.show.svg import caption, file_of  # noqa: PLC0415
     from pytest_circuits.show.wiring import drawing_of, heat_of  # noqa: PLC0415
 
-    model = load_model(model_path or loaded.model_path)
+    model = opener()(loaded, model_path or loaded.model_path)
     space = PromptSpace(loaded.spec.behavior)
     pair, _ = next(space.enumerate())
     refuse(check_circuit(loaded, model) or check_asked(loaded, model, [pair]))

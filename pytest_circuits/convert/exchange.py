@@ -22,6 +22,7 @@ from pytest_circuits.errors import ModelError, SpecError, UsageError
 from pytest_circuits.model.protocol import Model, Overlapping, whole_of
 from pytest_circuits.spec.load import LoadedSpec
 from pytest_circuits.spec.problems import listed, quoted
+from pytest_circuits.spec.sites import Sites
 from pytest_circuits.spec.tree import Limits
 from pytest_circuits.spec.types import Spec
 from pytest_circuits.system.files import parse_any_json, read_bounded
@@ -48,7 +49,7 @@ class Imported:
     """A circuit, and what of its file it does not have."""
 
     nodes: Nodes
-    sites: tuple[str, ...] | None  # that it is chosen among, where they overlap
+    sites: Sites | None  # that it is chosen among, where they overlap
     left_out: tuple[LeftOut, ...]
     found_by: Mapping[str, str | int | float | bool]
 
@@ -145,9 +146,7 @@ def _points(part: Part, parts: Parts, model: Model) -> set[str]:
     return {sites[name].point for name in parts.nodes.get(part, ())}
 
 
-def _sites(
-    behavior: LoadedSpec, model: Model, parts: Parts, graph: PublishedGraph
-) -> tuple[str, ...] | None:
+def _sites(behavior: LoadedSpec, model: Model, parts: Parts, graph: PublishedGraph) -> Sites | None:
     """What the circuit is chosen among: what is named, else what the nodes of its tool are here."""
     refuse(tuple(check_scope(behavior, model)))
     if not isinstance(model, Overlapping):
@@ -155,12 +154,14 @@ def _sites(
     every = [part for part in parts.nodes if graph.heads or part.head is None]
     possible = {point for part in every for point in _points(part, parts, model)}
     known = tuple(point for point in model.points if point in possible)
-    for place, point in enumerate(behavior.spec.sites or ()):
+    named = behavior.spec.sites or ()
+    for place, point in enumerate(named):
         if point not in possible:
             text = f"a circuit of {graph.tool} is not chosen among {quoted(point)}"
             hint = f"possible: {listed(known)}"
-            raise SpecError(behavior.problem_at(("sites", place), text, hint))
-    return behavior.spec.sites or known
+            loc = ("sites", point if isinstance(named, dict) else place)
+            raise SpecError(behavior.problem_at(loc, text, hint))
+    return named or known
 
 
 def exported(spec: Spec, model: Model, nodes: Nodes) -> tuple[str, list[str]]:

@@ -23,7 +23,7 @@ from pytest_circuits.discover import SUFFIX
 from pytest_circuits.errors import STOPPED, CircuitsError, StoppedError, UsageError
 from pytest_circuits.frontier.config import FrontierConfig, Member
 from pytest_circuits.model.arithmetic import own_arithmetic
-from pytest_circuits.model.open import load_model
+from pytest_circuits.model.open import opener
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import text_windows, window_of
 from pytest_circuits.model.sparse.adapter import SparseModel
@@ -92,10 +92,10 @@ class Sweep:
         known = {size.key: size for point in recorded(self.out) for size in point.sizes}
         for name, member in self.config.models.items():
             folder = self._model(name, member)
-            model = load_model(folder)
-            point = _measured(name, model, text)
+            opened = opener(most=1)
+            point = _measured(name, opened(specs[0], folder), text)
             for loaded in specs:
-                key = _key(loaded, model, self.config)
+                key = _key(loaded, opened(loaded, folder), self.config)
                 size = known.get(key) or self._searched(name, loaded, folder, key)
                 point = replace(point, sizes=(*point.sizes, size))
                 _record((*done, point), self.out)

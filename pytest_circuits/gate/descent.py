@@ -24,12 +24,12 @@ def warnings(gate: Gate, circuits: Sequence[Circuit]) -> Iterator[str]:
         if baseline is None or not baseline.recorded or circuit.is_its_baseline:
             continue
         try:
-            model = gate.benches.model(asked.path)
-            named = load_spec(paths[circuit.spec]).model_path
+            loaded = load_spec(paths[circuit.spec])
+            model = gate.benches.model(asked.path, loaded.spec.named)
         except CircuitsError:
             continue  # a file was changed while the gate ran
         parent = model.parent if isinstance(model, Descended) else ""
-        released = gate.benches.digest_or_nothing(named)
+        released = gate.benches.digest_or_nothing(loaded.model_path, loaded.spec.named)
         if released not in {"", baseline.model_digest, circuit.model.digest}:
             text = _old(baseline.model_digest, released)
         elif parent not in {"", baseline.model_digest}:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pytest_circuits.errors import CircuitsError
-from pytest_circuits.gate.loading import Benches
+from pytest_circuits.gate.loading import Asked, Benches, asked_by
 from pytest_circuits.gate.settings import Update
 from pytest_circuits.model.protocol import Overlapping
 from pytest_circuits.report.run import Tool, versions
 from pytest_circuits.report.safe_text import clean
 from pytest_circuits.report.words import several
-from pytest_circuits.spec.load import load_spec
 
 _SHOWN_VERSIONS = ("torch", "hypothesis", "numpy")
 
@@ -44,18 +42,18 @@ def header_lines(benches: Benches, specs: Sequence[Path]) -> list[str]:
 def _candidate(benches: Benches, specs: Sequence[Path]) -> str:
     asked = benches.settings.model
     if asked is not None:
-        model = benches.model(asked.path)
-        return f"{asked.given} ({model.digest[:12]}), from the {asked.source}"
-    known = {path: benches.digest_or_nothing(path) for path in _models(specs)}
-    named = [f"{benches.names.shown(path)} ({sha[:12]})" for path, sha in known.items() if sha]
+        digests = _short(benches, asked_by(specs, asked.path))
+        return f"{asked.given}{digests}, from the {asked.source}"
+    known = {each: benches.digest_or_nothing(*each) for each in asked_by(specs)}
+    named = [f"{benches.names.shown(path)} ({sha[:12]})" for (path, _), sha in known.items() if sha]
     return f"{', '.join(named)}, named by the specs" if named else "named by the specs"
 
 
 def _made_of(benches: Benches, specs: Sequence[Path]) -> str:
     """What models are that others made, and what their tokenizers put before every text."""
     asked = benches.settings.model
-    paths = [asked.path] if asked else _models(specs)
-    models = [benches.model(path) for path in paths if benches.digest_or_nothing(path)]
+    every = asked_by(specs, asked.path if asked else None)
+    models = [benches.model(*each) for each in every if benches.digest_or_nothing(*each)]
     return "; ".join(model.description for model in models if isinstance(model, Overlapping))
 
 
@@ -70,30 +68,27 @@ def _baseline(benches: Benches, specs: Sequence[Path]) -> str:
     asked, candidate = benches.settings.baseline, benches.settings.model
     if asked is None and not benches.settings.match:
         return "the files beside the specs"
-    candidates = [candidate.path] if candidate else _models(specs)
-    compared = [asked.path] if asked else _models(specs)
-    tested = {benches.digest_or_nothing(path) for path in candidates} - {""}
-    itself = tested.intersection(benches.digest_or_nothing(path) for path in compared)
+    candidates = asked_by(specs, candidate.path if candidate else None)
+    compared = asked_by(specs, asked.path if asked else None)
+    tested = {benches.digest_or_nothing(*each) for each in candidates} - {""}
+    itself = tested.intersection(benches.digest_or_nothing(*each) for each in compared)
     same = ", the candidate itself" if itself else ""
     if asked is None:
         return f"the models that the specs name{same}"
-    return f"{asked.given} ({benches.model(asked.path).digest[:12]}){same}, from the {asked.source}"
+    return f"{asked.given}{_short(benches, compared)}{same}, from the {asked.source}"
+
+
+def _short(benches: Benches, every: Iterable[Asked]) -> str:
+    """The digests of a directory, one for each way to name its sites."""
+    digests = filter(None, (benches.digest_or_nothing(*each) for each in every))
+    shown = ", ".join(digest[:12] for digest in digests)
+    return f" ({shown})" if shown else ""
 
 
 def _threads(benches: Benches) -> str:
     """How many the models take that were looked at above."""
     shared = f" in each of {benches.processes} processes" if benches.processes > 1 else ""
     return f"{benches.threads}{shared}"
-
-
-def _models(specs: Sequence[Path]) -> list[Path]:
-    found: dict[Path, None] = {}
-    for path in specs:
-        try:
-            found[load_spec(path).model_path] = None
-        except CircuitsError:
-            continue  # it is shown when the specification is collected
-    return list(found)
 
 
 def _folders(benches: Benches, specs: Sequence[Path]) -> str:

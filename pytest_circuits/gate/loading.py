@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import torch
@@ -22,20 +23,30 @@ from pytest_circuits.claims.setup import check_bench, make_bench
 from pytest_circuits.claims.stable.baseline import Recorded, check_comparable, facts
 from pytest_circuits.claims.stable.baseline_file import baseline_path, read_baseline
 from pytest_circuits.claims.stable.released import check_measured
-from pytest_circuits.errors import BaselineError, CircuitsError, ModelError, SpecError, UsageError
+from pytest_circuits.errors import (
+    BaselineError,
+    CircuitsError,
+    ModelError,
+    SiteError,
+    SpecError,
+    UsageError,
+)
 from pytest_circuits.gate.handing import HandOver, from_hooks
 from pytest_circuits.gate.names import Names, repeated_options
 from pytest_circuits.gate.provenance import Read, Sources, circuit_of
 from pytest_circuits.gate.readdressing import readdress
 from pytest_circuits.gate.settings import Directory, Settings, Update
 from pytest_circuits.model.arithmetic import own_arithmetic, own_arithmetic_for, threads_for
-from pytest_circuits.model.open import load_model, usable_device
+from pytest_circuits.model.open import at_its_sites, load_model, refuse_named, usable_device
 from pytest_circuits.model.protocol import HandedOver, Model
 from pytest_circuits.model.reference_file import check_reference, load_reference
 from pytest_circuits.prune.pruner import pruner
 from pytest_circuits.report.run import Circuit, Matched, Place
 from pytest_circuits.spec.load import LoadedSpec, load_spec
+from pytest_circuits.spec.sites import NamedSites
 from pytest_circuits.system.files import witnessed
+
+Asked: TypeAlias = tuple[Path, NamedSites]  # a directory, and where its sites are said to be
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +105,8 @@ class Benches:
     processes: int = 1  # among which claims are shared
     most_threads: int = 1  # that each of them may take
     search_seed: int | None = None  # of `--hypothesis-seed`; None: the specification decides
-    models: dict[Path, Model | ModelError] = field(default_factory=dict)
-    released: dict[Path, Model | None] = field(default_factory=dict)  # that baselines are of
+    models: dict[Asked, Model | ModelError] = field(default_factory=dict)
+    released: dict[Asked, Model | None] = field(default_factory=dict)  # that baselines are of
     handed: dict[Path, Path] = field(default_factory=dict)  # model -> the file that handed it over
     read: dict[Path, set[Read]] = field(default_factory=dict)  # to load the models
     wholes: Wholes = field(default_factory=dict)  # what is known of the models
@@ -116,42 +127,47 @@ class Benches:
                 self.prepared[path] = self._prepare(path)
         return self.prepared[path]
 
-    def model(self, path: Path) -> Model:
+    def model(self, path: Path, sites: NamedSites = ()) -> Model:
         """A model; the reason why it cannot be loaded is given once in full."""
-        shown = self.names.shown(path)
-        if path in self.models:
-            known = self.models[path]
+        shown, asked = self.names.shown(path), (path, sites)
+        if asked in self.models:
+            known = self.models[asked]
+            if isinstance(known, SiteError):  # at the line of each that names them
+                raise known
             if isinstance(known, ModelError):
                 raise ModelError(f"{shown}: cannot be used, for the reason given before")
             return known
         with witnessed() as read, own_arithmetic(self.most_threads):
             try:
-                model = self._built_or_loaded(path)
+                model = self._built_or_loaded(path, sites)
                 check_reference(model)
             except ModelError as error:
-                self.models[path] = error
+                self.models[asked] = error
                 raise
-        self.models[path], self.read[path] = model, self._absolute(read)
+        self.models[asked], self.read[path] = model, self._absolute(read)
         return model
 
-    def _built_or_loaded(self, path: Path) -> Model:
+    def _built_or_loaded(self, path: Path, sites: NamedSites) -> Model:
         """A model that a conftest.py hands over, or what lies in the directory."""
         shown = Path(self.names.shown(path))
         handed = self.hand_over(shown, self.device)
         if handed is None:
-            return load_model(shown, device=self.device)
+            return load_model(shown, device=self.device, sites=sites)
+        refuse_named(sites, shown, f"is handed over by {handed.file}")
         self.handed[path] = handed.file
         return handed.model
 
-    def digest_or_nothing(self, path: Path) -> str:
+    def digest_or_nothing(self, path: Path, sites: NamedSites = ()) -> str:
         """The digest of a model; empty where it cannot be used.
 
         The reason is shown in full when a specification needs the model.
         """
         try:
-            return self.model(path).digest
+            return self.model(path, sites).digest
+        except SiteError:
+            return ""
         except CircuitsError:
-            self.models.pop(path, None)
+            self.models.pop((path, sites), None)
             return ""
 
     @property
@@ -168,10 +184,11 @@ class Benches:
             named = Directory(loaded.spec.model, loaded.model_path, "specification")
             candidate = self.settings.model or named
             compared = self.settings.baseline or (named if self.settings.match else None)
-            model = self.model(candidate.path)
-            with own_arithmetic_for(model, most=self.most_threads):
-                bench, matched = self._put_on_a_bench(loaded, model, compared or named)
-                self.refuse_changed()
+            with at_its_sites(loaded):
+                model = self.model(candidate.path, loaded.spec.named)
+                with own_arithmetic_for(model, most=self.most_threads):
+                    bench, matched = self._put_on_a_bench(loaded, model, compared or named)
+                    self.refuse_changed()
         check_bench(bench)
         made_of = Sources(
             loaded=loaded,
@@ -202,7 +219,7 @@ class Benches:
         A conftest.py may load other weights into one module, or go on with it.
         """
         for path in self.handed:
-            for model in (self.models.get(path), self.released.get(path)):
+            for model in (self.models.get((path, ())), self.released.get((path, ()))):
                 now = model.digest_now if isinstance(model, HandedOver) else None
                 if isinstance(model, HandedOver) and now and now() != model.digest:
                     raise ModelError(
@@ -240,7 +257,7 @@ class Benches:
                 raise
             bench = self._on_the_bench(loaded, model)  # the baseline is to be replaced
         if not bench.baseline and self.settings.model and _is_folder(loaded.model_path):
-            own = self.model(loaded.model_path)
+            own = self.model(loaded.model_path, loaded.spec.named)
             check_comparable(model, facts(own), what=f"the model that {loaded.path} names")
         return bench
 
@@ -249,29 +266,29 @@ class Benches:
 
         A candidate that is this very model is compared with the file by `stable`.
         """
-        recorded, path = bench.baseline, bench.loaded.model_path
+        recorded, asked = bench.baseline, (bench.loaded.model_path, bench.spec.named)
         if not isinstance(recorded, Recorded) or bench.model.digest == recorded.model.digest:
             return
         with witnessed():  # no evidence depends on it
-            released = self._released(path)
+            released = self._released(asked)
             if released and released.digest == recorded.model.digest:
                 check_measured(bench, recorded, released)
 
-    def _released(self, path: Path) -> Model | None:
+    def _released(self, asked: Asked) -> Model | None:
         """The model that a specification names, if it can be loaded with a reference."""
-        if path not in self.released:
+        if asked not in self.released:
             try:
-                model = self._built_or_loaded(path)
+                model = self._built_or_loaded(*asked)
                 load_reference(model)
             except ModelError:
-                self.released[path] = None
+                self.released[asked] = None
             else:
-                self.released[path] = model
-        return self.released[path]
+                self.released[asked] = model
+        return self.released[asked]
 
     def _baseline(self, loaded: LoadedSpec) -> Recorded | Model | None:
         if self.settings.baseline:
-            return self.model(self.settings.baseline.path)
+            return self.model(self.settings.baseline.path, loaded.spec.named)
         return read_baseline(baseline_path(loaded.path, loaded.spec.circuit))
 
     def _matched(
@@ -284,7 +301,7 @@ class Benches:
                 f"the candidate with the model that {loaded.path} names; give it as "
                 "--circuits-baseline"
             )
-        base = self.model(known_in.path)
+        base = self.model(known_in.path, loaded.spec.named)
         found = readdress(loaded, model, known_in=base, folder=folder, names=self.names)
         bench = self._on_the_bench(found.loaded, model, beside=loaded)
         return against(bench, base, loaded.spec, found.match), found.told
@@ -296,6 +313,18 @@ class Benches:
     def _absolute(self, read: set[Read]) -> set[Read]:
         """The same files by absolute paths; they were named as a user would."""
         return {(Path(os.path.normpath(self.names.folder / path)), sha) for path, sha in read}
+
+
+def asked_by(specs: Iterable[Path], instead: Path | None = None) -> list[Asked]:
+    """The models that specifications name, or one instead of them, as each names its sites."""
+    found: dict[Asked, None] = {}
+    for path in specs:
+        try:
+            loaded = load_spec(path)
+        except CircuitsError:
+            continue  # it is shown when the specification is collected
+        found[instead or loaded.model_path, loaded.spec.named] = None
+    return [*found] or ([] if instead is None else [(instead, ())])
 
 
 def _device(settings: Settings) -> str:

@@ -13,9 +13,9 @@ from typing import NoReturn
 import pytest
 
 from pytest_circuits.discover import Found, find_specs, right_name
-from pytest_circuits.errors import REFUSED, ModelError, UsageError
+from pytest_circuits.errors import REFUSED, ModelError, SiteError, UsageError
 from pytest_circuits.gate.bookkeeping import hand_to_controller, started_elsewhere
-from pytest_circuits.gate.loading import open_benches
+from pytest_circuits.gate.loading import asked_by, open_benches
 from pytest_circuits.gate.outputs import write_outputs
 from pytest_circuits.gate.provenance import glossary
 from pytest_circuits.gate.recording import record_baselines
@@ -80,9 +80,11 @@ def start(gate: Gate) -> None:
         gate.found = _find(config)
     gate.benches = open_benches(config, gate.settings, gate.names)
     for place in () if gate.is_worker else (gate.settings.model, gate.settings.baseline):
-        if place is not None:
+        for asked in asked_by(gate.found.specs, place.path) if place else ():
             try:
-                gate.benches.model(place.path)
+                gate.benches.model(*asked)
+            except SiteError:
+                continue  # it is shown when a specification that names them is collected
             except ModelError as error:
                 _give_up(gate, str(error))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
 from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
@@ -19,7 +18,7 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.scope import check_scope
 from pytest_circuits.errors import CircuitsError, UsageError, exit_status
 from pytest_circuits.model.arithmetic import own_arithmetic
-from pytest_circuits.model.open import load_model, usable_device
+from pytest_circuits.model.open import opener, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import PromptSpace
@@ -78,12 +77,13 @@ def search(request: Request, loaded: Sequence[LoadedSpec]) -> int:
         _Wanted(each, Path(target), folder)
         for each, target, folder in zip(loaded, request.targets, request.folders, strict=True)
     ]
-    opened = lru_cache(1)(partial(load_model, device=device))
+    opened = opener(device, most=1)
     failed, groups = False, _by_model(wanted, request.model, plan)
-    refuse([p for path, group in groups for p in _problems(group, plan, opened(path))])
+    refuse([p for at, group in groups for p in _problems(group, plan, opened(group[0].loaded, at))])
     for path, group in groups:
-        fitted = _fitted(plan, request, group[0].loaded.spec, opened(path))
-        failed |= _search_together(group, fitted, opened(path))
+        model = opened(group[0].loaded, path)
+        fitted = _fitted(plan, request, group[0].loaded.spec, model)
+        failed |= _search_together(group, fitted, model)
     return FOUND_NOTHING if failed else 0
 
 
@@ -131,7 +131,8 @@ def _by_model(
     for each in wanted:
         path = Path(model) if model else each.loaded.model_path
         spec = each.loaded.spec
-        key = path.resolve(), frozenset(spec.sites or ()), demands_of(spec, plan)
+        sites = frozenset(spec.sites or ()), spec.named
+        key = path.resolve(), sites, demands_of(spec, plan)
         groups.setdefault(key, (path, []))[1].append(each)
     return list(groups.values())
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _MOST = 200  # a file with more mistakes is hostile; explaining each would take its time
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _TWO_ENDS = re.compile(r"\s*([\w.]+)(?:\s*[-=]*[>→:]\s*|\s*,\s*|\s+(?:to\s+)?)([\w.]+)\s*")
 _NAME_RULE = "begins with a letter or digit, goes on with letters, digits, '.', '_' or '-'"
 
@@ -52,7 +53,7 @@ def explain(
 ) -> Iterator[Fault]:
     """Give one fault for each mistake but those at or below the echoes: of them enough is said."""
     details = error.errors(include_url=False)[:_MOST]
-    unknown = {_loc(detail, tree) for detail in details if detail["type"] == "extra_forbidden"}
+    unknown = {_loc(detail, tree) for detail in details if detail["type"] in _UNKNOWN}
     file = _File(tree, schema_of(kind), unknown)
     said: set[Loc] = set()
     for detail in details:
@@ -78,6 +79,8 @@ def _loc(detail: ErrorDetails, tree: Tree) -> Loc:
         return _place_of_template(loc, _value_at(tree, loc[:2]))
     if loc[:2] == ("behavior", "slots") and len(loc) > 3 and loc[3] in SLOT_KINDS:
         loc = (*loc[:3], *loc[4:])
+    if loc[:1] == ("sites",) and loc[1:]:
+        loc = (*loc[:1], *loc[2:])  # of a list or of a mapping
     if loc[:1] == ("found_by",):
         return loc[:2]
     return loc[:-1] if loc[-1:] == ("[key]",) else loc
@@ -91,7 +94,7 @@ def _place_of_template(loc: Loc, value: Value) -> Loc:
 
 
 def _fault(loc: Loc, kind: str, file: _File) -> Fault | None:
-    if kind == "extra_forbidden":
+    if kind in _UNKNOWN:
         return _unknown_key(loc, file)
     if kind == "missing" and isinstance(loc[-1], str):
         return _missing_key(loc, file)

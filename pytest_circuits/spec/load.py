@@ -96,7 +96,8 @@ def spec_digest(spec: Spec) -> str:
     it had before there was any.
     """
     decisive = _ordered(spec, _DECISIVE)
-    decisive["sites"] = sorted(spec.sites or ())
+    if isinstance(spec.sites, tuple):
+        decisive["sites"] = sorted(spec.sites)
     for newer in ("disambiguate", "calibration", "sites"):
         if not decisive[newer]:
             del decisive[newer]

@@ -18,6 +18,7 @@ from pytest_circuits.spec.frozen import UNIQUE, Frozen, Name, Text
 from pytest_circuits.spec.installed import with_fields, with_installed
 from pytest_circuits.spec.lax import Lax
 from pytest_circuits.spec.one_or_several import Ablations, Templates
+from pytest_circuits.spec.sites import NamedSites, Sites
 from pytest_circuits.spec.slots import Slot
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -319,9 +320,10 @@ class Spec(Frozen):
     ablations: Annotated[Ablations, Field(alias="ablation")]
     """What an excluded node becomes: one ablation, or a list of several, under each of which
     `sufficient` and `necessary` have to hold; the same circuit scores differently under each."""
-    sites: Annotated[tuple[Text, ...], Field(min_length=1, max_length=32), UNIQUE] | None = None
+    sites: Sites | None = None
     """Where places of a model overlap, as in one of transformers: what the circuit is chosen among,
-    in every layer, such as [attn.head]. All else stays as it is, and is in no claim."""
+    in every layer, such as [attn.head]. All else stays as it is, and is in no claim. Or a mapping
+    that says where they are in a model of transformers, for families in which none are found."""
     nodes: dict[str, Annotated[tuple[_Channel, ...], UNIQUE]] = Field(default_factory=dict)
     """The nodes of the circuit: for each hook point the indexes of its channels. `HOOK at ROLE`
     counts at some tokens alone: those of the `cue` or of a slot, `last`, or all other `text`."""
@@ -345,6 +347,11 @@ class Spec(Frozen):
     """Prompts that once broke a law; always tried first."""
     found_by: dict[str, FoundBy] = Field(default_factory=dict)
     """How the circuit was found: the pruner's settings and figures."""
+
+    @property
+    def named(self) -> NamedSites:
+        """The sites of which it says where they are, in an order of their own."""
+        return tuple(sorted(self.sites.items())) if isinstance(self.sites, dict) else ()
 
     @property
     def rivals(self) -> int | None:

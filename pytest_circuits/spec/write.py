@@ -33,8 +33,7 @@ def dump_spec(spec: Spec, *, header: str = "") -> str:
     lines += ["behavior:", *indented(_behavior(spec.behavior))]
     several = data["ablation"]
     lines.append(f"ablation: {several if isinstance(several, str) else flow_list(several)}")
-    if data.get("sites"):
-        lines.append(f"sites: {flow_list(data['sites'])}")
+    lines += _sites(data.get("sites", []))
     if data.get("nodes"):
         lines += ["nodes:", *indented(_lists(data["nodes"]))]
     if spec.edges:
@@ -96,6 +95,12 @@ def _templates(written: str | list[str] | dict[str, str]) -> Iterator[str]:
         yield from (f"  - {scalar_text(text)}" for text in written)
     else:
         yield from (f"  {scalar_text(name)}: {scalar_text(written[name])}" for name in written)
+
+
+def _sites(sites: list[str] | dict[str, Any]) -> list[str]:
+    if isinstance(sites, dict):
+        return ["sites:", *(f"  {point}: {flow_mapping(at)}" for point, at in sites.items())]
+    return [f"sites: {flow_list(sites)}"] if sites else []
 
 
 def _lists(parts: Mapping[str, list[Any]]) -> Iterator[str]:

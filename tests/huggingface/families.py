@@ -71,7 +71,7 @@ def make(family: str, *, seed: int = 0, **others: object) -> Any:  # noqa: ANN40
         )
 
         tokens = {"vocab_size": WORDS, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-        config = CONFIG_MAPPING[family](**(tokens | FAMILIES[family] | others))
+        config = CONFIG_MAPPING[family](**(tokens | FAMILIES.get(family, {}) | others))
         module = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

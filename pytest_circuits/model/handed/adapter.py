@@ -25,28 +25,6 @@ from pytest_circuits.model.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)
-class SiteAt:
-    """Where in a module nodes live: at what one of its parts reads, or puts out.
-
-    The activation is [N, T, D], and a node is one of its D channels, or so many side by side that
-    there are as many `nodes`.
-    """
-
-    module: str
-    """The part, as `get_submodule` has it; `{layer}` in it stands for 0, 1, ... as far as there
-    are."""
-    kind: str
-    """residual, query, key, value, keys_values, head, neuron or feature. Or what holds no nodes and
-    is only looked at: pattern, [N, H, Q, T] of what each head attends to; scale, of a norm."""
-    nodes: int | None = None
-    """How many nodes; None: every channel is one."""
-    output: bool = False
-    """At what the part puts out, and not at its first argument."""
-    head: int = 0
-    """Nodes of one head, of queries, keys and values."""
-
-
-@dataclass(frozen=True, slots=True)
 class Place:
     """One part of a module that is there, and the end at which it is looked at."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -12,29 +12,25 @@ from os import PathLike
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pytest_circuits.errors import CircuitsError, ModelError
 from pytest_circuits.model.arithmetic import own_arithmetic
-from pytest_circuits.model.handed.adapter import HandedModel, Place, SiteAt
-from pytest_circuits.model.handed.named import checks_of, met, places
+from pytest_circuits.model.handed.adapter import HandedModel
+from pytest_circuits.model.handed.named import with_sites
 from pytest_circuits.model.handed.steady import numbers_of, refuse_unsteady, state_of
 from pytest_circuits.model.handed.texts import vocabulary_of
 from pytest_circuits.model.huggingface.adapter import HuggingFaceModel
 from pytest_circuits.model.huggingface.anatomy import Library
 from pytest_circuits.model.huggingface.directory import canonical, model_of
 from pytest_circuits.model.huggingface.vocabulary import Vocabulary
-from pytest_circuits.model.protocol import Model, Site, prefix_of
+from pytest_circuits.model.protocol import Model, prefix_of
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import text_windows, window_of
-from pytest_circuits.model.selfcheck import (
-    hold,
-    some_tokens,
-)
 from pytest_circuits.model.tensor_file import digest_tensors
+from pytest_circuits.spec.sites import SiteAt
 
 _STEP = 8  # prompts are padded to a multiple of so many tokens, which need positions too
-_LAYER = "{layer}"
 
 
 @own_arithmetic()
@@ -68,7 +64,7 @@ def hand_over(
     if not isinstance(module, nn.Module):
         raise ModelError(f"{path}: {type(module).__name__} is no torch.nn.Module")
     model: HandedModel | HuggingFaceModel
-    with _told_of(path), torch.no_grad():
+    with told_of(path), torch.no_grad():
         plain = refuse_unsteady(module)
         module.requires_grad_(requires_grad=False)
         rows = plain.shape[-1]
@@ -76,7 +72,15 @@ def hand_over(
         if sites is None:
             model = _decoder(module, path, vocabulary, plain.device, max_tokens)
         else:
-            whole = _whole(module, path, vocabulary, sites, plain)
+            whole = with_sites(
+                module,
+                sites,
+                path=path,
+                vocabulary=vocabulary,
+                plain=plain,
+                max_tokens=_STEP,
+                digest=partial(_digest_of, module, vocabulary),
+            )
             model = replace(whole, max_tokens=_checked(max_tokens, whole))
     return _with_reference(model, [text] if isinstance(text, str | PathLike) else text)
 
@@ -112,25 +116,21 @@ def _decoder(
         )
     if max_tokens is not None:
         raise ModelError("max_tokens is as its configuration says; leave it out")
-    digest = partial(_digest_of, module, partial(_config_of, module), vocabulary)
+    digest = partial(_digest_of_decoder, module, vocabulary)
     model = model_of(
         module, path=path, vocabulary=vocabulary, digest=digest(), device=device, stored="float32"
     )
     return replace(model, digest_now=digest)
 
 
-def _digest_of(module: nn.Module, said: Callable[[], str], vocabulary: Vocabulary) -> str:
+def _digest_of(module: nn.Module, vocabulary: Vocabulary, said: str) -> str:
     """Of all that a module computes with; said: what is said of it besides."""
     numbers = numbers_of(module)
-    return digest_tensors(state_of(module), "handed over", numbers, said(), vocabulary.digest)
+    return digest_tensors(state_of(module), "handed over", numbers, said, vocabulary.digest)
 
 
-def _config_of(module: Library) -> str:
-    return canonical(module.config.to_dict())
-
-
-def _said(every: Mapping[str, tuple[Site, Place]]) -> str:
-    return repr([(name, site) for name, (site, _) in every.items()])
+def _digest_of_decoder(module: Library, vocabulary: Vocabulary) -> str:
+    return _digest_of(module, vocabulary, canonical(module.config.to_dict()))
 
 
 def _checked(max_tokens: int | None, model: HandedModel) -> int:
@@ -145,42 +145,15 @@ def _checked(max_tokens: int | None, model: HandedModel) -> int:
     return most
 
 
-def _whole(
-    module: nn.Module,
-    path: Path,
-    vocabulary: Vocabulary,
-    sites: Mapping[str, SiteAt],
-    plain: Tensor,
-) -> HandedModel:
-    """A module whose sites its owner names, held to what they say."""
-    rows = plain.shape[-1]
-    tokens = some_tokens(rows, plain.device)
-    every, looked_at = met(module, list(places(module, sites)), tokens)
-    digest = partial(_digest_of, module, partial(_said, every), vocabulary)
-    model = HandedModel(
-        path=path,
-        module=module,
-        every=every,
-        looked_at=looked_at,
-        vocabulary=vocabulary,
-        digest=digest(),
-        digest_now=digest,
-        device=plain.device,
-        vocab_size=rows,
-        max_tokens=_STEP,
-    )
-    hold(checks_of(model, tokens, plain), cannot=f"{path}: cannot be gated: ")
-    return model
-
-
 @contextmanager
-def _told_of(path: Path) -> Iterator[None]:
+def told_of(path: Path) -> Iterator[None]:
     """Errors about a module name its path, and those of its own code the line that raised them."""
     try:
         yield
     except ModelError as error:
         text = str(error)
-        raise ModelError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from error
+        error.args = (text if text.startswith(f"{path}: ") else f"{path}: {text}",)
+        raise
     except CircuitsError:
         raise
     except Exception as error:

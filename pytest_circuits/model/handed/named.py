@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import takewhile
+from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from pytest_circuits.errors import ModelError
-from pytest_circuits.model.handed.adapter import HandedModel, Place, SiteAt, logits_of
+from pytest_circuits.errors import SiteError
+from pytest_circuits.model.handed.adapter import HandedModel, Place, logits_of
 from pytest_circuits.model.huggingface.anatomy import is_norm
+from pytest_circuits.model.huggingface.vocabulary import Vocabulary
 from pytest_circuits.model.protocol import Gauge, Hook, Kind, Shows, Site
-from pytest_circuits.model.selfcheck import Check, as_weights, common_checks, near, zero
+from pytest_circuits.model.selfcheck import (
+    Check,
+    as_weights,
+    common_checks,
+    hold,
+    near,
+    some_tokens,
+    zero,
+)
 from pytest_circuits.spec.problems import listed, quoted
+from pytest_circuits.spec.sites import KINDS, SiteAt
 
 _LAYER = "{layer}"
-_KINDS = (*(kind.value for kind in Kind), *(shows.value for shows in Shows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +41,8 @@ class _Named:
     at: SiteAt
     place: Place
 
-    def wrong(self, problem: str) -> ModelError:
-        return ModelError(f"sites: {quoted(self.name)}: {problem}")
+    def wrong(self, problem: str, *key: str) -> SiteError:
+        return SiteError(f"{quoted(self.name)}: {problem}", self.point, *key)
 
     @property
     def is_gauge(self) -> bool:
@@ -61,26 +71,61 @@ class _Named:
         nodes, head = self.at.nodes or channels, self.at.head
         if nodes < 1 or channels % nodes or (head and nodes % head):
             heads = f" of heads of {head}" if head else ""
-            raise self.wrong(f"{channels} channels cannot be {nodes} nodes{heads}")
+            raise self.wrong(f"{channels} channels cannot be {nodes} nodes{heads}", "nodes")
         kind, size = Kind(self.at.kind), channels // nodes
         return Site(nodes, kind, self.layer, self.point, head=head, channels=size)
+
+
+def with_sites(
+    module: nn.Module,
+    sites: Mapping[str, SiteAt],
+    *,
+    path: Path,
+    vocabulary: Vocabulary,
+    plain: Tensor,
+    max_tokens: int,
+    digest: Callable[[str], str],
+) -> HandedModel:
+    """A module whose sites are named, held to what is said of them; plain: its logits.
+
+    digest: of the module and what is said of its sites.
+    """
+    tokens = some_tokens(plain.shape[-1], plain.device)
+    every, looked_at = met(module, list(places(module, sites)), tokens)
+    said = repr((sorted(sites.items()), [(name, site) for name, (site, _) in every.items()]))
+    model = HandedModel(
+        path=path,
+        module=module,
+        every=every,
+        looked_at=looked_at,
+        vocabulary=vocabulary,
+        digest=digest(said),
+        digest_now=partial(digest, said),
+        device=plain.device,
+        vocab_size=plain.shape[-1],
+        max_tokens=max_tokens,
+    )
+    hold(checks_of(model, tokens, plain), cannot=f"{path}: cannot be gated: ")
+    return model
 
 
 def places(module: nn.Module, sites: Mapping[str, SiteAt]) -> Iterator[_Named]:
     """Each site that is named, at each layer where its part is there."""
     parts = dict(module.named_modules())
     for point, at in sites.items():
-        if at.kind not in _KINDS:
-            known = listed(_KINDS)
-            raise ModelError(f"sites: {quoted(point)}: no kind {quoted(at.kind)}; known: {known}")
+        if at.kind not in KINDS:
+            known = listed(KINDS)
+            raise SiteError(f"{quoted(point)}: no kind {quoted(at.kind)}; known: {known}", point)
         layers = range(len(parts)) if _LAYER in at.module else (None,)
         paths = ((layer, at.module.replace(_LAYER, str(layer))) for layer in layers)
-        there = list(takewhile(lambda one: one[1] in parts, paths))
+        there = [(layer, path) for layer, path in paths if path in parts]
         if not there:
             missing, some = at.module.replace(_LAYER, "0"), listed([*parts][1:20])
-            raise ModelError(
-                f"sites: {quoted(point)}: {type(module).__name__} has no part {quoted(missing)}; "
-                f"it has {some}"
+            raise SiteError(
+                f"{quoted(point)}: {type(module).__name__} has no part {quoted(missing)}; "
+                f"it has {some}",
+                point,
+                "module",
             )
         for layer, path in there:
             name = point if layer is None else f"{layer}.{point}"
@@ -88,7 +133,8 @@ def places(module: nn.Module, sites: Mapping[str, SiteAt]) -> Iterator[_Named]:
             named = _Named(name, point, layer, at, place)
             if place.of_norm and not is_norm(parts[path]):
                 kind = type(parts[path]).__name__
-                raise named.wrong(f"a {kind} is no norm whose scale is known: LayerNorm or RMSNorm")
+                problem = f"a {kind} is no norm whose scale is known: LayerNorm or RMSNorm"
+                raise named.wrong(problem, "module")
             yield named
 
 
@@ -97,7 +143,7 @@ def met(
 ) -> tuple[dict[str, tuple[Site, Place]], dict[str, tuple[Gauge, Place]]]:
     """The sites and gauges in the order in which a forward meets them, each of them once."""
     if all(one.is_gauge for one in named):
-        raise ModelError("sites: none is named, at which nodes could live")
+        raise SiteError("none is named, at which nodes could live")
     seen: list[tuple[_Named, object]] = []
 
     def recorder(one: _Named) -> Callable[[Tensor], Tensor]:
@@ -130,9 +176,9 @@ def checks_of(model: HandedModel, tokens: Tensor, plain: Tensor) -> Iterator[Che
     for name, (site, place) in model.every.items():
         moved = model.run(tokens, zero(name, slice(0, site.width * site.channels)))
         if float((moved - plain).abs().max()) <= near(plain) / 100:
-            raise ModelError(
-                f"sites: {quoted(name)}: nothing reads what is there: all of it at zero changes no "
-                "logit"
+            raise SiteError(
+                f"{quoted(name)}: nothing reads what is there: all of it at zero changes no logit",
+                site.point,
             )
         if isinstance(place.part, nn.Linear) and not place.output:
             yield from as_weights(model, tokens, name, place.part)
@@ -157,9 +203,8 @@ def _gauges(model: HandedModel, tokens: Tensor, plain: Tensor) -> Iterator[Check
         )
         moved = model.run(tokens, _halved(name), gauges=(name,))
         if float((moved - plain).abs().max()) <= near(plain) / 100:
-            raise ModelError(
-                f"sites: {quoted(name)}: nothing reads it: half of it changes no logit"
-            )
+            point = name if gauge.layer is None else name.partition(".")[2]
+            raise SiteError(f"{quoted(name)}: nothing reads it: half of it changes no logit", point)
         if gauge.shows is Shows.PATTERN:
             later = torch.ones(tokens.shape[1], tokens.shape[1], device=tokens.device).triu(1)
             excess = (seen[0].sum(-1) - 1).clamp(min=0) + seen[0].clamp(max=0).abs().sum(-1)

@@ -30,6 +30,12 @@ _BLOCK = 32  # prompts, on a CPU: to compute what is padding costs as much as an
 _POSITIONS = 2048  # of a model that sets no limit
 
 
+def positions_of(module: Library) -> int:
+    """The longest prompt of a decoder."""
+    config = module.config.get_text_config()
+    return int(getattr(config, "max_position_embeddings", None) or _POSITIONS) // _STEP * _STEP
+
+
 @dataclass(frozen=True)
 class HuggingFaceModel:
     """A decoder that was loaded; `shown` are the points of the sites that it shows, if not all."""
@@ -57,8 +63,7 @@ class HuggingFaceModel:
 
     @property
     def max_tokens(self) -> int:
-        most = getattr(self._config, "max_position_embeddings", None) or _POSITIONS
-        return int(most) // _STEP * _STEP
+        return positions_of(self.module)
 
     @property
     def block(self) -> int:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,7 +27,12 @@ from pytest_circuits.model.huggingface.attention import register
 from pytest_circuits.model.huggingface.lora import is_adapter, read_adapter, refuse_both
 from pytest_circuits.model.huggingface.packed import KEY as PACKED
 from pytest_circuits.model.huggingface.packed import packing_of
-from pytest_circuits.model.huggingface.selfcheck import branches, check_itself, shows_patterns
+from pytest_circuits.model.huggingface.selfcheck import (
+    INSTEAD,
+    branches,
+    check_itself,
+    shows_patterns,
+)
 from pytest_circuits.model.huggingface.vocabulary import TOKENIZER, Vocabulary, load_vocabulary
 from pytest_circuits.model.huggingface.weights import check_memory, files_of, read_weights
 from pytest_circuits.model.tensor_file import digest_tensors
@@ -36,6 +41,7 @@ from pytest_circuits.system.files import parse_json, read_bounded
 CONFIG = "config.json"
 _MAX_CONFIG_BYTES = 2**22
 _INSTALL = "pip install 'pytest-circuits[hf]'"
+Made = TypeVar("Made")
 _TELLS_NOTHING = ("_name_or_path", "transformers_version", "architectures")  # of what it computes
 
 
@@ -54,6 +60,11 @@ def recognises(path: Path) -> bool:
 
 def load(path: Path, *, device: torch.device) -> HuggingFaceModel:
     """Load it; ModelError says which file is wrong and how."""
+    return read(path, device=device, make=model_of)
+
+
+def read(path: Path, *, device: torch.device, make: Callable[..., Made]) -> Made:
+    """What is made of it, as by `model_of`; ModelError says which file is wrong and how."""
     adapter = read_adapter(path) if is_adapter(path) else None
     base = adapter.base if adapter else path
     refuse_both(base)
@@ -85,7 +96,7 @@ def load(path: Path, *, device: torch.device) -> HuggingFaceModel:
         module.requires_grad_(requires_grad=False).eval().to(device)
         texts = path if (path / TOKENIZER).exists() else base
         vocabulary = load_vocabulary(texts, rows=len(module.get_input_embeddings().weight))
-        return model_of(
+        return make(
             module,
             path=path,
             vocabulary=vocabulary,
@@ -106,13 +117,12 @@ def model_of(
 ) -> HuggingFaceModel:
     """A decoder that was made, with its sites, once it has passed its self-check."""
     cannot = f"{path}: cannot be gated: a {module.config.model_type} model"
-    instead = "write an adapter for it (docs/extending.md)"
     try:
         anatomy = anatomy_of(module, module.config)
     except ModelError as error:
-        raise ModelError(f"{cannot} {error}; {instead}") from None
+        raise ModelError(f"{cannot} {error}; {INSTEAD}") from None
     except Exception as error:  # a family that is built in another way than was thought of
-        raise ModelError(f"{cannot} is not built as expected; {instead}") from error
+        raise ModelError(f"{cannot} is not built as expected; {INSTEAD}") from error
     register()
     model = HuggingFaceModel(
         path=path,
@@ -131,7 +141,7 @@ def model_of(
     except ModelError:
         raise
     except Exception as error:  # as above, or one that a plain forward does not run
-        raise ModelError(f"{cannot} does not run as expected; {instead}") from error
+        raise ModelError(f"{cannot} does not run as expected; {INSTEAD}") from error
 
 
 def _said(file: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from pytest_circuits.model.selfcheck import (
 )
 from pytest_circuits.model.tree import Tree
 
+INSTEAD = "name its sites (docs/transformers.md) or write an adapter for it (docs/extending.md)"
 _WINDOWS = ("sliding_window", "window_size", "attention_chunk_size", "layer_types")
 
 
@@ -37,7 +38,7 @@ def check_itself(model: HuggingFaceModel) -> None:
     hold(
         _checks(model, tokens),
         cannot=f"{model.path}: cannot be gated: of a {kind} model, ",
-        instead="; write an adapter for it (docs/extending.md)",
+        instead=f"; {INSTEAD}",
     )
 
 

@@ -24,11 +24,11 @@ def in_scope(spec: Spec, model: Model) -> Model:
     Raises SpecError where that cannot be, which `check_scope` has told with its line.
     """
     model = undivided(model)
-    if not spec.sites:
+    if not spec.points:
         return by_place(model, spec)
-    if not isinstance(model, Overlapping) or not {*spec.sites} <= {*model.points}:
-        raise SpecError(f"{spec.circuit}: {model.path} has no sites {', '.join(spec.sites)}")
-    return by_place(model.among(spec.sites), spec)
+    if not isinstance(model, Overlapping) or not {*spec.points} <= {*model.points}:
+        raise SpecError(f"{spec.circuit}: {model.path} has no sites {', '.join(spec.points)}")
+    return by_place(model.among(spec.points), spec)
 
 
 def check_scope(loaded: LoadedSpec, model: Model, *, searched: bool = False) -> Iterator[Problem]:
@@ -36,8 +36,7 @@ def check_scope(loaded: LoadedSpec, model: Model, *, searched: bool = False) -> 
 
     searched: its nodes are to be found.
     """
-    named = loaded.spec.sites or ()
-    by_name = isinstance(named, dict)
+    named, by_name = loaded.spec.points, bool(loaded.spec.named)
     if not isinstance(model, Overlapping):
         if named:
             text = "of this model a circuit is always chosen among all hook points"

@@ -154,14 +154,13 @@ def _sites(behavior: LoadedSpec, model: Model, parts: Parts, graph: PublishedGra
     every = [part for part in parts.nodes if graph.heads or part.head is None]
     possible = {point for part in every for point in _points(part, parts, model)}
     known = tuple(point for point in model.points if point in possible)
-    named = behavior.spec.sites or ()
-    for place, point in enumerate(named):
+    for place, point in enumerate(behavior.spec.points):
         if point not in possible:
             text = f"a circuit of {graph.tool} is not chosen among {quoted(point)}"
             hint = f"possible: {listed(known)}"
-            loc = ("sites", point if isinstance(named, dict) else place)
+            loc = ("sites", point if behavior.spec.named else place)
             raise SpecError(behavior.problem_at(loc, text, hint))
-    return named or known
+    return behavior.spec.sites or known
 
 
 def exported(spec: Spec, model: Model, nodes: Nodes) -> tuple[str, list[str]]:
@@ -180,7 +179,7 @@ def exported(spec: Spec, model: Model, nodes: Nodes) -> tuple[str, list[str]]:
         )
     told = [f"not in the graph: {count} nodes at {name}" for name, count in left.items()]
     if spec.sites is not None:
-        whole = [p for p in parts.nodes if not _points(p, parts, model) <= {*spec.sites}]
+        whole = [p for p in parts.nodes if not _points(p, parts, model) <= {*spec.points}]
         if whole:
             told.append(
                 f"in the graph, as 'sites' leave them whole: {some_of([*map(str, whole)], 'node')}"

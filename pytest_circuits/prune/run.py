@@ -131,7 +131,7 @@ def _by_model(
     for each in wanted:
         path = Path(model) if model else each.loaded.model_path
         spec = each.loaded.spec
-        sites = frozenset(spec.sites or ()), spec.named
+        sites = frozenset(spec.points), spec.named
         key = path.resolve(), sites, demands_of(spec, plan)
         groups.setdefault(key, (path, []))[1].append(each)
     return list(groups.values())

@@ -10,9 +10,10 @@ from pydantic_core import core_schema
 
 from pytest_circuits.spec.frozen import UNIQUE, Name, Text
 
-KINDS = (  # `Kind` and `Shows` of the model room, in this order
+GAUGES = ("pattern", "scale")  # `Shows` of the model room, and with `Kind` of it:
+KINDS = (
     *("residual", "query", "key", "value", "keys_values", "head", "neuron", "feature"),
-    *("pattern", "scale"),
+    *GAUGES,
 )
 _Kind = GetPydanticSchema(lambda _source, _handler: core_schema.literal_schema([*KINDS]))
 

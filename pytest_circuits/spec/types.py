@@ -18,7 +18,7 @@ from pytest_circuits.spec.frozen import UNIQUE, Frozen, Name, Text
 from pytest_circuits.spec.installed import with_fields, with_installed
 from pytest_circuits.spec.lax import Lax
 from pytest_circuits.spec.one_or_several import Ablations, Templates
-from pytest_circuits.spec.sites import NamedSites, Sites
+from pytest_circuits.spec.sites import GAUGES, NamedSites, Sites
 from pytest_circuits.spec.slots import Slot
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -347,6 +347,13 @@ class Spec(Frozen):
     """Prompts that once broke a law; always tried first."""
     found_by: dict[str, FoundBy] = Field(default_factory=dict)
     """How the circuit was found: the pruner's settings and figures."""
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The hook points that the circuit is chosen among; none where it does not say so."""
+        if isinstance(self.sites, dict):
+            return tuple(point for point, at in self.sites.items() if at.kind not in GAUGES)
+        return self.sites or ()
 
     @property
     def named(self) -> NamedSites:

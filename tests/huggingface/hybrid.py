@@ -1,4 +1,6 @@
-"""A tiny LFM2 whose circuit is known, of a family in which no sites are found: a layer has no heads.
+"""A tiny LFM2 whose circuit is known, of a family in which no sites are found.
+
+Its layers have heads or a short convolution.
 
 As in `tests.huggingface.side`, the token after `now` is the side that the first word names. Two
 heads do it: one of the first layer looks from `now` at that word, one of the last layer at `now`.
@@ -17,6 +19,7 @@ CIRCUIT = {"0.attn.head": [PAIR[0]], "2.attn.head": [PAIR[1]]}
 OUT, DOWN = "model.layers.{layer}.self_attn.out_proj", "model.layers.{layer}.feed_forward.w2"
 SITES = f"""
   attn.head: {{module: "{OUT}", kind: head, nodes: {HEADS}}}
+  attn.pattern: {{module: "model.layers.{{layer}}.self_attn", kind: pattern}}
   mlp.scale: {{module: "model.layers.{{layer}}.ffn_norm", kind: scale}}"""
 NEURONS = f'\n  mlp.neuron: {{module: "{DOWN}", kind: neuron}}'
 _NAMED, _SIDE, _NOW, _RELAY, _SAID = range(5)  # channels of the residual stream

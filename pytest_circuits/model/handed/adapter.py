@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pytest_circuits.errors import ModelError
+from pytest_circuits.model.huggingface.attention import at_attention
 from pytest_circuits.model.huggingface.hooks import at_scale
 from pytest_circuits.model.huggingface.vocabulary import Vocabulary
 from pytest_circuits.model.protocol import Gauge, Hook, Site
@@ -31,11 +32,14 @@ class Place:
     part: nn.Module
     output: bool
     of_norm: bool = False  # what the part, a norm, multiplies by
+    of_heads: bool = False  # what the heads of the part, of transformers, attend to
 
     def look(self, see: Callable[[Tensor], Tensor]) -> RemovableHandle:
         """Have a forward give what is there to a function, and go on with what it returns."""
         if self.of_norm:
             return at_scale(self.part, see)
+        if self.of_heads:
+            return at_attention(self.part, see)
         if self.output:
             return self.part.register_forward_hook(
                 lambda _part, _inputs, y: (see(y[0]), *y[1:]) if isinstance(y, tuple) else see(y)

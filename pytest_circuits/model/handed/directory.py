@@ -16,8 +16,10 @@ from pytest_circuits.model.handed.named import with_sites
 from pytest_circuits.model.handed.steady import refuse_unsteady
 from pytest_circuits.model.huggingface.adapter import positions_of
 from pytest_circuits.model.huggingface.anatomy import Library
+from pytest_circuits.model.huggingface.attention import attend_openly
 from pytest_circuits.model.huggingface.directory import read
 from pytest_circuits.model.huggingface.vocabulary import Vocabulary
+from pytest_circuits.model.protocol import Shows
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import REFERENCE, read_reference_text
 from pytest_circuits.model.tensor_file import digest_tensors
@@ -51,6 +53,8 @@ def _named(
 ) -> HandedModel:
     del device, stored  # it is there; of what type its weights were is in the digest
     module.config.get_text_config().use_cache = False  # of no use here, and much to hold
+    if any(at.kind == Shows.PATTERN for at in sites.values()):
+        attend_openly(module.config)
     with told_of(path), torch.no_grad():
         model = with_sites(
             module,

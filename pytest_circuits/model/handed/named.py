@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pytest_circuits.errors import SiteError
 from pytest_circuits.model.handed.adapter import HandedModel, Place, logits_of
 from pytest_circuits.model.huggingface.anatomy import is_norm
+from pytest_circuits.model.huggingface.attention import attends_openly
 from pytest_circuits.model.huggingface.vocabulary import Vocabulary
 from pytest_circuits.model.protocol import Gauge, Hook, Kind, Shows, Site
 from pytest_circuits.model.selfcheck import (
@@ -129,7 +130,12 @@ def places(module: nn.Module, sites: Mapping[str, SiteAt]) -> Iterator[_Named]:
             )
         for layer, path in there:
             name = point if layer is None else f"{layer}.{point}"
-            place = Place(parts[path], at.output, of_norm=at.kind == Shows.SCALE)
+            place = Place(
+                parts[path],
+                at.output,
+                of_norm=at.kind == Shows.SCALE,
+                of_heads=at.kind == Shows.PATTERN and attends_openly(parts[path]),
+            )
             named = _Named(name, point, layer, at, place)
             if place.of_norm and not is_norm(parts[path]):
                 kind = type(parts[path]).__name__

@@ -244,12 +244,17 @@ def _mappings(
     elif part.get("type") == "array" and isinstance(example, list):
         yield from _mappings(where, part.get("items", {}), example[0], schema)
     else:
-        held = [*part.get("patternProperties", {}).values(), part.get("additionalProperties")]
+        every = (part, *part.get("anyOf", ()))
+        held = [each for one in every for each in one.get("patternProperties", {}).values()]
+        held.append(part.get("additionalProperties"))
         kinds = [kind for each in held if isinstance(each, dict) for kind in each.get("oneOf", ())]
         for kind in kinds:
             (key,) = _resolved(kind, schema)["properties"]
             value = next(each for each in example.values() if key in each)
             yield from _mappings(f"{where}.NAME: {key}", kind, value, schema)
+        for each in held:
+            if isinstance(each, dict) and "properties" in _resolved(each, schema):
+                yield f"{where}.NAME", _resolved(each, schema), next(iter(example.values()))
 
 
 def _resolved(part: Part, schema: Schema) -> Part:

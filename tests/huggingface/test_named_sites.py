@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -94,7 +95,7 @@ def test_a_node_at_zero_is_its_weights_at_zero(
     tokens = torch.tensor([model.encode("left w1 w2 now"), model.encode("right w3 w4 now")])
     plain, found = model.run(tokens), model.run(tokens, zero(site, channels))
 
-    linear = model.module.get_submodule(part.replace("{layer}", site[0]))
+    linear: Any = model.module.get_submodule(part.replace("{layer}", site[0]))
     linear.weight[:, channels] = 0
 
     assert torch.equal(model.run(tokens), found)
@@ -216,9 +217,9 @@ def test_what_is_wrong_is_told_at_its_place(
 
 def test_what_nothing_reads_is_no_site(repository: Path) -> None:
     """Of a layer whose neurons are written nowhere."""
-    model = named(SITES, model=repository / "model")
-    model.module.model.layers[1].feed_forward.w2.weight.zero_()
-    model.module.save_pretrained(repository / "model")
+    module: Any = named(SITES, model=repository / "model").module
+    module.model.layers[1].feed_forward.w2.weight.zero_()
+    module.save_pretrained(repository / "model")
     at(repository).write_text(spec(nodes=CIRCUIT, sites=SITES + NEURONS))
     done = CliRunner().invoke(main, ["plan", str(at(repository))])
     assert done.exit_code == 2

@@ -10,10 +10,9 @@ from pathlib import Path
 import torch
 
 from pytest_circuits.errors import ModelError
-from pytest_circuits.model.handed.adapter import HandedModel
+from pytest_circuits.model.handed.adapter import HandedModel, logits_of
 from pytest_circuits.model.handed.hand_over import told_of
 from pytest_circuits.model.handed.named import with_sites
-from pytest_circuits.model.handed.steady import refuse_unsteady
 from pytest_circuits.model.huggingface.adapter import positions_of
 from pytest_circuits.model.huggingface.anatomy import Library
 from pytest_circuits.model.huggingface.attention import attend_openly
@@ -22,6 +21,7 @@ from pytest_circuits.model.huggingface.vocabulary import Vocabulary
 from pytest_circuits.model.protocol import Shows
 from pytest_circuits.model.reference import measure
 from pytest_circuits.model.reference_file import REFERENCE, read_reference_text
+from pytest_circuits.model.selfcheck import some_tokens
 from pytest_circuits.model.tensor_file import digest_tensors
 from pytest_circuits.spec.sites import SiteAt
 
@@ -51,17 +51,18 @@ def _named(
     stored: str,
     sites: Mapping[str, SiteAt],
 ) -> HandedModel:
-    del device, stored  # it is there; of what type its weights were is in the digest
+    del stored  # in the digest
     module.config.get_text_config().use_cache = False  # of no use here, and much to hold
     if any(at.kind == Shows.PATTERN for at in sites.values()):
         attend_openly(module.config)
     with told_of(path), torch.no_grad():
+        rows = logits_of(module, torch.zeros(1, 1, dtype=torch.long, device=device)).shape[-1]
         model = with_sites(
             module,
             sites,
             path=path,
             vocabulary=vocabulary,
-            plain=refuse_unsteady(module),
+            plain=logits_of(module, some_tokens(rows, device)),
             max_tokens=positions_of(module),
             digest=partial(digest_tensors, {}, digest),
         )

@@ -27,7 +27,7 @@ from pytest_circuits.model.selfcheck import (
     zero,
 )
 from pytest_circuits.spec.problems import listed, quoted
-from pytest_circuits.spec.sites import KINDS, SiteAt
+from pytest_circuits.spec.sites import GAUGES, KINDS, SiteAt
 
 _LAYER = "{layer}"
 
@@ -47,7 +47,7 @@ class _Named:
 
     @property
     def is_gauge(self) -> bool:
-        return self.at.kind in {shows.value for shows in Shows}
+        return self.at.kind in GAUGES
 
     @property
     def gauge(self) -> Gauge:

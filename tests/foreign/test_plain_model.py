@@ -330,7 +330,7 @@ def test_the_adapter_is_chosen_by_what_lies_in_the_directory(
 def test_its_circuit_is_drawn_and_explained_without_a_program(
     folder: Path, plain: PlainModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_circuits.model.open.load_model", lambda _: plain)
+    monkeypatch.setattr("pytest_circuits.model.open.load_model", lambda *_, **__: plain)
     spec, drawn = str(folder / "quote_close.circuit.yaml"), folder / "drawn.svg"
 
     told = CliRunner().invoke(main, ["show", spec])

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
 pytest.importorskip("transformers", reason="needs the extra: pip install 'pytest-circuits[hf]'")
 
 import tests.loaded  # noqa: F401  (for the runs inside this process)
 from pytest_circuits import Kind, Shows
+from pytest_circuits.circuit.scope import check_scope
 from pytest_circuits.cli import main
 from pytest_circuits.errors import ModelError
 from pytest_circuits.model.handed.adapter import HandedModel
@@ -227,6 +229,30 @@ def test_what_nothing_reads_is_no_site(repository: Path) -> None:
     assert done.exit_code == 2
     assert "side.circuit.yaml:15:3: " in done.output
     assert "'1.mlp.neuron': nothing reads what is there" in done.output
+
+
+def test_text_of_another_tokenizer_is_refused(repository: Path) -> None:
+    file = repository / "model" / "reference.safetensors"
+    save_file({"tokens": torch.full((2, 8), 26)}, file)
+    with pytest.raises(ModelError, match=r"reference\.safetensors: its text is of another tokeniz"):
+        named(SITES, model=repository / "model")
+
+
+def test_a_model_that_was_loaded_without_them_has_no_such_sites(folder: Path) -> None:
+    loaded = parse_spec(spec(sites=SITES), path=folder / "side.circuit.yaml")
+    (problem,) = check_scope(loaded, named(NEURONS, model=folder / "model"))
+    assert str(problem).startswith(f"{loaded.path}:12:3: the model has no sites 'attn.head'")
+
+
+def test_searches_in_one_directory_are_apart_by_what_is_named(repository: Path) -> None:
+    """One among heads, one among neurons, of which there is no circuit."""
+    at(repository).write_text(spec(sites=SITES))
+    other = repository / "circuits" / "other.circuit.yaml"
+    other.write_text(spec(sites=NEURONS).replace("circuit: side", "circuit: other"))
+    done = CliRunner().invoke(main, ["prune", str(other), str(at(repository)), "--no-controls"])
+    assert done.exit_code == 1, done.output
+    assert "other: " in done.output
+    assert {name: [*some] for name, some in load_spec(at(repository)).spec.nodes.items()} == CIRCUIT
 
 
 def test_a_candidate_without_these_sites_is_refused_at_their_line(

@@ -1,1 +1,1 @@
-"""Models that other code has built, and hands over as objects."""
+"""Models whose sites are named: objects of other code, and directories of transformers."""

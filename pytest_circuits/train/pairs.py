@@ -61,7 +61,7 @@ class PairLoss:
         plan = self._plan
         prompts, groups = self._drawn(step)
         effects = Effects.of(model, prompts, means)
-        margins = torch.cat([effects.margins, -_exchanged_margins(model, prompts)])
+        margins = torch.cat([effects.margins, _turned(model, prompts)])
         rising = min(1.0, progress / plan.rise) if plan.rise else 1.0
         loss = plan.task_weight * F.softplus(-margins).mean()
         for price, found in (
@@ -144,30 +144,28 @@ class Effects:
         return cls(margins, by_cue, by_text)
 
 
-def _exchanged_margins(model: SparseGPT, prompts: Prompts) -> Tensor:
-    """Margins of prompts whose tokens are those that correspond to them, of each that is no prompt.
+def exchanged(prompts: Prompts) -> tuple[Tensor, Tensor]:
+    """Prompts whose tokens are those that correspond to theirs: [R, T], and their rows [R].
 
-    Where the cues of a pair have different numbers of tokens, a model may read one that has none
-    to correspond to. Then the other prompt's values cannot change the answer, and no circuit holds
-    under them. So the foil has to lead here.
+    Of each prompt for which that is not its partner, because their cues have different numbers of
+    tokens. A model may read a token of the longer one to which none corresponds; then the other
+    prompt's values cannot change the answer, and no circuit holds under them.
     """
     other = prompts.tokens.view(-1, 2, prompts.tokens.shape[1]).flip(1).flatten(0, 1)
-    exchanged = other.gather(1, prompts.places)
-    places = torch.arange(other.shape[1], device=other.device)
-    inside = places <= prompts.last[:, None]
-    new = ((exchanged != other) & inside).any(1) | (prompts.last != _flipped(prompts.last))
-    rows = new.nonzero().flatten()
+    tokens = other.gather(1, prompts.places)
+    rows = (prompts.last != prompts.last.view(-1, 2).flip(1).flatten()).nonzero().flatten()
+    return tokens[rows], rows
+
+
+def _turned(model: SparseGPT, prompts: Prompts) -> Tensor:
+    """Margins of the foil over the answer where tokens are exchanged, [R]; it has to lead there."""
+    tokens, rows = exchanged(prompts)
     if not len(rows):
-        return prompts.tokens.new_zeros(0, dtype=torch.float32)
-    logits = model(exchanged[rows], at=prompts.last[rows])
+        return torch.zeros(0, device=tokens.device)
+    logits = model(tokens, at=prompts.last[rows])
     answer, foil = logits.gather(1, prompts.choices[rows]).unbind(-1)
-    margins: Tensor = answer - foil
+    margins: Tensor = foil - answer
     return margins
-
-
-def _flipped(x: Tensor) -> Tensor:
-    """Of each prompt what its partner has."""
-    return x.view(-1, 2).flip(1).flatten()
 
 
 def _partners(x: Tensor, places: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import parse_spec
 from pytest_circuits.train.behaviors import Tokens
-from pytest_circuits.train.pairs import Effects, encoded
+from pytest_circuits.train.pairs import Effects, encoded, exchanged
 from tests.known_models import (
     BIAS,
     BIAS_NODE,
@@ -73,6 +73,26 @@ def test_effects_are_those_of_the_known_circuit(tmp_path: Path) -> None:
     assert float(by_text[:, BIAS].mean()) > 0.5  # no cue's, but the text's:
     assert float(by_cue[:, BIAS].mean()) < 0.01
     assert float(by_cue[:, OUT].mean()) > 1
+
+
+def test_tokens_are_exchanged_where_cues_have_different_numbers_of_them(tmp_path: Path) -> None:
+    model = load_sparse_model(write_quote_copier(tmp_path / "model"))
+    reader = Tokens(model.tokenizer, model.max_tokens, model.device)
+    text = quote_spec(QUOTE_PATH)
+    pairs = PromptSpace(parse_spec(text, path=tmp_path / "q.yaml").spec.behavior).sample(3, seed=0)
+    _, none = exchanged(encoded(pairs, reader))
+    assert not len(none)  # each of them is its partner
+
+    longer = text.replace("""'"': '"'""", """'""': '"'""")  # two tokens where the other has one
+    spec = parse_spec(longer, path=tmp_path / "q.yaml").spec
+    prompts = encoded(PromptSpace(spec.behavior).sample(3, seed=0), reader)
+    tokens, rows = exchanged(prompts)
+    assert rows.tolist() == [*range(6)]
+    single, first, second = (model.encode(f"x = {cue}")[-1] for cue in ("'", '"', '""'))
+    cue = {single: second, first: single, second: single}
+    for row, prompt, last in zip(tokens, prompts.tokens, prompts.last, strict=True):
+        expected = [cue.get(token, token) for token in prompt.tolist()]
+        assert row.tolist()[: last + 1] == expected[: last + 1]
 
 
 def test_answers_hang_on_fewer_nodes_the_more_these_cost(

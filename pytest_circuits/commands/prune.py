@@ -157,8 +157,8 @@ def prune(
     of_masks = options["method"] in {"auto", "masks"}
     if options["start"] != "all" and not of_masks:
         raise UsageError("--start-from is about masks; leave it or --method away")
-    if options["rivals"] and not of_masks:
-        raise UsageError("--rivals are searched for with masks; leave it or --method away")
+    if options["rivals"] and options["method"] == "greedy":
+        raise UsageError("--rivals need masks or a ranking; leave it or --method greedy away")
     devices = device.split(",") if device else [None]
     if cluster is not None and len(devices) > 1:
         raise UsageError("--cluster gives each job its own GPUs; name one --device")

@@ -8,7 +8,7 @@ are chosen this way hundreds of times larger (appendix A.5).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +22,7 @@ from pytest_circuits.prune.masks import Masks, Search, learn
 from pytest_circuits.prune.objective import Objective
 from pytest_circuits.prune.plan import Method, Start
 from pytest_circuits.prune.pool import Prompts
+from pytest_circuits.prune.price import discounted
 from pytest_circuits.prune.soft_masks import alone, in_order, margins
 from pytest_circuits.prune.stages import Case, stage
 from pytest_circuits.system.progress import reporting
@@ -52,7 +53,7 @@ def _by_attribution(case: Case) -> Nodes:
     """The smallest prefix of the ranking by attribution that is good enough."""
     subject, barred = case.subject, set(case.forbidden)
     scores = attributed(subject.objective, subject.fill, subject.pool)
-    ranking = [node for node in ranked(scores) if node not in barred]
+    ranking = [node for node in ranked(scores, case.dear) if node not in barred]
     nodes = smallest(subject.judge.first, ranking, most=len(ranking))
     return nodes or Nodes.gather(ranking)
 
@@ -105,9 +106,13 @@ def patched(objective: Objective, prompts: Prompts) -> dict[str, Tensor]:
     }
 
 
-def ranked(attributed: Mapping[str, Tensor]) -> list[tuple[str, int]]:
-    """All nodes, the largest attribution of either sign first, then by their place in the model."""
-    return in_order({hook: (-values.abs()).tolist() for hook, values in attributed.items()})
+def ranked(attributed: Mapping[str, Tensor], priced: Collection[Node] = ()) -> list[Node]:
+    """All nodes, the largest attribution of either sign first, then by their place in the model.
+
+    priced: nodes whose attribution counts for less.
+    """
+    sizes = {hook: (-values.abs()).tolist() for hook, values in attributed.items()}
+    return in_order(discounted(sizes, priced))
 
 
 def _by_removal(case: Case) -> Nodes:

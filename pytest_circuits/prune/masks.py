@@ -30,13 +30,13 @@ from pytest_circuits.prune.adversary import EVERY, Adversary, Parts
 from pytest_circuits.prune.objective import Objective, Tried
 from pytest_circuits.prune.plan import MaskPlan
 from pytest_circuits.prune.pool import Prompts, together
+from pytest_circuits.prune.price import PRICE
 from pytest_circuits.prune.soft_masks import in_order
 from pytest_circuits.prune.stages import NOWHERE, Checkpoints
 from pytest_circuits.spec.ablations import Ablation
 
 _TOKENS = {"cpu": 1 << 13, "cuda": 1 << 20}  # of one forward; more searches take turns
 _BARELY_OFF = -0.05  # tau of a node that a search does not start with
-_PRICE = 5.0  # of a node that another circuit has, in nodes
 _SOONER = 0.2  # of tau at the start: such nodes go off before those that could take their place
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
 _MEASURED = 32  # pairs on which it is seen what all nodes come to
@@ -148,7 +148,7 @@ class Masks:
         """
         for k, search in enumerate(self.searches):
             for hook, channels in search.priced.channels:
-                self.costs[hook][k, list(channels)] = _PRICE
+                self.costs[hook][k, list(channels)] = PRICE
                 self.tau[hook][k, list(channels)] *= _SOONER
             if search.first is not None:
                 for hook, on in masks_of(self.model, [search.first]).items():

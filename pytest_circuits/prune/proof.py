@@ -6,7 +6,7 @@ and no loss is below zero: where that part alone is above the bar, the rest cann
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
 from math import comb
@@ -15,6 +15,7 @@ import numpy as np
 
 from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.circuit.view import View
+from pytest_circuits.prune.price import PRICE
 from pytest_circuits.prune.quality import Floats, Judge
 from pytest_circuits.spec.types import FoundBy
 
@@ -32,7 +33,7 @@ class Proof:
     of: nodes of that one. below: every circuit of fewer nodes than this was tried, and none of them
     is good enough. tried: how many circuits. best: where all of `below` nodes were tried too and
     some are good enough, the one of these with the least loss. equals: how many there are. common:
-    the nodes that all of them have.
+    the nodes that all of them have. Where nodes are priced, a node of them stands for so many.
     """
 
     of: int
@@ -64,14 +65,24 @@ class Proof:
         return told | {"equally_small": self.equals, "in_all": dict(self.common.channels)}
 
 
-def costs(nodes: int, size: int) -> int:
-    """How many circuits of fewer than `size` nodes there are, of so many."""
-    return sum(comb(nodes, fewer) for fewer in range(1, size))
+def costs(nodes: int, size: int, priced: int = 0) -> int:
+    """How many circuits of fewer than `size` nodes there are, of so many, these of them priced."""
+    return sum(_number(nodes, fewer, priced) for fewer in range(1, size))
 
 
-def afforded(nodes: int, size: int, most: int) -> int:
+def _number(nodes: int, size: int, priced: int) -> int:
+    """How many circuits of this size there are."""
+    return sum(comb(priced, k) * comb(nodes - priced, n) for k, n in _shares(size))
+
+
+def _shares(size: int) -> Iterator[tuple[int, int]]:
+    """How many priced nodes a circuit of this size may have, and how many others then."""
+    return ((k, size - PRICE * k) for k in range(size // PRICE + 1))
+
+
+def afforded(nodes: int, size: int, most: int, priced: int = 0) -> int:
     """How many of these are tried, where no size is begun that cannot be ended."""
-    totals = (costs(nodes, size) for size in range(1, size + 1))
+    totals = (costs(nodes, size, priced) for size in range(1, size + 1))
     return max(total for total in totals if total <= most)
 
 
@@ -83,19 +94,27 @@ def all_smaller(
     equals: bool,
     most: int,
     tell: Callable[[int], None],
+    priced: Collection[Node] = (),
 ) -> Proof:
     """Try every circuit of fewer nodes than `of`, the smallest first, up to so many.
 
     It ends with the first number of nodes of which there is one that is good enough, or of which
     not all can be tried. equals: whether those of as many nodes are tried too. tell: is given how
-    many were tried, on the way.
+    many were tried, on the way. priced: nodes that count as several each, in `of` as well.
     """
-    tried = 0
+    tried, dear = 0, [node for node in nodes if node in priced]
+    others = [node for node in nodes if node not in priced]
     for size in range(1, of + equals):
-        if tried + comb(len(nodes), size) > most:
+        if tried + _number(len(nodes), size, len(dear)) > most:
             return Proof(of, size, tried)
         good = list[Nodes]()
-        for some in _chunks(combinations(nodes, size)):
+        of_size = (
+            (*some, *more)
+            for k, n in _shares(size)
+            for some in combinations(dear, k)
+            for more in combinations(others, n)
+        )
+        for some in _chunks(of_size):
             good += _good(judge, some)
             tried += len(some)
             tell(tried)

@@ -24,6 +24,7 @@ from pytest_circuits.prune.alone import LARGEST
 from pytest_circuits.prune.met import Met
 from pytest_circuits.prune.objective import Left, Objective, Tried
 from pytest_circuits.prune.pool import Prompts
+from pytest_circuits.prune.price import cost, discounted
 from pytest_circuits.prune.quality import Bar, Judge, Quality
 from pytest_circuits.prune.soft_masks import in_order
 from pytest_circuits.spec.ablations import Ablation
@@ -44,17 +45,35 @@ _SHARP = 8.0  # of the soft maximum over pairs, per bar
 
 
 class Proposer:
-    """Says to first order which nodes would help a circuit most, and which it could spare."""
+    """Says to first order which nodes would help a circuit most, and which it could spare.
 
-    def __init__(self, judge: Judge, objective: Objective, prompts: Prompts) -> None:
+    Of circuits that are good enough the cheapest is wanted: where no node is priced, the smallest.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        objective: Objective,
+        prompts: Prompts,
+        *,
+        priced: frozenset[Node] = frozenset(),
+    ) -> None:
         self._judge, self._objective, self._prompts = judge, objective, prompts
+        self.priced = priced
+
+    def at_prices_of(self, priced: frozenset[Node]) -> Proposer:
+        """The same where these nodes cost more."""
+        return Proposer(self._judge, self._objective, self._prompts, priced=priced)
+
+    def cost(self, nodes: Nodes) -> int:
+        return cost(nodes, self.priced)
 
     def additions(self, nodes: Nodes, *, forbidden: frozenset[Node] = frozenset()) -> list[Node]:
         """Nodes outside a circuit, the most helpful first."""
         on = self._masks(nodes)
         uses = self._uses(on)
         slopes = _slopes(F.relu(uses - _PRESSING * uses.detach().max()).sum(), on)
-        return in_order(slopes, without=forbidden.union(nodes))
+        return in_order(discounted(slopes, self.priced), without=forbidden.union(nodes))
 
     def uses_without(self, nodes: Nodes) -> list[float]:
         """How much of the room below the bar is used without each node, by what is pressed most."""
@@ -155,10 +174,10 @@ def repair(
             turned = judge.turned(nodes)
             some = [[node] for node in turned] + [turned] * (len(turned) > 1)
             others += [Nodes.gather({*nodes}.difference(each)) for each in some]
-        better = _best(judge, others, failing, than=quality)
+        better = _best(judge, proposer, others, failing, than=quality)
         if better is None and judge.demands.max_gap is not None:
             fewer = [nodes.without(*node) for node in nodes]
-            better = _best(judge, fewer, failing, than=quality)
+            better = _best(judge, proposer, fewer, failing, than=quality)
         if better is None and quality.turned and judge.bar.roles:
             turned = judge.turned(nodes)
             nodes, forbidden = Nodes.gather({*nodes}.difference(turned)), forbidden.union(turned)
@@ -170,15 +189,20 @@ def repair(
 
 
 def _best(
-    judge: Judge, circuits: Sequence[Nodes], failing: frozenset[str], *, than: Quality
+    judge: Judge,
+    proposer: Proposer,
+    circuits: Sequence[Nodes],
+    failing: frozenset[str],
+    *,
+    than: Quality,
 ) -> tuple[Nodes, Quality, frozenset[str]] | None:
-    """The circuit that does best in what fails, of those that are better in all; the smallest.
+    """The circuit that does best in what fails, of those that are better in all; the cheapest.
 
     Gives its quality besides, and what fails then.
     """
     bar = judge.bar
     merits = [
-        (not q.reaches(bar), n.count * q.reaches(bar), q.excess(bar), i)
+        (not q.reaches(bar), proposer.cost(n) * q.reaches(bar), q.excess(bar), i)
         for i, (n, q) in enumerate(zip(circuits, judge.assess(circuits, only=failing), strict=True))
     ]
     for *_, i in sorted(merits)[:_FOLLOWED]:
@@ -234,14 +258,17 @@ def remove(
 ) -> Iterator[Nodes]:
     """Remove nodes that are not missed, the least missed first; yields every smaller circuit.
 
-    at_once: nodes that are removed together, at most; None: any number.
+    Priced nodes go before all others. at_once: nodes that are removed together, at most; None: any
+    number.
     """
-    bar = judge.bar
+    bar, priced = judge.bar, proposer.priced
 
     def spared(kept: list[Node]) -> list[int]:
         if len(kept) > LARGEST:
             uses = proposer.uses_without(Nodes.gather(kept))
-            return sorted(range(len(kept)), key=lambda i: (uses[i], i))[:_RANKED]
+            return sorted(range(len(kept)), key=lambda i: (kept[i] not in priced, uses[i], i))[
+                :_RANKED
+            ]
         parts = [(Nodes.gather(_without(kept, {i})), edges) for i in range(len(kept))]
         alone = judge.alone(parts)
         good = [i for i, quality in enumerate(alone) if quality.reaches(bar)]
@@ -249,7 +276,7 @@ def remove(
             return good
         others = proposer.uses_without(Nodes.gather(kept))
         uses = [max(q.use(bar), other) for q, other in zip(alone, others, strict=True)]
-        return sorted(good, key=lambda i: (uses[i], i))
+        return sorted(good, key=lambda i: (kept[i] not in priced, uses[i], i))
 
     def reaches(kept: list[Node]) -> bool:
         return judge.reaches((Nodes.gather(kept), edges))
@@ -286,7 +313,7 @@ def exchange(
     rounds: int,
     forbidden: frozenset[Node] = frozenset(),
 ) -> Iterator[Nodes]:
-    """Add one node where that lets two others go; yields every smaller circuit."""
+    """Add one node where that lets two others go, or a priced one; yields every cheaper circuit."""
     tried = set(forbidden)
     for _ in range(rounds):
         proposed = proposer.additions(nodes, forbidden=frozenset(tried))[:_EXCHANGED]
@@ -296,7 +323,7 @@ def exchange(
         for i in order[:_TRIED]:
             tried.add(proposed[i])
             *_, smaller = larger[i], *remove(judge, proposer, larger[i])
-            if smaller.count < nodes.count:
+            if proposer.cost(smaller) < proposer.cost(nodes):
                 nodes = smaller
                 yield nodes
                 break

@@ -117,7 +117,7 @@ def plan_of(request: Request) -> PrunePlan:
 
 def _fitted(plan: PrunePlan, request: Request, spec: Spec, model: Model) -> PrunePlan:
     """The plan with the method that fits a model, where a request leaves it open."""
-    of_masks = plan.start is not Start.ALL or plan.seeds > 1 or plan.rivals
+    of_masks = plan.start is not Start.ALL or plan.seeds > 1
     if request.method != AUTO or of_masks:
         return plan
     return replace(plan, method=Method.ATTRIBUTION) if ranks_nodes(spec, model) else plan

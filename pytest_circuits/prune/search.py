@@ -93,9 +93,9 @@ def find_circuits(
 
     A behavior for which no circuit is good enough gives the error that says so, and the others go
     on. forbidden: nodes that no circuit may have, which asks for the backup of a circuit. priced:
-    nodes that cost masks more than others, which asks for its rivals. folders: where what is found
-    on the way is kept, one a subject, so that a search that was killed goes on from there to the
-    same result.
+    nodes that cost more than others, which asks for its rivals. folders: where what is found on the
+    way is kept, one a subject, so that a search that was killed goes on from there to the same
+    result.
     """
     nothing, folders = Nodes.of({}), folders or [None] * len(subjects)
     barred, dear = forbidden or nothing, priced or nothing
@@ -151,7 +151,9 @@ def _searched(case: Case, drafted: list[Nodes]) -> Found:
 
 def _provable(case: Case, nodes: Nodes) -> bool:
     """Whether all smaller circuits are tried, because they are few."""
-    number = costs(all_nodes(case.subject.model).count, nodes.count)
+    number = costs(
+        all_nodes(case.subject.model).count, case.proposer.cost(nodes), case.priced.count
+    )
     plan, unheld = case.plan, case.subject.objective.demands.max_gap is None
     return unheld and plan.method is Method.ATTRIBUTION and number <= _most(plan)
 
@@ -173,14 +175,14 @@ def _refined(case: Case, circuits: list[Nodes]) -> list[Held]:
 @stage
 def repaired(case: Case, nodes: Nodes) -> Nodes | None:
     """A circuit with nodes that make it good enough; None where nothing does."""
-    judge, proposer = case.subject.judge, case.subject.proposer
+    judge, proposer = case.subject.judge, case.proposer
     return repair(judge, proposer, nodes, forbidden=frozenset(case.forbidden))
 
 
 @stage
 def removed(case: Case, nodes: Nodes) -> Nodes:
     """A circuit without the nodes that it can spare."""
-    judge, proposer = case.subject.judge, case.subject.proposer
+    judge, proposer = case.subject.judge, case.proposer
     return _last(case, nodes, remove(judge, proposer, nodes))
 
 
@@ -191,7 +193,7 @@ def held(case: Case, nodes: Nodes) -> Held | None:
 
 
 def _held(case: Case, nodes: Nodes, met: Sequence[Met]) -> Held | None:
-    judge, proposer = case.subject.judge, case.subject.proposer
+    judge, proposer = case.subject.judge, case.proposer
     with reporting(f"attacking {case.subject.spec.circuit}", nodes.count) as reporter:
 
         def tell(on_the_way: Held) -> None:
@@ -204,10 +206,10 @@ def _held(case: Case, nodes: Nodes, met: Sequence[Met]) -> Held | None:
 
 @stage
 def exchanged(case: Case, nodes: Nodes) -> Nodes:
-    """A circuit with nodes for each of which two others could go."""
+    """A circuit with nodes for each of which two others could go, or a priced one."""
     if _provable(case, nodes):  # all that an exchange may come to is among what is tried then
         return nodes
-    judge, proposer = case.subject.judge, case.subject.proposer
+    judge, proposer = case.subject.judge, case.proposer
     rounds, barred = case.plan.rounds, frozenset(case.forbidden)
     return _last(case, nodes, exchange(judge, proposer, nodes, rounds=rounds, forbidden=barred))
 
@@ -226,11 +228,13 @@ def proved(case: Case, nodes: Nodes) -> Proof:
     judge, most = case.subject.judge, _most(case.plan)
     model, barred = case.subject.model, set(case.forbidden)
     every = [node for node in in_forward_order(all_nodes(model), model) if node not in barred]
-    equals = case.plan.certify
-    total = afforded(len(every), nodes.count + equals, most)
+    equals, of, dear = case.plan.certify, case.proposer.cost(nodes), case.dear
+    total = afforded(len(every), of + equals, most, len(dear))
     about = f"trying smaller circuits of {case.subject.spec.circuit}, each of them"
     with reporting(about, total) as reporter:
-        return all_smaller(judge, every, of=nodes.count, equals=equals, most=most, tell=reporter.at)
+        return all_smaller(
+            judge, every, of=of, equals=equals, most=most, tell=reporter.at, priced=dear
+        )
 
 
 @stage
@@ -241,10 +245,10 @@ def certified_nodes(case: Case, nodes: Nodes) -> Certified:
 
 @stage
 def smallest(case: Case, circuits: list[Nodes]) -> Nodes:
-    """The circuit of the fewest nodes, and of those the one with the least loss."""
+    """The circuit of the fewest nodes, at their prices; of those the one with the least loss."""
     qualities = case.subject.judge.alone([(nodes, None) for nodes in circuits])
     losses = {nodes: quality.loss for nodes, quality in zip(circuits, qualities, strict=True)}
-    return min(circuits, key=lambda nodes: (nodes.count, losses[nodes]))
+    return min(circuits, key=lambda nodes: (case.proposer.cost(nodes), losses[nodes]))
 
 
 @stage
@@ -360,6 +364,7 @@ def _nodes_alone(plan: PrunePlan) -> PrunePlan:
         controls=False,
         exhaust=False,
         rivals=False,
+        certify=False,
         calibrate=False,
     )
 

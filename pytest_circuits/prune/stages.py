@@ -23,11 +23,12 @@ import torch
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.errors import CircuitsError, UsageError
 from pytest_circuits.model.checkpoints import Checkpoint, CheckpointError, newest, save
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prune.plan import PrunePlan, Start
+from pytest_circuits.prune.refine import Proposer
 from pytest_circuits.prune.request import saving
 from pytest_circuits.prune.subject import NotFoundError, Subject
 from pytest_circuits.system.files import parse_json, read_bounded, write_atomic
@@ -71,6 +72,16 @@ class Case:
     forbidden: Nodes  # which no circuit may have
     priced: Nodes  # which cost more
     notes: Notes
+
+    @property
+    def dear(self) -> frozenset[Node]:
+        """The priced nodes, to ask whether a node is one of them."""
+        return frozenset(self.priced)
+
+    @property
+    def proposer(self) -> Proposer:
+        """The proposer of the subject, which knows these prices."""
+        return self.subject.proposer.at_prices_of(self.dear)
 
     @classmethod
     def of(

@@ -19,6 +19,7 @@ from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prune.plan import Method, PrunePlan
 from pytest_circuits.prune.proof import Proof, afforded, all_smaller, costs
 from pytest_circuits.prune.quality import Judge
+from pytest_circuits.prune.refine import exchange, remove
 from pytest_circuits.prune.search import find_circuits
 from pytest_circuits.prune.subject import NotFoundError, Subject
 from pytest_circuits.spec.load import load_spec, parse_spec
@@ -71,6 +72,51 @@ def test_it_finds_what_asking_each_circuit_finds(folder: Path) -> None:
     assert (found.below, found.tried, found.equals) == (2, 5 + 10, 2)
     assert found.best in good
     assert found.common == Nodes.gather([some[0]])
+
+
+def test_a_priced_node_counts_as_five_of_those_that_are_tried(folder: Path) -> None:
+    judge = subject_of(folder, "twins", PLAN.sufficient_only()).judge
+    some: list[Node] = [("0.attn.head", 5), *BOTH, ("0.attn.head", 1), ("1.attn.head", 0)]
+    asked = {"of": 7, "equals": False, "most": 100}
+
+    for dear, other in (BOTH, BOTH[::-1]):
+        found = proof_of(judge, some, priced={dear}, **asked)
+        assert (found.below, found.tried, found.equals) == (2, 4 + 6, 1)
+        assert found.best == Nodes.gather([some[0], other])
+
+    found = proof_of(judge, some, priced=set(BOTH), **asked)
+    assert found.tried == costs(5, 7, priced=2) == afforded(5, 7, 100, priced=2) == 7 + 2 + 2 * 3
+    assert (found.below, found.equals) == (6, 2), "none of 7 without them, none of 2 alone"
+
+
+def test_of_two_heads_that_do_the_same_the_priced_one_goes(folder: Path) -> None:
+    subject = subject_of(folder, "twins", PLAN.sufficient_only())
+    both = Nodes.gather([("0.attn.head", PAIR[0]), *BOTH])
+    for dear, other in (BOTH, BOTH[::-1]):
+        proposer = subject.proposer.at_prices_of(frozenset([dear]))
+        *_, left = remove(subject.judge, proposer, both)
+        assert left == both.without(*dear)
+        assert proposer.cost(both) == proposer.cost(left) + 5
+        (better,) = exchange(subject.judge, proposer, both.without(*other), rounds=1)
+        assert better == left
+
+
+def test_a_head_that_does_as_another_does_is_its_rival(folder: Path) -> None:
+    path = folder / "circuits" / "twins.circuit.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(spec().replace("../model", "../twins").replace("[mean, contrast]", "mean"))
+    asked = ["--rivals", "--sufficient-only", "--no-controls"]
+
+    done = CliRunner().invoke(main, ["prune", str(path), *asked])
+
+    assert done.exit_code == 0, done.output
+    found = load_spec(path).spec
+    rival = found.found_by["rival_1"]
+    assert (found.found_by["method"], found.rivals) == ("attribution", 1)
+    assert isinstance(rival, dict)
+    assert found.nodes["0.attn.head"] == rival["0.attn.head"] == (PAIR[0],)
+    assert sorted(found.nodes["1.attn.head"] + rival["1.attn.head"]) == sorted([PAIR[1], TWIN])
+    assert "no more rivals: the next one shares" in done.output
 
 
 def test_of_two_heads_that_do_the_same_neither_is_in_all(folder: Path) -> None:
@@ -137,7 +183,7 @@ def test_what_is_told(proof: Proof, told: str) -> None:
 
 def test_the_command_ranks_where_nodes_are_few_and_says_what_it_knows(folder: Path) -> None:
     path = folder / "circuits" / "side.circuit.yaml"
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     path.write_text(spec().replace("[mean, contrast]", "contrast"))
 
     done = CliRunner().invoke(main, ["prune", str(path), "--certify"])

@@ -32,6 +32,7 @@ from pytest_circuits.spec.types import Spec
 from pytest_circuits.spec.write import write_spec
 from tests.known_models import (
     D_HEAD,
+    KnownAnswer,
     Weights,
     quote_copier,
     quote_spec,
@@ -193,11 +194,47 @@ def test_rivals_that_do_not_fit_into_a_specification_are_counted_and_not_listed(
     assert spec.found_by["rival_8_task_loss"] == 0.0
 
 
-def test_rivals_are_searched_for_with_masks_alone(known: Callable[..., Known]) -> None:
-    case = known(quote_copier(0))
+def test_a_ranking_finds_the_path_that_does_the_same_and_says_why_it_ends(tmp_path: Path) -> None:
+    write_quote_copier(tmp_path / "model", Weights(weak=Weights().path))
+    path = tmp_path / "q.circuit.yaml"
+    path.write_text(quote_spec({}, claims=("behaves", "sufficient")))
+
+    result = CliRunner().invoke(main, ["prune", str(path), *QUICK, "--rivals", "--sufficient-only"])
+
+    assert result.exit_code == 0, result.output
+    spec = load_spec(path).spec
+    assert (spec.found_by["method"], spec.rivals) == ("attribution", 1)
+    rival = spec.found_by["rival_1"]
+    assert isinstance(rival, dict)
+    assert sorted(spec.nodes["0.attn.v"] + rival["0.attn.v"]) == [0, D_HEAD], "one head each"
+    assert rival.keys() == spec.nodes.keys()
+    # Whatever copies the quote, the channel that only biases the answer has to be there.
+    assert f"rival 1: 5 nodes, {1 / 5:.0%} of them shared, meet the same demands" in result.output
+    assert spec.found_by["rival_1_shared"] == 0.2
+    end = "the next one shares 80% of its nodes with one that is known"
+    assert spec.found_by["rivals_end"] == end
+    assert f"no more rivals: {end}" in result.output
+
+
+@pytest.mark.parametrize("answer", [quote_copier, redundant_quote])
+def test_a_ranking_finds_no_rival_of_what_the_model_needs_whole(
+    known: Callable[..., Known], answer: Callable[[int], KnownAnswer]
+) -> None:
+    case = known(answer(0))
     result = CliRunner().invoke(main, ["prune", str(case.spec), *QUICK, "--rivals"])
+    assert result.exit_code == 0, result.output
+    spec = load_spec(case.spec).spec
+    assert (Nodes.of(spec.nodes), spec.rivals) == (case.nodes, 0)
+    end = "the next one shares 100% of its nodes with one that is known"
+    assert f"no rival: {end}" in result.output
+
+
+def test_greedy_removal_searches_for_no_rivals(known: Callable[..., Known]) -> None:
+    case = known(quote_copier(0))
+    asked = ["prune", str(case.spec), *QUICK, "--method", "greedy", "--rivals"]
+    result = CliRunner().invoke(main, asked)
     assert result.exit_code == 4
-    assert "--rivals are searched for with masks" in result.output
+    assert "--rivals need masks or a ranking; leave it or --method greedy away" in result.output
 
 
 @pytest.mark.parametrize("method", ["attribution", "greedy"])

@@ -20,7 +20,8 @@ from pytest_circuits.prune.plan import Method, PrunePlan
 from pytest_circuits.prune.proof import Proof, afforded, all_smaller, costs
 from pytest_circuits.prune.quality import Judge
 from pytest_circuits.prune.refine import exchange, remove
-from pytest_circuits.prune.search import find_circuits
+from pytest_circuits.prune.search import find_circuits, proved, smallest
+from pytest_circuits.prune.stages import Case
 from pytest_circuits.prune.subject import NotFoundError, Subject
 from pytest_circuits.spec.load import load_spec, parse_spec
 from tests.huggingface.side import CIRCUIT, PAIR, reference_text, spec, write
@@ -87,6 +88,21 @@ def test_a_priced_node_counts_as_five_of_those_that_are_tried(folder: Path) -> N
     found = proof_of(judge, some, priced=set(BOTH), **asked)
     assert found.tried == costs(5, 7, priced=2) == afforded(5, 7, 100, priced=2) == 7 + 2 + 2 * 3
     assert (found.below, found.equals) == (6, 2), "none of 7 without them, none of 2 alone"
+
+
+def test_a_known_circuit_does_not_take_the_place_of_a_rival_that_is_larger(folder: Path) -> None:
+    subject = subject_of(folder, "twins", PLAN.sufficient_only())
+    (dear, twin), nothing = BOTH, Nodes.of({})
+    rival = Nodes.gather([("0.attn.head", PAIR[0]), twin])
+    larger = Nodes.gather([*rival, ("1.attn.head", 0)])
+    reference = load_reference(subject.model)
+    case = Case.of(subject, reference, PLAN, None, forbidden=nothing, priced=Nodes.gather([dear]))
+
+    proof = case.run(proved, larger)
+
+    assert (proof.of, proof.below, proof.best) == (3, 2, rival)
+    assert (proof.equals, proof.tried) == (1, costs(32, 3, priced=1)) == (1, 31 + 465)
+    assert case.run(smallest, [KNOWN, larger]) == larger, "three nodes, and no known one"
 
 
 def test_of_two_heads_that_do_the_same_the_priced_one_goes(folder: Path) -> None:

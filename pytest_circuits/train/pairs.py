@@ -61,7 +61,7 @@ class PairLoss:
         plan = self._plan
         prompts, groups = self._drawn(step)
         effects = Effects.of(model, prompts, means)
-        margins = torch.cat([effects.margins, _turned(model, prompts)])
+        margins = torch.cat([effects.margins, turned(model, prompts)])
         rising = min(1.0, progress / plan.rise) if plan.rise else 1.0
         loss = plan.task_weight * F.softplus(-margins).mean()
         for price, found in (
@@ -157,7 +157,7 @@ def exchanged(prompts: Prompts) -> tuple[Tensor, Tensor]:
     return tokens[rows], rows
 
 
-def _turned(model: SparseGPT, prompts: Prompts) -> Tensor:
+def turned(model: SparseGPT, prompts: Prompts) -> Tensor:
     """Margins of the foil over the answer where tokens are exchanged, [R]; it has to lead there."""
     tokens, rows = exchanged(prompts)
     if not len(rows):

@@ -38,7 +38,7 @@ _CONCLUDED = (0, 1)  # exit statuses of a search that is over, with or without a
     help="How nodes are proposed before they are refined: learnt masks, the ranking by integrated "
     "gradients, or removal from the outputs back to the inputs. auto: the ranking among up to "
     "1,024 nodes of a model that runs no circuits compiled, such as the heads of one of "
-    "transformers; else masks.",
+    "transformers; else masks, and where these lead to no circuit the ranking.",
 )
 @click.option(
     "--start-from",

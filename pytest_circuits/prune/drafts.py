@@ -54,8 +54,8 @@ def _by_attribution(case: Case) -> Nodes:
     subject, barred = case.subject, set(case.forbidden)
     scores = attributed(subject.objective, subject.fill, subject.pool)
     ranking = [node for node in ranked(scores, case.dear) if node not in barred]
-    nodes = smallest(subject.judge.first, ranking, most=len(ranking))
-    return nodes or Nodes.gather(ranking)
+    most = min(len(ranking), case.plan.most_ranked or len(ranking))
+    return smallest(subject.judge.first, ranking, most=most) or Nodes.gather(ranking[:most])
 
 
 def attributed(

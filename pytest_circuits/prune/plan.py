@@ -16,6 +16,7 @@ class Method(StrEnum):
 
 
 AUTO = "auto"  # of a request: the method that fits the model
+_MOST_RANKED = 128  # nodes, of a ranking that takes the place of masks
 FEW_NODES = 1024  # up to which a ranking is refined sooner than masks are learnt
 
 
@@ -64,6 +65,7 @@ class PrunePlan:
 
     method: Method = Method.MASKS
     start: Start = Start.ALL  # of the masks; their controls always start with all nodes
+    most_ranked: int | None = None  # nodes that a ranking begins with; None: all that it takes
     masks: MaskPlan = field(default_factory=MaskPlan)
     seed: int = 0
     seeds: int = 1  # mask searches of each behavior, in one batch
@@ -110,6 +112,14 @@ class PrunePlan:
             correlation_share=0.9,
             attention_share=0.8,
         )
+
+    def by_ranking(self) -> PrunePlan:
+        """The search that begins again with a ranking, where masks led to no circuit.
+
+        Masks may keep one path of two, and refinement adds no path that takes several nodes at
+        once. A ranking has the nodes of both at its top, or is of no use: many nodes hold slowly.
+        """
+        return replace(self, method=Method.ATTRIBUTION, seeds=1, most_ranked=_MOST_RANKED)
 
     def calibrated(self) -> PrunePlan:
         """The search for circuits that are calibrated: they may be less sure before."""

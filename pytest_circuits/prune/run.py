@@ -83,7 +83,7 @@ def search(request: Request, loaded: Sequence[LoadedSpec]) -> int:
     for path, group in groups:
         model = opened(group[0].loaded, path)
         fitted = _fitted(plan, request, group[0].loaded.spec, model)
-        failed |= _search_together(group, fitted, model)
+        failed |= _search_together(group, fitted, model, again=_again(fitted, request))
     return FOUND_NOTHING if failed else 0
 
 
@@ -123,6 +123,12 @@ def _fitted(plan: PrunePlan, request: Request, spec: Spec, model: Model) -> Prun
     return replace(plan, method=Method.ATTRIBUTION) if ranks_nodes(spec, model) else plan
 
 
+def _again(plan: PrunePlan, request: Request) -> PrunePlan | None:
+    """The plan of another search where masks lead to no circuit, unless they were asked for."""
+    of_masks = plan.start is not Start.ALL or plan.seeds > 1 or plan.method is not Method.MASKS
+    return None if request.method != AUTO or of_masks else plan.by_ranking()
+
+
 def _by_model(
     wanted: Sequence[_Wanted], model: str | None, plan: PrunePlan
 ) -> list[tuple[Path, list[_Wanted]]]:
@@ -137,8 +143,13 @@ def _by_model(
     return list(groups.values())
 
 
-def _search_together(wanted: Sequence[_Wanted], plan: PrunePlan, model: Model) -> bool:
-    """Search those of one model in one batch; True if something was not found."""
+def _search_together(
+    wanted: Sequence[_Wanted], plan: PrunePlan, model: Model, *, again: PrunePlan | None
+) -> bool:
+    """Search those of one model in one batch; True if something was not found.
+
+    again: the plan of another search for each that was not found.
+    """
     reference = load_reference(model)
     ready, failed = [], False
     for each in wanted:
@@ -152,12 +163,17 @@ def _search_together(wanted: Sequence[_Wanted], plan: PrunePlan, model: Model) -
     subjects = [subject for *_, subject in ready]
     folders = [each.folder for each, *_ in ready]
     results = find_circuits(subjects, reference, plan, folders=folders)
-    for (each, spec, subject), found in zip(ready, results, strict=True):
+    for (each, spec, subject), first in zip(ready, results, strict=True):
+        found, used = first, plan
+        if isinstance(first, NotFoundError) and again:
+            click.echo(f"{spec.circuit}: masks lead to no circuit; a ranking is tried", err=True)
+            used = again
+            (found,) = find_circuits([subject], reference, used, folders=[each.folder])
         if isinstance(found, NotFoundError):
-            failed = _tell(found)
+            failed = _tell(first if isinstance(first, NotFoundError) else found)
             continue
-        _write(each, spec, completed(spec, found, plan, model, each.target), plan)
-        report(each.target, found, plan, before=spec)
+        _write(each, spec, completed(spec, found, used, model, each.target), used)
+        report(each.target, found, used, before=spec)
         _warn(subject.judge, found)
         click.echo(f"Put it to the test: pytest --circuits {each.target}")
     return failed

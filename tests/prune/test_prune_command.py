@@ -20,13 +20,14 @@ from pytest_circuits.claims.setup import make_bench
 from pytest_circuits.cli import main
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import load_reference
-from pytest_circuits.prune import masks
-from pytest_circuits.prune.plan import MaskPlan, PrunePlan
+from pytest_circuits.prune import masks, search
+from pytest_circuits.prune.plan import MaskPlan, Method, PrunePlan
 from pytest_circuits.prune.quality import Quality
 from pytest_circuits.prune.run import completed
 from pytest_circuits.prune.search import Found, Rivals, find_circuits
 from pytest_circuits.prune.soft_masks import margins
-from pytest_circuits.prune.subject import Subject, demands_of
+from pytest_circuits.prune.stages import Case
+from pytest_circuits.prune.subject import NotFoundError, Subject, demands_of
 from pytest_circuits.spec.load import load_spec
 from pytest_circuits.spec.types import Spec
 from pytest_circuits.spec.write import write_spec
@@ -247,6 +248,32 @@ def test_other_methods_lead_to_the_known_circuit_too(
     assert result.exit_code == 0, result.output
     assert Nodes.of(load_spec(case.spec).spec.nodes) == case.nodes
     assert load_spec(case.spec).spec.calibration is None  # that of another circuit
+
+
+def test_a_ranking_is_tried_where_masks_lead_to_no_circuit(
+    known: Callable[..., Known], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = search._searched
+
+    def none_by_masks(case: Case, drafted: list[Nodes]) -> Found:
+        if case.plan.method is Method.MASKS:
+            raise NotFoundError("quote: no circuit found")
+        return searched(case, drafted)
+
+    monkeypatch.setattr(search, "_searched", none_by_masks)
+    case = known(quote_copier(0))
+    asked = ["prune", str(case.spec), "--steps", "1", "--no-controls", "--no-edges"]
+    only = CliRunner().invoke(main, [*asked, "--method", "masks"])
+    assert only.exit_code == 1
+    assert "a ranking is tried" not in only.output
+
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 0, result.output
+    assert "masks lead to no circuit; a ranking is tried" in result.output
+    spec = load_spec(case.spec).spec
+    assert spec.found_by["method"] == "attribution"
+    assert "steps" not in spec.found_by
+    assert Nodes.of(spec.nodes) == case.nodes
 
 
 def test_what_was_measured_on_another_circuit_is_to_be_measured_again(

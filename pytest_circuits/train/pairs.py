@@ -6,10 +6,11 @@ text alone spreads both over hundreds of nodes. Here every node pays for its eff
 
     e = sum over tokens of |x - x'| |dm/dx|, in nats,
 
-where m is the margin of the answer over the foil and x' what ablation would put in its place: a
-first-order estimate (attribution patching, Nanda 2023; Syed et al. 2023). It pays e / (e + small),
-so that few nodes of large effect are cheaper than many of small effect. The slope dm/dx counts as
-given: a node gets cheaper by carrying less, not by being read less.
+where m is the margin of the answer over the foil and x' what ablation would put in its place (by
+text at large, the size of the sum: a mean is the same at every token): a first-order estimate
+(attribution patching, Nanda 2023; Syed et al. 2023). It pays e / (e + small), so that few nodes of
+large effect are cheaper than many of small effect. The slope dm/dx counts as given: a node gets
+cheaper by carrying less, not by being read less.
 """
 
 from __future__ import annotations

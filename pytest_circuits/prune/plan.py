@@ -119,7 +119,7 @@ class PrunePlan:
         Masks may keep one path of two, and refinement adds no path that takes several nodes at
         once. A ranking has the nodes of both at its top, or is of no use: many nodes hold slowly.
         """
-        return replace(self, method=Method.ATTRIBUTION, seeds=1, most_ranked=_MOST_RANKED)
+        return replace(self, method=Method.ATTRIBUTION, most_ranked=_MOST_RANKED)
 
     def calibrated(self) -> PrunePlan:
         """The search for circuits that are calibrated: they may be less sure before."""

@@ -160,6 +160,8 @@ def prepared(
     def tokenised() -> Corpus:
         return prepare(config.data, folder.tokens, base=base)
 
+    if config.pairs and world.size > 1:
+        raise UsageError("pairs are learnt by one process; start it without torchrun")
     # What is wrong there is said before an hour of tokenising, as far as it can be known.
     known = None if folder.tokens.exists() else config.data.tokenizer.file
     words = None if known is None else load_tokenizer(base / known)
@@ -186,8 +188,6 @@ def _pair_loss(config: TrainConfig, corpus: Corpus, base: Path, world: World) ->
     """What pairs add to the loss, where some are learnt."""
     if config.pairs is None:
         return None
-    if world.size > 1:
-        raise UsageError("pairs are learnt by one process; start it without torchrun")
     reader = Tokens(corpus.tokenizer, config.shape.max_tokens, world.device)
     pairs = learnt(config, base, corpus.tokenizer)
     return PairLoss(config.pairs, pairs, reader, seed=config.seed)

@@ -230,7 +230,7 @@ def main() -> None:
     asked = parser.parse_args()
     print(f"threads: {torch.get_num_threads()}")
     right = known_answers(asked.known)
-    model = load_sparse_model(ROOT / "models" / "tinypython")
+    model = load_sparse_model(ROOT / "models" / "plainpython")
     reference = load_reference(model)
     seconds = compare(asked.behaviors, model, reference)
     subject = bundled_subject(asked.behaviors[0], model, reference, PLAN)

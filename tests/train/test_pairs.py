@@ -12,13 +12,18 @@ from safetensors.torch import load_file
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, View
+from pytest_circuits.errors import UsageError
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.model.sparse.directory import load_sparse_model
 from pytest_circuits.prompts.space import PromptSpace
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import parse_spec
 from pytest_circuits.train.behaviors import Tokens
+from pytest_circuits.train.config import Pairs, TrainConfig
+from pytest_circuits.train.distributed import World
+from pytest_circuits.train.job import prepared
 from pytest_circuits.train.pairs import Effects, encoded, exchanged
+from pytest_circuits.train.run_folder import RunFolder
 from tests.known_models import (
     BIAS,
     BIAS_NODE,
@@ -170,3 +175,10 @@ def test_answers_that_are_no_token_of_the_run_are_named(quotes: Path, run_train:
     result = run_train(pairs=PAIRS)
     assert result.exit_code == 4
     assert "pairs.behaviors cannot be asked with the tokenizer of this run" in result.output
+
+
+def test_several_processes_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    config = TrainConfig(pairs=Pairs(behaviors=("nowhere.circuit.yaml",)))
+    world = World(torch.device("cpu"), rank=0, size=2)
+    with pytest.raises(UsageError, match="pairs are learnt by one process"):
+        prepared(config, RunFolder(tmp_path / "out"), world, base=tmp_path)

@@ -38,7 +38,6 @@ from pytest_circuits.spec.types import SpecificClaim
 HAD = 0.9  # rate of another behavior in the whole model, where its file has no claim `behaves`
 CHANCE = 0.5
 FEW = 4  # pairs of it, and windows of text, on which random circuits are ablated
-WINDOWS = 100  # of reference text
 TEXT = "general text"
 
 
@@ -150,7 +149,8 @@ def _measured(bench: Bench, loaded: LoadedSpec) -> _Other:
 
 
 def _text(bench: Bench, alpha: float) -> _Harm:
-    whole, without = text_losses(bench.runner, [WHOLE, bench.without], windows=WINDOWS)
+    windows = bench.spec.protocol.pairs
+    whole, without = text_losses(bench.runner, [WHOLE, bench.without], windows=windows)
     views = [WHOLE, bench.without, *(View.without(nodes) for nodes in bench.controls_outside)]
     few = text_losses(bench.runner, views, windows=FEW).mean(axis=1)
     if not np.isfinite(without - whole).all():
@@ -268,7 +268,7 @@ def _worst(bench: Bench) -> Ranked:
 def _cost(situation: Situation) -> Cost:
     shared = {Shared.WHOLE: situation.prompts, **situation.first(Shared.WITHOUT, situation.prompts)}
     controls = situation.spec.protocol.controls
-    text = 2 * WINDOWS + FEW * (2 + controls)
+    text = 2 * situation.spec.protocol.pairs + FEW * (2 + controls)
     pairs = sum(2 * drawn(x.spec, x.spec.protocol.pairs) + FEW * controls for x in situation.others)
     return Cost(shared | {Shared.WITHOUT_RANDOM: situation.controls}, own=text + 2 * pairs)
 

@@ -35,7 +35,7 @@ from pytest_circuits.prune.soft_masks import in_order
 from pytest_circuits.prune.stages import NOWHERE, Checkpoints
 from pytest_circuits.spec.ablations import Ablation
 
-_TOKENS = {"cpu": 1 << 13, "cuda": 1 << 20}  # of one forward; more searches take turns
+_TOKENS, _TOKENS_ON_CUDA = 1 << 13, 1 << 20  # of one forward; more searches take turns
 _BARELY_OFF = -0.05  # tau of a node that a search does not start with
 _SOONER = 0.2  # of tau at the start: such nodes go off before those that could take their place
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
@@ -279,7 +279,8 @@ class _Step:
         """
         losses, counts, unlike = torch.zeros(3, len(pressure), device=pressure.device)
         tokens = self.prompts.tokens[0].numel() * self.objective.demands.runs
-        few = max(1, _TOKENS[self.objective.model.device.type] // tokens)
+        on_cuda = self.objective.model.device.type == "cuda"
+        few = max(1, (_TOKENS_ON_CUDA if on_cuda else _TOKENS) // tokens)
         for start in range(0, len(pressure), few):
             some = slice(start, start + few)
             on = {hook: _heaviside(tau[some]) for hook, tau in self.masks.tau.items()}

@@ -82,8 +82,8 @@ def search(request: Request, loaded: Sequence[LoadedSpec]) -> int:
     refuse([p for at, group in groups for p in _problems(group, plan, opened(group[0].loaded, at))])
     for path, group in groups:
         model = opened(group[0].loaded, path)
-        fitted = _fitted(plan, request, group[0].loaded.spec, model)
-        failed |= _search_together(group, fitted, model, again=_again(fitted, request))
+        first, again = _plans(plan, request, group[0].loaded.spec, model)
+        failed |= _search_together(group, first, model, again=again)
     return FOUND_NOTHING if failed else 0
 
 
@@ -115,18 +115,20 @@ def plan_of(request: Request) -> PrunePlan:
     return plan.calibrated() if request.calibrate else plan
 
 
-def _fitted(plan: PrunePlan, request: Request, spec: Spec, model: Model) -> PrunePlan:
-    """The plan with the method that fits a model, where a request leaves it open."""
+def _plans(
+    plan: PrunePlan, request: Request, spec: Spec, model: Model
+) -> tuple[PrunePlan, PrunePlan | None]:
+    """The plan of the search, and of another one where it leads to no circuit.
+
+    Where a request leaves the method open, a ranking follows masks, or takes their place where it
+    fits the model.
+    """
     of_masks = plan.start is not Start.ALL or plan.seeds > 1
     if request.method != AUTO or of_masks:
-        return plan
-    return replace(plan, method=Method.ATTRIBUTION) if ranks_nodes(spec, model) else plan
-
-
-def _again(plan: PrunePlan, request: Request) -> PrunePlan | None:
-    """The plan of another search where masks lead to no circuit, unless they were asked for."""
-    of_masks = plan.start is not Start.ALL or plan.seeds > 1 or plan.method is not Method.MASKS
-    return None if request.method != AUTO or of_masks else plan.by_ranking()
+        return plan, None
+    if ranks_nodes(spec, model):
+        return replace(plan, method=Method.ATTRIBUTION), None
+    return plan, plan.by_ranking()
 
 
 def _by_model(

@@ -287,7 +287,8 @@ class Protocol(Frozen):
     ] = 0.01
     """The risk of a wrong pass that each bound allows."""
     pairs: Annotated[int, Field(ge=100, le=100_000)] = 500
-    """Contrast pairs in the sample; a space that is not larger is run whole."""
+    """Contrast pairs in the sample, and windows of general text for `specific`; a space, or a text,
+    that is not larger is run whole."""
     search: Annotated[int, Field(ge=10, le=10_000)] = 100
     """Examples that the search for a counterexample tries."""
     controls: Annotated[

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_circuits.circuit.text_loss import text_losses
+from pytest_circuits.circuit.view import WHOLE
 from pytest_circuits.claims.bench import Bench
 from pytest_circuits.claims.evidence import Evidence, Verdict
 from pytest_circuits.claims.laws import run_claim
@@ -57,6 +59,24 @@ def test_the_path_of_one_behavior_leaves_the_other(
         0.74 if behavior == "quote" else 0.69, abs=0.05
     )
     assert evidence.measures["harm_others"] == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("pairs", [100, 300])
+def test_general_text_is_read_in_as_many_windows_as_there_are_pairs(
+    tmp_path: Path, copier: Model, pairs: int
+) -> None:
+    protocol = f"{{pairs: {pairs}, search: 10, controls: 19}}"
+    there = bench(tmp_path, copier, QUOTE_PATH, protocol=protocol)
+
+    evidence = run_claim(there, "specific")
+
+    losses = {
+        windows: text_losses(there.runner, [WHOLE, there.without], windows=windows).mean(axis=1)
+        for windows in (100, 300)
+    }
+    harm = {windows: without - whole for windows, (whole, without) in losses.items()}
+    assert evidence.measures["harm_text"] == pytest.approx(harm[pairs], abs=1e-9)
+    assert abs(harm[100] - harm[300]) > 1e-6
 
 
 @pytest.mark.parametrize("name", ["a", "b", "c"])

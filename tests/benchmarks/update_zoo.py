@@ -1,9 +1,10 @@
 """The release gate and a zoo of updates: which of them pass, and which should.
 
-For every seed a small model is trained (one core, a minute and a half), the circuits of three
-behaviors are found in it, baselines are recorded, and `examples/release_gate/make_zoo.py` makes its
-zoo. Then `pytest --circuits --circuits-model MEMBER` runs for every member twice: against the
-recorded baseline files, and against the baseline model.
+For every seed a small model is trained (one core, two minutes), which learns the prompts of three
+behaviors with a price on what their answers hang on, as the bundled one does. Their circuits are
+found, baselines are recorded, and `examples/release_gate/make_zoo.py` makes the zoo; updates are
+trained on text alone. Then `pytest --circuits --circuits-model MEMBER` runs for every member twice:
+against the recorded baseline files, and against the baseline model.
 
     harmless_tried, false_alarms     updates that both runs should pass, and those that one did not
     harmful_tried, missed            updates that neither run may pass, and those that one did
@@ -11,8 +12,7 @@ recorded baseline files, and against the baseline model.
 
 The other seed in the zoo of a seed is the model of the next one, and for the last that of the
 first. The circuits are found with stricter bars than the specifications then declare (`ROOM`): what
-is released again and again needs room for updates. They do not declare `necessary`: a search does
-not ask whether the edges of a circuit are needed, and those of so small models are not.
+is released again and again needs room for updates.
 
 Run: python tests/benchmarks/update_zoo.py [--seeds 1] [--first 0] [--jobs 2] [--keep DIR]
 """
@@ -56,6 +56,7 @@ data:
 shape: {{n_layer: 2, d_model: 96, d_head: 16, d_mlp: 384, max_tokens: 32}}
 sparsity: {{density: 0.03, embedding_density: 0.1}}
 optimizer: {{lr: 0.03, eps: 0.1, normalise: rms, sharkfin: true}}
+pairs: {{behaviors: [drafts/*.circuit.yaml], cue_price: 0.015, text_price: 0.003}}
 """
 DOCUMENTS, LINES = 600, 100
 FAMILIES = (
@@ -69,6 +70,7 @@ BEHAVIORS = ("bracket_brace", "for_while", "single_double_quote")  # prompts of 
 ROOM = {  # what the circuits are found with, and what the specifications declare
     "max_loss: 0.06": "max_loss: 0.25",
     "max_rate: 0.65": "max_rate: 0.75",
+    "max_gap: 0.25": "max_gap: 0.4",
     "max_drop: 0.02": "max_drop: 0.05",  # of 48 prompts, which 0.02 would let none go
     "protocol: {controls": "protocol: {margin: 1.5, controls",  # nats, and not a share
 }
@@ -142,14 +144,16 @@ def train(seed: int, keep: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "train.yaml").write_text(RECIPE.format(seed=seed), encoding="utf-8")
     tool = partial(command, folder, "-m", "pytest_circuits")
+    drafts, unfinished = folder / "drafts", folder / "unfinished"
+    drafts.mkdir(exist_ok=True)
+    for name in BEHAVIORS:
+        bundled = ROOT / "circuits" / f"{name}.circuit.yaml"
+        (drafts / bundled.name).write_text(draft(bundled), encoding="utf-8")
     if not (folder / "base").exists():
         tool("train", "train.yaml", "--out", "base", "--resume")
     if not (folder / "specs").exists():
-        unfinished = folder / "unfinished"
-        unfinished.mkdir(exist_ok=True)
-        paths = [unfinished / f"{name}.circuit.yaml" for name in BEHAVIORS]
-        for path in paths:
-            path.write_text(draft(ROOT / "circuits" / path.name), encoding="utf-8")
+        shutil.copytree(drafts, unfinished, dirs_exist_ok=True)
+        paths = sorted(unfinished.iterdir())
         tool("prune", "--no-controls", *map(str, paths))
         for path in paths:
             path.write_text(with_room(path.read_text(encoding="utf-8")), encoding="utf-8")
@@ -159,15 +163,13 @@ def train(seed: int, keep: Path) -> None:
 
 
 def draft(bundled: Path) -> str:
-    """The behavior and the core claims of a bundled specification, for the model of this folder."""
+    """The behavior and claims of a bundled specification, for the model of this folder."""
     text = bundled.read_text(encoding="utf-8")
     for key in ("nodes", "edges", "found_by", "undeclared"):
         text = re.sub(rf"^{key}:\n(  .*\n)+", "", text, flags=re.MULTILINE)
-    for claim in ("faithful", "minimal", "specific", "blind", "depends_on"):
+    for claim in ("minimal", "specific", "blind", "depends_on"):
         text = re.sub(rf"^  {claim}: .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"^model: .*", "model: ../base", text, flags=re.MULTILINE)
-    if "  necessary:" not in text:
-        text = text.replace("claims:\n", "claims:\n  necessary:  {max_rate: 0.65}\n", 1)
     for bar in ("max_loss", "max_rate"):
         strict = next(key for key in ROOM if key.startswith(bar))
         text = re.sub(rf"{bar}: [0-9.]+", strict, text)
@@ -178,7 +180,7 @@ def with_room(found: str) -> str:
     """A specification whose claims leave room for updates."""
     for strict, declared in ROOM.items():
         found = found.replace(strict, declared)
-    return re.sub(r"^  necessary: .*\n", "", found, flags=re.MULTILINE)
+    return found
 
 
 def make_zoo(seed: int, keep: Path, *, other: int) -> None:

@@ -33,17 +33,27 @@ def text_losses(runner: Runner, views: Sequence[View], *, windows: int) -> Float
     if WHOLE in views and key not in known:
         known[key] = _losses(runner, [WHOLE], tokens)[0]
     others = [view for view in views if view != WHOLE]
-    found = dict(zip(others, _losses(runner, others, tokens), strict=True))
+    found = dict(zip(others, _losses(runner, others, tokens), strict=True)) if others else {}
     return floats(torch.stack([known[key] if view == WHOLE else found[view] for view in views]))
 
 
 def _losses(runner: Runner, views: Sequence[View], tokens: Tensor) -> list[Tensor]:
     """Of each of K views the losses on windows of text [W, T], [W]."""
-    model, tokens = runner.model, tokens.to(runner.model.device)
+    rows = max(1, TOKENS // tokens.shape[1])
     picks = torch.arange(len(tokens)) % len(next(iter(runner.reference.bank.values())))
-    fill = runner.ablation.kind.fill(Given(runner.reference, picks))
-    step = max(1, TOKENS // tokens.numel())
-    losses: list[Tensor] = []
+    some = (slice(start, start + rows) for start in range(0, len(tokens), rows))
+    parts = [_losses_of_few(runner, views, tokens[few], picks[few]) for few in some]
+    runner.forwards += len(views) * len(tokens)
+    return list(torch.cat(parts, dim=1))
+
+
+def _losses_of_few(runner: Runner, views: Sequence[View], tokens: Tensor, picks: Tensor) -> Tensor:
+    """Losses [K, W] of views on windows [W, T], each with the token of the bank that it takes."""
+    model = runner.model
+    tokens, step = tokens.to(model.device), max(1, TOKENS // tokens.numel())
+    given = runner.ablation.kind.fill(Given(runner.reference, picks))
+    fill = {name: x.to(model.device) for name, x in given.items()}
+    losses = []
     for start in range(0, len(views), step):
         some = views[start : start + step]
         logits = run_circuits(
@@ -56,6 +66,5 @@ def _losses(runner: Runner, views: Sequence[View], tokens: Tensor) -> list[Tenso
         )  # [k, W, T, V]
         wanted = tokens[:, 1:].expand(len(some), -1, -1)
         loss = cross_entropy(logits[:, :, :-1].movedim(-1, 1), wanted, reduction="none")
-        losses += loss.double().mean(-1)
-    runner.forwards += len(views) * len(tokens)
-    return losses
+        losses.append(loss.double().mean(-1))
+    return torch.cat(losses)

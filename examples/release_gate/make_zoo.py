@@ -37,6 +37,7 @@ from pytest_circuits.train.data.corpus import prepare
 from pytest_circuits.train.data.mixture import Mixture
 from pytest_circuits.train.distributed import World
 from pytest_circuits.train.loop import Trainer
+from pytest_circuits.train.pairs import PairLoss, pair_loss
 from pytest_circuits.train.sparsity import is_sparse_matrix, largest
 from pytest_circuits.train.start import as_started
 
@@ -59,6 +60,7 @@ class Zoo:
     config: TrainConfig  # the recipe, as a run that starts from the base
     text: Mixture  # that the base was trained on
     other: Path | None  # the same recipe under another seed
+    pairs: PairLoss | None = None  # what the recipe learns beside the text
 
 
 def resaved(zoo: Zoo) -> State:
@@ -92,8 +94,8 @@ def pruned_heavily(zoo: Zoo) -> State:
 
 
 def continued(zoo: Zoo) -> State:
-    """Trained on: the same text in a new order."""
-    return _tuned(zoo, _recipe(zoo))
+    """Trained on by the same recipe, its text in a new order."""
+    return _tuned(zoo, _recipe(zoo), pairs=zoo.pairs)
 
 
 def tuned_elsewhere(zoo: Zoo) -> State:
@@ -219,9 +221,9 @@ def _prompts(spec: Spec, *, seed: int) -> list[Prompt]:
     return prompts_of(PromptSpace(spec.behavior).sample(PROMPTS, seed=seed))
 
 
-def _tuned(zoo: Zoo, rows: Rows, *, rate: float = RATE) -> State:
+def _tuned(zoo: Zoo, rows: Rows, *, rate: float = RATE, pairs: PairLoss | None = None) -> State:
     """A fixed number of steps on from the base."""
-    trainer = _trainer(zoo, rate=rate, steps=TUNING_STEPS)
+    trainer = _trainer(zoo, rate=rate, steps=TUNING_STEPS, pairs=pairs)
     for step in range(TUNING_STEPS):
         trainer.step(rows(step))
     return trainer.weights()
@@ -244,13 +246,13 @@ def _repaired(zoo: Zoo, rows: Rows) -> State:
     )
 
 
-def _trainer(zoo: Zoo, *, rate: float, steps: int) -> Trainer:
+def _trainer(zoo: Zoo, *, rate: float, steps: int, pairs: PairLoss | None = None) -> Trainer:
     plan = zoo.config.optimizer
     optimizer = plan.model_copy(update={"lr": rate * plan.lr, "warmup": 0.1, "decay": "linear"})
     config = zoo.config.model_copy(update={"steps": steps, "optimizer": optimizer})
     module = SparseGPT(zoo.base.config)
     module.load_state_dict(resaved(zoo))
-    return Trainer(module, config, World(torch.device("cpu")))
+    return Trainer(module, config, World(torch.device("cpu")), pairs)
 
 
 @torch.no_grad()
@@ -363,7 +365,10 @@ def opened(options: argparse.Namespace, folder: Path) -> Zoo:
     config = as_started(started, base)
     corpus = prepare(config.data, folder / "text", base=options.recipe.parent)
     specs = tuple(load_spec(path).spec for path in options.specs)
-    return Zoo(base, specs, config, corpus.training, options.seed_model)
+    pairs = pair_loss(
+        config, corpus.tokenizer, base=options.recipe.parent, device=torch.device("cpu")
+    )
+    return Zoo(base, specs, config, corpus.training, options.seed_model, pairs)
 
 
 def table(zoo: Zoo, out: Path) -> Iterator[Mapping[str, object]]:

@@ -20,7 +20,7 @@ from pytest_circuits.model.sparse.gpt import SparseGPT
 from pytest_circuits.model.tokenizer import load_tokenizer
 from pytest_circuits.system.files import whole_directory
 from pytest_circuits.system.stopping import Stop
-from pytest_circuits.train.behaviors import Tokens, behaviors, learnt
+from pytest_circuits.train.behaviors import behaviors, learnt
 from pytest_circuits.train.card import REFERENCE_WINDOWS, Trained, model_card
 from pytest_circuits.train.config import TrainConfig
 from pytest_circuits.train.course import follow, recent_losses, state_of, taken_up
@@ -28,7 +28,7 @@ from pytest_circuits.train.data.corpus import Corpus, prepare
 from pytest_circuits.train.distributed import World
 from pytest_circuits.train.evaluation import Evaluator, Scores
 from pytest_circuits.train.loop import Step, Trainer, initialise
-from pytest_circuits.train.pairs import PairLoss
+from pytest_circuits.train.pairs import pair_loss
 from pytest_circuits.train.run_folder import RunFolder
 
 _REFERENCE_SEED = 1  # which windows the reference takes, whatever the seed of the run
@@ -172,7 +172,8 @@ def prepared(
     _check_bigram(config, corpus)
     evaluator = Evaluator(config, corpus, base=base, device=world.device)
     module = _begun(config, corpus, start)
-    trainer = Trainer(module, config, world, _pair_loss(config, corpus, base, world))
+    pairs = pair_loss(config, corpus.tokenizer, base=base, device=world.device)
+    trainer = Trainer(module, config, world, pairs)
     recent = recent_losses()
 
     def restore(found: Checkpoint) -> None:
@@ -182,15 +183,6 @@ def prepared(
     taken_up(folder, corpus, restore, quiet=not world.main)
     parent = start.digest if start else None
     return Job(config, folder, world, corpus, trainer, evaluator, recent, parent)
-
-
-def _pair_loss(config: TrainConfig, corpus: Corpus, base: Path, world: World) -> PairLoss | None:
-    """What pairs add to the loss, where some are learnt."""
-    if config.pairs is None:
-        return None
-    reader = Tokens(corpus.tokenizer, config.shape.max_tokens, world.device)
-    pairs = learnt(config, base, corpus.tokenizer)
-    return PairLoss(config.pairs, pairs, reader, seed=config.seed)
 
 
 def _check_bigram(config: TrainConfig, corpus: Corpus) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,8 +26,10 @@ from torch.nn import functional as F
 
 from pytest_circuits.circuit.encoding import Encoder, Reader
 from pytest_circuits.model.sparse.gpt import Access, SparseGPT
+from pytest_circuits.model.tokenizer import Tokenizer
 from pytest_circuits.prompts.space import Pair, prompts_of
-from pytest_circuits.train.config import Pairs
+from pytest_circuits.train.behaviors import Tokens, learnt
+from pytest_circuits.train.config import Pairs, TrainConfig
 
 BySite = Mapping[str, Tensor]
 
@@ -81,6 +84,19 @@ class PairLoss:
         chosen = rng.choice(len(self._pools), size=count, replace=False)
         parts = [_some(self._pools[index], plan.pairs, rng) for index in chosen]
         return _together(parts), count
+
+
+def pair_loss(
+    config: TrainConfig, tokenizer: Tokenizer, *, base: Path, device: torch.device
+) -> PairLoss | None:
+    """What pairs add to the loss, where a configuration has some learnt.
+
+    base: folder from which its paths start. Raises what `learnt` and `PairLoss` raise.
+    """
+    if config.pairs is None:
+        return None
+    reader = Tokens(tokenizer, config.shape.max_tokens, device)
+    return PairLoss(config.pairs, learnt(config, base, tokenizer), reader, seed=config.seed)
 
 
 def encoded(pairs: Sequence[Pair], reader: Reader) -> Prompts:

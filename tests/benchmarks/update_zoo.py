@@ -2,9 +2,10 @@
 
 For every seed a small model is trained (one core, two minutes), which learns the prompts of three
 behaviors with a price on what their answers hang on, as the bundled one does. Their circuits are
-found, baselines are recorded, and `examples/release_gate/make_zoo.py` makes the zoo; updates are
-trained on text alone. Then `pytest --circuits --circuits-model MEMBER` runs for every member twice:
-against the recorded baseline files, and against the baseline model.
+found, baselines are recorded, and `examples/release_gate/make_zoo.py` makes the zoo, of which
+`continued` goes on with that price and the rest is trained on text alone. Then
+`pytest --circuits --circuits-model MEMBER` runs for every member twice: against the recorded
+baseline files, and against the baseline model.
 
     harmless_tried, false_alarms     updates that both runs should pass, and those that one did not
     harmful_tried, missed            updates that neither run may pass, and those that one did

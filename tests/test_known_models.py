@@ -21,7 +21,8 @@ from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import Pair, PromptSpace
 from pytest_circuits.prompts.tokens import check_prompts
-from pytest_circuits.prune.quality import Bar, Judge
+from pytest_circuits.prune.judge import Judge
+from pytest_circuits.prune.quality import Bar
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import parse_spec
 from tests.known_models import KINDS, KnownAnswer, bracket_counter, quote_copier, redundant_quote

@@ -17,8 +17,9 @@ from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.rest import Part, Rest
 from pytest_circuits.claims.parts_of_rest import ATTACKED, PER_FRACTION, Attack, random_parts
 from pytest_circuits.prune.alone import LARGEST
+from pytest_circuits.prune.judge import Judge
 from pytest_circuits.prune.met import Met, Portion
-from pytest_circuits.prune.quality import Floats, Judge
+from pytest_circuits.prune.quality import Floats
 from pytest_circuits.prune.refine import Proposer, fewer_heads, remove, repair
 
 ROUNDS = 48  # of attack, and of repair or cut, at most

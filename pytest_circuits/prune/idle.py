@@ -15,7 +15,7 @@ from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View
 from pytest_circuits.compile.family import Member
 from pytest_circuits.prune.hold import LAST, ROUNDS, attacks
-from pytest_circuits.prune.quality import FEW, Judge
+from pytest_circuits.prune.judge import FEW, Judge
 
 _Circuit = tuple[Nodes, Edges]
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.circuit.view import View
+from pytest_circuits.prune.judge import Judge
 from pytest_circuits.prune.price import PRICE
-from pytest_circuits.prune.quality import Floats, Judge
+from pytest_circuits.prune.quality import Floats
 from pytest_circuits.spec.types import FoundBy
 
 AFFORDED = 512  # circuits that any search of a ranking tries

@@ -21,11 +21,12 @@ from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Node, Nodes
 from pytest_circuits.model.protocol import Kind, Model, sites_of
 from pytest_circuits.prune.alone import LARGEST
+from pytest_circuits.prune.judge import INSIDE, Judge
 from pytest_circuits.prune.met import Met
 from pytest_circuits.prune.objective import Left, Objective, Tried
 from pytest_circuits.prune.pool import Prompts
 from pytest_circuits.prune.price import cost, discounted
-from pytest_circuits.prune.quality import Bar, Judge, Quality
+from pytest_circuits.prune.quality import Bar, Quality
 from pytest_circuits.prune.soft_masks import in_order
 from pytest_circuits.spec.ablations import Ablation
 
@@ -258,8 +259,8 @@ def remove(
 ) -> Iterator[Nodes]:
     """Remove nodes that are not missed, the least missed first; yields every smaller circuit.
 
-    Priced nodes go before all others. at_once: nodes that are removed together, at most; None: any
-    number.
+    Nodes that change their role without some others go with them. Priced nodes go before all
+    others. at_once: nodes that are removed together, at most; None: any number.
     """
     bar, priced = judge.bar, proposer.priced
 
@@ -278,10 +279,16 @@ def remove(
         uses = [max(q.use(bar), other) for q, other in zip(alone, others, strict=True)]
         return sorted(good, key=lambda i: (kept[i] not in priced, uses[i], i))
 
-    def reaches(kept: list[Node]) -> bool:
-        return judge.reaches((Nodes.gather(kept), edges))
+    def comes_to(kept: list[Node]) -> list[Node] | None:
+        smaller = Nodes.gather(kept)
+        while failing := judge.failing((smaller, edges)):
+            turned = judge.turned(smaller) if failing == INSIDE and edges is None else ()
+            if not turned:
+                return None
+            smaller = Nodes.gather({*smaller}.difference(turned))
+        return list(smaller)
 
-    for kept in eliminate(list(nodes), spared, reaches, least=1, at_once=at_once):
+    for kept in eliminate(list(nodes), spared, comes_to, least=1, at_once=at_once):
         yield Nodes.gather(kept)
 
 
@@ -341,11 +348,11 @@ def needed_edges(judge: Judge, nodes: Nodes) -> Edges:
         good = [i for i, quality in enumerate(alone) if quality.reaches(bar)]
         return sorted(good, key=lambda i: (alone[i].use(bar), i))
 
-    def reaches(kept: list[Edge]) -> bool:
-        return judge.reaches((nodes, Edges.gather(kept)))
+    def comes_to(kept: list[Edge]) -> list[Edge] | None:
+        return kept if judge.reaches((nodes, Edges.gather(kept))) else None
 
     kept = list(live_edges(nodes, judge.runner.model))
-    for smaller in eliminate(kept, spared, reaches, least=0):
+    for smaller in eliminate(kept, spared, comes_to, least=0):
         kept = smaller
     return Edges.gather(kept)
 
@@ -353,7 +360,7 @@ def needed_edges(judge: Judge, nodes: Nodes) -> Edges:
 def eliminate(
     items: list[T],
     spared: Callable[[list[T]], list[int]],
-    reaches: Callable[[list[T]], bool],
+    comes_to: Callable[[list[T]], list[T] | None],
     *,
     least: int,
     at_once: int | None = None,
@@ -361,7 +368,8 @@ def eliminate(
     """Remove items that are not missed; yields every smaller list.
 
     spared: which items may be left out one at a time, the least missed first. Of these the largest
-    part of the head is removed that still reaches the bar. At the end no single item can be left
+    part of the head is removed that still reaches the bar. comes_to: what a list comes to that
+    does, itself or a smaller one; None where it does not. At the end no single item can be left
     out: each that may is tried.
     """
     most = at_once or len(items)
@@ -369,8 +377,8 @@ def eliminate(
         candidates = spared(items)
         size = min(max(1, len(candidates) // 2), len(items) - least, most)
         while candidates:
-            smaller = _without(items, set(candidates[:size]))
-            if reaches(smaller):
+            smaller = comes_to(_without(items, set(candidates[:size])))
+            if smaller is not None:
                 most = min(at_once or len(items), 4 * (len(items) - len(smaller)))
                 items = smaller
                 yield items

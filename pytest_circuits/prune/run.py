@@ -22,9 +22,9 @@ from pytest_circuits.model.open import opener, usable_device
 from pytest_circuits.model.protocol import Model
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.prompts.space import PromptSpace
+from pytest_circuits.prune.judge import Judge
 from pytest_circuits.prune.plan import AUTO, MaskPlan, Method, PrunePlan, Start
 from pytest_circuits.prune.pool import split
-from pytest_circuits.prune.quality import Judge
 from pytest_circuits.prune.request import Request
 from pytest_circuits.prune.search import Found, Rivals, find_circuits
 from pytest_circuits.prune.stages import Notes

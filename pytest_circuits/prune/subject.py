@@ -19,10 +19,11 @@ from pytest_circuits.errors import CircuitsError
 from pytest_circuits.model.protocol import Compiles, Model, widths_of
 from pytest_circuits.model.reference import Reference
 from pytest_circuits.prompts.space import Pair, PromptSpace
+from pytest_circuits.prune.judge import FEW, Judge
 from pytest_circuits.prune.objective import Demands, Objective
 from pytest_circuits.prune.plan import FEW_NODES, PrunePlan
 from pytest_circuits.prune.pool import Prompts, split
-from pytest_circuits.prune.quality import FEW, Bar, Judge
+from pytest_circuits.prune.quality import Bar
 from pytest_circuits.prune.refine import Proposer
 from pytest_circuits.spec.ablations import Ablation, Given, first_constant
 from pytest_circuits.spec.types import NecessaryClaim, Spec, SufficientClaim
@@ -148,6 +149,7 @@ def bar_of(spec: Spec, plan: PrunePlan, *, margin: float, own: float = 0.0) -> B
         min_rate=1 - rate_share * (1 - sufficient.rate),
         max_left=0.5 + left_share * (necessary.max_rate - 0.5),
         max_separation=plan.separation_share * margin,
+        min_least=-plan.separation_share * margin,
         min_flip=1 - rate_share * (1 - necessary.min_flip),
         max_gap=plan.gap_share * faithful.max_gap if faithful else inf,
         min_correlation=1 - plan.correlation_share * (1 - faithful.min_correlation)

@@ -20,10 +20,10 @@ import numpy as np
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.view import View
 from pytest_circuits.claims.statistics import lower_bound
+from pytest_circuits.prune.judge import Judge
 from pytest_circuits.prune.quality import (
     Count,
     Floats,
-    Judge,
     Quality,
     count_alone,
     count_flipped,

@@ -1,7 +1,9 @@
 """The pruner: does it find the true circuit, how small are its circuits, how long does it take?
 
 - Known-answer models (tests/known_models): weights set by hand, another model for every seed; a
-  circuit counts as recovered when its nodes are the true ones, none more and none less.
+  circuit counts as recovered when its nodes are the true ones, none more and none less. Every
+  method is asked for the same: a circuit that is sufficient and necessary under mean and contrast
+  and holds whatever of the rest is ablated.
 - One behavior of the bundled model: from nothing to nodes and edges (`prune_seconds`), beside as
   many plain forward and backward passes as the mask search has steps, each of the circuit's and the
   complement's prompts (`prune_over_passes`); controls are no part of either.
@@ -12,7 +14,8 @@
 - Nodes and edges of the specifications in `circuits/`, beside what the same masks found for
   shuffled labels and in a model with shuffled weights, as their `found_by` says.
 
-Run: python tests/benchmarks/prune.py [--known 20] [--seeds 32] [--behaviors NAME ...]
+Run: python tests/benchmarks/prune.py [--known 20] [--methods NAME ...] [--seeds 32]
+     [--behaviors NAME ...]
 """
 
 from __future__ import annotations
@@ -21,9 +24,11 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -32,9 +37,6 @@ import torch
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-
-from collections.abc import Sequence
 
 from pytest_circuits.circuit.edges import count_edges, edges_of
 from pytest_circuits.circuit.encoding import Batch, Encoder
@@ -54,6 +56,7 @@ from pytest_circuits.prune.subject import NotFoundError, Subject
 from pytest_circuits.spec.ablations import Given
 from pytest_circuits.spec.load import load_spec, parse_spec
 from tests.known_models import KINDS, KnownAnswer, quote_copier
+from tests.known_models.workshop import BOTH, FAITHFUL, answer_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = PrunePlan(controls=False)
@@ -64,10 +67,11 @@ CONTROLS = ("labels", "weights")
 
 
 def known_subject(answer: KnownAnswer, folder: Path, plan: PrunePlan) -> tuple[Subject, Reference]:
-    """A known-answer model, ready to be searched."""
+    """A known-answer model, ready to be searched for what holds whatever is assumed."""
     model = load_sparse_model(answer.write(folder))
     reference = load_reference(model)
-    spec = parse_spec(answer.spec, path=folder / "known.circuit.yaml").spec
+    text = answer_spec(answer, {}, ablation=BOTH, more=FAITHFUL)
+    spec = parse_spec(text, path=folder / "known.circuit.yaml").spec
     return Subject.of(spec, model, reference, plan), reference
 
 
@@ -79,31 +83,38 @@ def bundled_subject(
     return Subject.of(spec, model, reference, plan)
 
 
-def recovered(name: str, seed: int) -> str | None:
-    """Whether the true nodes of one model are found: None, or what was found instead."""
+def recovered(name: str, method: Method, seed: int) -> tuple[str | None, float]:
+    """What is found in one model instead of the true nodes, None where they are, and seconds."""
     torch.set_num_threads(1)
-    plan = replace(PLAN, edges=False)
+    plan = replace(PLAN, edges=False, method=method)
     answer = next(kind for kind in KINDS if kind.__name__ == name)(seed)
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         subject, reference = known_subject(answer, Path(folder) / "model", plan)
         (found,) = find_circuits([subject], reference, plan)
-    if isinstance(found, Found) and found.nodes == Nodes.of(answer.nodes):
-        return None
-    return str(found) if isinstance(found, NotFoundError) else ", ".join(found.nodes.ids())
+    seconds = time.perf_counter() - start
+    if isinstance(found, NotFoundError):
+        return str(found), seconds
+    wrong = found.nodes != Nodes.of(answer.nodes)
+    return ", ".join(found.nodes.ids()) if wrong else None, seconds
 
 
-def known_answers(seeds: int) -> dict[str, int]:
-    """In how many models of each kind the true nodes are found; a search on each core."""
-    right = {}
+def known_answers(seeds: int, methods: Sequence[Method]) -> dict[Method, int]:
+    """In how many models of all kinds each method finds the true nodes; a search on each core."""
+    right: Counter[Method] = Counter()
+    print("| model | method | recovered | seconds |")
+    print("|---|---|---|---|", flush=True)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        for kind in KINDS if seeds else ():
+        for method, kind in product(methods, KINDS):
             name = kind.__name__
-            found = list(pool.map(recovered, [name] * seeds, range(seeds)))
-            for seed, instead in enumerate(found):
+            every = [pool.submit(recovered, name, method, seed) for seed in range(seeds)]
+            found = [each.result() for each in every]
+            for seed, (instead, _) in enumerate(found):
                 if instead is not None:
-                    print(f"  {name} {seed}: not recovered: {instead}", flush=True)
-            right[name] = found.count(None)
-            print(f"{name}: {right[name]} of {seeds}", flush=True)
+                    print(f"{name} {seed}: not recovered by {method}: {instead}", file=sys.stderr)
+            count, seconds = sum(instead is None for instead, _ in found), [s for _, s in found]
+            right[method] += count
+            print(f"| {name} | {method} | {count} of {seeds} | {median(seconds):.0f} |", flush=True)
     return right
 
 
@@ -196,20 +207,21 @@ def sizes() -> dict[str, tuple[int, int]]:
     return found
 
 
-def compare(names: Sequence[str], model: SparseModel, reference: Reference) -> dict[str, float]:
-    """The methods side by side; returns the seconds of the mask search."""
-    seconds = {}
+def compare(
+    names: Sequence[str], methods: Sequence[Method], model: SparseModel, reference: Reference
+) -> dict[str, float]:
+    """The methods side by side; returns the seconds of the first one."""
+    seconds: dict[str, float] = {}
     print("| behavior | method | nodes | edges | task loss | separation left | seconds |")
     print("|---|---|---|---|---|---|---|")
     for name in names:
-        for method in Method:
+        for method in methods:
             plan = replace(PLAN, method=method)
             start = time.perf_counter()
             subject = bundled_subject(name, model, reference, plan)
             (found,) = find_circuits([subject], reference, plan)
             taken = time.perf_counter() - start
-            if method is Method.MASKS:
-                seconds[name] = taken
+            seconds.setdefault(name, taken)
             shown = "none good enough | | | |"
             if isinstance(found, Found):
                 edges = 0 if found.edges is None else found.edges.count
@@ -225,22 +237,23 @@ def main() -> None:
     """Print the tables and the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--known", type=int, default=20, help="models of each kind")
+    parser.add_argument("--methods", nargs="+", type=Method, default=[*Method], help="of all")
     parser.add_argument("--seeds", type=int, default=32, help="searches in one batch")
     parser.add_argument("--behaviors", nargs="+", default=[QUOTE])
     asked = parser.parse_args()
     print(f"threads: {torch.get_num_threads()}")
-    right = known_answers(asked.known)
+    right = known_answers(asked.known, asked.methods) if asked.known else {}
     model = load_sparse_model(ROOT / "models" / "plainpython")
     reference = load_reference(model)
-    seconds = compare(asked.behaviors, model, reference)
+    seconds = compare(asked.behaviors, asked.methods, model, reference)
     subject = bundled_subject(asked.behaviors[0], model, reference, PLAN)
     passes = pass_seconds(subject, PLAN.masks)
     with tempfile.TemporaryDirectory() as folder:
         small, _ = known_subject(quote_copier(0), Path(folder) / "model", PLAN)
         print(f"batched_speedup_known_answer: {batched_speedup(small, asked.seeds):.2f}")
     found = sizes()
-    print(f"known_answer_tried: {len(right) * asked.known}")
-    print(f"known_answer_recovered: {sum(right.values())}")
+    for method, count in right.items():
+        print(f"known_answer_recovered_{method}: {count} of {len(KINDS) * asked.known}")
     print(f"prune_seconds: {median(seconds.values()):.1f}")
     print(f"prune_over_passes: {seconds[asked.behaviors[0]] / passes:.2f}")
     print(f"batched_speedup: {batched_speedup(subject, asked.seeds):.2f}")

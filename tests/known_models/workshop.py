@@ -34,7 +34,8 @@ FEW, ENOUGH = 300, 1000
 CONTROLS = "controls: 59"
 # Noise of a quote copier depends on the name, so that `blind` is asked of other models.
 ALL = tuple(claim for claim in CLAIMS if claim != "blind")
-MORE = "  faithful: {rate: 0.9, max_gap: 0.2}\n  minimal: {quantile: 0.9}\n"
+FAITHFUL = "  faithful: {rate: 0.9, max_gap: 0.2}\n"
+MINIMAL = "  minimal: {quantile: 0.9}\n"
 PLAIN = Weights()
 BOTH = "[mean, contrast]"
 EQUAL = '"[": ', '"[ alpha": '  # the other cue of a bracket counter has two tokens
@@ -116,23 +117,16 @@ class Workshop:
         ablation: str = "mean",
     ) -> Bench:
         """A circuit of a model of `KINDS`, with all claims that its behaviors allow."""
-        if ablation == BOTH:
-            answer = replace(answer, behavior=answer.behavior.replace(*EQUAL))
         folder = self.folder / answer.name
         model = self._made(answer.name, lambda _: answer.write(folder / "model"))
-        more = MORE
+        more = FAITHFUL + MINIMAL
         if answer.other:
             behavior = replace(answer, name="other", behavior=answer.other)
             (folder / "other.circuit.yaml").write_text(behavior.spec)
             more += SPECIFIC
         protocol = self._protocol(answer.protocol.strip("{}"))
-        text = replace(answer, protocol=protocol).spec_with(nodes)
-        if ablation == BOTH:
-            text = text.replace("ablation: mean", f"ablation: {BOTH}")
-            text = text.replace("max_loss: 0.15", "max_loss: 0.25")  # the whole model's is 0.13
-        text = text.replace(
-            "protocol:", f"{more}  depends_on: {{slots: [cue], rate: 0.9}}\nprotocol:"
-        )
+        more += "  depends_on: {slots: [cue], rate: 0.9}\n"
+        text = answer_spec(replace(answer, protocol=protocol), nodes, ablation=ablation, more=more)
         return self._bench(text, folder, model, then(model) if then else None)
 
     def _protocol(self, controls: str = "") -> str:
@@ -151,6 +145,17 @@ class Workshop:
         loaded = parse_spec(text, path=folder / "planted.circuit.yaml")
         bench = make_bench(loaded, then or model, baseline=model)
         return replace(bench, selfcheck=self.seed)
+
+
+def answer_spec(answer: KnownAnswer, nodes: Circuit, *, ablation: str, more: str = "") -> str:
+    """A specification of a model of `KINDS`, under one ablation or BOTH, with more claims."""
+    if ablation == BOTH:
+        answer = replace(answer, behavior=answer.behavior.replace(*EQUAL))
+    text = answer.spec_with(nodes).replace("protocol:", f"{more}protocol:")
+    if ablation == BOTH:
+        text = text.replace("ablation: mean", f"ablation: {BOTH}")
+        text = text.replace("max_loss: 0.15", "max_loss: 0.25")  # the whole model's is 0.13
+    return text
 
 
 def write_like(model: SparseModel, module: SparseGPT, folder: Path) -> Path:

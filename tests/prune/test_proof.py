@@ -16,9 +16,9 @@ from pytest_circuits.circuit.nodes import Node, Nodes, all_nodes, in_forward_ord
 from pytest_circuits.cli import main
 from pytest_circuits.model.open import load_model
 from pytest_circuits.model.reference_file import load_reference
+from pytest_circuits.prune.judge import Judge
 from pytest_circuits.prune.plan import Method, PrunePlan
 from pytest_circuits.prune.proof import Proof, afforded, all_smaller, costs
-from pytest_circuits.prune.quality import Judge
 from pytest_circuits.prune.refine import exchange, remove
 from pytest_circuits.prune.search import find_circuits, proved, smallest
 from pytest_circuits.prune.stages import Case

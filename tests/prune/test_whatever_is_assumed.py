@@ -15,7 +15,7 @@ from pytest_circuits.circuit.edges import live_edges
 from pytest_circuits.circuit.encoding import Floats
 from pytest_circuits.circuit.inside import DRAWS, interchanges, look_inside
 from pytest_circuits.circuit.masks import masks_of
-from pytest_circuits.circuit.nodes import Nodes
+from pytest_circuits.circuit.nodes import Nodes, all_nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims.evidence import Verdict
@@ -32,12 +32,22 @@ from pytest_circuits.prune.met import Met, Portion
 from pytest_circuits.prune.objective import FLIP
 from pytest_circuits.prune.plan import MaskPlan, PrunePlan
 from pytest_circuits.prune.pool import Prompts
+from pytest_circuits.prune.quality import count_alone
+from pytest_circuits.prune.refine import remove
 from pytest_circuits.prune.search import Found, find_circuits
 from pytest_circuits.prune.stages import Checkpoints
 from pytest_circuits.prune.subject import Subject
 from pytest_circuits.spec.ablations import Ablation
 from pytest_circuits.spec.load import LoadedSpec, parse_spec
-from tests.known_models import QUOTE_PATH, Circuit, Weights, quote_spec, write_quote_copier
+from tests.known_models import (
+    QUOTE_PATH,
+    Circuit,
+    Weights,
+    bracket_counter,
+    quote_spec,
+    write_quote_copier,
+)
+from tests.known_models.workshop import BOTH, FAITHFUL, answer_spec
 
 CLAIMS = ("behaves", "sufficient", "necessary", "faithful")
 PATH = Nodes.of({hook: nodes for hook, nodes in QUOTE_PATH.items() if hook != "0.attn.q"})
@@ -161,6 +171,38 @@ def test_a_circuit_is_cut_back_as_far_as_attacks_let_it(tmp_path: Path) -> None:
     assert set(PATH) < set(found.nodes)
     assert told == sorted(told, reverse=True)  # each that holds is smaller than the one before
     assert not attacks(subject.judge, found.nodes, None, number=99)
+
+
+def test_noise_that_changes_its_role_keeps_no_circuit_large(tmp_path: Path) -> None:
+    """Noise tells cues apart one way with some nodes and the other without: it goes with them."""
+    answer = bracket_counter(2)
+    model = load_model(answer.write(tmp_path / "model"))
+    text = answer_spec(answer, {}, ablation=BOTH, more=FAITHFUL)
+    spec = parse_spec(text, path=tmp_path / "known.circuit.yaml").spec
+    subject = Subject.of(spec, model, load_reference(model), QUICK)
+    path, noise = Nodes.of(answer.nodes), list(all_nodes(model))[::6]
+    padded = Nodes.gather([*path, *noise])
+
+    *_, kept = remove(subject.judge, subject.proposer, padded)
+
+    assert padded.count > 128  # up to where roles are not asked
+    assert kept == path
+
+
+def test_a_search_keeps_no_circuit_that_breaks_the_law_of_sufficient(tmp_path: Path) -> None:
+    """One prompt of many may be wrong, and by less than the margin."""
+    subject = _subject(tmp_path, Weights())
+    bar, right = subject.judge.bar, np.full((1000, 2), 5.0)
+    weights, bad = np.full(1000, 1e-3), right.copy()
+
+    bad[7, 1] = bar.min_least + 0.1
+    assert bar.min_least < 0
+    assert count_alone(bad, weights).reaches(bar)
+
+    bad[7, 1] = bar.min_least - 0.1
+    quality = count_alone(bad, weights)
+    assert not quality.reaches(bar)
+    assert quality.excess(bar) > 0
 
 
 def test_what_does_nothing_goes_unless_a_claim_needs_it(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ the residual stream, where other paths may join.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pytest_circuits.circuit.edges import live_edges
+from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
@@ -22,7 +24,15 @@ from pytest_circuits.claims.bench import EPS, Bench
 from pytest_circuits.claims.card import Claim, LawCard, Ranked, Run, limits_of, run_of
 from pytest_circuits.claims.causes import causes_of_separation
 from pytest_circuits.claims.cost import Cost, Shared, Situation
-from pytest_circuits.claims.evidence import WORST_FIRST, Cause, Evidence, Law, Rate, Verdict
+from pytest_circuits.claims.evidence import (
+    WORST_FIRST,
+    Cause,
+    Evidence,
+    Law,
+    Rate,
+    Verdict,
+    percent,
+)
 from pytest_circuits.claims.findings import (
     Finding,
     conclude,
@@ -145,6 +155,10 @@ def _under(bench: Bench) -> Under:
         rate_finding(rate, what=f"{loss.said} {what}", alpha=alpha)
         for loss, rate in zip(losses, rates, strict=True)
     ]
+    of_rates = [
+        _with_unlisted(bench, finding) if loss.name == "edges" else finding
+        for loss, finding in zip(losses, of_rates, strict=True)
+    ]
     worst = min(range(len(rates)), key=lambda place: WORST_FIRST.index(of_rates[place].verdict))
     findings = [
         *of_rates,
@@ -172,6 +186,24 @@ def _under(bench: Bench) -> Under:
         measures |= {f"rate_{loss.name}": rate.estimate} if end or worst else {}
     drawn = controls_of("what still tells pairs apart without it, nats", float(own), others)
     return Under(bench.runner.ablation, findings, rates[worst], measures, controls=[drawn])
+
+
+def _with_unlisted(bench: Bench, finding: Finding) -> Finding:
+    """What is found with the edges cut, and whether weights that are not listed are the reason."""
+    if bench.edges is None or finding.verdict is Verdict.PASS:
+        return finding
+    every = View.without(Nodes(()), live_edges(bench.nodes, bench.model))
+    limits, turned = limits_of(bench.spec, NecessaryClaim), bench.runner.ablation.kind.from_partner
+    rate = _rate(bench, bench.runner.margins(bench.sample.pairs, every), limits, turned=turned)
+    alpha = bench.spec.protocol.alpha
+    if rate_finding(rate, what="", alpha=alpha).verdict is not Verdict.PASS:
+        return finding
+    text = (
+        f"; with every weight between its nodes {'turned' if turned else 'cut'} it is so on "
+        f"{percent(rate.estimate)}: weights between them that `edges` does not list do it as well. "
+        "Search for the circuit again, or leave out `edges`, and every one of them counts as listed"
+    )
+    return replace(finding, sentence=finding.sentence + text)
 
 
 def _rate(bench: Bench, margins: Floats, limits: NecessaryClaim, *, turned: bool) -> Rate:

@@ -12,8 +12,9 @@ baseline files, and against the baseline model.
     baseline_disagreements           verdicts of claims that differ between the two runs
 
 The other seed in the zoo of a seed is the model of the next one, and for the last that of the
-first. The circuits are found with stricter bars than the specifications then declare (`ROOM`): what
-is released again and again needs room for updates.
+first. The circuits are found with stricter bars than the specifications then declare (`ROOM`), and
+list no edges, so that every weight between their nodes counts: what is released again and again
+needs room for updates.
 
 Run: python tests/benchmarks/update_zoo.py [--seeds 1] [--first 0] [--jobs 2] [--keep DIR]
 """
@@ -155,7 +156,7 @@ def train(seed: int, keep: Path) -> None:
     if not (folder / "specs").exists():
         shutil.copytree(drafts, unfinished, dirs_exist_ok=True)
         paths = sorted(unfinished.iterdir())
-        tool("prune", "--no-controls", *map(str, paths))
+        tool("prune", "--no-controls", "--no-edges", *map(str, paths))
         for path in paths:
             path.write_text(with_room(path.read_text(encoding="utf-8")), encoding="utf-8")
         gate = ("--circuits", "--circuits-update=new", "-p", "no:cacheprovider", "--rootdir", ".")

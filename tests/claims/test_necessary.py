@@ -115,6 +115,22 @@ def test_the_rate_that_is_shown_is_one_that_fails(tmp_path: Path) -> None:
     assert evidence.measures["rate_edges"] == evidence.rate.estimate
 
 
+def test_weights_that_edges_does_not_list_are_named_where_they_do_it_as_well(
+    bench_of: MakeBench, make_model: MakeModel
+) -> None:
+    said = "weights between them that `edges` does not list do it as well"
+
+    unlisted = run_claim(bench_of(QUOTE_PATH, extra="edges: {}"), "necessary")
+    assert unlisted.verdict is Verdict.FAIL
+    assert said in unlisted.reason
+
+    elsewhere = run_claim(bench_of(QUOTE_PATH, make_model(Weights(weak=1.5))), "necessary")
+    assert elsewhere.verdict is Verdict.FAIL
+    assert said not in elsewhere.reason
+    listed = run_claim(bench_of({"final_resid": [0]}, extra="edges: {}"), "necessary")
+    assert said not in listed.reason  # nothing between its nodes does it
+
+
 def test_a_margin_above_half_of_the_separation_is_no_evidence(bench_of: MakeBench) -> None:
     evidence = run_claim(bench_of(QUOTE_PATH, protocol="{margin: 6}"), "necessary")
 

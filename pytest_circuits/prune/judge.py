@@ -77,6 +77,7 @@ class Judge:
         self.demands = demands or Demands((runner.ablation,), necessity=bar.asks_for_necessity)
         self.pairs = tuple(pairs)
         self.weights: Floats = np.asarray(weights, dtype=np.float64)
+        self.signs = np.sign(runner.margins(self.pairs, WHOLE))  # of the whole model, [n, 2]
         self.forget()
 
     def forget(self) -> None:
@@ -113,7 +114,7 @@ class Judge:
     def measure(self, member: Member) -> Quality:
         """Quality of one circuit by the ablated model itself, as the claims will run it."""
         margins = self.runner.margins_many(self.pairs, [View.circuit(*member)])[0]
-        return self._tried(count_alone(margins, self.weights), member)
+        return self._tried(self._count_alone(margins, self.weights), member)
 
     def left_by_edges(self, member: Member) -> float:
         """Nats by which a pair is told apart at most with only its edges cut; 0 where none can be.
@@ -127,7 +128,14 @@ class Judge:
 
     def alone(self, members: Sequence[Member]) -> list[Quality]:
         """Quality of several circuits, each with its edges, as if nothing were left without."""
-        return [count_alone(margins, self.weights) for margins in self._alone.margins(members)]
+        return [
+            self._count_alone(margins, self.weights) for margins in self._alone.margins(members)
+        ]
+
+    def _count_alone(self, margins: Floats, weights: Floats) -> Quality:
+        """How a circuit does alone, and how far it goes against the whole model at its worst."""
+        least = float((margins * self.signs).min())
+        return replace(count_alone(margins, weights), least=least)
 
     def first(self, circuits: Sequence[Nodes]) -> int | None:
         """The place of the first circuit that is good enough; None where none is.
@@ -234,7 +242,9 @@ class Judge:
         for ablation in self.demands.ablations:
             runner = self.runner.under(ablation)
             if runner is not self.runner:
-                yield _Trial(f"alone {ablation}", runner, (View.circuit(*member),), count_alone)
+                yield _Trial(
+                    f"alone {ablation}", runner, (View.circuit(*member),), self._count_alone
+                )
             if not self.demands.necessity:
                 continue
             count = count_flipped if ablation.kind.from_partner else count_left

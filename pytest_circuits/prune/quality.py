@@ -24,7 +24,7 @@ class Bar:
     max_gap: float = inf  # nats, what a part of the rest may be shown to cost
     min_correlation: float = 0.0  # of what nodes carry alone with what they carry whole
     max_attention: float = 1.0  # total variation of a head's attention from its own
-    min_least: float = -inf  # nats, preference of the prompt that a circuit does worst on
+    min_least: float = -inf  # nats by which a circuit prefers what the whole model does, anywhere
     roles: bool = False  # whether each node has to answer to the cue as in the whole model
 
     @property
@@ -46,7 +46,7 @@ class Quality:
     gap: float = 0.0  # nats
     correlation: float = 1.0
     attention: float = 0.0  # of the head that attends most elsewhere
-    least: float = inf  # nats, preference of the prompt that it does worst on
+    least: float = inf  # nats by which it prefers what the whole model does, at its worst prompt
     turned: int = 0  # nodes that tell cues apart the other way round than in the whole model
 
     def reaches(self, bar: Bar) -> bool:
@@ -113,11 +113,7 @@ Count = Callable[[Floats, Floats], Quality]  # margins [n, 2] of pairs and their
 
 
 def count_alone(margins: Floats, weights: Floats) -> Quality:
-    return Quality(
-        loss=mean_of(losses_of(margins), weights),
-        rate=mean_of(margins > 0, weights),
-        least=float(margins.min(initial=inf)),
-    )
+    return Quality(loss=mean_of(losses_of(margins), weights), rate=mean_of(margins > 0, weights))
 
 
 def count_left(margins: Floats, weights: Floats) -> Quality:

@@ -5,7 +5,7 @@ Letters: N rows, T tokens, H heads, Q queries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +24,16 @@ def kept_heads(nodes: Nodes, model: Model) -> tuple[Head, ...]:
         heads = {site.head_of(node) for node in nodes.at(name)}
         found |= {(site.layer or 0, head) for head in heads if head is not None}
     return tuple(sorted(found))
+
+
+def nodes_of_heads(nodes: Nodes, model: Model, heads: Collection[Head]) -> Nodes:
+    """The queries, keys and values of some heads that a circuit keeps."""
+    sites = sites_of(model, Kind.VALUE, Kind.HEAD, *AIMS)
+    return Nodes.gather(
+        (name, channel)
+        for name, channel in nodes
+        if name in sites and (sites[name].layer, sites[name].head_of(channel)) in heads
+    )
 
 
 def aimless_heads(nodes: Nodes, model: Model) -> dict[Head, tuple[str, ...]]:

@@ -33,6 +33,9 @@ class Shift:
     nats: float
 
 
+_NOTHING = Nodes(())
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """One way to run a model; equal views give equal logits."""
@@ -42,6 +45,7 @@ class View:
     edges: Edges | None = None  # of a circuit; None: every weight between its nodes
     shift: Shift | None = None  # of a circuit that is calibrated
     cut: Edges | None = None  # weights that carry the ablation's value, whatever nodes are kept
+    among: Nodes = _NOTHING  # nodes between which every weight does
 
     @classmethod
     def circuit(
@@ -62,8 +66,21 @@ class View:
         """The complement: only the circuit is ablated, and the weights `cut` if given."""
         return cls(Kept.REST, nodes, cut=cut)
 
+    @classmethod
+    def disconnected(cls, nodes: Nodes) -> View:
+        """Every weight between some nodes is cut, and all nodes are alive."""
+        return cls(Kept.REST, _NOTHING, among=nodes)
 
-WHOLE = View(Kept.EVERYTHING, Nodes(()))
+    @property
+    def blocks(self) -> Iterator[Nodes]:
+        """Sets of nodes between which every weight is cut, but for those that are listed."""
+        if self.edges is not None:
+            yield self.nodes
+        if self.among.count:
+            yield self.among
+
+
+WHOLE = View(Kept.EVERYTHING, _NOTHING)
 
 
 def keep_masks(views: Sequence[View], model: Model) -> dict[str, Tensor]:
@@ -78,7 +95,7 @@ def keep_masks(views: Sequence[View], model: Model) -> dict[str, Tensor]:
 
 def cut_weights(views: Sequence[View], model: Model) -> dict[Ends, Cut]:
     """The weights that views cut: those that they name, and those that their circuits do not."""
-    cutting = {r: v for r, v in enumerate(views) if (v.edges, v.cut) != (None, None)}
+    cutting = {k: v for k, v in enumerate(views) if v.cut is not None or any(v.blocks)}
     cuts = {}
     for ends, wire in wires_of(model).items() if cutting else ():
         sources, targets = (
@@ -99,8 +116,8 @@ def cut_weights(views: Sequence[View], model: Model) -> dict[Ends, Cut]:
 
 def _touched(view: View, ends: Ends, end: int) -> Iterator[int]:
     """The channels at one end of the weights that a view may cut."""
-    if view.edges is not None:
-        yield from view.nodes.at(ends[end])
+    for nodes in view.blocks:
+        yield from nodes.at(ends[end])
     if view.cut is not None:
         yield from (pair[end] for pair in view.cut.between(ends))
 
@@ -117,8 +134,8 @@ def _write_cut(share: Tensor, view: View, ends: Ends, rows: Tensor, columns: Ten
 
     rows, columns: where the channels of the two ends have their place, see `_places`.
     """
-    if view.edges is not None:
-        sources, targets = (list(view.nodes.at(hook)) for hook in ends)
+    for nodes in view.blocks:
+        sources, targets = (list(nodes.at(hook)) for hook in ends)
         share[rows[targets][:, None], columns[sources]] = 1.0
     for edges, value in ((view.edges, 0.0), (view.cut, 1.0)):
         listed = () if edges is None else edges.between(ends)

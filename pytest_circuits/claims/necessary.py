@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_circuits.circuit.edges import live_edges
-from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
 from pytest_circuits.circuit.view import WHOLE, View
 from pytest_circuits.claims import statistics
@@ -192,7 +190,7 @@ def _with_unlisted(bench: Bench, finding: Finding) -> Finding:
     """What is found with the edges cut, and whether weights that are not listed are the reason."""
     if bench.edges is None or finding.verdict is Verdict.PASS:
         return finding
-    every = View.without(Nodes(()), live_edges(bench.nodes, bench.model))
+    every = View.disconnected(bench.nodes)
     limits, turned = limits_of(bench.spec, NecessaryClaim), bench.runner.ablation.kind.from_partner
     rate = _rate(bench, bench.runner.margins(bench.sample.pairs, every), limits, turned=turned)
     alpha = bench.spec.protocol.alpha

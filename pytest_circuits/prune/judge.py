@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_circuits.circuit.attention import kept_heads, shows_attention
+from pytest_circuits.circuit.attention import kept_heads, nodes_of_heads, shows_attention
 from pytest_circuits.circuit.edges import Edges, live_edges
 from pytest_circuits.circuit.inside import (
     DRAWS,
@@ -123,7 +123,7 @@ class Judge:
         """
         if not isinstance(self.runner.model, Wired):
             return 0.0
-        view = View.without(Nodes.of({}), self._edges(member))
+        view = self._edges_cut(member)
         return float(self.runner.margins_many(self.pairs, [view])[0].mean(axis=1).max())
 
     def alone(self, members: Sequence[Member]) -> list[Quality]:
@@ -225,6 +225,19 @@ class Judge:
         pairs = self.pairs[:: -(-len(self.pairs) // FEW)]
         return _turned(nodes, look_inside(self.runner, View.circuit(nodes), pairs))
 
+    def elsewhere(self, nodes: Nodes) -> Nodes:
+        """The nodes of those heads of a circuit that look elsewhere than in the model."""
+        model = self.runner.model
+        heads = kept_heads(nodes, model) if shows_attention(model) else ()
+        if not heads:
+            return Nodes.of({})
+        pairs = self.pairs[:: -(-len(self.pairs) // FEW)]
+        seen = look_inside(self.runner, View.circuit(nodes), pairs, heads=heads)
+        far = seen.attention.mean(axis=1) > self.bar.max_attention
+        return nodes_of_heads(
+            nodes, model, [head for head, away in zip(heads, far, strict=True) if away]
+        )
+
     def _effects(self, nodes: Nodes) -> Floats:
         """How much each of some nodes does in the whole model, [nodes], in nats."""
         pairs = self.pairs[:: -(-len(self.pairs) // _FEWEST)]
@@ -253,7 +266,7 @@ class Judge:
             if ablation.kind.from_partner and above != nodes:
                 ways["upstream"] = View.without(above)
             if self.demands.edges and isinstance(self.runner.model, Wired):
-                ways["edges"] = View.without(Nodes.of({}), self._edges(member))
+                ways["edges"] = self._edges_cut(member)
             for way, view in ways.items():
                 yield _Trial(f"{way} {ablation}", runner, (view,), count, by_one=True)
         if self.demands.max_gap is not None:
@@ -267,9 +280,11 @@ class Judge:
             views = tuple(portion.beside(nodes, unlisted) for portion in part.portions)
             yield _Trial(f"part {number}", self.runner.under(part.ablation), views)
 
-    def _edges(self, member: Member) -> Edges:
+    def _edges_cut(self, member: Member) -> View:
         nodes, edges = member
-        return live_edges(nodes, self.runner.model, edges)
+        if edges is None:  # of a large circuit too many to list
+            return View.disconnected(nodes)
+        return View.without(Nodes.of({}), live_edges(nodes, self.runner.model, edges))
 
     def beside(self, runner: Runner, views: Sequence[View]) -> Quality:
         """How the model does with a part ablated, or with several, of which the mean counts."""

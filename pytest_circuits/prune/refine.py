@@ -6,7 +6,7 @@ over sets of nodes: gradients at the discrete circuit propose, measured quality 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pytest_circuits.circuit.attention import Head, kept_heads
+from pytest_circuits.circuit.attention import kept_heads, nodes_of_heads
 from pytest_circuits.circuit.edges import Edge, Edges, live_edges
 from pytest_circuits.circuit.masks import masks_of
 from pytest_circuits.circuit.nodes import Node, Nodes
@@ -170,18 +170,21 @@ def repair(
         others = _larger(judge, proposer, nodes, forbidden, failing)
         if quality.attention > judge.bar.max_attention:  # of a head that may not be needed
             model = judge.runner.model
-            others += [_without_head(nodes, model, head) for head in kept_heads(nodes, model)]
+            others += [
+                _without(nodes, nodes_of_heads(nodes, model, [head]))
+                for head in kept_heads(nodes, model)
+            ]
         if quality.turned:
             turned = judge.turned(nodes)
             some = [[node] for node in turned] + [turned] * (len(turned) > 1)
-            others += [Nodes.gather({*nodes}.difference(each)) for each in some]
+            others += [_without(nodes, each) for each in some]
         better = _best(judge, proposer, others, failing, than=quality)
         if better is None and judge.demands.max_gap is not None:
             fewer = [nodes.without(*node) for node in nodes]
             better = _best(judge, proposer, fewer, failing, than=quality)
         if better is None and quality.turned and judge.bar.roles:
             turned = judge.turned(nodes)
-            nodes, forbidden = Nodes.gather({*nodes}.difference(turned)), forbidden.union(turned)
+            nodes, forbidden = _without(nodes, turned), forbidden.union(turned)
             better = nodes, *judge.in_full(nodes)
         if better is None:
             return None
@@ -259,8 +262,9 @@ def remove(
 ) -> Iterator[Nodes]:
     """Remove nodes that are not missed, the least missed first; yields every smaller circuit.
 
-    Nodes that change their role without some others go with them. Priced nodes go before all
-    others. at_once: nodes that are removed together, at most; None: any number.
+    Nodes that change their role without some others go with them, and heads that look elsewhere.
+    Priced nodes go before all others. at_once: nodes that are removed together, at most; None: any
+    number.
     """
     bar, priced = judge.bar, proposer.priced
 
@@ -270,7 +274,7 @@ def remove(
             return sorted(range(len(kept)), key=lambda i: (kept[i] not in priced, uses[i], i))[
                 :_RANKED
             ]
-        parts = [(Nodes.gather(_without(kept, {i})), edges) for i in range(len(kept))]
+        parts = [(Nodes.gather(_but(kept, {i})), edges) for i in range(len(kept))]
         alone = judge.alone(parts)
         good = [i for i, quality in enumerate(alone) if quality.reaches(bar)]
         if len(good) < 2:  # there is no order to ask for
@@ -282,10 +286,12 @@ def remove(
     def comes_to(kept: list[Node]) -> list[Node] | None:
         smaller = Nodes.gather(kept)
         while failing := judge.failing((smaller, edges)):
-            turned = judge.turned(smaller) if failing == INSIDE and edges is None else ()
-            if not turned:
+            if failing != INSIDE or edges is not None:
                 return None
-            smaller = Nodes.gather({*smaller}.difference(turned))
+            misled = judge.turned(smaller) or [*judge.elsewhere(smaller)]
+            if not misled:
+                return None
+            smaller = _without(smaller, misled)
         return list(smaller)
 
     for kept in eliminate(list(nodes), spared, comes_to, least=1, at_once=at_once):
@@ -296,20 +302,14 @@ def fewer_heads(judge: Judge, nodes: Nodes) -> Iterator[Nodes]:
     """Leave out whole heads, whose nodes are missed one at a time; yields every smaller circuit."""
     model = judge.runner.model
     for head in kept_heads(nodes, model):
-        fewer = _without_head(nodes, model, head)
+        fewer = _without(nodes, nodes_of_heads(nodes, model, [head]))
         if judge.reaches((fewer, None)):
             nodes = fewer
             yield nodes
 
 
-def _without_head(nodes: Nodes, model: Model, head: Head) -> Nodes:
-    """A circuit without the queries, keys and values of a head."""
-    of_heads = sites_of(model, Kind.VALUE, Kind.HEAD, Kind.QUERY, Kind.KEY)
-    return Nodes.gather(
-        (name, channel)
-        for name, channel in nodes
-        if name not in of_heads or (of_heads[name].layer, of_heads[name].head_of(channel)) != head
-    )
+def _without(nodes: Nodes, some: Iterable[Node]) -> Nodes:
+    return Nodes.gather({*nodes}.difference(some))
 
 
 def exchange(
@@ -377,7 +377,7 @@ def eliminate(
         candidates = spared(items)
         size = min(max(1, len(candidates) // 2), len(items) - least, most)
         while candidates:
-            smaller = comes_to(_without(items, set(candidates[:size])))
+            smaller = comes_to(_but(items, set(candidates[:size])))
             if smaller is not None:
                 most = min(at_once or len(items), 4 * (len(items) - len(smaller)))
                 items = smaller
@@ -390,5 +390,5 @@ def eliminate(
             return
 
 
-def _without(items: Sequence[T], positions: set[int]) -> list[T]:
+def _but(items: Sequence[T], positions: set[int]) -> list[T]:
     return [item for i, item in enumerate(items) if i not in positions]

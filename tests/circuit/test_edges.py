@@ -15,7 +15,7 @@ from pytest_circuits.circuit.edges import Edges, count_edges, edges_of, live_edg
 from pytest_circuits.circuit.interventions import Cut, cut_edges, run_circuits
 from pytest_circuits.circuit.nodes import Nodes
 from pytest_circuits.circuit.runner import Runner
-from pytest_circuits.circuit.view import View, cut_weights, keep_masks
+from pytest_circuits.circuit.view import WHOLE, View, cut_weights, keep_masks
 from pytest_circuits.model.protocol import joined
 from pytest_circuits.model.reference_file import load_reference
 from pytest_circuits.model.sparse.adapter import SparseModel
@@ -250,6 +250,16 @@ def test_circuits_with_different_edges_in_one_forward_score_as_each_alone(
     alone = np.stack([_margins(copier, pairs, view, ablation) for view in views])
     np.testing.assert_allclose(runner.margins_many(pairs, views), alone, atol=1e-5)
     assert len(np.unique(alone.round(3), axis=0)) >= len(views) - 1
+
+
+@pytest.mark.parametrize("ablation", list(Ablation))
+def test_nodes_that_are_disconnected_have_each_weight_between_them_cut(
+    copier: SparseModel, pairs: tuple[Pair, ...], ablation: Ablation
+) -> None:
+    one_by_one = View.without(Nodes(()), live_edges(BOTH, copier))
+    cut = _margins(copier, pairs, View.disconnected(BOTH), ablation)
+    assert np.array_equal(cut, _margins(copier, pairs, one_by_one, ablation))
+    assert np.abs(cut - _margins(copier, pairs, WHOLE, ablation)).max() > 0.01
 
 
 def test_without_a_list_no_weight_is_cut(copier: SparseModel) -> None:

@@ -42,9 +42,11 @@ from pytest_circuits.spec.load import LoadedSpec, parse_spec
 from tests.known_models import (
     QUOTE_PATH,
     Circuit,
+    KnownAnswer,
     Weights,
     bracket_counter,
     quote_spec,
+    two_hop_lookup,
     write_quote_copier,
 )
 from tests.known_models.workshop import BOTH, FAITHFUL, answer_spec
@@ -96,7 +98,7 @@ def test_masks_are_tried_as_views_run(tmp_path: Path) -> None:
         losses.append(np.logaddexp(0, -seen(runner, View.circuit(PATH))).mean())
         upstream = Nodes.gather(n for n in PATH if not model.sites[n[0]].is_output)
         ways = [View.without(PATH), *([View.without(upstream)] if turned else [])]
-        ways.append(View.without(Nodes.of({}), judge._edges((PATH, None))))
+        ways.append(View.without(Nodes.of({}), live_edges(PATH, model)))
         for view in ways:
             margins = seen(runner, view)
             left.append(margins.ravel() + FLIP if turned else margins.mean(axis=1))
@@ -173,9 +175,11 @@ def test_a_circuit_is_cut_back_as_far_as_attacks_let_it(tmp_path: Path) -> None:
     assert not attacks(subject.judge, found.nodes, None, number=99)
 
 
-def test_noise_that_changes_its_role_keeps_no_circuit_large(tmp_path: Path) -> None:
-    """Noise tells cues apart one way with some nodes and the other without: it goes with them."""
-    answer = bracket_counter(2)
+@pytest.mark.parametrize("answer", [bracket_counter(2), two_hop_lookup(11)], ids=["role", "head"])
+def test_noise_that_does_otherwise_without_other_noise_keeps_no_circuit_large(
+    answer: KnownAnswer, tmp_path: Path
+) -> None:
+    """A node that turns its role around, or a head that looks elsewhere, goes with what it lost."""
     model = load_model(answer.write(tmp_path / "model"))
     text = answer_spec(answer, {}, ablation=BOTH, more=FAITHFUL)
     spec = parse_spec(text, path=tmp_path / "known.circuit.yaml").spec
@@ -185,7 +189,7 @@ def test_noise_that_changes_its_role_keeps_no_circuit_large(tmp_path: Path) -> N
 
     *_, kept = remove(subject.judge, subject.proposer, padded)
 
-    assert padded.count > 128  # up to where roles are not asked
+    assert padded.count > 128  # so many are not asked for roles
     assert kept == path
 
 

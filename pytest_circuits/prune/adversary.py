@@ -78,21 +78,21 @@ class Adversary:
             zip(self._widths, torch.split(x, list(self._widths.values()), dim=-1), strict=True)
         )
 
-    def parts(self, step: int) -> dict[Ablation, Parts]:
-        """What stays of the rest in each run of a step, under each ablation."""
+    def parts(self, step: int, some: slice) -> dict[Ablation, Parts]:
+        """What stays of the rest of some searches in each run of a step, under each ablation."""
         if self._demands.max_gap is None:
             return {}
         found = {}
-        randoms = [self._random(k, step + 1, _DRAWN) for k in self._all]
+        randoms = [self._random(k, step + 1, _DRAWN) for k in self._all[some]]
         for ablation in self._demands.ablations:
             drawn = [rng.random((RANDOM, self._size)) < rng.random((RANDOM, 1)) for rng in randoms]
             runs = [self._tensor(np.stack(drawn))]
             if ablation in self.learnt:
-                x = self.learnt[ablation]
+                x = self.learnt[ablation][some]
                 soft = x.sigmoid()
                 runs.append((x >= 0).float() + soft - soft.detach())
             if ablation in self.few:
-                known = self.few[ablation]
+                known = self.few[ablation][some]
                 chosen = [(step * FEW + i) % known.shape[1] for i in range(FEW)]
                 runs.append(known[:, chosen])
             found[ablation] = self._by_site(torch.cat(runs, dim=1))

@@ -14,8 +14,9 @@ K searches, for other seeds or behaviors, run as one: everything has a circuit d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -218,7 +219,7 @@ def _reachable(objective: Objective, masks: Masks, plan: MaskPlan) -> Tensor:
     prompts = together([search.pool.first(_MEASURED) for search in masks.searches])
     every = {hook: torch.ones_like(tau) for hook, tau in masks.tau.items()}
     target = prompts.tokens.new_full((len(masks.searches),), plan.target, dtype=torch.float32)
-    step = _Step(objective, masks, plan, target, prompts, {}, inside=False)
+    step = _Step(objective, masks, plan, target, prompts, lambda _: {}, inside=False)
     return torch.maximum(target, _AS_ALL * step.loss_of(every))
 
 
@@ -243,7 +244,9 @@ def learn(
         far = _NEARLY if settling else _FAR
         room = ((far * target - smooth) / ((far - 1) * target)).clamp(0, 1)
         inside = step >= _FROM * plan.steps
-        tried = _Step(objective, masks, plan, target, prompts, adversary.parts(step), inside)
+        tried = _Step(
+            objective, masks, plan, target, prompts, partial(adversary.parts, step), inside
+        )
         loss, nodes, unlike = tried.descend(room * pressure)
         if not demanding:
             masks.remember(nodes, (loss <= target) & (smooth <= 2 * target))
@@ -269,7 +272,7 @@ class _Step:
     plan: MaskPlan
     target: Tensor  # [K] nats
     prompts: Prompts
-    parts: Mapping[Ablation, Parts]
+    parts: Callable[[slice], Mapping[Ablation, Parts]]  # of the rest, of some searches
     inside: bool  # whether circuits are seen inside
 
     def descend(self, pressure: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -284,11 +287,8 @@ class _Step:
         for start in range(0, len(pressure), few):
             some = slice(start, start + few)
             on = {hook: _heaviside(tau[some]) for hook, tau in self.masks.tau.items()}
-            parts = {
-                ablation: {name: x[some] for name, x in by_site.items()}
-                for ablation, by_site in self.parts.items()
-            }
-            tried = self.objective.tried(on, self.prompts.part(some), parts, inside=self.inside)
+            prompts, parts = self.prompts.part(some), self.parts(some)
+            tried = self.objective.tried(on, prompts, parts, inside=self.inside)
             loss, inside = self._loss(tried, self.target[some]), self._inside(tried)
             nodes = torch.stack([mask.detach().sum(1) for mask in on.values()]).sum(0)
             costs = [(mask * self.masks.costs[hook][some]).sum(1) for hook, mask in on.items()]

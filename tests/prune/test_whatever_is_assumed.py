@@ -160,6 +160,25 @@ def test_a_search_under_attack_finds_what_holds_under_either_ablation(tmp_path: 
     assert verdicts == dict.fromkeys(CLAIMS, Verdict.PASS)
 
 
+def test_searches_that_take_turns_in_a_step_are_those_of_one_forward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So do many that learn against parts of the rest: one forward holds so many tokens."""
+    subject, plan = _subject(tmp_path, Weights()), MaskPlan(steps=6, pairs=4)
+
+    def learnt() -> Masks:
+        masks = Masks(subject.model, [Search(subject.pool, seed) for seed in range(3)], plan)
+        assert [step.step for step in learn(subject.objective, masks, plan)] == [*range(6)]
+        return masks
+
+    together = learnt()
+    monkeypatch.setattr("pytest_circuits.prune.masks._TOKENS", 1)
+    by_turns = learnt()
+
+    for hook, tau in together.tau.items():
+        torch.testing.assert_close(by_turns.tau[hook], tau, rtol=0, atol=1e-4)
+
+
 def test_a_circuit_is_cut_back_as_far_as_attacks_let_it(tmp_path: Path) -> None:
     """One that holds is cut, and what breaks it is known from there on."""
     subject = _subject(tmp_path, Weights(cancel=8.0))

@@ -37,25 +37,30 @@ def drafts(cases: Sequence[Case]) -> Iterator[list[Nodes]]:
     """A few alternatives for each case; the masks of all of them are learnt in one batch."""
     method = cases[0].plan.method
     if method is not Method.MASKS:
-        yield from ([case.run(proposed, method.value)] for case in cases)
+        found = (case.run(proposed, method.value) for case in cases)
+        yield from ([] if nodes is None else [nodes] for nodes in found)
         return
     batch = Batch(cases)
     yield from (case.run(of_masks, batch, index) for index, case in enumerate(cases))
 
 
 @stage
-def proposed(case: Case, method: str) -> Nodes:
-    """Nodes by another method than masks."""
+def proposed(case: Case, method: str) -> Nodes | None:
+    """Nodes by another method than masks; None where the plan asks for sure ones and none are."""
     return _by_attribution(case) if method == Method.ATTRIBUTION else _by_removal(case)
 
 
-def _by_attribution(case: Case) -> Nodes:
-    """The smallest prefix of the ranking by attribution that is good enough."""
+def _by_attribution(case: Case) -> Nodes | None:
+    """The smallest prefix of the ranking by attribution that is good enough.
+
+    Where none is, the longest one that is tried, or None where the plan asks for a sure one.
+    """
     subject, barred = case.subject, set(case.forbidden)
     scores = attributed(subject.objective, subject.fill, subject.pool)
     ranking = [node for node in ranked(scores, case.dear) if node not in barred]
     most = min(len(ranking), case.plan.most_ranked or len(ranking))
-    return smallest(subject.judge.first, ranking, most=most) or Nodes.gather(ranking[:most])
+    found = smallest(subject.judge.first, ranking, most=most)
+    return found if found or case.plan.sure else Nodes.gather(ranking[:most])
 
 
 def attributed(

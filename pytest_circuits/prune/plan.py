@@ -17,6 +17,7 @@ class Method(StrEnum):
 
 AUTO = "auto"  # of a request: the method that fits the model
 _MOST_RANKED = 128  # nodes, of a ranking that takes the place of masks
+_MOST_SURE = 32  # of a ranking that is tried before them
 FEW_NODES = 1024  # up to which a ranking is refined sooner than masks are learnt
 
 
@@ -66,6 +67,7 @@ class PrunePlan:
     method: Method = Method.MASKS
     start: Start = Start.ALL  # of the masks; their controls always start with all nodes
     most_ranked: int | None = None  # nodes that a ranking begins with; None: all that it takes
+    sure: bool = False  # whether a ranking leads nowhere where no beginning of it is good enough
     masks: MaskPlan = field(default_factory=MaskPlan)
     seed: int = 0
     seeds: int = 1  # mask searches of each behavior, in one batch
@@ -120,6 +122,34 @@ class PrunePlan:
         once. A ranking has the nodes of both at its top, or is of no use: many nodes hold slowly.
         """
         return replace(self, method=Method.ATTRIBUTION, most_ranked=_MOST_RANKED)
+
+    def by_sure_ranking(self) -> PrunePlan:
+        """The search that comes before masks where circuits hold whatever of the rest is ablated.
+
+        Masks learn against parts of the rest for a minute. Where a few nodes at the top of a
+        ranking are good enough, which is seen in seconds, the same circuit comes of them.
+        """
+        return replace(self, method=Method.ATTRIBUTION, most_ranked=_MOST_SURE, sure=True)
+
+    def nodes_alone(self) -> PrunePlan:
+        """The search for nodes, for nothing that comes after them, and by masks where it was sure.
+
+        What is searched for beside a circuit, of other nodes, is at the top of no ranking.
+        """
+        method, most = (Method.MASKS, None) if self.sure else (self.method, self.most_ranked)
+        return replace(
+            self,
+            method=method,
+            most_ranked=most,
+            sure=False,
+            start=Start.ALL,
+            edges=False,
+            controls=False,
+            exhaust=False,
+            rivals=False,
+            certify=False,
+            calibrate=False,
+        )
 
     def calibrated(self) -> PrunePlan:
         """The search for circuits that are calibrated: they may be less sure before."""

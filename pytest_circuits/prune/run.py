@@ -38,6 +38,10 @@ from pytest_circuits.spec.write import dump_spec, write_spec
 FOUND_NOTHING = 1  # exit status where at least one behavior has no circuit
 _MOST_LISTED = Limits().values - 1000  # nodes, beside what else stands in a specification
 _OF_EDGE = 3  # values in a file
+_IN_VAIN = {  # said before the next method is tried
+    Method.ATTRIBUTION: "the top of a ranking leads to no circuit; masks are learnt",
+    Method.MASKS: "masks lead to no circuit; a ranking is tried",
+}
 _CHANNELS = TypeAdapter(dict[str, tuple[int, ...]])
 
 
@@ -82,8 +86,8 @@ def search(request: Request, loaded: Sequence[LoadedSpec]) -> int:
     refuse([p for at, group in groups for p in _problems(group, plan, opened(group[0].loaded, at))])
     for path, group in groups:
         model = opened(group[0].loaded, path)
-        first, again = _plans(plan, request, group[0].loaded.spec, model)
-        failed |= _search_together(group, first, model, again=again)
+        plans = _plans(plan, request, group[0].loaded.spec, model)
+        failed |= _search_together(group, plans, model)
     return FOUND_NOTHING if failed else 0
 
 
@@ -115,20 +119,19 @@ def plan_of(request: Request) -> PrunePlan:
     return plan.calibrated() if request.calibrate else plan
 
 
-def _plans(
-    plan: PrunePlan, request: Request, spec: Spec, model: Model
-) -> tuple[PrunePlan, PrunePlan | None]:
-    """The plan of the search, and of another one where it leads to no circuit.
+def _plans(plan: PrunePlan, request: Request, spec: Spec, model: Model) -> list[PrunePlan]:
+    """The plan of the search, and those that follow where one before leads to no circuit.
 
-    Where a request leaves the method open, a ranking follows masks, or takes their place where it
-    fits the model.
+    Where a request leaves the method open, rankings go before masks and after them, or take their
+    place where they fit the model.
     """
     of_masks = plan.start is not Start.ALL or plan.seeds > 1
     if request.method != AUTO or of_masks:
-        return plan, None
+        return [plan]
     if ranks_nodes(spec, model):
-        return replace(plan, method=Method.ATTRIBUTION), None
-    return plan, plan.by_ranking()
+        return [replace(plan, method=Method.ATTRIBUTION)]
+    held = demands_of(spec, plan).max_gap is not None
+    return [*([plan.by_sure_ranking()] if held else []), plan, plan.by_ranking()]
 
 
 def _by_model(
@@ -145,39 +148,40 @@ def _by_model(
     return list(groups.values())
 
 
-def _search_together(
-    wanted: Sequence[_Wanted], plan: PrunePlan, model: Model, *, again: PrunePlan | None
-) -> bool:
+def _search_together(wanted: Sequence[_Wanted], plans: Sequence[PrunePlan], model: Model) -> bool:
     """Search those of one model in one batch; True if something was not found.
 
-    again: the plan of another search for each that was not found.
+    plans: what is not found by one is searched for by the next. The error that is said is that of
+    masks, where these are among them.
     """
     reference = load_reference(model)
     ready, failed = [], False
     for each in wanted:
-        spec = _with_start(each, plan)
+        spec = _with_start(each, plans[0])
         try:
-            ready.append((each, spec, Subject.of(spec, model, reference, plan)))
+            ready.append((each, spec, Subject.of(spec, model, reference, plans[0])))
         except NotFoundError as error:
             failed = _tell(error)
-    if not ready:
-        return failed
-    subjects = [subject for *_, subject in ready]
-    folders = [each.folder for each, *_ in ready]
-    results = find_circuits(subjects, reference, plan, folders=folders)
-    for (each, spec, subject), first in zip(ready, results, strict=True):
-        found, used = first, plan
-        if isinstance(first, NotFoundError) and again:
-            click.echo(f"{spec.circuit}: masks lead to no circuit; a ranking is tried", err=True)
-            used = again
-            (found,) = find_circuits([subject], reference, used, folders=[each.folder])
-        if isinstance(found, NotFoundError):
-            failed = _tell(first if isinstance(first, NotFoundError) else found)
-            continue
-        _write(each, spec, completed(spec, found, used, model, each.target), used)
-        report(each.target, found, used, before=spec)
-        _warn(subject.judge, found)
-        click.echo(f"Put it to the test: pytest --circuits {each.target}")
+    errors: dict[Path, NotFoundError] = {}
+    for plan in plans:
+        subjects, folders = [subject for *_, subject in ready], [each.folder for each, *_ in ready]
+        results = find_circuits(subjects, reference, plan, folders=folders) if ready else ()
+        left = []
+        for (each, spec, subject), found in zip(ready, results, strict=True):
+            if isinstance(found, NotFoundError):
+                left.append((each, spec, subject))
+                if not plan.sure:
+                    errors.setdefault(each.target, found)
+                if plan is not plans[-1]:
+                    click.echo(f"{spec.circuit}: {_IN_VAIN[plan.method]}", err=True)
+                continue
+            _write(each, spec, completed(spec, found, plan, model, each.target), plan)
+            report(each.target, found, plan, before=spec)
+            _warn(subject.judge, found)
+            click.echo(f"Put it to the test: pytest --circuits {each.target}")
+        ready = left
+    for each, *_ in ready:
+        failed = _tell(errors[each.target])
     return failed
 
 

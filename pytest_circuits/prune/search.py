@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from pytest_circuits.prune.drafts import drafts
 from pytest_circuits.prune.hold import LAST, ROUNDS, Held, attacks, hold
 from pytest_circuits.prune.idle import spare
 from pytest_circuits.prune.met import Met
-from pytest_circuits.prune.plan import Method, PrunePlan, Start
+from pytest_circuits.prune.plan import Method, PrunePlan
 from pytest_circuits.prune.proof import AFFORDED, MOST, Proof, afforded, all_smaller, costs
 from pytest_circuits.prune.quality import Quality
 from pytest_circuits.prune.refine import exchange, needed_edges, remove, repair
@@ -114,6 +114,8 @@ def find_circuits(
 def _searched(case: Case, drafted: list[Nodes]) -> Found:
     """The stages after the drafts, in their order."""
     plan, model = case.plan, case.subject.model
+    if not drafted:
+        raise NotFoundError(f"{case.subject.spec.circuit}: no few nodes of a ranking do it")
     controls = controls_of(model) if plan.controls else ()
     refined = _refined(case, drafted)
     if not refined:
@@ -314,7 +316,7 @@ def _backups(case: Case, nodes: Nodes) -> Iterator[Found]:
     Gao et al. 2025 find none in their sparse models; in dense ones there are many (Hao and
     Goldstein 2026).
     """
-    alone = _nodes_alone(case.plan.sufficient_only())
+    alone = case.plan.sufficient_only().nodes_alone()
     asked = Subject.of(case.subject.spec, case.subject.model, case.reference, alone)
     forbidden, folders = list(nodes), [case.notes.folder]
     while True:
@@ -332,7 +334,7 @@ def _rivals(case: Case, nodes: Nodes) -> Rivals:
     Of the nodes of those that are known each costs as much as several others. A circuit that the
     model needs has some in common with any other, so that these are not forbidden.
     """
-    plan, folders = _nodes_alone(case.plan), [case.notes.folder]
+    plan, folders = case.plan.nodes_alone(), [case.notes.folder]
     asked = Subject.of(case.subject.spec, case.subject.model, case.reference, plan)
     known, found, shared = [nodes], list[Found](), list[float]()
     while len(found) < MOST_RIVALS:
@@ -353,20 +355,6 @@ def _rivals(case: Case, nodes: Nodes) -> Rivals:
 def _shared(nodes: Nodes, others: Nodes) -> float:
     """What two circuits have in common, as a share of the smaller one's nodes."""
     return len({*nodes} & {*others}) / max(1, min(nodes.count, others.count))
-
-
-def _nodes_alone(plan: PrunePlan) -> PrunePlan:
-    """The same search for nodes, and for nothing that comes after them."""
-    return replace(
-        plan,
-        start=Start.ALL,
-        edges=False,
-        controls=False,
-        exhaust=False,
-        rivals=False,
-        certify=False,
-        calibrate=False,
-    )
 
 
 def _not_found(subject: Subject, circuits: Sequence[Nodes]) -> NotFoundError:

@@ -40,6 +40,7 @@ from tests.known_models import (
     redundant_quote,
     write_quote_copier,
 )
+from tests.known_models.workshop import BOTH, FAITHFUL, answer_spec
 from tests.odd_state import all_odd, state
 from tests.prune.conftest import Known
 
@@ -273,6 +274,25 @@ def test_a_ranking_is_tried_where_masks_lead_to_no_circuit(
     spec = load_spec(case.spec).spec
     assert spec.found_by["method"] == "attribution"
     assert "steps" not in spec.found_by
+    assert Nodes.of(spec.nodes) == case.nodes
+
+
+@pytest.mark.parametrize("most", [32, 1])
+def test_the_top_of_a_ranking_goes_before_masks_where_circuits_have_to_hold(
+    known: Callable[..., Known], monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """It has to be good enough as it is: of one node no circuit is made."""
+    monkeypatch.setattr("pytest_circuits.prune.plan._MOST_SURE", most)
+    case = known(answer := quote_copier(0))
+    case.spec.write_text(answer_spec(answer, {}, ablation=BOTH, more=FAITHFUL))
+
+    asked = ["prune", str(case.spec), "--steps", "5", "--no-controls", "--no-edges"]
+    result = CliRunner().invoke(main, asked)
+
+    assert result.exit_code == 0, result.output
+    in_vain = "the top of a ranking leads to no circuit; masks are learnt" in result.output
+    spec = load_spec(case.spec).spec
+    assert (spec.found_by["method"], in_vain) == (("attribution", "masks")[in_vain], most == 1)
     assert Nodes.of(spec.nodes) == case.nodes
 
 

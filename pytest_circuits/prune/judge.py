@@ -88,6 +88,11 @@ class Judge:
         self._known_effects: dict[Node, float] = {}
         self.met: list[Met] = []  # parts of the rest that circuits were tried against
 
+    @property
+    def _few(self) -> Sequence[Pair]:
+        """The pairs on which circuits are seen inside."""
+        return self.pairs[:: -(-len(self.pairs) // FEW)]
+
     def assess(
         self, circuits: Sequence[Nodes], *, only: Collection[str] | None = None
     ) -> list[Quality]:
@@ -199,7 +204,7 @@ class Judge:
     def _inside(self, circuit: View) -> Quality:
         """How a circuit alone is inside, beside the whole model, on some of the pairs."""
         model, nodes = self.runner.model, circuit.nodes
-        pairs = self.pairs[:: -(-len(self.pairs) // FEW)]
+        pairs = self._few
         heads = kept_heads(nodes, model) if shows_attention(model) else ()
         some = [*interchanges(nodes, np.random.default_rng(0))]
         seen = look_inside(self.runner, circuit, pairs, heads=heads, given=some)
@@ -222,8 +227,7 @@ class Judge:
         """The nodes of a circuit that tell cues apart the other way round than in the model."""
         if nodes.count > _TOLD:
             return []
-        pairs = self.pairs[:: -(-len(self.pairs) // FEW)]
-        return _turned(nodes, look_inside(self.runner, View.circuit(nodes), pairs))
+        return _turned(nodes, look_inside(self.runner, View.circuit(nodes), self._few))
 
     def elsewhere(self, nodes: Nodes) -> Nodes:
         """The nodes of those heads of a circuit that look elsewhere than in the model."""
@@ -231,12 +235,9 @@ class Judge:
         heads = kept_heads(nodes, model) if shows_attention(model) else ()
         if not heads:
             return Nodes.of({})
-        pairs = self.pairs[:: -(-len(self.pairs) // FEW)]
-        seen = look_inside(self.runner, View.circuit(nodes), pairs, heads=heads)
-        far = seen.attention.mean(axis=1) > self.bar.max_attention
-        return nodes_of_heads(
-            nodes, model, [head for head, away in zip(heads, far, strict=True) if away]
-        )
+        seen = look_inside(self.runner, View.circuit(nodes), self._few, heads=heads)
+        far = np.flatnonzero(seen.attention.mean(axis=1) > self.bar.max_attention)
+        return nodes_of_heads(nodes, model, [heads[i] for i in far])
 
     def _effects(self, nodes: Nodes) -> Floats:
         """How much each of some nodes does in the whole model, [nodes], in nats."""

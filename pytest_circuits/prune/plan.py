@@ -127,7 +127,7 @@ class PrunePlan:
         """The search that comes before masks where circuits hold whatever of the rest is ablated.
 
         Masks learn against parts of the rest for a minute. Where a few nodes at the top of a
-        ranking are good enough, which is seen in seconds, the same circuit comes of them.
+        ranking are good enough, which is seen in seconds, nothing has to be learnt.
         """
         return replace(self, method=Method.ATTRIBUTION, most_ranked=_MOST_SURE, sure=True)
 
